@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kernfs opens the files of procfs, sysfs and cgroupfs. No other
+// package of this module does, so that the rules for such files are kept in
+// one place:
+//
+//   - A write never creates or truncates a file. A misspelt name is an error,
+//     not a new file that nobody reads.
+//   - Every error names the file, and for a write also the value.
+//   - What the kernel made of a value is read back, since it may accept a write
+//     and do something else: [FS.WriteVerify].
+//
+// Files are found below a root directory, which tests replace by a directory
+// of their own.
+package kernfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ErrNotTaken means that the kernel accepted a value but shows another one.
+var ErrNotTaken = errors.New("the kernel shows another value after the write")
+
+// FS is the tree of files below a root directory. Paths are those of the real
+// system ("/proc/stat"); a path or symbolic link that leads out of the root is
+// an error. Several goroutines may use an FS at once.
+type FS struct {
+	root *os.Root
+}
+
+// Open returns the files below dir, "/" for those of this system.
+func Open(dir string) (*FS, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening kernel file systems at %s: %w", dir, bare(err))
+	}
+	return &FS{root}, nil
+}
+
+// Close releases the root directory. Readers from [FS.View] stop working.
+func (f *FS) Close() error { return f.root.Close() }
+
+// View returns a read-only view for packages that take an [fs.FS]. As usual
+// there, its paths have no leading slash: "proc/stat".
+func (f *FS) View() fs.FS { return f.root.FS() }
+
+// Read returns the whole file without the newlines at its end.
+func (f *FS) Read(path string) (string, error) {
+	text, err := f.root.ReadFile(inRoot(path))
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", f.fullPath(path), bare(err))
+	}
+	return strings.TrimRight(string(text), "\n"), nil
+}
+
+// Write writes value and a newline with one system call.
+//
+// The newline is what makes an empty value possible: sysfs and cgroupfs ignore
+// writes of no bytes (sysfs_kf_write, cgroup_file_write), so an empty CPU list
+// would otherwise leave the old one in place without an error.
+func (f *FS) Write(path, value string) error {
+	if err := f.write(inRoot(path), value+"\n"); err != nil {
+		return fmt.Errorf("writing %q to %s: %w", value, f.fullPath(path), bare(err))
+	}
+	return nil
+}
+
+// WriteVerify writes value and reads the file back. If accept refuses what it
+// reads, the error matches [ErrNotTaken] and holds it. The caller judges,
+// because the kernel writes many values differently from how it takes them:
+// "0,1" as "0-1", masks with leading zeros, or a reason behind the value.
+func (f *FS) WriteVerify(path, value string, accept func(got string) bool) error {
+	if err := f.Write(path, value); err != nil {
+		return err
+	}
+	got, err := f.Read(path)
+	if err != nil {
+		return fmt.Errorf("verifying %q: %w", value, err)
+	}
+	if !accept(got) {
+		return fmt.Errorf("writing %q to %s: %w: %q", value, f.fullPath(path), ErrNotTaken, got)
+	}
+	return nil
+}
+
+func (f *FS) write(name, text string) error {
+	file, err := f.root.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
+}
+
+func (f *FS) fullPath(path string) string { return filepath.Join(f.root.Name(), path) }
+
+func inRoot(path string) string { return strings.TrimLeft(path, "/") }
+
+// bare takes the path and operation out of an error of package os, so that a
+// message does not name them twice.
+func bare(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
