@@ -14,14 +14,15 @@ import (
 )
 
 type bpfCpuState struct {
-	_          structs.HostLayout
-	Watched    uint32
-	CachedTid  uint32
-	CachedUser uint32
-	Pad        [13]uint32
-	Seen       [45]uint64
-	Lost       [45]uint64
-	_          [48]byte
+	_           structs.HostLayout
+	Watched     uint32
+	CachedTid   uint32
+	CachedFlags uint32
+	CachedAt    uint32
+	Pad         [12]uint32
+	Seen        [45]uint64
+	Lost        [45]uint64
+	_           [48]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -78,6 +79,7 @@ const (
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarFollow                   = "follow"
+	bpfVarTaskChanges              = "task_changes"
 	bpfVarUnwatchedChildren        = "unwatched_children"
 )
 
@@ -185,6 +187,7 @@ type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
+	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
 }
 
@@ -228,6 +231,7 @@ type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
+	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
 }
 

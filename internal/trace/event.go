@@ -15,6 +15,7 @@ type Event struct {
 	Kind    Kind
 	CPU     int
 	TID     uint32  // thread that was current
+	Watched bool    // whether it is a watched one
 	UserIP  uint64  // where it left user mode; 0 for kernel threads
 	A, B, C uint64  // see Kind
 	Task    *Task   // of Switch and Exec
@@ -54,14 +55,15 @@ func decode(raw []byte) (Event, error) {
 	}
 	le := binary.LittleEndian
 	e := Event{
-		Time:   time.Duration(le.Uint64(raw)),
-		Kind:   Kind(le.Uint16(raw[8:])),
-		CPU:    int(le.Uint16(raw[10:])),
-		TID:    le.Uint32(raw[12:]),
-		UserIP: le.Uint64(raw[16:]),
-		A:      le.Uint64(raw[24:]),
-		B:      le.Uint64(raw[32:]),
-		C:      le.Uint64(raw[40:]),
+		Time:    time.Duration(le.Uint64(raw)),
+		Kind:    Kind(raw[8]),
+		Watched: raw[9]&taskWatched != 0,
+		CPU:     int(le.Uint16(raw[10:])),
+		TID:     le.Uint32(raw[12:]),
+		UserIP:  le.Uint64(raw[16:]),
+		A:       le.Uint64(raw[24:]),
+		B:       le.Uint64(raw[32:]),
+		C:       le.Uint64(raw[40:]),
 	}
 	if want := e.Kind.size(); want == 0 || len(raw) != want {
 		return Event{}, fmt.Errorf("decoding event of kind %d with %d bytes: want %d", e.Kind, len(raw), want)

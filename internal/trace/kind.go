@@ -4,7 +4,7 @@ package trace
 
 // Kind says what happened. The numbers are those of enum kind in bpf/kinds.h;
 // a test compares the two.
-type Kind uint16
+type Kind uint8
 
 // Kinds of events. An Exit follows its Enter.
 const (

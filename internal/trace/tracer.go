@@ -49,8 +49,7 @@ type Config struct {
 	RingBytes int
 }
 
-// Tracer is an attached observation. Its methods are not safe for concurrent
-// use, but for Watch.
+// Tracer is an attached observation. Its methods are not safe for concurrent use.
 type Tracer struct {
 	coll    *ebpf.Collection
 	links   []link.Link
@@ -59,6 +58,8 @@ type Tracer struct {
 	tasks   *ebpf.Map
 	cpus    cpulist.Set
 	sources []Source
+
+	taskChanges uint32
 
 	later []Event        // read, but not yet safe to hand out
 	lost  map[int]uint64 // by CPU, as last seen
@@ -208,11 +209,15 @@ func (t *Tracer) setWatched(cpu int, v uint32) error {
 	return nil
 }
 
-// Watch adds a thread whose own entries are recorded. It is safe for
-// concurrent use.
+// Watch adds a thread whose own entries are recorded.
 func (t *Tracer) Watch(tid int) error {
 	if err := t.tasks.Put(uint32(tid), uint8(1)); err != nil {
 		return fmt.Errorf("watching thread %d: %w", tid, err)
+	}
+	// A CPU may remember that this thread was not watched.
+	t.taskChanges++
+	if err := t.coll.Variables["task_changes"].Set(t.taskChanges); err != nil {
+		return fmt.Errorf("announcing thread %d: %w", tid, err)
 	}
 	return nil
 }

@@ -15,9 +15,10 @@
 /* Wire format, little endian on all supported architectures. a, b, c: kinds.h. */
 struct event {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
-	__u16 kind;
+	__u8 kind;
+	__u8 flags; /* enum task_flag of the current task */
 	__u16 cpu;
-	__u32 tid; /* thread that was current */
+	__u32 tid; /* the current thread */
 	__u64 ip;  /* where user mode was left; 0 in kernel threads */
 	__u64 a;
 	__u64 b;
@@ -56,8 +57,9 @@ struct send_event {
 struct cpu_state {
 	__u32 watched;     /* set by user space: everything on this CPU is recorded */
 	__u32 cached_tid;  /* the answer for this thread (NO_TID at first) ... */
-	__u32 cached_user; /* ... TASK_* as last looked up */
-	__u32 pad[13];
+	__u32 cached_flags; /* ... as looked up ... */
+	__u32 cached_at;    /* ... at this value of task_changes */
+	__u32 pad[12];
 	__u64 seen[KINDS];
 	__u64 lost[KINDS];
 } __attribute__((aligned(64)));
@@ -93,6 +95,9 @@ struct {
 	__type(value, __u8);
 } tasks SEC(".maps");
 
+/* Raised by user space whenever it adds to the map of tasks. */
+__u32 task_changes = 0;
+
 /* Children that could not be watched because the map of tasks was full. */
 __u64 unwatched_children = 0;
 
@@ -126,11 +131,12 @@ static __always_inline __u32 current_flags(struct cpu_state *s)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 
-	if (s->cached_tid != tid) {
-		s->cached_user = task_flags((void *)bpf_get_current_task(), tid);
+	if (s->cached_tid != tid || s->cached_at != task_changes) {
+		s->cached_at = task_changes;
+		s->cached_flags = task_flags((void *)bpf_get_current_task(), tid);
 		s->cached_tid = tid;
 	}
-	return s->cached_user;
+	return s->cached_flags;
 }
 
 /* The state of this CPU if an event that is not a task's own is recorded on it. */
@@ -165,7 +171,7 @@ static __always_inline __u64 user_ip(struct cpu_state *s)
 	return READ_USER_IP(regs);
 }
 
-static __always_inline void *reserve(struct cpu_state *s, __u16 kind, __u64 size)
+static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	void *ring = bpf_map_lookup_elem(&rings, &cpu);
@@ -181,6 +187,7 @@ static __always_inline void *reserve(struct cpu_state *s, __u16 kind, __u64 size
 	}
 	e->time = now;
 	e->kind = kind;
+	e->flags = current_flags(s);
 	e->cpu = cpu;
 	e->tid = bpf_get_current_pid_tgid();
 	return e;
@@ -191,7 +198,7 @@ static __always_inline void submit(void *e)
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void record(struct cpu_state *s, __u16 kind, __u64 a, __u64 b, __u64 c)
+static __always_inline void record(struct cpu_state *s, __u8 kind, __u64 a, __u64 b, __u64 c)
 {
 	struct event *e = reserve(s, kind, sizeof(*e));
 

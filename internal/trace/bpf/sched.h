@@ -40,7 +40,7 @@ int sched_switch(struct bpf_raw_tracepoint_args *ctx)
 		}
 	}
 	s->cached_tid = next_tid;
-	s->cached_user = flags;
+	s->cached_flags = flags;
 	return 0;
 }
 

@@ -12,14 +12,14 @@
 /* smp_send_reschedule() passes no callback; everything else has a csd. */
 #define RESCHEDULE_CALLBACK 0
 
-static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, __u16 kind, __u32 target,
+static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, __u8 kind, __u32 target,
 					__u64 callsite, __u64 func, __u64 csd)
 {
 	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id()), *t = cpu_state(target);
 	struct send_event *e;
 	long size;
 
-	if (!s || !t || !(t->watched || (any_cpu && t->cached_user & TASK_WATCHED)))
+	if (!s || !t || !(t->watched || (any_cpu && t->cached_flags & TASK_WATCHED)))
 		return;
 	e = reserve(s, kind, sizeof(*e));
 	if (!e)
