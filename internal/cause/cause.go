@@ -157,3 +157,35 @@ func firstEvent(s *stay.Stay) string {
 	}
 	return "first seen: " + e.Kind.String()
 }
+
+// Describe says in a few words what an event inside a stay was about.
+func Describe(e trace.Event, names Names) string {
+	switch e.Kind {
+	case trace.SyscallEnter:
+		return names.Syscall(int(e.A))
+	case trace.IRQEnter:
+		return names.IRQ(int(e.A))
+	case trace.PageFault:
+		return fmt.Sprintf("%#x", e.A)
+	case trace.Signal:
+		return fmt.Sprintf("signal %d", e.A)
+	case trace.SoftirqEnter:
+		return softirqName(e.A)
+	case trace.Switch:
+		return e.Task.Name
+	}
+	if hasFunction(e.Kind) {
+		return names.Function(e.A)
+	}
+	return ""
+}
+
+// softirqName follows the order of the enum in include/linux/interrupt.h, which
+// is also that of /proc/softirqs.
+func softirqName(vector uint64) string {
+	softirqs := [...]string{"HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"}
+	if vector < uint64(len(softirqs)) {
+		return softirqs[vector]
+	}
+	return fmt.Sprintf("softirq %d", vector)
+}

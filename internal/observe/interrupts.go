@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// class is a set of rows of /proc/interrupts and the events that show the same
+// interrupts. Rows are compared together where the kernel counts one interrupt
+// in two of them.
+type class struct {
+	name        string
+	rows        []string
+	kinds       []trace.Kind
+	description string
+	reason      string // why it cannot be compared; then kinds is empty
+}
+
+// classes are those of x86 (arch_show_interrupts in arch/x86/kernel/irq.c).
+// Elsewhere only devices are compared.
+var classes = []class{
+	{name: "LOC", rows: []string{"LOC"}, kinds: []trace.Kind{trace.LocalTimerEnter}, description: "local timer"},
+	{name: "RES", rows: []string{"RES"}, kinds: []trace.Kind{trace.RescheduleEnter}, description: "rescheduling"},
+	// TLB shootdowns are function calls that are shown apart: CAL is the
+	// number of function-call interrupts less TLB.
+	{name: "CAL+TLB", rows: []string{"CAL", "TLB"}, kinds: []trace.Kind{trace.CallFunctionEnter, trace.CallFunctionSingleEnter}, description: "function calls and TLB shootdowns"},
+	{name: "IWI", rows: []string{"IWI"}, kinds: []trace.Kind{trace.IRQWorkEnter}, description: "irq_work"},
+	{name: "TRM", rows: []string{"TRM"}, kinds: []trace.Kind{trace.ThermalEnter}, description: "thermal"},
+	{name: "THR", rows: []string{"THR"}, kinds: []trace.Kind{trace.ThresholdEnter}, description: "machine-check threshold"},
+	{name: "DFR", rows: []string{"DFR"}, kinds: []trace.Kind{trace.DeferredErrorEnter}, description: "deferred machine-check error"},
+	{name: "SPU", rows: []string{"SPU"}, kinds: []trace.Kind{trace.SpuriousEnter}, description: "spurious"},
+	{name: "PLT", rows: []string{"PLT"}, kinds: []trace.Kind{trace.PlatformIPIEnter}, description: "platform"},
+
+	{name: "NMI", rows: []string{"NMI"}, description: "non-maskable", reason: "one NMI can be handled by several handlers or by none, and an event shows a handler"},
+	{name: "PMI", rows: []string{"PMI"}, description: "performance monitoring", reason: "counted among the NMIs"},
+	{name: "MCE", rows: []string{"MCE"}, description: "machine-check exceptions", reason: "no tracepoint at their entry"},
+	{name: "MCP", rows: []string{"MCP"}, description: "machine-check polls", reason: "not interrupts of their own: run by a timer"},
+	{name: "RTR", rows: []string{"RTR"}, description: "APIC read retries", reason: "not interrupts"},
+	{name: "HYP", rows: []string{"HYP"}, description: "hypervisor callbacks", reason: "no tracepoint"},
+	{name: "HRE", rows: []string{"HRE"}, description: "Hyper-V reenlightenment", reason: "no tracepoint"},
+	{name: "HVS", rows: []string{"HVS"}, description: "Hyper-V timer", reason: "no tracepoint"},
+	{name: "PIN", rows: []string{"PIN"}, description: "KVM posted interrupts", reason: "no tracepoint"},
+	{name: "NPI", rows: []string{"NPI"}, description: "KVM nested posted interrupts", reason: "no tracepoint"},
+	{name: "PIW", rows: []string{"PIW"}, description: "KVM posted-interrupt wake-ups", reason: "no tracepoint"},
+	{name: "VPMI", rows: []string{"VPMI"}, description: "guest performance monitoring", reason: "no tracepoint"},
+	{name: "PMN", rows: []string{"PMN"}, description: "posted MSI notifications", reason: "no tracepoint"},
+}
+
+// counts is the kernel's count and ours, read together.
+type counts struct {
+	kernel topology.Table
+	seen   map[int]map[trace.Kind]uint64 // by CPU
+	exact  bool
+}
+
+// maxCountTries bounds the attempts to read the two counts between two interrupts.
+const maxCountTries = 20
+
+// count reads both counts. They are exact when ours did not change while the
+// kernel's was read.
+func (o *Observer) count() (counts, error) {
+	var c counts
+	for range maxCountTries {
+		before := o.seen()
+		table, err := o.interrupts()
+		if err != nil {
+			return counts{}, err
+		}
+		c = counts{kernel: table, seen: o.seen()}
+		if c.exact = equalSeen(before, c.seen); c.exact {
+			break
+		}
+	}
+	return c, nil
+}
+
+func (o *Observer) seen() map[int]map[trace.Kind]uint64 {
+	all := make(map[int]map[trace.Kind]uint64)
+	for cpu := range o.cfg.Trace.CPUs.All() {
+		all[cpu] = map[trace.Kind]uint64{trace.IRQEnter: o.tracer.Seen(cpu, trace.IRQEnter)}
+		for _, c := range classes {
+			for _, k := range c.kinds {
+				all[cpu][k] = o.tracer.Seen(cpu, k)
+			}
+		}
+	}
+	return all
+}
+
+func equalSeen(a, b map[int]map[trace.Kind]uint64) bool {
+	return maps.EqualFunc(a, b, maps.Equal[map[trace.Kind]uint64])
+}
+
+// fillInterrupts adds the comparison to each CPU that was watched as a whole.
+func (o *Observer) fillInterrupts(r *report.Report, after counts) {
+	diff := topology.Diff(o.baseline.kernel, after.kernel)
+	for i := range r.CPUs {
+		cpu := &r.CPUs[i]
+		if !o.cfg.Trace.CPUs.Contains(cpu.CPU) {
+			continue
+		}
+		seen := func(k trace.Kind) uint64 { return after.seen[cpu.CPU][k] - o.baseline.seen[cpu.CPU][k] }
+		cpu.Interrupts = &report.Interrupts{
+			Exact: o.baseline.exact && after.exact,
+			Rows:  compare(diff, cpu.CPU, seen, o.tracer.Has),
+		}
+	}
+}
+
+// compare returns a row for each class in which something was counted.
+func compare(diff topology.Table, cpu int, seen func(trace.Kind) uint64, has func(trace.Kind) bool) []report.InterruptRow {
+	rows := []report.InterruptRow{}
+	known := make(map[string]bool)
+	for _, c := range classes {
+		row := report.InterruptRow{Name: c.name, Description: c.description, Reason: c.reason}
+		for _, name := range c.rows {
+			known[name] = true
+			n, _ := diff.Count(name, cpu)
+			row.Kernel += n
+		}
+		rows = appendRow(rows, row, c.kinds, seen, has)
+	}
+	devices := report.InterruptRow{Name: "devices", Description: "device interrupts"}
+	for _, r := range diff.Rows {
+		n, ok := diff.Count(r.Name, cpu)
+		switch {
+		case !ok || n == 0 || known[r.Name]:
+		case isNumber(r.Name):
+			devices.Kernel += n
+			if strings.Contains(r.Description, ",") {
+				devices.Reason = "interrupt " + r.Name + " is shared: each of its handlers is an event"
+			}
+		default:
+			rows = append(rows, report.InterruptRow{Name: r.Name, Description: r.Description, Kernel: n, Reason: "not known to taskiso"})
+		}
+	}
+	return appendRow(rows, devices, []trace.Kind{trace.IRQEnter}, seen, has)
+}
+
+func appendRow(rows []report.InterruptRow, row report.InterruptRow, kinds []trace.Kind, seen func(trace.Kind) uint64, has func(trace.Kind) bool) []report.InterruptRow {
+	var n uint64
+	for _, k := range kinds {
+		n += seen(k)
+		if !has(k) && row.Reason == "" {
+			row.Reason = "this kernel has no tracepoint " + k.String()
+		}
+	}
+	if row.Reason == "" {
+		row.Seen = &n
+	}
+	if row.Kernel == 0 && n == 0 {
+		return rows
+	}
+	return append(rows, row)
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/ksym"
+	"github.com/taskiso/taskiso/internal/sysname"
+	"github.com/taskiso/taskiso/internal/topology"
+)
+
+// names resolves numbers with what the kernel says of itself. What cannot be
+// resolved stays a number.
+type names struct {
+	symbols    *ksym.Table
+	symbolsErr error
+	irqs       map[int]string
+}
+
+func newNames(files fs.FS) *names {
+	n := &names{irqs: irqNames(files)}
+	f, err := files.Open("proc/kallsyms")
+	if err != nil {
+		n.symbolsErr = err
+		return n
+	}
+	defer f.Close()
+	n.symbols, n.symbolsErr = ksym.Load(f)
+	return n
+}
+
+// irqNames returns the device of each interrupt: the last word of its line in
+// /proc/interrupts, behind the controller and the trigger.
+func irqNames(files fs.FS) map[int]string {
+	irqs := make(map[int]string)
+	table, err := topology.Interrupts(files)
+	if err != nil {
+		return irqs
+	}
+	for _, row := range table.Rows {
+		number, err := strconv.Atoi(row.Name)
+		if words := strings.Fields(row.Description); err == nil && len(words) > 0 {
+			irqs[number] = words[len(words)-1]
+		}
+	}
+	return irqs
+}
+
+func (n *names) Function(addr uint64) string { return n.symbols.Name(addr) }
+
+func (n *names) Syscall(number int) string { return sysname.Of(number) }
+
+func (n *names) IRQ(number int) string {
+	if device := n.irqs[number]; device != "" {
+		return strconv.Itoa(number) + " " + device
+	}
+	return strconv.Itoa(number)
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package observe runs one observation: it polls the tracer, has stays built
+// and causes named, and compares what was seen with the kernel's own counts.
+package observe
+
+import (
+	"io/fs"
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// PollInterval is how often the ring buffers are to be drained.
+const PollInterval = 10 * time.Millisecond
+
+// Config says what to observe and how.
+type Config struct {
+	Trace trace.Config
+	// NohzFull are the CPUs on which context tracking is active.
+	NohzFull cpulist.Set
+	// Files is the root of the file tree.
+	Files fs.FS
+	// OnBreak, if set, is called with each break.
+	OnBreak func(report.Break)
+}
+
+// Observer is a running observation. Its methods are not safe for concurrent use.
+type Observer struct {
+	cfg       Config
+	tracer    *trace.Tracer
+	builder   *stay.Builder
+	collector *report.Collector
+	names     *names
+
+	root     uint32 // thread whose exec begins the observation, or 0
+	warmUp   time.Duration
+	begin    time.Duration // CLOCK_MONOTONIC; far in the future until it is known
+	until    time.Duration
+	baseline counts
+}
+
+// notYet is a beginning that nothing comes after.
+const notYet = time.Duration(math.MaxInt64)
+
+// Open attaches the tracer. Nothing is recorded before Start. See [trace.Open]
+// for its errors.
+func Open(cfg Config) (*Observer, error) {
+	catalogue, err := cause.Load()
+	if err != nil {
+		return nil, err
+	}
+	tracer, err := trace.Open(cfg.Trace)
+	if err != nil {
+		return nil, err
+	}
+	o := &Observer{cfg: cfg, tracer: tracer, names: newNames(cfg.Files), begin: notYet}
+	o.collector = report.NewCollector(catalogue, o.names)
+	o.collector.OnBreak = cfg.OnBreak
+	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
+	return o, nil
+}
+
+// tracked returns the CPUs on which the kernel reports both ends of each stay.
+func (o *Observer) tracked() cpulist.Set {
+	if o.tracer.Has(trace.UserExit) && o.tracer.Has(trace.UserEnter) {
+		return o.cfg.NohzFull
+	}
+	return cpulist.Set{}
+}
+
+// Watch adds a thread whose own entries are recorded.
+func (o *Observer) Watch(tid int) error { return o.tracer.Watch(tid) }
+
+// Start begins to record. The observation itself begins with BeginAt or
+// BeginAtExec.
+func (o *Observer) Start() error {
+	if err := o.tracer.Start(); err != nil {
+		return err
+	}
+	var err error
+	o.baseline, err = o.count()
+	return err
+}
+
+// BeginNow begins the observation after warmUp.
+func (o *Observer) BeginNow(warmUp time.Duration) { o.beginAt(now() + warmUp) }
+
+// BeginAtExec begins the observation a warmUp after the thread tid executes a
+// program.
+func (o *Observer) BeginAtExec(tid int, warmUp time.Duration) {
+	o.root, o.warmUp = uint32(tid), warmUp
+}
+
+func (o *Observer) beginAt(t time.Duration) {
+	o.begin = t
+	o.collector.Begin(t)
+}
+
+// Poll takes in what was recorded since the last call. Call it every
+// PollInterval, from a CPU that is not watched.
+func (o *Observer) Poll() error {
+	batch, err := o.tracer.Read()
+	if err != nil {
+		return err
+	}
+	if o.root != 0 {
+		o.lookForExec(batch.Events)
+	}
+	o.builder.Add(batch)
+	for cpu, n := range batch.Lost {
+		o.collector.Lost(cpu, o.until, batch.Until, n)
+	}
+	o.until = batch.Until
+	return nil
+}
+
+func (o *Observer) lookForExec(events []trace.Event) {
+	for _, e := range events {
+		if e.Kind == trace.Exec && (e.Task.TID == o.root || e.B == uint64(o.root)) {
+			o.beginAt(e.Time + o.warmUp)
+			o.root = 0
+			return
+		}
+	}
+}
+
+// Progress is the state of an observation that goes on.
+type Progress struct {
+	Elapsed      time.Duration // negative during the warm-up
+	Breaks, Lost uint64
+}
+
+// Progress returns how far the observation is.
+func (o *Observer) Progress() Progress {
+	p := Progress{Breaks: o.collector.Breaks(), Lost: o.collector.LostEvents()}
+	if o.begin != notYet {
+		p.Elapsed = now() - o.begin
+	}
+	return p
+}
+
+// Finish ends the recording and writes what was seen into r.
+func (o *Observer) Finish(r *report.Report) error {
+	after, err := o.count()
+	if err != nil {
+		return err
+	}
+	if err := o.tracer.Stop(); err != nil {
+		return err
+	}
+	if err := o.Poll(); err != nil {
+		return err
+	}
+	for _, open := range o.builder.Finish() {
+		o.collector.Stretch(open, o.until)
+	}
+	if o.begin == notYet {
+		o.begin = o.until // it ended before it began
+	}
+	r.Tracing = true
+	r.Duration = max(0, o.until-o.begin)
+	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
+	o.fillInterrupts(r, after)
+	o.fillSources(r)
+	return o.fillLost(r)
+}
+
+func (o *Observer) fillSources(r *report.Report) {
+	for _, s := range o.tracer.Sources() {
+		source := report.Source{Name: s.Name, Active: s.Err == nil, Shows: s.Shows}
+		if s.Err != nil {
+			source.Reason = s.Err.Error()
+		}
+		r.Host.Sources = append(r.Host.Sources, source)
+	}
+	r.Limits = append(r.Limits, o.limits()...)
+}
+
+func (o *Observer) fillLost(r *report.Report) error {
+	var err error
+	if r.Lost.Missed, err = o.tracer.Missed(); err != nil {
+		return err
+	}
+	r.Lost.Children, err = o.tracer.UnwatchedChildren()
+	return err
+}
+
+// Close detaches everything.
+func (o *Observer) Close() error { return o.tracer.Close() }
+
+// now returns the time in the clock of the events.
+func now() time.Duration {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
+	return time.Duration(ts.Nano())
+}
+
+// interrupts are read anew each time: CPUs and devices come and go.
+func (o *Observer) interrupts() (topology.Table, error) { return topology.Interrupts(o.cfg.Files) }

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+const (
+	longestBreaks    = 10
+	maxLostIntervals = 100
+	// maxOrigins bounds how many senders are kept apart for one cause. A fleet
+	// of short-lived processes would otherwise grow the report without bound.
+	maxOrigins = 64
+)
+
+// Collector sums up stays. It keeps totals, not the stays themselves, so that
+// its size does not grow with time. Its methods are not safe for concurrent use.
+type Collector struct {
+	catalogue *cause.Catalogue
+	names     cause.Names
+	cpus      map[int]*cpuTotals
+	threads   map[uint32]bool
+	lost      Lost
+	begin     time.Duration // CLOCK_MONOTONIC; stays that began earlier are left out
+	// OnBreak, if set, is called with each break in full.
+	OnBreak func(Break)
+}
+
+type cpuTotals struct {
+	user, kernel time.Duration
+	breaks, lost uint64
+	causes       map[cause.Cause]*causeTotals
+	longest      []Break // descending
+	quietLongest time.Duration
+	quietUnknown uint64
+	quiet        map[time.Duration]uint64
+}
+
+type causeTotals struct {
+	Cause
+	origins map[originKey]*Origin
+}
+
+// originKey tells senders apart.
+type originKey struct {
+	pid      uint32
+	name     string
+	function uint64
+	caller   uint64 // what in the kernel sent it: the outermost frame
+}
+
+// notYet is a beginning that nothing comes after.
+const notYet = time.Duration(math.MaxInt64)
+
+// NewCollector returns a collector that leaves out everything until Begin.
+func NewCollector(catalogue *cause.Catalogue, names cause.Names) *Collector {
+	return &Collector{
+		catalogue: catalogue,
+		names:     names,
+		cpus:      make(map[int]*cpuTotals),
+		threads:   make(map[uint32]bool),
+		begin:     notYet,
+	}
+}
+
+// Begin lets the observation begin at a time of CLOCK_MONOTONIC: what began
+// earlier is left out.
+func (c *Collector) Begin(at time.Duration) { c.begin = at }
+
+func (c *Collector) cpu(n int) *cpuTotals {
+	t := c.cpus[n]
+	if t == nil {
+		t = &cpuTotals{causes: make(map[cause.Cause]*causeTotals), quiet: make(map[time.Duration]uint64)}
+		c.cpus[n] = t
+	}
+	return t
+}
+
+// Breaks returns the number of breaks so far, on all CPUs.
+func (c *Collector) Breaks() uint64 {
+	var n uint64
+	for _, t := range c.cpus {
+		n += t.breaks
+	}
+	return n
+}
+
+// LostEvents returns the number of lost events so far, on all CPUs.
+func (c *Collector) LostEvents() uint64 { return c.lost.Events }
+
+// Stay takes in one stay.
+func (c *Collector) Stay(s stay.Stay) {
+	if s.Start < c.begin {
+		return
+	}
+	what := c.catalogue.Of(&s, c.names)
+	t := c.cpu(s.CPU)
+	c.threads[s.TID] = true
+	t.breaks++
+	t.kernel += s.Duration()
+	c.stretch(t, s.Quiet, s.Start)
+	t.cause(what).add(&s, c.names)
+	if t.isLong(s.Duration()) {
+		t.keepLong(c.describe(&s, what))
+	}
+	if c.OnBreak != nil {
+		c.OnBreak(c.describe(&s, what))
+	}
+}
+
+// Stretch takes in the time in user mode that a thread is in at the end.
+func (c *Collector) Stretch(open stay.Stretch, end time.Duration) {
+	c.threads[open.TID] = true
+	c.stretch(c.cpu(open.CPU), end-open.Since, end)
+}
+
+// stretch takes in a time in user mode that ended at end.
+func (c *Collector) stretch(t *cpuTotals, d, end time.Duration) {
+	if d < 0 {
+		t.quietUnknown++
+		return
+	}
+	d = min(d, end-c.begin)
+	t.user += d
+	t.quietLongest = max(t.quietLongest, d)
+	t.quiet[decade(d)]++
+}
+
+// decade returns the power of ten at or below d, and 0 for less than 1 µs.
+func decade(d time.Duration) time.Duration {
+	if d < time.Microsecond {
+		return 0
+	}
+	p := time.Microsecond
+	for d >= 10*p {
+		p *= 10
+	}
+	return p
+}
+
+// Lost takes in that n events of a CPU were lost between two times.
+func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
+	if to < c.begin {
+		return
+	}
+	c.cpu(cpu).lost += n
+	c.lost.Events += n
+	if len(c.lost.Intervals) == maxLostIntervals {
+		c.lost.OmittedIntervals++
+		return
+	}
+	c.lost.Intervals = append(c.lost.Intervals, LostInterval{
+		CPU: cpu, From: max(0, from-c.begin), To: to - c.begin, Events: n,
+	})
+}
+
+func (t *cpuTotals) cause(what cause.Cause) *causeTotals {
+	totals := t.causes[what]
+	if totals == nil {
+		totals = &causeTotals{
+			Cause:   Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
+			origins: make(map[originKey]*Origin),
+		}
+		t.causes[what] = totals
+	}
+	return totals
+}
+
+func (t *causeTotals) add(s *stay.Stay, names cause.Names) {
+	t.Count++
+	t.Total += s.Duration()
+	t.Max = max(t.Max, s.Duration())
+	t.AtLeast = t.AtLeast || !s.Exact
+	if s.Duration() == 0 {
+		t.Unmeasured++
+	}
+	found := false
+	for _, p := range s.Inside {
+		for _, from := range p.Senders {
+			found = true
+			t.origin(from, p.Event.Time, names)
+		}
+	}
+	if !found && comesFromElsewhere(s.Entry.Kind) {
+		t.WithoutOrigin++
+	}
+}
+
+// comesFromElsewhere tells whether an entry of kind k has a sender.
+func comesFromElsewhere(k trace.Kind) bool {
+	switch k {
+	case trace.RescheduleEnter, trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+		return true
+	}
+	return false
+}
+
+func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names) {
+	key := originKey{pid: from.Sender.PID, name: from.Sender.Name, function: from.B}
+	if n := len(from.Sender.Stack); n > 0 {
+		key.caller = from.Sender.Stack[n-1]
+	}
+	o := t.origins[key]
+	if o == nil {
+		if len(t.origins) == maxOrigins {
+			key = originKey{name: "others"}
+			if o = t.origins[key]; o == nil {
+				o = &Origin{Name: key.name}
+				t.origins[key] = o
+			}
+		} else {
+			o = newOrigin(from, names)
+			t.origins[key] = o
+		}
+	}
+	o.Count++
+	o.CPU = from.CPU
+	o.MaxDelay = max(o.MaxDelay, arrived-from.Time)
+}
+
+func newOrigin(from trace.Event, names cause.Names) *Origin {
+	o := &Origin{
+		PID:    from.Sender.PID,
+		Name:   from.Sender.Name,
+		CPU:    from.CPU,
+		Cgroup: from.Sender.Cgroup,
+	}
+	if from.Kind == trace.SendCall {
+		o.Function = names.Function(from.B)
+	}
+	for _, addr := range from.Sender.Stack {
+		o.Stack = append(o.Stack, names.Function(addr))
+	}
+	return o
+}
+
+func (t *cpuTotals) isLong(d time.Duration) bool {
+	return len(t.longest) < longestBreaks || d > t.longest[len(t.longest)-1].Duration
+}
+
+func (t *cpuTotals) keepLong(b Break) {
+	i, _ := slices.BinarySearchFunc(t.longest, b.Duration, func(have Break, d time.Duration) int {
+		return cmp.Compare(d, have.Duration)
+	})
+	t.longest = slices.Insert(t.longest, i, b)
+	if len(t.longest) > longestBreaks {
+		t.longest = t.longest[:longestBreaks]
+	}
+}
+
+// describe returns a break in full.
+func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
+	b := Break{
+		At:       s.Start - c.begin,
+		CPU:      s.CPU,
+		TID:      s.TID,
+		Duration: s.Duration(),
+		AtLeast:  !s.Exact,
+		Lossy:    s.Lossy,
+		ID:       what.ID,
+		Title:    what.Title,
+		Detail:   what.Detail,
+		Quiet:    max(-1, s.Quiet),
+		Omitted:  s.Omitted,
+	}
+	if s.UserIP != 0 {
+		b.UserIP = fmt.Sprintf("%#x", s.UserIP)
+	}
+	for _, p := range s.Inside {
+		b.Inside = append(b.Inside, Part{
+			Event:    p.Event.Kind.String(),
+			Detail:   cause.Describe(p.Event, c.names),
+			At:       p.Event.Time - s.Start,
+			Duration: p.Duration,
+		})
+		for _, from := range p.Senders {
+			o := newOrigin(from, c.names)
+			o.Count, o.MaxDelay = 1, p.Event.Time-from.Time
+			b.Origins = append(b.Origins, *o)
+		}
+	}
+	return b
+}
+
+// Fill writes what was collected into r, with an entry at least for each CPU in
+// watched. On those in complete every kernel entry but NMIs is reported.
+func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
+	r.Lost = c.lost
+	r.Task.Threads = len(c.threads)
+	for cpu := range watched.All() {
+		c.cpu(cpu)
+	}
+	for _, n := range slices.Sorted(maps.Keys(c.cpus)) {
+		t := c.cpus[n]
+		r.CPUs = append(r.CPUs, CPU{
+			CPU:      n,
+			Complete: complete.Contains(n),
+			User:     t.user,
+			Kernel:   t.kernel,
+			Breaks:   t.breaks,
+			Lost:     t.lost,
+			Verdict:  verdict(t, complete.Contains(n)),
+			Causes:   t.sortedCauses(),
+			Longest:  slices.Clone(t.longest),
+			Quiet:    t.quietReport(),
+		})
+	}
+}
+
+func verdict(t *cpuTotals, complete bool) string {
+	switch {
+	case t.breaks > 0:
+		return VerdictBroken
+	case t.lost > 0 || !complete:
+		return VerdictUnknown
+	default:
+		return VerdictQuiet
+	}
+}
+
+func (t *cpuTotals) sortedCauses() []Cause {
+	causes := make([]Cause, 0, len(t.causes))
+	for _, totals := range t.causes {
+		sum := totals.Cause
+		sum.Avg = sum.Total / time.Duration(sum.Count)
+		for _, o := range totals.origins {
+			sum.Origins = append(sum.Origins, *o)
+		}
+		slices.SortFunc(sum.Origins, func(a, b Origin) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function))
+		})
+		causes = append(causes, sum)
+	}
+	slices.SortFunc(causes, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Total, a.Total), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail))
+	})
+	return causes
+}
+
+func (t *cpuTotals) quietReport() Quiet {
+	q := Quiet{Longest: t.quietLongest, Unknown: t.quietUnknown, Histogram: []Bucket{}}
+	for _, from := range slices.Sorted(maps.Keys(t.quiet)) {
+		q.Histogram = append(q.Histogram, Bucket{from, t.quiet[from]})
+	}
+	return q
+}

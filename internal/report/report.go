@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report says what an observation has seen, for people and for
+// programs: as text, as JSON (docs/report.schema.json) and as one JSON object
+// for each break.
+package report
+
+import (
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Schema is the version of the JSON report. It is raised when a field changes
+// its meaning or goes away; new fields do not raise it.
+const Schema = 1
+
+// Report is everything one observation has seen. Times are in nanoseconds.
+type Report struct {
+	Schema   int           `json:"schema"`
+	Version  string        `json:"taskiso"`
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"duration_ns"`
+	Host     Host          `json:"host"`
+	Task     Task          `json:"task"`
+	CPUs     []CPU         `json:"cpus"`
+	Lost     Lost          `json:"lost"`
+	Limits   []string      `json:"limits"`
+	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
+	Usage    *Usage        `json:"usage,omitempty"`
+	Loop     []Loop        `json:"loop,omitempty"`
+}
+
+// Host is where it was observed.
+type Host struct {
+	Kernel   string      `json:"kernel"`
+	Arch     string      `json:"arch"`
+	Online   cpulist.Set `json:"cpus_online"`
+	Isolated cpulist.Set `json:"cpus_isolated"`
+	NohzFull cpulist.Set `json:"cpus_nohz_full"`
+	Sources  []Source    `json:"sources"`
+}
+
+// Source is a tracepoint and whether it was active.
+type Source struct {
+	Name   string `json:"name"`
+	Active bool   `json:"active"`
+	Shows  string `json:"shows"`
+	Reason string `json:"reason,omitempty"` // why it was not active
+}
+
+// Task is what was observed.
+type Task struct {
+	Kind    string   `json:"kind"` // "command", "busy loop", "process", "thread" or "cpus"
+	Command []string `json:"command,omitempty"`
+	PID     int      `json:"pid,omitempty"`
+	TID     int      `json:"tid,omitempty"`
+	Threads int      `json:"threads"` // that were seen to run
+	// Status is the command's exit status, 128+n for signal n.
+	Status *int `json:"status,omitempty"`
+	// EndedBy says why the observation ended: "exit", "duration" or "interrupt".
+	EndedBy string `json:"ended_by,omitempty"`
+}
+
+// CPU is what happened to the watched threads on one CPU.
+type CPU struct {
+	CPU int `json:"cpu"`
+	// Complete tells that context tracking reported every kernel entry but
+	// NMIs, so that no break can have been missed and durations are exact.
+	Complete bool          `json:"complete"`
+	User     time.Duration `json:"user_ns"` // time in user mode
+	Kernel   time.Duration `json:"kernel_ns"`
+	Breaks   uint64        `json:"breaks"`
+	Lost     uint64        `json:"lost"` // events
+	// Verdict is "quiet" if there was no break and nothing can have been
+	// missed, "broken" if there was one, "unknown" otherwise.
+	Verdict    string      `json:"verdict"`
+	Causes     []Cause     `json:"causes"`
+	Longest    []Break     `json:"longest"`
+	Quiet      Quiet       `json:"quiet"`
+	Interrupts *Interrupts `json:"interrupts,omitempty"`
+}
+
+// Verdicts on a CPU.
+const (
+	VerdictQuiet   = "quiet"
+	VerdictBroken  = "broken"
+	VerdictUnknown = "unknown"
+)
+
+// Cause is one cause and the breaks it made.
+type Cause struct {
+	ID     string        `json:"id"`
+	Title  string        `json:"title"`
+	Detail string        `json:"detail,omitempty"`
+	Count  uint64        `json:"count"`
+	Total  time.Duration `json:"total_ns"`
+	Avg    time.Duration `json:"avg_ns"`
+	Max    time.Duration `json:"max_ns"`
+	// AtLeast tells that durations are lower bounds, and Unmeasured how many
+	// breaks have no duration at all.
+	AtLeast    bool     `json:"at_least"`
+	Unmeasured uint64   `json:"unmeasured"`
+	Origins    []Origin `json:"origins,omitempty"`
+	// WithoutOrigin counts breaks that came from elsewhere, but nothing showed
+	// from whom.
+	WithoutOrigin uint64 `json:"without_origin,omitempty"`
+}
+
+// Origin is who caused breaks from elsewhere.
+type Origin struct {
+	PID      uint32        `json:"pid"`
+	Name     string        `json:"name"`
+	CPU      int           `json:"cpu"` // of the latest one
+	Cgroup   uint64        `json:"cgroup_id,omitempty"`
+	Function string        `json:"function,omitempty"` // called on the target
+	Stack    []string      `json:"stack,omitempty"`    // of the sender, innermost first
+	Count    uint64        `json:"count"`
+	MaxDelay time.Duration `json:"max_delay_ns"` // from sending to arrival
+}
+
+// Break is one break.
+type Break struct {
+	At       time.Duration `json:"at_ns"` // since the observation began
+	CPU      int           `json:"cpu"`
+	TID      uint32        `json:"tid"`
+	Duration time.Duration `json:"duration_ns"`
+	AtLeast  bool          `json:"at_least"`
+	Lossy    bool          `json:"lossy,omitempty"` // events were lost about that time
+	ID       string        `json:"id"`
+	Title    string        `json:"title"`
+	Detail   string        `json:"detail,omitempty"`
+	UserIP   string        `json:"user_ip,omitempty"`
+	Quiet    time.Duration `json:"quiet_before_ns"` // -1: not known
+	Inside   []Part        `json:"inside,omitempty"`
+	Omitted  int           `json:"inside_omitted,omitempty"`
+	Origins  []Origin      `json:"origins,omitempty"`
+}
+
+// Part is one thing that happened inside a break.
+type Part struct {
+	Event    string        `json:"event"`
+	Detail   string        `json:"detail,omitempty"`
+	At       time.Duration `json:"at_ns"` // since the break began
+	Duration time.Duration `json:"duration_ns,omitempty"`
+}
+
+// Quiet are the stretches of user mode between breaks.
+type Quiet struct {
+	Longest time.Duration `json:"longest_ns"`
+	// Histogram has a bucket for each power of ten in which there is any.
+	Histogram []Bucket `json:"histogram"`
+	// Unknown counts stretches about which lost events leave nothing to say.
+	Unknown uint64 `json:"unknown"`
+}
+
+// Bucket counts stretches from From to below ten times From.
+type Bucket struct {
+	From  time.Duration `json:"from_ns"`
+	Count uint64        `json:"count"`
+}
+
+// Interrupts compares what was seen with what the kernel counted itself, while
+// the CPU was watched.
+type Interrupts struct {
+	// Exact tells that no interrupt came while the two were read, at the
+	// beginning and at the end; otherwise they may differ by those.
+	Exact bool           `json:"exact"`
+	Rows  []InterruptRow `json:"rows"`
+}
+
+// InterruptRow is one row, or class of rows, of /proc/interrupts.
+type InterruptRow struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Kernel      uint64 `json:"kernel"`
+	// Seen is missing where the two cannot be compared; Reason says why.
+	Seen   *uint64 `json:"seen,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// Lost is what was not recorded.
+type Lost struct {
+	Events uint64 `json:"events"` // no room in a ring buffer
+	// Missed were not seen by a program because it was just running.
+	Missed uint64 `json:"missed"`
+	// Children of watched tasks that could not be watched.
+	Children  uint64         `json:"children"`
+	Intervals []LostInterval `json:"intervals,omitempty"`
+	// OmittedIntervals counts further intervals that are not listed.
+	OmittedIntervals int `json:"intervals_omitted,omitempty"`
+}
+
+// LostInterval is a time in which events of a CPU were lost.
+type LostInterval struct {
+	CPU    int           `json:"cpu"`
+	From   time.Duration `json:"from_ns"` // since the observation began
+	To     time.Duration `json:"to_ns"`
+	Events uint64        `json:"events"`
+}
+
+// Usage is what the kernel accounts for the task without any tracing.
+type Usage struct {
+	User        time.Duration     `json:"user_ns"`
+	System      time.Duration     `json:"system_ns"`
+	MinorFaults int64             `json:"minor_faults"`
+	MajorFaults int64             `json:"major_faults"`
+	Voluntary   int64             `json:"voluntary_switches"`
+	Involuntary int64             `json:"involuntary_switches"`
+	Softirqs    map[string]uint64 `json:"softirqs,omitempty"` // on the CPUs, by anyone
+	Steal       time.Duration     `json:"steal_ns"`           // taken by the hypervisor
+}
+
+// Loop is what the built-in busy loop itself saw on one CPU.
+type Loop struct {
+	CPU       int           `json:"cpu"`
+	Ran       time.Duration `json:"ran_ns"`
+	Threshold time.Duration `json:"threshold_ns"`
+	Gaps      uint64        `json:"gaps"`
+	Total     time.Duration `json:"total_ns"`
+	Max       time.Duration `json:"max_ns"`
+}
