@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ksym
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+const symbols = `ffffffff81000000 T _stext
+ffffffff81000000 T _text
+ffffffff81000100 t do_sync_core
+ffffffff81000180 D some_data
+ffffffff81000200 T flush_tlb_func
+ffffffffc0000000 t veth_xmit	[veth]
+ffffffffbf000000 t early_module	[early]
+`
+
+func TestLookup(t *testing.T) {
+	table, err := Load(strings.NewReader(symbols))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		addr   uint64
+		name   string
+		offset uint64
+		ok     bool
+	}{
+		{0xffffffff80ffffff, "", 0, false},
+		{0xffffffff81000000, "_stext", 0, true},
+		{0xffffffff81000100, "do_sync_core", 0, true},
+		{0xffffffff81000190, "do_sync_core", 0x90, true},
+		{0xffffffff81000200, "flush_tlb_func", 0, true},
+		{0xffffffffbf000010, "early_module", 0x10, true},
+		{0xffffffffc0000001, "veth_xmit", 1, true},
+	} {
+		name, offset, ok := table.Lookup(test.addr)
+		if name != test.name || offset != test.offset || ok != test.ok {
+			t.Errorf("%#x: got %q+%#x, %v, want %q+%#x, %v", test.addr, name, offset, ok, test.name, test.offset, test.ok)
+		}
+	}
+}
+
+func TestNameWithoutTable(t *testing.T) {
+	if got := (*Table)(nil).Name(0xffff1234); got != "0xffff1234" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLoadHidden(t *testing.T) {
+	_, err := Load(strings.NewReader("0000000000000000 T _text\n0000000000000000 t do_sync_core\n"))
+	if !errors.Is(err, ErrRestricted) {
+		t.Errorf("got %v, want ErrRestricted", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(symbols)
+	f.Add("0 T\n")
+	f.Add("zz T x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		table, err := Load(strings.NewReader(text))
+		if (err == nil) != (table != nil) {
+			t.Fatalf("table %v with error %v", table, err)
+		}
+		if table != nil {
+			table.Name(0)
+			table.Name(1 << 63)
+			table.Name(^uint64(0))
+		}
+	})
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stay
+
+import (
+	"time"
+
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// senders keeps what was sent to watched CPUs and has not arrived yet.
+//
+// A called function is matched by its csd, which is locked from the moment it
+// is queued until it has run: at most one sender stands behind it at a time,
+// however many senders share one interrupt. A rescheduling interrupt has no such
+// mark: all that were sent since the last one arrived stand behind it.
+type senders struct {
+	calls       map[call]trace.Event
+	reschedules map[int][]trace.Event // by target CPU
+}
+
+type call struct {
+	target int
+	csd    uint64
+}
+
+// maxSendAge bounds how long a send without arrival is kept: the target may
+// have run a task that is not watched, whose interrupts are not recorded.
+const maxSendAge = 10 * time.Second
+
+func newSenders() senders {
+	return senders{calls: make(map[call]trace.Event), reschedules: make(map[int][]trace.Event)}
+}
+
+func (s senders) sent(e trace.Event) {
+	target := int(e.A)
+	if e.Kind == trace.SendCall {
+		s.calls[call{target, e.C}] = e
+		return
+	}
+	s.reschedules[target] = append(s.reschedules[target], e)
+}
+
+// arrived returns, and forgets, those who sent what e shows the arrival of.
+func (s senders) arrived(e trace.Event) []trace.Event {
+	switch e.Kind {
+	case trace.CSDEnter:
+		key := call{e.CPU, e.B}
+		from, ok := s.calls[key]
+		if !ok {
+			return nil
+		}
+		delete(s.calls, key)
+		return []trace.Event{from}
+	case trace.RescheduleEnter:
+		from := s.reschedules[e.CPU]
+		delete(s.reschedules, e.CPU)
+		return from
+	}
+	return nil
+}
+
+func (s senders) expire(now time.Duration) {
+	for key, e := range s.calls {
+		if now-e.Time > maxSendAge {
+			delete(s.calls, key)
+		}
+	}
+	for target, list := range s.reschedules {
+		for len(list) > 0 && now-list[0].Time > maxSendAge {
+			list = list[1:]
+		}
+		if len(list) == 0 {
+			delete(s.reschedules, target)
+		} else {
+			s.reschedules[target] = list
+		}
+	}
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sysname knows the names of system calls.
+package sysname
+
+import "strconv"
+
+//go:generate go run gen.go
+
+// Of returns the name of a system call of this architecture, or its number in
+// the form "syscall 999" when it is newer than the table or of another ABI.
+func Of(number int) string {
+	if name, ok := names[number]; ok {
+		return name
+	}
+	return "syscall " + strconv.Itoa(number)
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What every program shares: the wire format, the per-CPU state and the ring
+ * buffers. Everything on a watched CPU must work without waking anybody: a
+ * waking ring buffer sends an irq_work to the very CPU that is observed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include "kinds.h"
+
+#define MAX_STACK 20
+#define NO_TID ((__u32)-1)
+
+/* Wire format, little endian on all supported architectures. a, b, c: kinds.h. */
+struct event {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	__u8 kind;
+	__u8 flags; /* enum task_flag of the current task */
+	__u16 cpu;
+	__u32 tid; /* the current thread */
+	__u64 ip;  /* where user mode was left; 0 in kernel threads */
+	__u64 a;
+	__u64 b;
+	__u64 c;
+};
+
+/* KIND_SWITCH, KIND_EXEC: event.a is the thread, this its name. */
+struct task_event {
+	struct event e;
+	__u32 tgid;
+	__u32 flags; /* enum task_flag */
+	char comm[16];
+};
+
+enum task_flag {
+	TASK_KERNEL = 1,  /* has no user mode */
+	TASK_WATCHED = 2,
+};
+
+/* KIND_SEND_*: what a sender did to a watched CPU, and who it was. */
+struct send_event {
+	struct event e;
+	__u32 tgid;
+	__u32 frames;
+	__u64 cgroup;
+	char comm[16];
+	__u64 stack[MAX_STACK];
+};
+
+/*
+ * One entry a CPU, shared with user space by mmap: reading counters costs no
+ * system call and no interrupt. Each slot of seen and lost is written by one
+ * program only, and a program does not nest in itself on one CPU, so plain
+ * additions do not lose counts.
+ */
+struct cpu_state {
+	__u32 watched;     /* set by user space: everything on this CPU is recorded */
+	__u32 cached_tid;  /* the answer for this thread (NO_TID at first) ... */
+	__u32 cached_flags; /* ... as looked up ... */
+	__u32 cached_at;    /* ... at this value of task_changes */
+	__u32 pad[12];
+	__u64 seen[KINDS];
+	__u64 lost[KINDS];
+} __attribute__((aligned(64)));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* number of possible CPUs, set at load */
+	__type(key, __u32);
+	__type(value, struct cpu_state);
+} cpus SEC(".maps");
+
+struct ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16); /* set at load */
+};
+
+/*
+ * A watched CPU has a ring of its own: with a shared one it could spin on the
+ * ring's lock while a sender elsewhere holds it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1); /* number of possible CPUs, set at load */
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32); /* thread */
+	__type(value, __u8);
+} tasks SEC(".maps");
+
+/* Raised by user space whenever it adds to the map of tasks. */
+__u32 task_changes = 0;
+
+/* Children that could not be watched because the map of tasks was full. */
+__u64 unwatched_children = 0;
+
+/* Watch every user task, not only those in the map. */
+volatile const bool all_tasks = false;
+/* A watched task makes the CPU it runs on watched while it runs. */
+volatile const bool any_cpu = false;
+/* Children of watched tasks are watched too: 1 threads only, 2 processes as well. */
+volatile const __u32 follow = 2;
+
+static __always_inline struct cpu_state *cpu_state(__u32 cpu)
+{
+	return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+static __always_inline __u32 task_flags(struct task_struct *task, __u32 tid)
+{
+	if (tid == 0 || /* idle */ BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		return TASK_KERNEL;
+	if (all_tasks || bpf_map_lookup_elem(&tasks, &tid))
+		return TASK_WATCHED;
+	return 0;
+}
+
+/*
+ * Whether the current task is watched. The answer is kept until another
+ * thread asks or the CPU switches, because a hash look-up in each system call
+ * would be the larger part of its cost.
+ */
+static __always_inline __u32 current_flags(struct cpu_state *s)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	if (s->cached_tid != tid || s->cached_at != task_changes) {
+		s->cached_at = task_changes;
+		s->cached_flags = task_flags((void *)bpf_get_current_task(), tid);
+		s->cached_tid = tid;
+	}
+	return s->cached_flags;
+}
+
+/* The state of this CPU if an event that is not a task's own is recorded on it. */
+static __always_inline struct cpu_state *watched_cpu(void)
+{
+	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
+
+	if (!s)
+		return NULL;
+	if (s->watched || (any_cpu && current_flags(s) & TASK_WATCHED))
+		return s;
+	return NULL;
+}
+
+/* The state of this CPU if the current task's own events are recorded on it. */
+static __always_inline struct cpu_state *watched_task(void)
+{
+	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
+
+	if (!s || !(s->watched || any_cpu))
+		return NULL;
+	return current_flags(s) & TASK_WATCHED ? s : NULL;
+}
+
+static __always_inline __u64 user_ip(struct cpu_state *s)
+{
+	struct pt_regs *regs;
+
+	if (current_flags(s) & TASK_KERNEL)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return READ_USER_IP(regs);
+}
+
+static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	void *ring = bpf_map_lookup_elem(&rings, &cpu);
+	struct event *e = NULL;
+	__u64 now = bpf_ktime_get_ns();
+
+	s->seen[kind]++;
+	if (ring)
+		e = bpf_ringbuf_reserve(ring, size, 0);
+	if (!e) {
+		s->lost[kind]++;
+		return NULL;
+	}
+	e->time = now;
+	e->kind = kind;
+	e->flags = current_flags(s);
+	e->cpu = cpu;
+	e->tid = bpf_get_current_pid_tgid();
+	return e;
+}
+
+static __always_inline void submit(void *e)
+{
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void record(struct cpu_state *s, __u8 kind, __u64 a, __u64 b, __u64 c)
+{
+	struct event *e = reserve(s, kind, sizeof(*e));
+
+	if (!e)
+		return;
+	e->ip = user_ip(s);
+	e->a = a;
+	e->b = b;
+	e->c = c;
+	submit(e);
+}

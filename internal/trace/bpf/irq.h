@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Interrupts and what is done in them. */
+#pragma once
+
+#include "core.h"
+
+#define EVENT(tracepoint, kind, a, b, c)                        \
+	SEC("raw_tp/" #tracepoint)                              \
+	int tracepoint(struct bpf_raw_tracepoint_args *ctx)     \
+	{                                                       \
+		struct cpu_state *s = watched_cpu();            \
+                                                                \
+		if (s)                                          \
+			record(s, kind, a, b, c);               \
+		return 0;                                       \
+	}
+
+#define VECTOR(tracepoint, KIND)                                                       \
+	EVENT(tracepoint##_entry, KIND_##KIND##_ENTER, (__u32)ctx->args[0], 0, 0)      \
+	EVENT(tracepoint##_exit, KIND_##KIND##_EXIT, (__u32)ctx->args[0], 0, 0)
+
+VECTOR(local_timer, LOCAL_TIMER)
+VECTOR(reschedule, RESCHEDULE)
+VECTOR(call_function, CALL_FUNCTION)
+VECTOR(call_function_single, CALL_FUNCTION_SINGLE)
+VECTOR(irq_work, IRQ_WORK)
+VECTOR(thermal_apic, THERMAL)
+VECTOR(threshold_apic, THRESHOLD)
+VECTOR(deferred_error_apic, DEFERRED_ERROR)
+VECTOR(error_apic, ERROR_APIC)
+VECTOR(spurious_apic, SPURIOUS)
+VECTOR(x86_platform_ipi, PLATFORM_IPI)
+
+EVENT(irq_handler_entry, KIND_IRQ_ENTER, (__u32)ctx->args[0],
+      (__u64)BPF_CORE_READ((struct irqaction *)ctx->args[1], handler), 0)
+EVENT(irq_handler_exit, KIND_IRQ_EXIT, (__u32)ctx->args[0], (__u32)ctx->args[2], 0)
+
+EVENT(softirq_entry, KIND_SOFTIRQ_ENTER, (__u32)ctx->args[0], 0, 0)
+EVENT(softirq_exit, KIND_SOFTIRQ_EXIT, (__u32)ctx->args[0], 0, 0)
+
+EVENT(csd_function_entry, KIND_CSD_ENTER, ctx->args[0], ctx->args[1], 0)
+EVENT(csd_function_exit, KIND_CSD_EXIT, ctx->args[0], ctx->args[1], 0)
+
+EVENT(hrtimer_expire_entry, KIND_HRTIMER,
+      (__u64)BPF_CORE_READ((struct hrtimer *)ctx->args[0], function), 0, 0)
+EVENT(timer_expire_entry, KIND_TIMER,
+      (__u64)BPF_CORE_READ((struct timer_list *)ctx->args[0], function), 0, 0)
+EVENT(workqueue_execute_start, KIND_WORK,
+      (__u64)BPF_CORE_READ((struct work_struct *)ctx->args[0], func), 0, 0)
+
+/*
+ * The kernel asks every registered handler for each NMI; only those that found
+ * it to be theirs are recorded.
+ */
+SEC("raw_tp/nmi_handler")
+int nmi_handler(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct cpu_state *s = (int)ctx->args[2] ? watched_cpu() : NULL;
+
+	if (s)
+		record(s, KIND_NMI, ctx->args[0], ctx->args[1], (int)ctx->args[2]);
+	return 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The few kernel types the programs read. Only the members named here are
+ * used; CO-RE relocates them to wherever the running kernel keeps them, so
+ * nothing else about these structures is assumed.
+ */
+#pragma once
+
+#define PF_KTHREAD 0x00200000
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct task_struct {
+	unsigned int flags;
+	int pid;
+	int tgid;
+	char comm[16];
+};
+
+struct irqaction {
+	void *handler;
+};
+
+struct hrtimer {
+	void *function;
+};
+
+struct timer_list {
+	void *function;
+};
+
+struct work_struct {
+	void *func;
+};
+
+union __sifields {
+	struct {
+		int _pid;
+	} _kill;
+};
+
+struct kernel_siginfo {
+	int si_code;
+	union __sifields _sifields;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long ip;
+	unsigned long orig_ax;
+};
+#define READ_USER_IP(regs) BPF_CORE_READ(regs, ip)
+#define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, orig_ax)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	unsigned long pc;
+	int syscallno;
+};
+#define READ_USER_IP(regs) BPF_CORE_READ(regs, pc)
+#define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, syscallno)
+#else
+#error "name the program counter and the system call number of this architecture"
+#endif
+
+#pragma clang attribute pop

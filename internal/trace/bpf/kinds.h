@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kinds of events and what their fields mean. One program writes one kind:
+ * the counters in struct cpu_state rely on it. An _EXIT follows its _ENTER.
+ */
+#pragma once
+
+enum kind {
+	KIND_NONE,
+
+	/* the task itself */
+	KIND_SYSCALL_ENTER, /* a: number */
+	KIND_SYSCALL_EXIT,  /* a: number, b: result */
+	KIND_PAGE_FAULT,    /* a: address, b: error code of the architecture */
+	KIND_SIGNAL,        /* a: signal, b: si_code, c: si_pid; it is about to be handled */
+	KIND_USER_EXIT,     /* context tracking: user mode was left ... */
+	KIND_USER_ENTER,    /* ... and will be entered */
+
+	/* interrupts; a: vector */
+	KIND_LOCAL_TIMER_ENTER,
+	KIND_LOCAL_TIMER_EXIT,
+	KIND_RESCHEDULE_ENTER,
+	KIND_RESCHEDULE_EXIT,
+	KIND_CALL_FUNCTION_ENTER,
+	KIND_CALL_FUNCTION_EXIT,
+	KIND_CALL_FUNCTION_SINGLE_ENTER,
+	KIND_CALL_FUNCTION_SINGLE_EXIT,
+	KIND_IRQ_WORK_ENTER,
+	KIND_IRQ_WORK_EXIT,
+	KIND_THERMAL_ENTER,
+	KIND_THERMAL_EXIT,
+	KIND_THRESHOLD_ENTER,
+	KIND_THRESHOLD_EXIT,
+	KIND_DEFERRED_ERROR_ENTER,
+	KIND_DEFERRED_ERROR_EXIT,
+	KIND_ERROR_APIC_ENTER,
+	KIND_ERROR_APIC_EXIT,
+	KIND_SPURIOUS_ENTER,
+	KIND_SPURIOUS_EXIT,
+	KIND_PLATFORM_IPI_ENTER,
+	KIND_PLATFORM_IPI_EXIT,
+
+	KIND_IRQ_ENTER, /* a: irq number, b: handler */
+	KIND_IRQ_EXIT,  /* a: irq number, b: handled */
+	KIND_NMI,       /* a: handler, b: its duration in ns, c: NMIs handled; time is its end */
+
+	/* what is done inside a stay */
+	KIND_SOFTIRQ_ENTER, /* a: vector */
+	KIND_SOFTIRQ_EXIT,
+	KIND_CSD_ENTER, /* a function called by another CPU; a: function, b: csd */
+	KIND_CSD_EXIT,
+	KIND_HRTIMER, /* a: function */
+	KIND_TIMER,   /* a: function */
+	KIND_WORK,    /* a: function */
+	KIND_SWITCH,  /* struct task_event of the next task; b: state of the previous one */
+
+	/* life of tasks */
+	KIND_FORK, /* a: child thread, b: its process */
+	KIND_EXEC, /* struct task_event; a: thread, b: thread before the exec */
+	KIND_EXIT,
+
+	/* senders, on their own CPU: struct send_event; a: target CPU */
+	KIND_SEND_CALL,       /* b: function, c: csd */
+	KIND_SEND_RESCHEDULE,
+
+	KINDS,
+};

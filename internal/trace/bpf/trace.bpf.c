@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Kernel side of package trace: see core.h for the shape, kinds.h for the events. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "kernel.h"
+#include "entry.h"
+#include "irq.h"
+#include "sched.h"
+#include "send.h"
+
+/* The helpers for stacks, tasks and registers are reserved for GPL programs. */
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

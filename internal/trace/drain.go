@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+)
+
+// Batch is what happened since the Batch before it.
+type Batch struct {
+	// Events in the order of their time, none later than Until.
+	Events []Event
+	Until  time.Duration // CLOCK_MONOTONIC
+	// Lost counts, by CPU, events for which there was no room. They happened
+	// no later than Until and, but for a few that were just being recorded,
+	// after Until of the batch before.
+	Lost map[int]uint64
+}
+
+type ring struct {
+	reader *ringbuf.Reader
+	buffer *ebpf.Map
+}
+
+func (r ring) close() error { return errors.Join(r.reader.Close(), r.buffer.Close()) }
+
+// createRings makes one ring for each watched CPU and one for all others, and
+// says which CPU uses which. The shared one is last.
+func createRings(cfg Config) ([]ring, []ebpf.MapKV, error) {
+	var rings []ring
+	create := func(name string) error {
+		r, err := createRing(name, cfg.RingBytes)
+		if err == nil {
+			rings = append(rings, r)
+		}
+		return err
+	}
+	contents := make([]ebpf.MapKV, 0, cfg.PossibleCPUs)
+	for cpu := range cfg.CPUs.All() {
+		if err := create(fmt.Sprintf("cpu%d", cpu)); err != nil {
+			return rings, nil, err
+		}
+		contents = append(contents, ebpf.MapKV{Key: uint32(cpu), Value: rings[len(rings)-1].buffer})
+	}
+	if err := create("others"); err != nil {
+		return rings, nil, err
+	}
+	for cpu := range cfg.PossibleCPUs {
+		if !cfg.CPUs.Contains(cpu) {
+			contents = append(contents, ebpf.MapKV{Key: uint32(cpu), Value: rings[len(rings)-1].buffer})
+		}
+	}
+	return rings, contents, nil
+}
+
+func createRing(name string, size int) (ring, error) {
+	buffer, err := ebpf.NewMap(&ebpf.MapSpec{Name: name, Type: ebpf.RingBuf, MaxEntries: uint32(size)})
+	if err != nil {
+		return ring{}, fmt.Errorf("creating ring buffer %s of %d bytes: %w", name, size, err)
+	}
+	reader, err := ringbuf.NewReader(buffer)
+	if err != nil {
+		buffer.Close()
+		return ring{}, fmt.Errorf("mapping ring buffer %s: %w", name, err)
+	}
+	return ring{reader, buffer}, nil
+}
+
+// Read takes everything recorded until now out of the ring buffers. It does
+// not wait: callers poll, from a CPU that is not watched.
+//
+// A sender is recorded before it sends. So whatever caused an event that
+// happened before the first ring is read is in some ring by then, and a batch
+// that ends at that moment never lacks the sender of an arrival in it.
+func (t *Tracer) Read() (Batch, error) {
+	start, err := now()
+	if err != nil {
+		return Batch{}, err
+	}
+	until := time.Duration(start)
+
+	events := t.later
+	for _, r := range t.rings {
+		if events, err = r.drain(events); err != nil {
+			return Batch{}, err
+		}
+	}
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.Time, b.Time) })
+	n, _ := slices.BinarySearchFunc(events, until, func(e Event, until time.Duration) int {
+		if e.Time <= until {
+			return -1
+		}
+		return 1
+	})
+	t.later = slices.Clone(events[n:])
+	return Batch{Events: events[:n], Until: until, Lost: t.newlyLost()}, nil
+}
+
+func (r ring) drain(events []Event) ([]Event, error) {
+	// Nobody wakes the reader: a deadline in the past makes it look once.
+	r.reader.SetDeadline(time.Unix(1, 0))
+	var rec ringbuf.Record
+	for {
+		if err := r.reader.ReadInto(&rec); errors.Is(err, os.ErrDeadlineExceeded) {
+			return events, nil
+		} else if err != nil {
+			return events, fmt.Errorf("reading ring buffer: %w", err)
+		}
+		e, err := decode(rec.RawSample)
+		if err != nil {
+			return events, err
+		}
+		events = append(events, e)
+	}
+}
+
+func (t *Tracer) newlyLost() map[int]uint64 {
+	lost := make(map[int]uint64)
+	for cpu := range int(t.state.Size()) / cpuStateSize {
+		total := t.lostOn(cpu)
+		if n := total - t.lost[cpu]; n > 0 {
+			lost[cpu] = n
+			t.lost[cpu] = total
+		}
+	}
+	return lost
+}
+
+func (t *Tracer) lostOn(cpu int) uint64 {
+	var total uint64
+	for k := range kinds {
+		total += t.counter(cpu, lostOffset, k)
+	}
+	return total
+}

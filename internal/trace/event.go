@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Event is one thing that happened on a watched CPU, or one sender's doing to it.
+type Event struct {
+	Time    time.Duration // CLOCK_MONOTONIC
+	Kind    Kind
+	CPU     int
+	TID     uint32  // thread that was current
+	Watched bool    // whether it is a watched one
+	UserIP  uint64  // where it left user mode; 0 for kernel threads
+	A, B, C uint64  // see Kind
+	Task    *Task   // of Switch and Exec
+	Sender  *Sender // of SendCall and SendReschedule
+}
+
+// Task is a thread that begins to run.
+type Task struct {
+	TID, PID uint32
+	Name     string
+	Kernel   bool // it has no user mode
+	Watched  bool
+}
+
+// Sender is who sent an inter-processor interrupt, taken in its own context.
+type Sender struct {
+	PID    uint32
+	Name   string
+	Cgroup uint64   // inode number of its cgroup v2 directory
+	Stack  []uint64 // kernel addresses, innermost first
+}
+
+// Layout of struct event, struct task_event and struct send_event in bpf/core.h.
+const (
+	eventSize     = 48
+	taskEventSize = eventSize + 24
+	maxStack      = 20
+	sendEventSize = eventSize + 32 + maxStack*8
+
+	taskKernel  = 1
+	taskWatched = 2
+)
+
+func decode(raw []byte) (Event, error) {
+	if len(raw) < eventSize {
+		return Event{}, fmt.Errorf("decoding event of %d bytes: shorter than its header", len(raw))
+	}
+	le := binary.LittleEndian
+	e := Event{
+		Time:    time.Duration(le.Uint64(raw)),
+		Kind:    Kind(raw[8]),
+		Watched: raw[9]&taskWatched != 0,
+		CPU:     int(le.Uint16(raw[10:])),
+		TID:     le.Uint32(raw[12:]),
+		UserIP:  le.Uint64(raw[16:]),
+		A:       le.Uint64(raw[24:]),
+		B:       le.Uint64(raw[32:]),
+		C:       le.Uint64(raw[40:]),
+	}
+	if want := e.Kind.size(); want == 0 || len(raw) != want {
+		return Event{}, fmt.Errorf("decoding event of kind %d with %d bytes: want %d", e.Kind, len(raw), want)
+	}
+	switch {
+	case e.Kind == Switch || e.Kind == Exec:
+		e.Task = decodeTask(uint32(e.A), raw[eventSize:])
+	case e.Kind.IsSend():
+		e.Sender = decodeSender(raw[eventSize:])
+	}
+	return e, nil
+}
+
+// size is the length of a record of kind k; 0 for an unknown kind.
+func (k Kind) size() int {
+	switch {
+	case k == 0 || k >= kinds:
+		return 0
+	case k == Switch || k == Exec:
+		return taskEventSize
+	case k.IsSend():
+		return sendEventSize
+	default:
+		return eventSize
+	}
+}
+
+func decodeTask(tid uint32, raw []byte) *Task {
+	flags := binary.LittleEndian.Uint32(raw[4:])
+	return &Task{
+		TID:     tid,
+		PID:     binary.LittleEndian.Uint32(raw),
+		Name:    cString(raw[8:24]),
+		Kernel:  flags&taskKernel != 0,
+		Watched: flags&taskWatched != 0,
+	}
+}
+
+func decodeSender(raw []byte) *Sender {
+	le := binary.LittleEndian
+	frames := min(int(le.Uint32(raw[4:])), maxStack)
+	s := &Sender{
+		PID:    le.Uint32(raw),
+		Cgroup: le.Uint64(raw[8:]),
+		Name:   cString(raw[16:32]),
+		Stack:  make([]uint64, frames),
+	}
+	for i := range s.Stack {
+		s.Stack[i] = le.Uint64(raw[32+8*i:])
+	}
+	return s
+}
+
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}

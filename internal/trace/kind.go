@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+// Kind says what happened. The numbers are those of enum kind in bpf/kinds.h;
+// a test compares the two.
+type Kind uint8
+
+// Kinds of events. An Exit follows its Enter.
+const (
+	_ Kind = iota
+
+	SyscallEnter // A: number
+	SyscallExit  // A: number, B: result
+	PageFault    // A: address, B: error code of the architecture
+	Signal       // A: signal, B: si_code, C: sender's process; about to be handled
+	UserExit     // context tracking: user mode was left
+	UserEnter    // context tracking: user mode will be entered
+
+	LocalTimerEnter // A of all interrupt vectors: vector
+	LocalTimerExit
+	RescheduleEnter
+	RescheduleExit
+	CallFunctionEnter
+	CallFunctionExit
+	CallFunctionSingleEnter
+	CallFunctionSingleExit
+	IRQWorkEnter
+	IRQWorkExit
+	ThermalEnter
+	ThermalExit
+	ThresholdEnter
+	ThresholdExit
+	DeferredErrorEnter
+	DeferredErrorExit
+	ErrorAPICEnter
+	ErrorAPICExit
+	SpuriousEnter
+	SpuriousExit
+	PlatformIPIEnter
+	PlatformIPIExit
+
+	IRQEnter // A: irq number, B: handler
+	IRQExit  // A: irq number, B: whether it was handled
+	NMI      // A: handler, B: its duration in ns, C: NMIs handled; Time is its end
+
+	SoftirqEnter // A: vector
+	SoftirqExit
+	CSDEnter // function called by another CPU; A: function, B: csd
+	CSDExit
+	HRTimer // A: function
+	Timer   // A: function
+	Work    // A: function
+	Switch  // Task is the next one; B: state of the previous one, C: its process
+
+	Fork // A: child thread, B: its process
+	Exec // Task; B: its thread number before
+	Exit
+
+	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
+	SendReschedule // Sender; A: target CPU, UserIP: call site
+
+	kinds
+)
+
+// IsVector tells whether k is the entry or exit of an interrupt vector of the
+// CPU itself (timer, inter-processor interrupts ...), not of a device.
+func (k Kind) IsVector() bool { return k >= LocalTimerEnter && k <= PlatformIPIExit }
+
+// IsVectorEnter tells whether k is the entry of such a vector.
+func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%2 == 0 }
+
+// IsSend tells whether k is recorded on the sender's CPU, not on the target.
+func (k Kind) IsSend() bool { return k == SendCall || k == SendReschedule }
+
+// String returns the name of the tracepoint behind k, without its subsystem.
+func (k Kind) String() string {
+	for _, s := range sources {
+		if s.kind == k {
+			return s.tracepoint
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+// source is one tracepoint and the program attached to it; both have its name.
+type source struct {
+	kind       Kind
+	system     string
+	tracepoint string
+	// params is the tracepoint's signature in the kernel's BTF: a raw
+	// tracepoint hands over its arguments by position, so a kernel that
+	// changed them must not be read wrongly.
+	params string
+	// shows says what a user does not see when the source is missing.
+	shows string
+	// needed sources are those without which nothing can be told apart.
+	needed bool
+}
+
+const vectorParams = "int"
+
+var sources = []source{
+	{SyscallEnter, "raw_syscalls", "sys_enter", "struct pt_regs *, long int", "system calls", false},
+	{SyscallExit, "raw_syscalls", "sys_exit", "struct pt_regs *, long int", "the end of system calls", false},
+	{PageFault, "exceptions", "page_fault_user", "long unsigned int, struct pt_regs *, long unsigned int", "page faults", false},
+	{Signal, "signal", "signal_deliver", "int, struct kernel_siginfo *, struct k_sigaction *", "signals", false},
+	{UserExit, "context_tracking", "user_exit", "int", "every kernel entry on nohz_full CPUs", false},
+	{UserEnter, "context_tracking", "user_enter", "int", "every return to user mode on nohz_full CPUs", false},
+
+	{LocalTimerEnter, "irq_vectors", "local_timer_entry", vectorParams, "the tick and other timers", false},
+	{LocalTimerExit, "irq_vectors", "local_timer_exit", vectorParams, "the end of timer interrupts", false},
+	{RescheduleEnter, "irq_vectors", "reschedule_entry", vectorParams, "rescheduling interrupts", false},
+	{RescheduleExit, "irq_vectors", "reschedule_exit", vectorParams, "the end of rescheduling interrupts", false},
+	{CallFunctionEnter, "irq_vectors", "call_function_entry", vectorParams, "function-call interrupts to many CPUs", false},
+	{CallFunctionExit, "irq_vectors", "call_function_exit", vectorParams, "the end of function-call interrupts to many CPUs", false},
+	{CallFunctionSingleEnter, "irq_vectors", "call_function_single_entry", vectorParams, "function-call interrupts to one CPU", false},
+	{CallFunctionSingleExit, "irq_vectors", "call_function_single_exit", vectorParams, "the end of function-call interrupts to one CPU", false},
+	{IRQWorkEnter, "irq_vectors", "irq_work_entry", vectorParams, "irq_work interrupts", false},
+	{IRQWorkExit, "irq_vectors", "irq_work_exit", vectorParams, "the end of irq_work interrupts", false},
+	{ThermalEnter, "irq_vectors", "thermal_apic_entry", vectorParams, "thermal interrupts", false},
+	{ThermalExit, "irq_vectors", "thermal_apic_exit", vectorParams, "the end of thermal interrupts", false},
+	{ThresholdEnter, "irq_vectors", "threshold_apic_entry", vectorParams, "machine-check threshold interrupts", false},
+	{ThresholdExit, "irq_vectors", "threshold_apic_exit", vectorParams, "the end of machine-check threshold interrupts", false},
+	{DeferredErrorEnter, "irq_vectors", "deferred_error_apic_entry", vectorParams, "deferred machine-check interrupts", false},
+	{DeferredErrorExit, "irq_vectors", "deferred_error_apic_exit", vectorParams, "the end of deferred machine-check interrupts", false},
+	{ErrorAPICEnter, "irq_vectors", "error_apic_entry", vectorParams, "APIC error interrupts", false},
+	{ErrorAPICExit, "irq_vectors", "error_apic_exit", vectorParams, "the end of APIC error interrupts", false},
+	{SpuriousEnter, "irq_vectors", "spurious_apic_entry", vectorParams, "spurious interrupts", false},
+	{SpuriousExit, "irq_vectors", "spurious_apic_exit", vectorParams, "the end of spurious interrupts", false},
+	{PlatformIPIEnter, "irq_vectors", "x86_platform_ipi_entry", vectorParams, "platform interrupts", false},
+	{PlatformIPIExit, "irq_vectors", "x86_platform_ipi_exit", vectorParams, "the end of platform interrupts", false},
+
+	{IRQEnter, "irq", "irq_handler_entry", "int, struct irqaction *", "device interrupts", false},
+	{IRQExit, "irq", "irq_handler_exit", "int, struct irqaction *, int", "the end of device interrupts", false},
+	{NMI, "nmi", "nmi_handler", "void *, s64, int", "non-maskable interrupts", false},
+
+	{SoftirqEnter, "irq", "softirq_entry", "unsigned int", "softirqs", false},
+	{SoftirqExit, "irq", "softirq_exit", "unsigned int", "the end of softirqs", false},
+	{CSDEnter, "csd", "csd_function_entry", "smp_call_func_t, call_single_data_t *", "which function another CPU called", false},
+	{CSDExit, "csd", "csd_function_exit", "smp_call_func_t, call_single_data_t *", "how long such a function took", false},
+	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *, ktime_t *", "which high-resolution timer expired", false},
+	{Timer, "timer", "timer_expire_entry", "struct timer_list *, long unsigned int", "which timer expired", false},
+	{Work, "workqueue", "workqueue_execute_start", "struct work_struct *", "which work a kworker ran", false},
+	{Switch, "sched", "sched_switch", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true},
+
+	{Fork, "sched", "sched_process_fork", "struct task_struct *, struct task_struct *", "children", true},
+	{Exec, "sched", "sched_process_exec", "struct task_struct *, pid_t, struct linux_binprm *", "the start of the command", true},
+	{Exit, "sched", "sched_process_exit", "struct task_struct *", "the end of tasks", true},
+
+	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "who sent a function-call interrupt", false},
+	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "who sent a rescheduling interrupt", false},
+}
+
+// errNoTracepoint is the reason of a source the kernel was built without.
+var errNoTracepoint = errors.New("this kernel has no such tracepoint")
+
+// Source is one tracepoint and whether the kernel offers it.
+type Source struct {
+	Name  string // "irq_vectors:local_timer_entry"
+	Kind  Kind
+	Shows string // what is not seen without it
+	Err   error  // why it is missing; nil when it is available
+}
+
+// Sources lists every tracepoint the tracer can use, with the reason for those
+// that the kernel described by its BTF does not have in the form we know.
+func Sources(kernel *btf.Spec) []Source {
+	list := make([]Source, 0, len(sources))
+	for _, s := range sources {
+		list = append(list, Source{
+			Name:  s.system + ":" + s.tracepoint,
+			Kind:  s.kind,
+			Shows: s.shows,
+			Err:   s.check(kernel),
+		})
+	}
+	return list
+}
+
+func (s source) check(kernel *btf.Spec) error {
+	var def *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_"+s.tracepoint, &def); errors.Is(err, btf.ErrNotFound) {
+		return fmt.Errorf("%w: %w", errNoTracepoint, ebpf.ErrNotSupported)
+	} else if err != nil {
+		return fmt.Errorf("looking up tracepoint %s in BTF: %w", s.tracepoint, err)
+	}
+	params, err := tracepointParams(def)
+	if err != nil {
+		return fmt.Errorf("reading the signature of tracepoint %s: %w", s.tracepoint, err)
+	}
+	if !strings.HasPrefix(params+",", s.params+",") {
+		return fmt.Errorf("tracepoint has arguments (%s), not (%s): %w", params, s.params, ebpf.ErrNotSupported)
+	}
+	return nil
+}
+
+// tracepointParams returns the arguments of a tracepoint as C would write them.
+// The first one is the tracepoint's private data and is not part of its signature.
+func tracepointParams(def *btf.Typedef) (string, error) {
+	ptr, ok := def.Type.(*btf.Pointer)
+	if !ok {
+		return "", fmt.Errorf("%v is no pointer", def.Type)
+	}
+	proto, ok := ptr.Target.(*btf.FuncProto)
+	if !ok || len(proto.Params) == 0 {
+		return "", fmt.Errorf("%v is no function with arguments", ptr.Target)
+	}
+	names := make([]string, 0, len(proto.Params))
+	for _, p := range proto.Params[1:] {
+		names = append(names, typeName(p.Type))
+	}
+	return strings.Join(names, ", "), nil
+}
+
+func typeName(t btf.Type) string {
+	switch t := t.(type) {
+	case *btf.Void:
+		return "void"
+	case *btf.Pointer:
+		return typeName(t.Target) + " *"
+	case *btf.Const:
+		return "const " + typeName(t.Type)
+	case *btf.Struct:
+		return "struct " + t.Name
+	case *btf.Union:
+		return "union " + t.Name
+	case *btf.Enum:
+		return "enum " + t.Name
+	default:
+		return t.TypeName()
+	}
+}

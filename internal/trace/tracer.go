@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Follow says which children of a watched task are watched as well.
+type Follow uint32
+
+// Values of Follow.
+const (
+	FollowNone Follow = iota
+	FollowThreads
+	FollowProcesses
+)
+
+// DefaultRingBytes is the size of a ring buffer when Config has none: at 56
+// bytes an event it holds 0.7 s of 200,000 events per second, many times the
+// interval at which it is drained.
+const DefaultRingBytes = 8 << 20
+
+// Config says what to observe.
+type Config struct {
+	// CPUs whose entries are all recorded, whatever task they hit. When empty,
+	// the watched tasks are followed to whichever CPU they run on.
+	CPUs cpulist.Set
+	// AllTasks records the system calls and page faults of every user task on
+	// CPUs, not only of those given to Watch.
+	AllTasks bool
+	Follow   Follow
+	// PossibleCPUs is the number of CPUs the kernel can ever have.
+	PossibleCPUs int
+	// RingBytes is the size of each ring buffer: one for each watched CPU and
+	// one for all others. A power of two and a multiple of the page size.
+	RingBytes int
+}
+
+// Tracer is an attached observation. Its methods are not safe for concurrent use.
+type Tracer struct {
+	coll    *ebpf.Collection
+	links   []link.Link
+	rings   []ring
+	state   *ebpf.Memory
+	tasks   *ebpf.Map
+	cpus    cpulist.Set
+	sources []Source
+
+	taskChanges uint32
+
+	later []Event        // read, but not yet safe to hand out
+	lost  map[int]uint64 // by CPU, as last seen
+}
+
+const (
+	cpuStateSize  = int(unsafe.Sizeof(bpfCpuState{}))
+	seenOffset    = int(unsafe.Offsetof(bpfCpuState{}.Seen))
+	lostOffset    = int(unsafe.Offsetof(bpfCpuState{}.Lost))
+	watchedOffset = int(unsafe.Offsetof(bpfCpuState{}.Watched))
+	noTID         = ^uint32(0)
+)
+
+// Open loads the programs and attaches every source the kernel offers. It
+// interrupts all CPUs while it does so, and records nothing before Start.
+//
+// It needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; without them the error
+// wraps [os.ErrPermission]. A kernel without BTF gives [ebpf.ErrNotSupported].
+func Open(cfg Config) (*Tracer, error) {
+	if cfg.RingBytes == 0 {
+		cfg.RingBytes = DefaultRingBytes
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("lifting the limit on locked memory: %w", err)
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's type information: %w", err)
+	}
+	t := &Tracer{cpus: cfg.CPUs, sources: Sources(kernel), lost: make(map[int]uint64)}
+	if err := t.load(cfg); err != nil {
+		t.Close()
+		return nil, err
+	}
+	if err := t.attach(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Tracer) load(cfg Config) error {
+	spec, err := t.spec(cfg)
+	if err != nil {
+		return err
+	}
+	rings, contents, err := createRings(cfg)
+	t.rings = rings
+	if err != nil {
+		return err
+	}
+	spec.Maps["rings"].Contents = contents
+
+	t.coll, err = ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("loading BPF programs: %w", err)
+	}
+	t.tasks = t.coll.Maps["tasks"]
+	t.state, err = t.coll.Maps["cpus"].Memory()
+	if err != nil {
+		return fmt.Errorf("mapping the counters: %w", err)
+	}
+	return nil
+}
+
+// spec returns the programs for the sources at hand, set up for cfg.
+func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("reading the embedded BPF programs: %w", err)
+	}
+	for i, s := range t.sources {
+		if s.Err != nil {
+			delete(spec.Programs, sources[i].tracepoint)
+		}
+	}
+	cpus := spec.Maps["cpus"]
+	cpus.MaxEntries = uint32(cfg.PossibleCPUs)
+	for cpu := range cfg.PossibleCPUs {
+		cpus.Contents = append(cpus.Contents, ebpf.MapKV{Key: uint32(cpu), Value: bpfCpuState{CachedTid: noTID}})
+	}
+	spec.Maps["rings"].MaxEntries = uint32(cfg.PossibleCPUs)
+
+	for name, value := range map[string]any{
+		"all_tasks": cfg.AllTasks,
+		"any_cpu":   cfg.CPUs.Len() == 0,
+		"follow":    uint32(cfg.Follow),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("setting %s to %v: %w", name, value, err)
+		}
+	}
+	return spec, nil
+}
+
+func (t *Tracer) attach() error {
+	for i := range t.sources {
+		s := &t.sources[i]
+		if s.Err == nil {
+			s.Err = t.attachSource(sources[i].tracepoint)
+		}
+		if s.Err != nil && sources[i].needed {
+			return fmt.Errorf("attaching to %s, which is needed to see %s: %w", s.Name, s.Shows, s.Err)
+		}
+	}
+	return nil
+}
+
+func (t *Tracer) attachSource(tracepoint string) error {
+	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{
+		Name:    tracepoint,
+		Program: t.coll.Programs[tracepoint],
+	})
+	if err != nil {
+		return err
+	}
+	// An unreferenced link is closed by its finaliser and silently detaches.
+	t.links = append(t.links, l)
+	return nil
+}
+
+// Start begins to record on the watched CPUs.
+func (t *Tracer) Start() error {
+	for cpu := range t.cpus.All() {
+		if err := t.setWatched(cpu, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop ends the recording. What was recorded can still be read.
+func (t *Tracer) Stop() error {
+	for cpu := range t.cpus.All() {
+		if err := t.setWatched(cpu, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tracer) setWatched(cpu int, v uint32) error {
+	off := int64(cpu*cpuStateSize + watchedOffset)
+	if _, err := t.state.WriteAt(binary.NativeEndian.AppendUint32(nil, v), off); err != nil {
+		return fmt.Errorf("switching the recording on CPU %d to %d: %w", cpu, v, err)
+	}
+	return nil
+}
+
+// Watch adds a thread whose own entries are recorded.
+func (t *Tracer) Watch(tid int) error {
+	if err := t.tasks.Put(uint32(tid), uint8(1)); err != nil {
+		return fmt.Errorf("watching thread %d: %w", tid, err)
+	}
+	// A CPU may remember that this thread was not watched.
+	t.taskChanges++
+	if err := t.coll.Variables["task_changes"].Set(t.taskChanges); err != nil {
+		return fmt.Errorf("announcing thread %d: %w", tid, err)
+	}
+	return nil
+}
+
+// Sources lists every tracepoint with the reason for those not attached.
+func (t *Tracer) Sources() []Source { return slices.Clone(t.sources) }
+
+// Has tells whether the source of events of kind k is attached.
+func (t *Tracer) Has(k Kind) bool {
+	return slices.ContainsFunc(t.sources, func(s Source) bool { return s.Kind == k && s.Err == nil })
+}
+
+// Seen returns how many events of kind k happened on a CPU since Start,
+// recorded or lost.
+func (t *Tracer) Seen(cpu int, k Kind) uint64 { return t.counter(cpu, seenOffset, k) }
+
+func (t *Tracer) counter(cpu, table int, k Kind) uint64 {
+	var b [8]byte
+	if _, err := t.state.ReadAt(b[:], int64(cpu*cpuStateSize+table+8*int(k))); err != nil {
+		return 0 // a CPU beyond PossibleCPUs has no events
+	}
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// Missed returns how many events no program saw because one of the same kind
+// was just being recorded on the same CPU. The kernel counts them for each
+// program, not for each CPU.
+func (t *Tracer) Missed() (uint64, error) {
+	var missed uint64
+	for name, p := range t.coll.Programs {
+		stats, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("reading the statistics of program %s: %w", name, err)
+		}
+		missed += stats.RecursionMisses
+	}
+	return missed, nil
+}
+
+// UnwatchedChildren returns how many children of watched tasks are not watched
+// because there were too many at once.
+func (t *Tracer) UnwatchedChildren() (uint64, error) {
+	var n uint64
+	if err := t.coll.Variables["unwatched_children"].Get(&n); err != nil {
+		return 0, fmt.Errorf("reading the number of unwatched children: %w", err)
+	}
+	return n, nil
+}
+
+// Close detaches everything.
+func (t *Tracer) Close() error {
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	for _, r := range t.rings {
+		errs = append(errs, r.close())
+	}
+	if t.coll != nil {
+		t.coll.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// now returns the time in the clock of the events.
+func now() (int64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("reading CLOCK_MONOTONIC: %w", err)
+	}
+	return ts.Nano(), nil
+}

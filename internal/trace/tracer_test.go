@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// busySyscalls makes n getppid calls on a thread of its own and reports its number first.
+func busySyscalls(tid chan<- int, start <-chan struct{}, n int, done chan<- struct{}) {
+	runtime.LockOSThread() // never unlocked: the thread ends with its changed affinity
+	var set unix.CPUSet
+	set.Set(1)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		panic(err)
+	}
+	tid <- unix.Gettid()
+	<-start
+	for range n {
+		unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
+	}
+	close(done)
+	select {}
+}
+
+func needBPF(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("loading BPF programs needs root")
+	}
+}
+
+func TestEverySyscallIsReportedOrLost(t *testing.T) {
+	needBPF(t)
+	for name, ringBytes := range map[string]int{"roomy": 16 << 20, "tiny": 4096} {
+		t.Run(name, func(t *testing.T) {
+			const calls = 100_000
+			tracer, err := Open(Config{CPUs: mustParse(t, "1"), PossibleCPUs: runtime.NumCPU(), RingBytes: ringBytes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tracer.Close()
+
+			tid, start, done := make(chan int), make(chan struct{}), make(chan struct{})
+			go busySyscalls(tid, start, calls, done)
+			worker := <-tid
+			if err := tracer.Watch(worker); err != nil {
+				t.Fatal(err)
+			}
+			if err := tracer.Start(); err != nil {
+				t.Fatal(err)
+			}
+			close(start)
+
+			var reported, lost uint64
+			kinds := map[Kind]int{}
+			var last time.Duration
+			read := func() {
+				b, err := tracer.Read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range b.Events {
+					kinds[e.Kind]++
+					if e.Time < last {
+						t.Errorf("event %v at %v after one at %v", e.Kind, e.Time, last)
+					}
+					last = e.Time
+					if e.Kind == SyscallEnter && e.A == unix.SYS_GETPPID {
+						if int(e.TID) != worker || e.CPU != 1 || e.UserIP == 0 {
+							t.Fatalf("getppid of thread %d on CPU 1 reported as %+v", worker, e)
+						}
+						reported++
+					}
+				}
+				lost += b.Lost[1]
+			}
+			for finished := false; !finished; {
+				select {
+				case <-done:
+					finished = true
+				case <-time.After(5 * time.Millisecond):
+				}
+				read()
+			}
+			time.Sleep(time.Millisecond)
+			read()
+			lostCalls := tracer.counter(1, lostOffset, SyscallEnter)
+			seen := tracer.Seen(1, SyscallEnter)
+			t.Logf("reported %d, lost %d of all kinds, %d entries; seen %d", reported, lost, lostCalls, seen)
+			t.Logf("kinds: %v", kinds)
+			if reported+lostCalls < calls {
+				t.Errorf("reported %d and lost %d of %d calls", reported, lostCalls, calls)
+			}
+			if name == "roomy" && lost != 0 {
+				t.Errorf("lost %d events with a roomy ring buffer", lost)
+			}
+			if name == "tiny" && lost == 0 {
+				t.Error("lost nothing with a ring buffer of one page")
+			}
+			if missed, err := tracer.Missed(); err != nil || missed != 0 {
+				t.Errorf("missed %d events, error %v", missed, err)
+			}
+		})
+	}
+}
+
+func mustParse(t *testing.T, s string) cpulist.Set {
+	t.Helper()
+	set, err := cpulist.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
