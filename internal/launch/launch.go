@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package launch starts a command that waits before its first instruction
+// until its observer is ready.
+//
+// The command is started in two steps. A copy of this program (the stub) starts
+// on the housekeeping CPUs, says which thread will become the command, and
+// waits. Once it is released, it moves to the CPUs the command is to run on,
+// takes on the user, and executes the command.
+package launch
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Command is what to run and as whom.
+type Command struct {
+	Path string   // of the program; found by [exec.LookPath] beforehand
+	Args []string // Args[0] is the program's name
+	Env  []string
+	CPUs cpulist.Set // where it runs; empty: where the caller runs
+	User *User       // nil: the caller's
+}
+
+// User is the identity a command runs under.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32
+}
+
+// Process is a started command.
+type Process struct {
+	TID int // thread that will become, or has become, the command
+
+	stub    *exec.Cmd
+	release *os.File
+	report  *bufio.Reader
+}
+
+// stubName is the name under which this program knows that it is the stub.
+const stubName = "taskiso:launch"
+
+// Descriptors of the stub beside the standard ones.
+const (
+	orderFD  = 3 // reads the order and then the release
+	reportFD = 4 // writes stubReports
+)
+
+// order is what the stub is told first.
+type order struct {
+	Path string
+	Args []string
+	Env  []string
+	CPUs cpulist.Set
+	User *User
+}
+
+// stubReport is what the stub says: first its thread, then, if it could not
+// execute the command, why.
+type stubReport struct {
+	TID   int
+	Step  string
+	Errno syscall.Errno
+}
+
+// ExecError says why a command did not start.
+type ExecError struct {
+	Step  string // what was attempted
+	Errno syscall.Errno
+}
+
+func (e *ExecError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Errno) }
+func (e *ExecError) Unwrap() error { return e.Errno }
+
+// errReport means that the stub ended without a word.
+var errReport = errors.New("the launcher ended before it could say why")
+
+// Start starts the stub with the standard streams of this process. The
+// command does not run before Release.
+func Start(c Command) (*Process, error) {
+	orderRead, orderWrite, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("creating a pipe to the launcher: %w", err)
+	}
+	defer orderRead.Close()
+	reportRead, reportWrite, err := os.Pipe()
+	if err != nil {
+		orderWrite.Close()
+		return nil, fmt.Errorf("creating a pipe from the launcher: %w", err)
+	}
+	defer reportWrite.Close()
+
+	stub := exec.Command("/proc/self/exe")
+	stub.Args = []string{stubName}
+	stub.Stdin, stub.Stdout, stub.Stderr = os.Stdin, os.Stdout, os.Stderr
+	stub.ExtraFiles = []*os.File{orderRead, reportWrite} // orderFD, reportFD
+	if err := stub.Start(); err != nil {
+		orderWrite.Close()
+		reportRead.Close()
+		return nil, fmt.Errorf("starting the launcher: %w", err)
+	}
+	p := &Process{stub: stub, release: orderWrite, report: bufio.NewReader(reportRead)}
+	reportWrite.Close()
+	if err := json.NewEncoder(orderWrite).Encode(order(c)); err != nil {
+		return nil, errors.Join(fmt.Errorf("instructing the launcher: %w", err), p.Kill())
+	}
+	r, err := p.next()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("waiting for the launcher: %w", err), p.Kill())
+	}
+	p.TID = r.TID
+	return p, nil
+}
+
+// Release lets the command run and returns once it does. The error is an
+// [*ExecError] if it could not be executed.
+func (p *Process) Release() error {
+	if _, err := p.release.Write([]byte("go\n")); err != nil {
+		return fmt.Errorf("releasing the command: %w", err)
+	}
+	p.release.Close()
+	r, err := p.next()
+	switch {
+	case errors.Is(err, io.EOF): // the descriptor was closed by a successful exec
+		return nil
+	case err != nil:
+		return fmt.Errorf("starting the command: %w", err)
+	}
+	p.Wait() // its exit status says nothing that r does not
+	return &ExecError{r.Step, r.Errno}
+}
+
+func (p *Process) next() (stubReport, error) {
+	line, err := p.report.ReadBytes('\n')
+	if err != nil {
+		if len(line) > 0 {
+			err = errReport
+		}
+		return stubReport{}, err
+	}
+	var r stubReport
+	if err := json.Unmarshal(line, &r); err != nil {
+		return stubReport{}, fmt.Errorf("parsing the launcher's report %q: %w", line, err)
+	}
+	return r, nil
+}
+
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.stub.Process.Pid }
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(sig os.Signal) error { return p.stub.Process.Signal(sig) }
+
+// Wait waits for the end of the process and returns how it ended. It is to be
+// called once.
+func (p *Process) Wait() *os.ProcessState {
+	p.stub.Wait() // how it ended is in ProcessState
+	return p.stub.ProcessState
+}
+
+// Kill ends a process that is not wanted any more and waits for its end.
+func (p *Process) Kill() error {
+	p.release.Close()
+	err := p.stub.Process.Kill()
+	p.Wait()
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// IsStub tells whether this process was started by [Start] and has to call Stub.
+func IsStub() bool { return len(os.Args) == 1 && os.Args[0] == stubName }
+
+// stubFailed is the exit status of a stub without a caller.
+const stubFailed = 125
+
+// Stub becomes the command; it returns only the exit status of a failure.
+//
+// It stays on one thread: affinity, and in the end execve, are that thread's.
+func Stub() int {
+	runtime.LockOSThread()
+	syscall.CloseOnExec(orderFD)
+	syscall.CloseOnExec(reportFD)
+	report := json.NewEncoder(os.NewFile(reportFD, "report"))
+	if err := stub(os.NewFile(orderFD, "order"), report); err != nil {
+		var failed *ExecError
+		if errors.As(err, &failed) {
+			report.Encode(stubReport{Step: failed.Step, Errno: failed.Errno})
+		}
+	}
+	return stubFailed
+}
+
+func stub(orders io.Reader, report *json.Encoder) error {
+	in := bufio.NewReader(orders)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("reading the order: %w", err)
+	}
+	var o order
+	if err := json.Unmarshal(line, &o); err != nil {
+		return fmt.Errorf("parsing the order %q: %w", line, err)
+	}
+	if err := report.Encode(stubReport{TID: unix.Gettid()}); err != nil {
+		return fmt.Errorf("reporting the thread: %w", err)
+	}
+	if _, err := in.ReadBytes('\n'); err != nil {
+		return fmt.Errorf("waiting for the release: %w", err) // whoever started us is gone
+	}
+	return become(o)
+}
+
+func become(o order) error {
+	if !o.CPUs.IsEmpty() {
+		if err := SetAffinity(0, o.CPUs); err != nil {
+			return &ExecError{fmt.Sprintf("moving to CPU %v", o.CPUs), errno(err)}
+		}
+	}
+	if o.User != nil {
+		if err := o.User.assume(); err != nil {
+			return err
+		}
+	}
+	err := syscall.Exec(o.Path, o.Args, o.Env)
+	return &ExecError{"executing " + o.Path, errno(err)}
+}
+
+func (u *User) assume() error {
+	groups := make([]int, len(u.Groups))
+	for i, g := range u.Groups {
+		groups[i] = int(g)
+	}
+	if err := syscall.Setgroups(groups); err != nil {
+		return &ExecError{fmt.Sprintf("taking on groups %v", groups), errno(err)}
+	}
+	if err := syscall.Setgid(int(u.GID)); err != nil {
+		return &ExecError{fmt.Sprintf("taking on group %d", u.GID), errno(err)}
+	}
+	if err := syscall.Setuid(int(u.UID)); err != nil {
+		return &ExecError{fmt.Sprintf("taking on user %d", u.UID), errno(err)}
+	}
+	return nil
+}
+
+// SetAffinity lets the thread tid (0: the calling one) run on cpus only.
+func SetAffinity(tid int, cpus cpulist.Set) error {
+	last, ok := cpus.Last()
+	if !ok {
+		return fmt.Errorf("setting the affinity of thread %d: %w", tid, unix.EINVAL)
+	}
+	set := unix.NewCPUSet(last + 1)
+	for cpu := range cpus.All() {
+		set.Set(cpu)
+	}
+	if err := unix.SchedSetaffinityDynamic(tid, set); err != nil {
+		return fmt.Errorf("setting the affinity of thread %d to CPU %v: %w", tid, cpus, err)
+	}
+	return nil
+}
+
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return syscall.EINVAL
+}

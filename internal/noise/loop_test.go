@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noise
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestLoopRunsUntilStopped(t *testing.T) {
+	loop := Loop{Threshold: time.Microsecond}
+	time.AfterFunc(100*time.Millisecond, func() { atomic.StoreUint32(&loop.Stop, 1) })
+	begin := time.Now()
+	g := loop.Run()
+	wall := time.Since(begin)
+	if g.Ran > wall || g.Ran < wall-calibration-wall/10 {
+		t.Errorf("ran %v of %v", g.Ran, wall)
+	}
+	var inHistogram uint64
+	for _, n := range g.Histogram {
+		inHistogram += n
+	}
+	if inHistogram != g.Count || g.Total > g.Ran || g.Max > g.Total {
+		t.Errorf("inconsistent gaps %+v", g)
+	}
+}
+
+func TestSpinFindsAGapOfItsThreshold(t *testing.T) {
+	var stop uint32
+	from, to := spin(1, &stop) // two readings are always apart
+	if to <= from {
+		t.Errorf("gap from %d to %d", from, to)
+	}
+	stop = 1
+	if from, to := spin(^uint64(0), &stop); from > to {
+		t.Errorf("stopped loop returned %d, %d", from, to)
+	}
+}
