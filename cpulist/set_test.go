@@ -136,12 +136,14 @@ func TestAllStops(t *testing.T) {
 
 func TestAllocations(t *testing.T) {
 	a, b := mustParse(t, "0-8190"), mustParse(t, "1-8191")
+	var found bool
+	var count int
 	for name, tc := range map[string]struct {
 		limit float64
 		op    func()
 	}{
-		"Contains": {0, func() { a.Contains(4000) }},
-		"Len":      {0, func() { a.Len() }},
+		"Contains": {0, func() { found = a.Contains(4000) }},
+		"Len":      {0, func() { count = a.Len() }},
 		"All": {0, func() {
 			for range a.All() {
 			}
@@ -152,5 +154,8 @@ func TestAllocations(t *testing.T) {
 		if got := testing.AllocsPerRun(10, tc.op); got > tc.limit {
 			t.Errorf("%s allocates %v times, limit %v", name, got, tc.limit)
 		}
+	}
+	if !found || count != 8191 {
+		t.Errorf("Contains %v, Len %d, want true and 8191", found, count)
 	}
 }

@@ -164,12 +164,12 @@ func TestDiff(t *testing.T) {
 		LOC: 4294967290 5 6 Local timer interrupts
 		ERR: 3
 	`)
-	after := parseText(t, `CPU0 CPU2 CPU3
-		24: 101 50 17 chip eth0
-		25: 104 5 206 chip other
-		27: 1 2 3 chip new
-		28: 2 9 10 chip restarted
-		LOC: 4 50 7 Local timer interrupts
+	after := parseText(t, `CPU0 CPU3 CPU4
+		24: 101 17 50 chip eth0
+		25: 104 206 5 chip other
+		27: 1 3 2 chip new
+		28: 2 10 9 chip restarted
+		LOC: 4 7 50 Local timer interrupts
 		ERR: 5
 	`)
 	want := parseText(t, `CPU0 CPU3

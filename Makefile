@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make build     bin/taskiso, one static binary
+# make test      everything: installs what is missing, checks, unit, root and VM tests
+# make check     static checks only; changes nothing
+# make generate  BPF objects and other generated files
+# make bench, make soak, make demo
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL: # the steps of `make test` are in order, and the machine may be small
+
+# Where Go's own installer puts it, if it is not in PATH already.
+export PATH := $(PATH):/usr/local/go/bin
+
+GO          ?= go
+STATICCHECK := $(GO) tool -modfile=internal/tools/go.mod staticcheck
+SUDO        := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+SOAK_TIME   ?= 1m # for each fuzz target
+SOAK_ROUNDS ?= 10 # of all tests under the race detector
+DEMO_TIME   ?= 10s
+
+.PHONY: all build generate check test test-unit test-root test-vm bench soak demo setup setup-vm clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/taskiso ./cmd/taskiso
+
+generate: setup
+	$(GO) generate ./...
+
+check: setup
+	@echo "== check: gofmt"
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	@echo "== check: go.mod is tidy"
+	$(GO) mod tidy -diff
+	@echo "== check: go vet, also for arm64"
+	$(GO) vet ./...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	@echo "== check: staticcheck"
+	$(STATICCHECK) ./...
+	@echo "== check: generated files are what their sources give"
+	@hack/check-generated
+
+test: setup setup-vm check test-unit test-root test-vm
+	@echo "== test: all passed"
+
+# -count=1, because tests look at the running kernel, which the test cache does not know.
+test-unit: setup
+	@echo "== test: unit tests, race detector"
+	$(GO) test -race -count=1 -timeout 10m ./...
+
+# What needs root skips itself in test-unit if that did not run as root.
+test-root:
+	@echo "== test: tests that need root"
+	@if [ "$$(id -u)" = 0 ]; then echo "have run above, as root"; \
+	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 10m -exec '$(SUDO) -E' ./...; \
+	else echo "NOT RUN: neither root nor sudo"; [ -z "$${CI:-}" ]; fi
+
+# Hook of internal/vmtest. Tests that boot a virtual machine skip unless TASKISO_VM is set, so that `go test ./...`
+# stays quick; what they need on the machine is in `hack/setup vm`.
+test-vm: setup-vm
+	@echo "== test: kernels in virtual machines"
+	@if [ -d internal/vmtest ]; then set -x; TASKISO_VM=1 $(GO) test -count=1 -timeout 15m ./internal/vmtest/...; \
+	else echo "NOT RUN: no internal/vmtest in this tree"; fi
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+soak: setup
+	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
+
+demo: build
+	$(SUDO) bin/taskiso run -d $(DEMO_TIME)
+
+setup:
+	@hack/setup build
+
+setup-vm:
+	@hack/setup vm
+
+clean:
+	rm -rf bin

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package internal_test holds the rules for the code of the whole module, as
+// tests: who may import whom, and what every package and file must have. The
+// rules are tables; to change the architecture is to change a row and its reason.
+package internal_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/taskiso/taskiso"
+
+// importRule forbids imports to a group of packages.
+//
+// Packages of this module are written without its path. A pattern that ends in
+// "/..." covers a package and all below it; "..." alone is everything of ours,
+// "std" the standard library, "*" any package at all.
+type importRule struct {
+	of     []string // packages that the rule binds
+	except []string // packages of these that it does not bind
+	never  []string // what they must not import
+	allow  []string // what they may import all the same
+	reason string
+}
+
+var importRules = []importRule{
+	{
+		of: []string{"cpulist/..."}, never: []string{"*"}, allow: []string{"std"},
+		reason: "a set of numbers must not cost its users a dependency",
+	},
+	{
+		of: []string{"pagefault/..."}, never: []string{"..."}, allow: []string{"pagefault/..."},
+		reason: "page-fault notification is useful to programs that want nothing else of ours",
+	},
+	{
+		of: []string{"deferral/..."}, never: []string{"..."}, allow: []string{"deferral/..."},
+		reason: "deferral is useful to programs that want nothing else of ours, and its proof covers all of it",
+	},
+	{
+		of: []string{"..."}, except: []string{"internal/trace/...", "internal/session/...", "internal/hold/..."},
+		never:  []string{"github.com/cilium/ebpf/..."},
+		reason: "every BPF program of ours is found, and its cost known, in these packages",
+	},
+	{
+		of: []string{"..."}, except: []string{"internal/launch", "internal/vmtest/..."},
+		never:  []string{"os/exec"},
+		reason: "the only program that taskiso starts is the one it was asked to run",
+	},
+	{
+		of: []string{"..."}, except: []string{"cmd/...", "internal/cli/..."},
+		never:  []string{"internal/cli/..."},
+		reason: "commands use the packages, never the other way round",
+	},
+	{
+		of: []string{"..."}, except: []string{"internal/vmtest/..."},
+		never:  []string{"internal/vmtest/..."},
+		reason: "test equipment stays out of the binary",
+	},
+	{
+		of: []string{"..."}, except: []string{"cmd/..."},
+		never:  []string{"cmd/..."},
+		reason: "a command is not a library",
+	},
+	{
+		of: []string{"internal/trace/..."}, never: []string{"internal/stay/...", "internal/cause/...", "internal/report/..."},
+		reason: "data flows from trace to stay, cause and report, and nothing calls back",
+	},
+	{
+		of: []string{"internal/stay/..."}, never: []string{"internal/cause/...", "internal/report/..."},
+		reason: "data flows from stay to cause and report, and nothing calls back",
+	},
+	{
+		of: []string{"internal/cause/..."}, never: []string{"internal/report/..."},
+		reason: "data flows from cause to report, and nothing calls back",
+	},
+}
+
+// goPackage is what the rules need of the output of `go list -json`.
+type goPackage struct {
+	ImportPath string
+	Doc        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func TestImportRules(t *testing.T) {
+	packages := listPackages(t)
+	for _, rule := range importRules {
+		for _, problem := range rule.problems(packages) {
+			t.Error(problem)
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("package %s has no package comment", p.name())
+		}
+	}
+}
+
+// listPackages asks the go command, which knows build constraints.
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles,Imports", "./...")
+	cmd.Dir = moduleRoot(t)
+	cmd.Stderr = t.Output()
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
+		var p goPackage
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("reading the list of packages: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func (r importRule) problems(packages []goPackage) []string {
+	var problems []string
+	for _, p := range packages {
+		if !matchAny(r.of, p.ImportPath) || matchAny(r.except, p.ImportPath) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if matchAny(r.never, imported) && !matchAny(r.allow, imported) {
+				problems = append(problems, fmt.Sprintf("package %s imports %s: %s", p.name(), imported, r.reason))
+			}
+		}
+	}
+	return problems
+}
+
+func (p goPackage) name() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
+
+func matchAny(patterns []string, importPath string) bool {
+	for _, pattern := range patterns {
+		if match(pattern, importPath) {
+			return true
+		}
+	}
+	return false
+}
+
+func match(pattern, importPath string) bool {
+	first, _, _ := strings.Cut(importPath, "/")
+	isStd := !strings.Contains(first, ".")
+	switch pattern {
+	case "*":
+		return true
+	case "std":
+		return isStd
+	case "...":
+		return importPath == module || strings.HasPrefix(importPath, module+"/")
+	}
+	importPath = strings.TrimPrefix(importPath, module+"/")
+	if dir, found := strings.CutSuffix(pattern, "/..."); found {
+		return importPath == dir || strings.HasPrefix(importPath, dir+"/")
+	}
+	return importPath == pattern
+}
+
+// TestRulesFind makes sure that the rules above can fail.
+func TestRulesFind(t *testing.T) {
+	for _, tc := range []struct {
+		importer, imported string
+		wantProblems       int
+	}{
+		{"cpulist", "strings", 0},
+		{"cpulist", "golang.org/x/sys/unix", 1},
+		{"cpulist", module + "/internal/kernfs", 1},
+		{"pagefault", module + "/cpulist", 1},
+		{"pagefault", "golang.org/x/sys/unix", 0},
+		{"deferral", module + "/pagefault", 1},
+		{"deferral/internal/word", module + "/deferral/internal/other", 0},
+		{"internal/stay", "github.com/cilium/ebpf", 1},
+		{"internal/stay", "github.com/cilium/ebpf/ringbuf", 1},
+		{"internal/trace", "github.com/cilium/ebpf/ringbuf", 0},
+		{"internal/tracer", "github.com/cilium/ebpf", 1},
+		{"internal/trace", "os/exec", 1},
+		{"internal/launch", "os/exec", 0},
+		{"internal/cli", "os/exec", 1},
+		{"internal/report", module + "/internal/cli", 1},
+		{"cmd/taskiso", module + "/internal/cli", 0},
+		{"internal/cli", module + "/internal/vmtest", 1},
+		{"internal/cli", module + "/cmd/taskiso", 1},
+		{"internal/trace", module + "/internal/stay", 1},
+		{"internal/trace", module + "/internal/cause", 1},
+		{"internal/stay", module + "/internal/trace", 0},
+		{"internal/stay", module + "/internal/report", 1},
+		{"internal/cause", module + "/internal/stay", 0},
+		{"internal/cause", module + "/internal/report", 1},
+	} {
+		p := goPackage{ImportPath: module + "/" + tc.importer, Imports: []string{tc.imported}}
+		var problems []string
+		for _, rule := range importRules {
+			problems = append(problems, rule.problems([]goPackage{p})...)
+		}
+		if len(problems) != tc.wantProblems {
+			t.Errorf("%s imports %s: got problems %q, want %d", tc.importer, tc.imported, problems, tc.wantProblems)
+		}
+	}
+}
