@@ -17,6 +17,9 @@ GO          ?= go
 STATICCHECK := $(GO) tool -modfile=internal/tools/go.mod staticcheck
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
+# Tests that boot virtual machines (package internal/vmtest) are named so.
+VM_TESTS    := ^TestVM
+
 SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
@@ -50,21 +53,22 @@ test: setup setup-vm check test-unit test-root test-vm
 # -count=1, because tests look at the running kernel, which the test cache does not know.
 test-unit: setup
 	@echo "== test: unit tests, race detector"
-	$(GO) test -race -count=1 -timeout 10m ./...
+	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' ./...
 
 # What needs root skips itself in test-unit if that did not run as root.
 test-root:
 	@echo "== test: tests that need root"
 	@if [ "$$(id -u)" = 0 ]; then echo "have run above, as root"; \
-	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 10m -exec '$(SUDO) -E' ./...; \
+	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 10m -skip '$(VM_TESTS)' -exec '$(SUDO) -E' ./...; \
 	else echo "NOT RUN: neither root nor sudo"; [ -z "$${CI:-}" ]; fi
 
-# Hook of internal/vmtest. Tests that boot a virtual machine skip unless TASKISO_VM is set, so that `go test ./...`
-# stays quick; what they need on the machine is in `hack/setup vm`.
+# Without cgo, because the test binary is the whole guest; one package after the other, because a guest has more CPUs
+# than a small host. What the tests need on the machine is in `hack/setup vm`.
 test-vm: setup-vm
 	@echo "== test: kernels in virtual machines"
-	@if [ -d internal/vmtest ]; then set -x; TASKISO_VM=1 $(GO) test -count=1 -timeout 15m ./internal/vmtest/...; \
-	else echo "NOT RUN: no internal/vmtest in this tree"; fi
+	@tests=$$($(GO) test -list '$(VM_TESTS)' ./... | awk '/^Test/'); \
+	if [ -n "$$tests" ]; then set -x; CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 15m -run '$(VM_TESTS)' ./...; \
+	else echo "NOT RUN: no test in this tree boots a virtual machine"; fi
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
