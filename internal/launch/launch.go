@@ -29,6 +29,8 @@ type Command struct {
 	Env  []string
 	CPUs cpulist.Set // where it runs; empty: where the caller runs
 	User *User       // nil: the caller's
+
+	Stdout *os.File `json:"-"` // nil: the caller's
 }
 
 // User is the identity a command runs under.
@@ -51,18 +53,9 @@ const stubName = "taskiso:launch"
 
 // Descriptors of the stub beside the standard ones.
 const (
-	orderFD  = 3 // reads the order and then the release
+	orderFD  = 3 // reads the Command and then the release
 	reportFD = 4 // writes stubReports
 )
-
-// order is what the stub is told first.
-type order struct {
-	Path string
-	Args []string
-	Env  []string
-	CPUs cpulist.Set
-	User *User
-}
 
 // stubReport is what the stub says: first its thread, then, if it could not
 // execute the command, why.
@@ -87,6 +80,10 @@ var errReport = errors.New("the launcher ended before it could say why")
 // Start starts the stub with the standard streams of this process. The
 // command does not run before Release.
 func Start(c Command) (*Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding the launcher: %w", err)
+	}
 	orderRead, orderWrite, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("creating a pipe to the launcher: %w", err)
@@ -99,9 +96,12 @@ func Start(c Command) (*Process, error) {
 	}
 	defer reportWrite.Close()
 
-	stub := exec.Command("/proc/self/exe")
+	stub := exec.Command(self)
 	stub.Args = []string{stubName}
 	stub.Stdin, stub.Stdout, stub.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if c.Stdout != nil {
+		stub.Stdout = c.Stdout
+	}
 	stub.ExtraFiles = []*os.File{orderRead, reportWrite} // orderFD, reportFD
 	if err := stub.Start(); err != nil {
 		orderWrite.Close()
@@ -110,7 +110,7 @@ func Start(c Command) (*Process, error) {
 	}
 	p := &Process{stub: stub, release: orderWrite, report: bufio.NewReader(reportRead)}
 	reportWrite.Close()
-	if err := json.NewEncoder(orderWrite).Encode(order(c)); err != nil {
+	if err := json.NewEncoder(orderWrite).Encode(c); err != nil {
 		return nil, errors.Join(fmt.Errorf("instructing the launcher: %w", err), p.Kill())
 	}
 	r, err := p.next()

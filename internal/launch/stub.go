@@ -46,8 +46,8 @@ func stub(orders io.Reader, report *json.Encoder) error {
 	if err != nil {
 		return fmt.Errorf("reading the order: %w", err)
 	}
-	var o order
-	if err := json.Unmarshal(line, &o); err != nil {
+	var c Command
+	if err := json.Unmarshal(line, &c); err != nil {
 		return fmt.Errorf("parsing the order %q: %w", line, err)
 	}
 	if err := report.Encode(stubReport{TID: unix.Gettid()}); err != nil {
@@ -56,22 +56,22 @@ func stub(orders io.Reader, report *json.Encoder) error {
 	if _, err := in.ReadBytes('\n'); err != nil {
 		return fmt.Errorf("waiting for the release: %w", err) // whoever started us is gone
 	}
-	return become(o)
+	return c.become()
 }
 
-func become(o order) error {
-	if !o.CPUs.IsEmpty() {
-		if err := SetAffinity(0, o.CPUs); err != nil {
-			return &ExecError{fmt.Sprintf("moving to CPU %v", o.CPUs), errno(err)}
+func (c *Command) become() error {
+	if !c.CPUs.IsEmpty() {
+		if err := SetAffinity(0, c.CPUs); err != nil {
+			return &ExecError{fmt.Sprintf("moving to CPU %v", c.CPUs), errno(err)}
 		}
 	}
-	if o.User != nil {
-		if err := o.User.assume(); err != nil {
+	if c.User != nil {
+		if err := c.User.assume(); err != nil {
 			return err
 		}
 	}
-	err := syscall.Exec(o.Path, o.Args, o.Env)
-	return &ExecError{"executing " + o.Path, errno(err)}
+	err := syscall.Exec(c.Path, c.Args, c.Env)
+	return &ExecError{"executing " + c.Path, errno(err)}
 }
 
 func (u *User) assume() error {

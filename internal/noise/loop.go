@@ -6,18 +6,28 @@ package noise
 
 import (
 	"math/bits"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// Loop looks for gaps on the thread that calls it. Everything is allocated
-// before it runs: it makes no system call and does not yield to Go's scheduler
-// between the calls of spin.
+// Loop looks for gaps on the thread that runs it.
 type Loop struct {
-	Threshold time.Duration // shortest gap that is noted
-	Stop      uint32        // set to another value than 0, atomically, to end Run
+	threshold time.Duration
+	scale     float64 // nanoseconds of one count
+	stop      uint32
 }
+
+// NewLoop returns a loop that notes gaps of threshold or more. It takes some
+// 20 ms to compare the counter with the clock.
+func NewLoop(threshold time.Duration) *Loop {
+	return &Loop{threshold: threshold, scale: calibrate()}
+}
+
+// Stop ends Run. It may be called from any goroutine.
+func (l *Loop) Stop() { atomic.StoreUint32(&l.stop, 1) }
+
+// Threshold is the shortest gap that is noted.
+func (l *Loop) Threshold() time.Duration { return l.threshold }
 
 // Gaps is what a Loop has seen.
 type Gaps struct {
@@ -33,41 +43,35 @@ type Gaps struct {
 // calibration is how long the counter is compared with the clock beforehand.
 const calibration = 20 * time.Millisecond
 
-// Run spins until Stop is set. Its caller has locked the goroutine to a thread
-// and the thread to a CPU.
+// Run spins until Stop is called. Its caller has locked the goroutine to a thread
+// and the thread to a CPU. It makes no system call, allocates nothing and does
+// not yield to Go's scheduler.
 func (l *Loop) Run() Gaps {
-	scale := calibrate()
-	threshold := uint64(float64(l.Threshold) / scale)
+	threshold := uint64(float64(l.threshold) / l.scale)
 
 	var g Gaps
 	begin, last := counter(), uint64(0)
 	for {
-		from, to := spin(threshold, &l.Stop)
+		from, to := spin(threshold, &l.stop)
 		last = to
 		if to-from < threshold {
 			break
 		}
-		gap := time.Duration(float64(to-from) * scale)
+		gap := time.Duration(float64(to-from) * l.scale)
 		g.Count++
 		g.Total += gap
 		g.Max = max(g.Max, gap)
 		g.Histogram[bits.Len64(uint64(gap))-1]++
 	}
-	g.Ran = time.Duration(float64(last-begin) * scale)
+	g.Ran = time.Duration(float64(last-begin) * l.scale)
 	return g
 }
 
 // calibrate returns the nanoseconds of one count.
 func calibrate() float64 {
-	t0, c0 := monotonic(), counter()
-	for monotonic()-t0 < calibration {
+	begin, c0 := time.Now(), counter()
+	for time.Since(begin) < calibration {
 	}
-	t1, c1 := monotonic(), counter()
-	return float64(t1-t0) / float64(c1-c0)
-}
-
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return time.Duration(ts.Nano())
+	d, c1 := time.Since(begin), counter()
+	return float64(d) / float64(c1-c0)
 }

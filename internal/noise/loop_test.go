@@ -3,18 +3,17 @@
 package noise
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
 func TestLoopRunsUntilStopped(t *testing.T) {
-	loop := Loop{Threshold: time.Microsecond}
-	time.AfterFunc(100*time.Millisecond, func() { atomic.StoreUint32(&loop.Stop, 1) })
+	loop := NewLoop(time.Microsecond)
+	time.AfterFunc(100*time.Millisecond, loop.Stop)
 	begin := time.Now()
 	g := loop.Run()
 	wall := time.Since(begin)
-	if g.Ran > wall || g.Ran < wall-calibration-wall/10 {
+	if g.Ran > wall || g.Ran < wall-wall/10 {
 		t.Errorf("ran %v of %v", g.Ran, wall)
 	}
 	var inHistogram uint64

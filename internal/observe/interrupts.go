@@ -6,18 +6,16 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// class is a set of rows of /proc/interrupts and the events that show the same
-// interrupts. Rows are compared together where the kernel counts one interrupt
-// in two of them.
+// class is a row of /proc/interrupts and the events that show the same interrupts.
 type class struct {
 	name        string
-	rows        []string
 	kinds       []trace.Kind
 	description string
 	reason      string // why it cannot be compared; then kinds is empty
@@ -26,31 +24,32 @@ type class struct {
 // classes are those of x86 (arch_show_interrupts in arch/x86/kernel/irq.c).
 // Elsewhere only devices are compared.
 var classes = []class{
-	{name: "LOC", rows: []string{"LOC"}, kinds: []trace.Kind{trace.LocalTimerEnter}, description: "local timer"},
-	{name: "RES", rows: []string{"RES"}, kinds: []trace.Kind{trace.RescheduleEnter}, description: "rescheduling"},
-	// TLB shootdowns are function calls that are shown apart: CAL is the
-	// number of function-call interrupts less TLB.
-	{name: "CAL+TLB", rows: []string{"CAL", "TLB"}, kinds: []trace.Kind{trace.CallFunctionEnter, trace.CallFunctionSingleEnter}, description: "function calls and TLB shootdowns"},
-	{name: "IWI", rows: []string{"IWI"}, kinds: []trace.Kind{trace.IRQWorkEnter}, description: "irq_work"},
-	{name: "TRM", rows: []string{"TRM"}, kinds: []trace.Kind{trace.ThermalEnter}, description: "thermal"},
-	{name: "THR", rows: []string{"THR"}, kinds: []trace.Kind{trace.ThresholdEnter}, description: "machine-check threshold"},
-	{name: "DFR", rows: []string{"DFR"}, kinds: []trace.Kind{trace.DeferredErrorEnter}, description: "deferred machine-check error"},
-	{name: "SPU", rows: []string{"SPU"}, kinds: []trace.Kind{trace.SpuriousEnter}, description: "spurious"},
-	{name: "PLT", rows: []string{"PLT"}, kinds: []trace.Kind{trace.PlatformIPIEnter}, description: "platform"},
+	{name: "LOC", kinds: []trace.Kind{trace.LocalTimerEnter}, description: "local timer"},
+	{name: "RES", kinds: []trace.Kind{trace.RescheduleEnter}, description: "rescheduling"},
+	{name: "CAL", kinds: []trace.Kind{trace.CallFunctionEnter, trace.CallFunctionSingleEnter}, description: "function calls"},
+	{name: "IWI", kinds: []trace.Kind{trace.IRQWorkEnter}, description: "irq_work"},
+	{name: "TRM", kinds: []trace.Kind{trace.ThermalEnter}, description: "thermal"},
+	{name: "THR", kinds: []trace.Kind{trace.ThresholdEnter}, description: "machine-check threshold"},
+	{name: "DFR", kinds: []trace.Kind{trace.DeferredErrorEnter}, description: "deferred machine-check error"},
+	{name: "SPU", kinds: []trace.Kind{trace.SpuriousEnter}, description: "spurious"},
+	{name: "PLT", kinds: []trace.Kind{trace.PlatformIPIEnter}, description: "platform"},
 
-	{name: "NMI", rows: []string{"NMI"}, description: "non-maskable", reason: "one NMI can be handled by several handlers or by none, and an event shows a handler"},
-	{name: "PMI", rows: []string{"PMI"}, description: "performance monitoring", reason: "counted among the NMIs"},
-	{name: "MCE", rows: []string{"MCE"}, description: "machine-check exceptions", reason: "no tracepoint at their entry"},
-	{name: "MCP", rows: []string{"MCP"}, description: "machine-check polls", reason: "not interrupts of their own: run by a timer"},
-	{name: "RTR", rows: []string{"RTR"}, description: "APIC read retries", reason: "not interrupts"},
-	{name: "HYP", rows: []string{"HYP"}, description: "hypervisor callbacks", reason: "no tracepoint"},
-	{name: "HRE", rows: []string{"HRE"}, description: "Hyper-V reenlightenment", reason: "no tracepoint"},
-	{name: "HVS", rows: []string{"HVS"}, description: "Hyper-V timer", reason: "no tracepoint"},
-	{name: "PIN", rows: []string{"PIN"}, description: "KVM posted interrupts", reason: "no tracepoint"},
-	{name: "NPI", rows: []string{"NPI"}, description: "KVM nested posted interrupts", reason: "no tracepoint"},
-	{name: "PIW", rows: []string{"PIW"}, description: "KVM posted-interrupt wake-ups", reason: "no tracepoint"},
-	{name: "VPMI", rows: []string{"VPMI"}, description: "guest performance monitoring", reason: "no tracepoint"},
-	{name: "PMN", rows: []string{"PMN"}, description: "posted MSI notifications", reason: "no tracepoint"},
+	// Since commit 82ba4faca1bf ("x86/irq: Do not substract irq_tlb_count from
+	// irq_call_count") CAL contains the interrupts that flushed TLBs.
+	{name: "TLB", description: "TLB shootdowns", reason: "counted among the function calls"},
+	{name: "NMI", description: "non-maskable", reason: "one NMI can be handled by several handlers or by none, and an event shows a handler"},
+	{name: "PMI", description: "performance monitoring", reason: "counted among the NMIs"},
+	{name: "MCE", description: "machine-check exceptions", reason: "no tracepoint at their entry"},
+	{name: "MCP", description: "machine-check polls", reason: "not interrupts of their own: run by a timer"},
+	{name: "RTR", description: "APIC read retries", reason: "not interrupts"},
+	{name: "HYP", description: "hypervisor callbacks", reason: "no tracepoint"},
+	{name: "HRE", description: "Hyper-V reenlightenment", reason: "no tracepoint"},
+	{name: "HVS", description: "Hyper-V timer", reason: "no tracepoint"},
+	{name: "PIN", description: "KVM posted interrupts", reason: "no tracepoint"},
+	{name: "NPI", description: "KVM nested posted interrupts", reason: "no tracepoint"},
+	{name: "PIW", description: "KVM posted-interrupt wake-ups", reason: "no tracepoint"},
+	{name: "VPMI", description: "guest performance monitoring", reason: "no tracepoint"},
+	{name: "PMN", description: "posted MSI notifications", reason: "no tracepoint"},
 }
 
 // counts is the kernel's count and ours, read together.
@@ -63,22 +62,48 @@ type counts struct {
 // maxCountTries bounds the attempts to read the two counts between two interrupts.
 const maxCountTries = 20
 
-// count reads both counts. They are exact when ours did not change while the
-// kernel's was read.
+// settleTime is how long both counts must have stood still. An interrupt that
+// is just being handled may be in one of them and not yet in the other.
+const settleTime = 200 * time.Microsecond
+
+// count reads both counts. They are exact when neither changed meanwhile.
 func (o *Observer) count() (counts, error) {
 	var c counts
 	for range maxCountTries {
-		before := o.seen()
-		table, err := o.interrupts()
+		before, err := o.read()
 		if err != nil {
 			return counts{}, err
 		}
-		c = counts{kernel: table, seen: o.seen()}
-		if c.exact = equalSeen(before, c.seen); c.exact {
+		time.Sleep(settleTime)
+		if c, err = o.read(); err != nil {
+			return counts{}, err
+		}
+		if c.exact = o.equal(before, c); c.exact {
 			break
 		}
 	}
 	return c, nil
+}
+
+func (o *Observer) read() (counts, error) {
+	table, err := topology.Interrupts(o.cfg.Files)
+	return counts{kernel: table, seen: o.seen()}, err
+}
+
+// equal tells whether neither count of the watched CPUs differs.
+func (o *Observer) equal(a, b counts) bool {
+	if !maps.EqualFunc(a.seen, b.seen, maps.Equal[map[trace.Kind]uint64]) {
+		return false
+	}
+	diff := topology.Diff(a.kernel, b.kernel)
+	for _, row := range diff.Rows {
+		for cpu := range o.cfg.Trace.CPUs.All() {
+			if n, ok := diff.Count(row.Name, cpu); ok && n > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (o *Observer) seen() map[int]map[trace.Kind]uint64 {
@@ -92,10 +117,6 @@ func (o *Observer) seen() map[int]map[trace.Kind]uint64 {
 		}
 	}
 	return all
-}
-
-func equalSeen(a, b map[int]map[trace.Kind]uint64) bool {
-	return maps.EqualFunc(a, b, maps.Equal[map[trace.Kind]uint64])
 }
 
 // fillInterrupts adds the comparison to each CPU that was watched as a whole.
@@ -120,11 +141,8 @@ func compare(diff topology.Table, cpu int, seen func(trace.Kind) uint64, has fun
 	known := make(map[string]bool)
 	for _, c := range classes {
 		row := report.InterruptRow{Name: c.name, Description: c.description, Reason: c.reason}
-		for _, name := range c.rows {
-			known[name] = true
-			n, _ := diff.Count(name, cpu)
-			row.Kernel += n
-		}
+		known[c.name] = true
+		row.Kernel, _ = diff.Count(c.name, cpu)
 		rows = appendRow(rows, row, c.kinds, seen, has)
 	}
 	devices := report.InterruptRow{Name: "devices", Description: "device interrupts"}

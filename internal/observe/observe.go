@@ -15,7 +15,6 @@ import (
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -203,6 +202,3 @@ func now() time.Duration {
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
 	return time.Duration(ts.Nano())
 }
-
-// interrupts are read anew each time: CPUs and devices come and go.
-func (o *Observer) interrupts() (topology.Table, error) { return topology.Interrupts(o.cfg.Files) }

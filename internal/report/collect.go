@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -186,11 +187,9 @@ func (t *causeTotals) add(s *stay.Stay, names cause.Names) {
 		t.Unmeasured++
 	}
 	found := false
-	for _, p := range s.Inside {
-		for _, from := range p.Senders {
-			found = true
-			t.origin(from, p.Event.Time, names)
-		}
+	for sent, arrived := range s.Senders() {
+		found = true
+		t.origin(sent, arrived.Time, names)
 	}
 	if !found && comesFromElsewhere(s.Entry.Kind) {
 		t.WithoutOrigin++
@@ -240,9 +239,18 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 		o.Function = names.Function(from.B)
 	}
 	for _, addr := range from.Sender.Stack {
-		o.Stack = append(o.Stack, names.Function(addr))
+		function := names.Function(addr)
+		o.Stack = append(o.Stack, function)
+		o.Interrupt = o.Interrupt || isInterrupt(function)
 	}
 	return o
+}
+
+// isInterrupt tells whether a function on a stack shows that the task did not
+// call what is above it, but was interrupted by it.
+func isInterrupt(function string) bool {
+	return strings.HasPrefix(function, "asm_sysvec_") || strings.HasPrefix(function, "sysvec_") ||
+		function == "asm_common_interrupt" || function == "common_interrupt" || function == "el1_interrupt" || function == "el0_interrupt"
 }
 
 func (t *cpuTotals) isLong(d time.Duration) bool {
@@ -284,12 +292,13 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
 			At:       p.Event.Time - s.Start,
 			Duration: p.Duration,
 		})
-		for _, from := range p.Senders {
-			o := newOrigin(from, c.names)
-			o.Count, o.MaxDelay = 1, p.Event.Time-from.Time
-			b.Origins = append(b.Origins, *o)
-		}
 	}
+	for sent, arrived := range s.Senders() {
+		o := newOrigin(sent, c.names)
+		o.Count, o.MaxDelay = 1, arrived.Time-sent.Time
+		b.Origins = append(b.Origins, *o)
+	}
+	b.Away, b.AwayTo = s.Away()
 	return b
 }
 

@@ -109,14 +109,16 @@ type Cause struct {
 
 // Origin is who caused breaks from elsewhere.
 type Origin struct {
-	PID      uint32        `json:"pid"`
-	Name     string        `json:"name"`
-	CPU      int           `json:"cpu"` // of the latest one
-	Cgroup   uint64        `json:"cgroup_id,omitempty"`
-	Function string        `json:"function,omitempty"` // called on the target
-	Stack    []string      `json:"stack,omitempty"`    // of the sender, innermost first
-	Count    uint64        `json:"count"`
-	MaxDelay time.Duration `json:"max_delay_ns"` // from sending to arrival
+	PID    uint32 `json:"pid"`
+	Name   string `json:"name"`
+	CPU    int    `json:"cpu"` // of the latest one
+	Cgroup uint64 `json:"cgroup_id,omitempty"`
+	// Interrupt tells that the process was only interrupted by what sent.
+	Interrupt bool          `json:"interrupt,omitempty"`
+	Function  string        `json:"function,omitempty"` // called on the target
+	Stack     []string      `json:"stack,omitempty"`    // of the sender, innermost first
+	Count     uint64        `json:"count"`
+	MaxDelay  time.Duration `json:"max_delay_ns"` // from sending to arrival
 }
 
 // Break is one break.
@@ -132,9 +134,12 @@ type Break struct {
 	Detail   string        `json:"detail,omitempty"`
 	UserIP   string        `json:"user_ip,omitempty"`
 	Quiet    time.Duration `json:"quiet_before_ns"` // -1: not known
-	Inside   []Part        `json:"inside,omitempty"`
-	Omitted  int           `json:"inside_omitted,omitempty"`
-	Origins  []Origin      `json:"origins,omitempty"`
+	// Away is how long other tasks ran in it, and AwayTo the last of them.
+	Away    time.Duration `json:"away_ns,omitempty"`
+	AwayTo  string        `json:"away_to,omitempty"`
+	Inside  []Part        `json:"inside,omitempty"`
+	Omitted int           `json:"inside_omitted,omitempty"`
+	Origins []Origin      `json:"origins,omitempty"`
 }
 
 // Part is one thing that happened inside a break.
@@ -199,16 +204,24 @@ type LostInterval struct {
 	Events uint64        `json:"events"`
 }
 
-// Usage is what the kernel accounts for the task without any tracing.
+// Usage is what the kernel accounts for without any tracing.
 type Usage struct {
-	User        time.Duration     `json:"user_ns"`
-	System      time.Duration     `json:"system_ns"`
-	MinorFaults int64             `json:"minor_faults"`
-	MajorFaults int64             `json:"major_faults"`
-	Voluntary   int64             `json:"voluntary_switches"`
-	Involuntary int64             `json:"involuntary_switches"`
-	Softirqs    map[string]uint64 `json:"softirqs,omitempty"` // on the CPUs, by anyone
-	Steal       time.Duration     `json:"steal_ns"`           // taken by the hypervisor
+	Task *TaskUsage `json:"task,omitempty"`
+	// What the observed CPUs did, for whomever, by row of /proc/interrupts
+	// and /proc/softirqs.
+	Interrupts map[string]uint64 `json:"interrupts"`
+	Softirqs   map[string]uint64 `json:"softirqs"`
+	Steal      time.Duration     `json:"steal_ns"` // taken by the hypervisor
+}
+
+// TaskUsage is what a command and the children it waited for used up.
+type TaskUsage struct {
+	User        time.Duration `json:"user_ns"`
+	System      time.Duration `json:"system_ns"`
+	MinorFaults int64         `json:"minor_faults"`
+	MajorFaults int64         `json:"major_faults"`
+	Voluntary   int64         `json:"voluntary_switches"`
+	Involuntary int64         `json:"involuntary_switches"`
 }
 
 // Loop is what the built-in busy loop itself saw on one CPU.

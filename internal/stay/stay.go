@@ -3,6 +3,7 @@
 package stay
 
 import (
+	"iter"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -54,15 +55,43 @@ func (s *Stay) Duration() time.Duration { return s.End - s.Start }
 // Named tells whether an event says what entered the kernel.
 func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 
-// Senders returns those who caused the stay from elsewhere: the senders of
-// the interrupt that began it and of the functions called in that interrupt.
-func (s *Stay) Senders() []trace.Event {
-	var all []trace.Event
-	for _, p := range s.Inside {
-		all = append(all, p.Senders...)
+// Senders returns those who caused the stay from elsewhere, with the events
+// that show their arrival: of the interrupt that began it, and of the functions
+// called in that interrupt. What arrived later in the stay caused no break.
+func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
+	return func(yield func(sent, arrived trace.Event) bool) {
+		if len(s.Inside) == 0 {
+			return
+		}
+		entry := s.Inside[0]
+		for _, p := range s.Inside {
+			if entry.Duration > 0 && p.Event.Time > entry.Event.Time+entry.Duration {
+				return
+			}
+			for _, from := range p.Senders {
+				if (from.Kind == trace.SendReschedule) == (s.Entry.Kind == trace.RescheduleEnter) && !yield(from, p.Event) {
+					return
+				}
+			}
+		}
 	}
-	return all
 }
+
+// Away returns how long other tasks ran in the stay, and the last of them.
+func (s *Stay) Away() (time.Duration, string) {
+	var d time.Duration
+	var name string
+	for _, p := range s.Inside {
+		if p.Event.Kind == trace.Switch && p.Event.Task.TID != idle {
+			d += p.Duration
+			name = p.Event.Task.Name
+		}
+	}
+	return d, name
+}
+
+// idle is the thread number of every CPU's idle task.
+const idle = 0
 
 // isEntry tells whether an event of kind k says what entered the kernel.
 func isEntry(k trace.Kind) bool {

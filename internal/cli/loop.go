@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// The busy loop is a process of its own. It spins on each CPU in a thread that
+// makes no system call, and is started without Go's preemption signals and
+// garbage collection, which would interrupt it.
+const loopName = "taskiso:loop"
+
+// loopThreshold is the shortest gap the loop notes. A reading takes some 20 ns;
+// entering and leaving the kernel about half a microsecond.
+const loopThreshold = time.Microsecond
+
+// IsLoop tells whether this process was started to be the busy loop.
+func IsLoop() bool { return len(os.Args) == 2 && os.Args[0] == loopName }
+
+func loopCommand(self string, cpus, housekeeping cpulist.Set, results *os.File) launch.Command {
+	return launch.Command{
+		Path:   self,
+		Args:   []string{loopName, cpus.String()},
+		Env:    append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off"),
+		CPUs:   housekeeping,
+		Stdout: results,
+	}
+}
+
+// loopMessage is a line of the loop's output: first that it spins, then what
+// each CPU's loop has seen.
+type loopMessage struct {
+	Spinning bool          `json:"spinning,omitempty"`
+	Seen     []report.Loop `json:"seen,omitempty"`
+	Error    string        `json:"error,omitempty"`
+}
+
+// Loop is the busy loop's main function. It runs until SIGTERM, or until
+// nobody listens any more, and ignores SIGINT, which a terminal sends to
+// whoever started it as well.
+func Loop() int {
+	out := json.NewEncoder(os.Stdout)
+	seen, err := spinUntilTold(os.Args[1], out)
+	if err != nil {
+		out.Encode(loopMessage{Error: err.Error()})
+		return exitFailed
+	}
+	if err := out.Encode(loopMessage{Seen: seen}); err != nil {
+		return exitFailed
+	}
+	return 0
+}
+
+func spinUntilTold(list string, out *json.Encoder) ([]report.Loop, error) {
+	cpus, err := cpulist.Parse(list)
+	if err != nil {
+		return nil, err
+	}
+	signal.Ignore(syscall.SIGINT)
+	end := make(chan os.Signal, 2)
+	signal.Notify(end, syscall.SIGTERM)
+	go func() {
+		waitUnread(os.Stdout.Fd())
+		end <- syscall.SIGTERM
+	}()
+
+	// Each loop keeps a processor of Go's scheduler for good. By default there
+	// are as many as housekeeping CPUs, perhaps one, and nothing else would run.
+	runtime.GOMAXPROCS(cpus.Len() + 2)
+
+	loops := make([]*noise.Loop, cpus.Len())
+	seen := make([]report.Loop, cpus.Len())
+	pinned := make(chan error)
+	var running sync.WaitGroup
+	for i, cpu := range cpus.Slice() {
+		loops[i] = noise.NewLoop(loopThreshold)
+		running.Go(func() { seen[i] = spin(cpu, loops[i], pinned) })
+	}
+	for range loops {
+		err = firstError(err, <-pinned)
+	}
+	if err == nil {
+		err = out.Encode(loopMessage{Spinning: true})
+	}
+	if err == nil {
+		<-end
+	}
+	for _, loop := range loops {
+		loop.Stop()
+	}
+	running.Wait()
+	return seen, err
+}
+
+// waitUnread returns when nobody can read any more what is written to a pipe:
+// whoever started the loop is gone, perhaps by SIGKILL.
+func waitUnread(pipe uintptr) {
+	fds := []unix.PollFd{{Fd: int32(pipe)}}
+	for {
+		if n, err := unix.Poll(fds, -1); n > 0 || !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func spin(cpu int, loop *noise.Loop, pinned chan<- error) report.Loop {
+	runtime.LockOSThread() // never unlocked: the thread is not fit for anything else
+	set, err := cpulist.New(cpu)
+	if err == nil {
+		err = launch.SetAffinity(0, set)
+	}
+	pinned <- err
+	if err != nil {
+		return report.Loop{CPU: cpu}
+	}
+	g := loop.Run()
+	return report.Loop{CPU: cpu, Ran: g.Ran, Threshold: loop.Threshold(), Gaps: g.Count, Total: g.Total, Max: g.Max}
+}
+
+// loopOutput reads what the busy loop says.
+type loopOutput struct{ in *json.Decoder }
+
+// waitSpinning returns when every thread of the loop is on its CPU.
+func (l loopOutput) waitSpinning() error {
+	m, err := l.next()
+	if err == nil && !m.Spinning {
+		err = fmt.Errorf("unexpected message %+v", m)
+	}
+	if err != nil {
+		return fmt.Errorf("starting the busy loop: %w", err)
+	}
+	return nil
+}
+
+func (l loopOutput) seen() ([]report.Loop, error) {
+	m, err := l.next()
+	if err != nil {
+		return nil, fmt.Errorf("reading what the busy loop saw: %w", err)
+	}
+	return m.Seen, nil
+}
+
+func (l loopOutput) next() (loopMessage, error) {
+	var m loopMessage
+	if err := l.in.Decode(&m); err != nil {
+		return m, err
+	}
+	if m.Error != "" {
+		return m, fmt.Errorf("%s", m.Error)
+	}
+	return m, nil
+}

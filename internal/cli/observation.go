@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/observe"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// observation is one run of an observer with everything around it.
+type observation struct {
+	p        *program
+	opts     *options
+	target   target
+	out      *output
+	observer *observe.Observer // nil if this kernel or these privileges allow none
+	why      error             // the reason then
+	report   report.Report
+	system   systemCounts
+	progress *progress
+	signals  chan os.Signal
+	endedBy  string
+}
+
+// observe attaches an observer. That none could be attached is no error: a
+// command is worth running, and some things are seen without one.
+func (p *program) observe(opts *options, t target, out *output, cfg trace.Config) *observation {
+	o := &observation{p: p, opts: opts, target: t, out: out, signals: make(chan os.Signal, 16)}
+	last, _ := t.machine.possible.Last()
+	cfg.PossibleCPUs = last + 1
+	o.observer, o.why = observe.Open(observe.Config{
+		Trace:    cfg,
+		NohzFull: t.machine.nohzFull,
+		Files:    p.files.View(),
+		OnBreak:  out.onBreak(),
+	})
+	if o.why != nil && !opts.quiet {
+		fmt.Fprintf(p.stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
+	}
+	signal.Notify(o.signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	o.report = report.Report{
+		Schema:  report.Schema,
+		Version: version(),
+		Host: report.Host{
+			Kernel:   kernelRelease(),
+			Arch:     runtime.GOARCH,
+			Online:   t.machine.online,
+			Isolated: t.machine.isolated,
+			NohzFull: t.machine.nohzFull,
+			Sources:  []report.Source{},
+		},
+		CPUs:   []report.CPU{},
+		Limits: []string{},
+	}
+	return o
+}
+
+func kernelRelease() string {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(uts.Release[:])
+}
+
+func (o *observation) close() {
+	signal.Stop(o.signals)
+	if o.observer != nil {
+		o.observer.Close()
+	}
+}
+
+// followTask lets a task of ours run, observes it, and publishes the report.
+func (o *observation) followTask(t *task) error {
+	o.progress = o.p.newProgress(o.opts, t.loop != nil || !isTerminal(os.Stdout))
+	if err := o.release(t); err != nil {
+		t.process.Kill()
+		return err
+	}
+	exited := make(chan *os.ProcessState, 1)
+	go func() { exited <- t.process.Wait() }()
+
+	state, err := o.until(exited, t)
+	if err == nil {
+		err = o.finish()
+	}
+	ended := state == nil
+	if ended {
+		state = t.end(exited)
+	}
+	if err != nil {
+		return err
+	}
+	return o.publishTask(t, state, ended)
+}
+
+// release lets the task run and the observation begin with it.
+func (o *observation) release(t *task) error {
+	warmUp := time.Duration(o.opts.warmUp)
+	if err := o.start(); err != nil {
+		return err
+	}
+	if o.observer != nil {
+		if err := o.observer.Watch(t.process.TID); err != nil {
+			return err
+		}
+		if t.loop == nil {
+			o.observer.BeginAtExec(t.process.TID, warmUp)
+		}
+	}
+	o.report.Started = time.Now().Add(warmUp)
+	var failed *launch.ExecError
+	if err := t.process.Release(); errors.As(err, &failed) {
+		return notExecuted(t.name(), failed)
+	} else if err != nil {
+		return err
+	}
+	if t.loop == nil {
+		return nil
+	}
+	if err := t.loop.waitSpinning(); err != nil {
+		return err
+	}
+	if o.observer != nil {
+		o.observer.BeginNow(warmUp)
+	}
+	return nil
+}
+
+func (t *task) name() string {
+	if len(t.describe.Command) == 0 {
+		return t.describe.Kind
+	}
+	return t.describe.Command[0]
+}
+
+// start begins to record and to count.
+func (o *observation) start() error {
+	var err error
+	if o.system, err = readSystem(o.p.files.View()); err != nil {
+		return err
+	}
+	if o.observer == nil {
+		return nil
+	}
+	return o.observer.Start()
+}
+
+// until polls until the task has ended and returns how, or nil if the
+// observation is to end first.
+func (o *observation) until(exited <-chan *os.ProcessState, t *task) (*os.ProcessState, error) {
+	tick := time.NewTicker(observe.PollInterval)
+	defer tick.Stop()
+	var expired <-chan time.Time
+	if o.opts.duration > 0 {
+		expired = time.After(time.Duration(o.opts.warmUp + o.opts.duration))
+	}
+	for {
+		select {
+		case state := <-exited:
+			o.endedBy = "exit"
+			return state, nil
+		case <-expired:
+			o.endedBy = "duration"
+			return nil, nil
+		case sig := <-o.signals:
+			if o.signalled(sig, t) {
+				o.endedBy = "interrupt"
+				return nil, nil
+			}
+		case now := <-tick.C:
+			if err := o.poll(now); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func (o *observation) poll(now time.Time) error {
+	if o.observer == nil {
+		return nil
+	}
+	if err := o.observer.Poll(); err != nil {
+		return err
+	}
+	o.progress.show(now, o.observer.Progress())
+	return nil
+}
+
+// signalled handles a signal to taskiso and tells whether it ends the
+// observation. A command gets it too, unless the terminal has sent it to both.
+func (o *observation) signalled(sig os.Signal, t *task) bool {
+	if t == nil || t.loop != nil {
+		return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2
+	}
+	fromTerminal := sig == syscall.SIGINT || sig == syscall.SIGQUIT
+	if !fromTerminal || !controlsTerminal() {
+		t.process.Signal(sig)
+	}
+	return false
+}
+
+func (o *observation) finish() error {
+	o.progress.clear()
+	if o.observer != nil {
+		return o.observer.Finish(&o.report)
+	}
+	o.report.Duration = time.Since(o.report.Started)
+	o.report.Limits = append(o.report.Limits, fmt.Sprintf("kernel entries could not be seen: %v; %s", o.why, nextStep(o.why)))
+	return nil
+}
+
+// nextStep says what to do about a missing observer.
+func nextStep(why error) string {
+	if errors.Is(why, fs.ErrPermission) {
+		return "run as root or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG; \"taskiso doctor\" tells more"
+	}
+	return "\"taskiso doctor\" tells more"
+}
+
+// publishTask completes the report with how the task ended. ended: by us.
+func (o *observation) publishTask(t *task, state *os.ProcessState, ended bool) error {
+	r := &o.report
+	threads := r.Task.Threads
+	r.Task = t.describe
+	r.Task.Threads = threads
+	r.Task.EndedBy = o.endedBy
+	if t.loop == nil {
+		code := exitCode(state)
+		r.Task.Status = &code
+	} else if seen, err := t.loop.seen(); err == nil {
+		r.Loop = seen
+	} else {
+		return err
+	}
+	var err error
+	if r.Usage, err = o.system.usage(o.p.files.View(), o.target.cpus, state); err != nil {
+		return err
+	}
+	if err := o.out.publish(r); err != nil {
+		return err
+	}
+	return o.verdict(t, state, ended)
+}
+
+// verdict returns the exit status. One of the command comes before one of ours.
+func (o *observation) verdict(t *task, state *os.ProcessState, ended bool) error {
+	if code := exitCode(state); t.loop == nil && !ended && code != 0 {
+		return &status{code: code}
+	}
+	return o.breaksVerdict()
+}
+
+func (o *observation) breaksVerdict() error {
+	if !o.opts.maxBreaksGiven {
+		return nil
+	}
+	var breaks uint64
+	for _, c := range o.report.CPUs {
+		breaks += c.Breaks
+	}
+	switch {
+	case o.observer == nil:
+		return &status{exitFailed, fmt.Errorf("--max-breaks %d cannot be judged: kernel entries could not be seen", o.opts.maxBreaks)}
+	case breaks > o.opts.maxBreaks:
+		return &status{exitTooManyBreaks, fmt.Errorf("%d breaks, more than --max-breaks %d", breaks, o.opts.maxBreaks)}
+	case o.report.Lost.Events+o.report.Lost.Missed > 0:
+		return &status{exitFailed, fmt.Errorf("--max-breaks %d cannot be judged: events were lost", o.opts.maxBreaks)}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// options are those of every observation.
+type options struct {
+	cpus         string
+	housekeeping string
+	duration     duration
+	warmUp       duration
+	report       string
+	events       string
+	maxBreaks    uint64
+	quiet        bool
+	verbose      bool
+	json         bool
+
+	cpusGiven, maxBreaksGiven bool
+}
+
+func (o *options) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.cpus, "cpus", "c", "", "`CPUS` to observe: 3, 2-3, 1,5-7")
+	f.StringVarP(&o.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
+	f.VarP(&o.duration, "duration", "d", "end after this `TIME`: 30, 30s, 5m, 2h, 1d")
+	f.Var(&o.warmUp, "warm-up", "leave out what happens in the first `TIME`")
+	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
+	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
+	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each break as it comes")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")
+}
+
+// complete notes what was given and refuses what cannot be meant.
+func (o *options) complete(c *cobra.Command) error {
+	o.cpusGiven = c.Flags().Changed("cpus")
+	o.maxBreaksGiven = c.Flags().Changed("max-breaks")
+	if c.Flags().Changed("duration") && o.duration == 0 {
+		return usageError("a duration of 0 would observe nothing")
+	}
+	if o.quiet && o.verbose {
+		return usageError("--quiet and --verbose exclude each other")
+	}
+	return nil
+}

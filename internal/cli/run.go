@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+func (p *program) runCommand() *cobra.Command {
+	var opts options
+	var user string
+	c := &cobra.Command{
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
+		Short: "Run a command on its own CPU and report what interrupted it",
+		Long: `run pins COMMAND to CPUs, keeps taskiso itself off them, and reports every
+kernel entry of COMMAND and its descendants there: what it was, how long it
+took, and who caused it. Without COMMAND the task is a busy loop.
+
+By default the CPU is the last one that is isolated or nohz_full, or else the
+last one. The report goes to standard error. Without the privileges to load BPF
+programs the command runs all the same, and the report says what was not seen.
+
+Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
+SIGKILL if it does not end within 5 seconds.
+
+The exit status is that of COMMAND, or 128+n if signal n ended it; 0 if
+--duration ended it; 3 if there were more than --max-breaks breaks and COMMAND
+succeeded; 2 for a wrong command line; 125 if taskiso failed; 126 if COMMAND
+cannot be executed and 127 if it was not found.`,
+		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
+  taskiso run -c 3 -- ./app --fast         # until the command ends
+  taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
+  taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := opts.complete(c); err != nil {
+				return err
+			}
+			if len(args) > 0 && c.ArgsLenAtDash() != 0 {
+				return usageError("write -- before the command: taskiso run [flags] -- %s", args[0])
+			}
+			return p.run(&opts, user, args)
+		},
+	}
+	opts.register(c)
+	c.Flags().StringVar(&user, "user", "", "run the command as user `NAME`")
+	return c
+}
+
+// run is the main job, from its plan to its exit status.
+func (p *program) run(opts *options, user string, args []string) error {
+	target, err := p.plan(opts)
+	if err != nil {
+		return err
+	}
+	command, err := planCommand(args, user, target.cpus)
+	if err != nil {
+		return err
+	}
+	if err := keepOff(target.cpus, target.housekeeping); err != nil {
+		return err
+	}
+	release, err := claim(target.cpus)
+	if err != nil {
+		return err
+	}
+	defer release()
+	out, err := p.openOutput(opts)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+
+	w := p.observeRun(opts, target, out)
+	defer w.close()
+	var t task
+	if command == nil {
+		t, err = startLoop(target)
+	} else {
+		t, err = startCommand(*command)
+	}
+	if err != nil {
+		return err
+	}
+	return w.followTask(&t)
+}
+
+// target is where to observe.
+type target struct {
+	machine            machine
+	cpus, housekeeping cpulist.Set
+}
+
+// plan decides about CPUs.
+func (p *program) plan(opts *options) (target, error) {
+	m, err := readMachine(p.files.View())
+	if err != nil {
+		return target{}, err
+	}
+	t := target{machine: m}
+	if t.cpus, err = m.choose(opts.cpus, opts.cpusGiven); err != nil {
+		return target{}, err
+	}
+	if t.housekeeping, err = m.housekeeping(t.cpus); err != nil {
+		return target{}, err
+	}
+	if opts.housekeeping != "" {
+		if t.housekeeping, err = m.choose(opts.housekeeping, true); err != nil {
+			return target{}, err
+		}
+		if both := t.housekeeping.Intersect(t.cpus); !both.IsEmpty() {
+			return target{}, usageError("CPU %v cannot be observed and be used for housekeeping", both)
+		}
+	}
+	return t, nil
+}
+
+// planCommand finds the program and the user, or returns nil for no command.
+func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command, error) {
+	if len(args) == 0 {
+		if user != "" {
+			return nil, usageError("--user %s needs a command", user)
+		}
+		return nil, nil
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return nil, notExecuted(args[0], err)
+	}
+	c := &launch.Command{Path: path, Args: args, Env: os.Environ(), CPUs: cpus}
+	if user != "" {
+		if err := assumeUser(c, user); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// notExecuted gives an error about a command the exit status that env(1) gives it.
+func notExecuted(name string, err error) error {
+	code := exitNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	var lookup *exec.Error
+	if errors.As(err, &lookup) {
+		err = lookup.Err
+	}
+	return &status{code, fmt.Errorf("executing %s: %w", name, err)}
+}
+
+// observeRun attaches an observation of a command that is yet to come.
+func (p *program) observeRun(opts *options, t target, out *output) *observation {
+	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses})
+}
+
+// task is what is observed, as far as it is ours.
+type task struct {
+	describe report.Task
+	process  *launch.Process // nil for what runs already
+	loop     *loopOutput     // nil for a command
+}
+
+func startCommand(c launch.Command) (task, error) {
+	process, err := launch.Start(c)
+	if err != nil {
+		return task{}, err
+	}
+	return task{
+		describe: report.Task{Kind: "command", Command: c.Args, PID: process.PID()},
+		process:  process,
+	}, nil
+}
+
+func startLoop(t target) (task, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return task{}, fmt.Errorf("finding the program of the busy loop: %w", err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return task{}, fmt.Errorf("creating a pipe from the busy loop: %w", err)
+	}
+	process, err := launch.Start(loopCommand(self, t.cpus, t.housekeeping, write))
+	write.Close()
+	if err != nil {
+		read.Close()
+		return task{}, err
+	}
+	return task{
+		describe: report.Task{Kind: "busy loop", PID: process.PID()},
+		process:  process,
+		loop:     &loopOutput{json.NewDecoder(read)},
+	}, nil
+}
+
+// killAfter is how long a command has to end after SIGTERM.
+const killAfter = 5 * time.Second
+
+// end ends the process and returns how it ended.
+func (t *task) end(exited <-chan *os.ProcessState) *os.ProcessState {
+	t.process.Signal(syscall.SIGTERM)
+	select {
+	case state := <-exited:
+		return state
+	case <-time.After(killAfter):
+		t.process.Signal(syscall.SIGKILL)
+		return <-exited
+	}
+}
+
+// exitCode returns a command's status as a shell would.
+func exitCode(state *os.ProcessState) int {
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	if ok && ws.Signaled() {
+		return exitSignal + int(ws.Signal())
+	}
+	return state.ExitCode()
+}
+
+func foregroundGroup(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCGPGRP) }
+
+func processGroup() int { return unix.Getpgrp() }

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
+)
+
+// systemCounts is what the kernel counts for everybody, at one time.
+type systemCounts struct {
+	interrupts, softirqs topology.Table
+	times                map[int]topology.CPUTimes
+}
+
+func readSystem(files fs.FS) (systemCounts, error) {
+	var c systemCounts
+	var err error
+	if c.interrupts, err = topology.Interrupts(files); err != nil {
+		return c, err
+	}
+	if c.softirqs, err = topology.Softirqs(files); err != nil {
+		return c, err
+	}
+	c.times, err = topology.Times(files)
+	return c, err
+}
+
+// usage returns what the kernel accounts for the task and its CPUs since c was
+// read. state is nil for a task that has not ended or is not ours.
+func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessState) (*report.Usage, error) {
+	now, err := readSystem(files)
+	if err != nil {
+		return nil, err
+	}
+	u := &report.Usage{
+		Interrupts: positive(topology.Diff(c.interrupts, now.interrupts), cpus),
+		Softirqs:   positive(topology.Diff(c.softirqs, now.softirqs), cpus),
+	}
+	for cpu := range cpus.All() {
+		u.Steal += now.times[cpu].Sub(c.times[cpu]).Steal
+	}
+	if state == nil {
+		return u, nil
+	}
+	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
+		u.Task = &report.TaskUsage{
+			User:        time.Duration(ru.Utime.Nano()),
+			System:      time.Duration(ru.Stime.Nano()),
+			MinorFaults: ru.Minflt,
+			MajorFaults: ru.Majflt,
+			Voluntary:   ru.Nvcsw,
+			Involuntary: ru.Nivcsw,
+		}
+	}
+	return u, nil
+}
+
+// positive returns, by row, what was counted on cpus together.
+func positive(t topology.Table, cpus cpulist.Set) map[string]uint64 {
+	counts := make(map[string]uint64)
+	for _, row := range t.Rows {
+		for cpu := range cpus.All() {
+			if n, ok := t.Count(row.Name, cpu); ok && n > 0 {
+				counts[row.Name] += n
+			}
+		}
+	}
+	return counts
+}
