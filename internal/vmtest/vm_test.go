@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vmtest_test
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/taskiso/taskiso/internal/vmtest"
+)
+
+func TestMain(m *testing.M) { vmtest.Main(m) }
+
+func TestVM(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{Cmdline: vmtest.Isolated})
+}
+
+func TestGuestRunsTheKernelOfThePackage(t *testing.T) {
+	want := os.Getenv(vmtest.ReleaseVariable)
+	if want == "" {
+		t.Log("a kernel of somebody's own: any release will do")
+		return
+	}
+	if got := read(t, "/proc/sys/kernel/osrelease"); got != want {
+		t.Errorf("kernel release is %s, want %s", got, want)
+	}
+}
+
+func TestGuestHasIsolatedCPUs(t *testing.T) {
+	for path, want := range map[string]string{
+		"/sys/devices/system/cpu/online":    "0-3",
+		"/sys/devices/system/cpu/nohz_full": "2-3",
+		"/sys/devices/system/cpu/isolated":  "2-3",
+	} {
+		if got := read(t, path); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+	if got := runtime.NumCPU(); got != 2 {
+		t.Errorf("tests may run on %d CPUs, want the 2 housekeeping CPUs", got)
+	}
+}
+
+func TestGuestHasTheKernelsInterfaces(t *testing.T) {
+	for _, path := range []string{
+		"/sys/kernel/btf/vmlinux",
+		"/sys/kernel/tracing/events/context_tracking/user_exit",
+		"/sys/kernel/debug/sched",
+		"/sys/kernel/security/lsm",
+		"/sys/fs/cgroup/cgroup.controllers",
+		"/sys/fs/bpf",
+		"/dev/null",
+		"/proc/self/exe",
+	} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if lsms := read(t, "/sys/kernel/security/lsm"); !strings.Contains(","+lsms+",", ",bpf,") {
+		t.Errorf("security modules are %s, want bpf among them", lsms)
+	}
+}
+
+func TestGuestRunsChildren(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestGuestIsAChild$", "-test.v")
+	cmd.Env = append(os.Environ(), "VMTEST_CHILD=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "hello from a child") {
+		t.Errorf("child ended with %v and said:\n%s", err, out)
+	}
+}
+
+func TestGuestIsAChild(t *testing.T) {
+	if os.Getenv("VMTEST_CHILD") != "" {
+		t.Log("hello from a child")
+	}
+	if os.Getpid() == 1 {
+		t.Error("tests run as init")
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data))
+}
