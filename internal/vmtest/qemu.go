@@ -46,6 +46,12 @@ type outcome struct {
 	hello  wire.Hello
 	output []byte
 	end    wire.End
+	accel  string
+	total  time.Duration
+}
+
+func (o outcome) summary() string {
+	return fmt.Sprintf("%s: booted after %s s, ended after %.1f s", o.accel, o.hello.Uptime, o.total.Seconds())
 }
 
 func (m machine) command() []string {
@@ -76,10 +82,10 @@ func (m machine) kernelParameters() []string {
 
 // boot runs the machine until its guest has reported, or ctx ends. QEMU is dead when it returns.
 func (m machine) boot(ctx context.Context) (outcome, error) {
-	ctx, kill := context.WithCancel(ctx)
+	running, kill := context.WithCancel(ctx)
 	defer kill()
 	argv := m.command()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(running, argv[0], argv[1:]...)
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	var complaints strings.Builder
@@ -91,6 +97,7 @@ func (m machine) boot(ctx context.Context) (outcome, error) {
 	// The kernel sends the death signal when the thread that started QEMU ends, not the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return outcome{}, fmt.Errorf("starting QEMU: %w", err)
 	}
@@ -102,6 +109,7 @@ func (m machine) boot(ctx context.Context) (outcome, error) {
 	defer timer.Stop()
 	_, _ = io.Copy(io.Discard, stream)
 	waitErr := cmd.Wait()
+	result.accel, result.total = m.accel, time.Since(start)
 	if err != nil {
 		return result, m.explain(ctx, err, waitErr, complaints.String())
 	}

@@ -39,7 +39,7 @@ type event struct {
 
 // decodeOutput turns the output of a test binary run with -test.v=test2json into results.
 func decodeOutput(ctx context.Context, output []byte) (*report, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "test2json")
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t") // without -t no test has an elapsed time
 	cmd.Stdin = bytes.NewReader(output)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -95,10 +95,18 @@ func (t *guestTest) add(e event) {
 	}
 }
 
-// isMarker is true for lines with which the testing package frames a test: the host's own say the same.
+// isMarker is true for lines with which the testing package frames a test: the host's own say the same. A test may
+// write lines that only begin like them, a diff for example.
 func isMarker(line string) bool {
 	line = strings.TrimLeft(line, " ")
-	return strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ")
+	for _, marker := range []string{
+		"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME ", "--- PASS: ", "--- FAIL: ", "--- SKIP: ", "--- BENCH: ",
+	} {
+		if strings.HasPrefix(line, marker) {
+			return true
+		}
+	}
+	return false
 }
 
 // failed is true if some test failed or never ended.

@@ -34,7 +34,8 @@ type Config struct {
 	Args []string
 	// Env are more environment variables of the tests, as KEY=value.
 	Env []string
-	// Files maps absolute paths in the guest to files or directories of the host. Tests run in directory /test.
+	// Files maps absolute paths in the guest to files or directories of the host. A dynamically linked program brings
+	// its libraries along. Tests run in directory /test.
 	Files map[string]string
 	// CPUs is the number of CPUs, 4 if zero. Memory is in MiB, 1024 if zero.
 	CPUs   int
@@ -116,27 +117,36 @@ func choose(m *debian.Manifest, suites []string) []choice {
 
 func runOn(t *testing.T, c Config, k choice, qemu []string, cache string) {
 	t.Helper()
-	unlock := waitForSlot(t, cache)
-	defer unlock()
-	m := machine{
-		qemu: qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
-		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
-	}
-	if err := c.pack(t, m.initrd, k); err != nil {
-		t.Fatalf("packing the guest's files: %v", err)
-	}
-	m.accel = chooseAccel(t.Context(), cache, m)
-	start := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), c.Timeout+bootTime)
-	defer cancel()
-	result, err := m.boot(ctx)
-	t.Logf("%s, %s: booted after %s s, ended after %.1f s", result.hello.Release, m.accel, result.hello.Uptime,
-		time.Since(start).Seconds())
+	m := c.machine(t, k, qemu)
+	result, err := c.execute(t, m, k, cache)
+	t.Logf("%s, %s", result.hello.Release, result.summary())
 	conclude(t, result, err)
 	if t.Failed() {
 		t.Logf("end of the console, all of it is in %s (go test -artifacts keeps it):\n%s",
-			m.console, consoleTail(m.console, 40))
+			m.console, consoleTail(m.console, 25))
 	}
+}
+
+func (c Config) machine(t *testing.T, k choice, qemu []string) machine {
+	return machine{
+		qemu: qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
+		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
+	}
+}
+
+// execute boots m when its turn has come and returns what its guest reported.
+func (c Config) execute(t *testing.T, m machine, k choice, cache string) (outcome, error) {
+	t.Helper()
+	if err := c.pack(t, m.initrd, k); err != nil {
+		t.Fatalf("packing the guest's files: %v", err)
+	}
+	unlock := waitForSlot(t, cache)
+	defer unlock()
+	m.accel = chooseAccel(t.Context(), cache, m)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), c.Timeout+bootTime,
+		fmt.Errorf("no end after %v of tests and %v of booting", c.Timeout, bootTime))
+	defer cancel()
+	return m.boot(ctx)
 }
 
 // conclude turns what a guest reported into results of the host's test.
@@ -212,16 +222,19 @@ func (c Config) pack(t *testing.T, path string, k choice) error {
 		return err
 	}
 	defer f.Close()
-	w := initramfs.NewWriter(f)
+	w, err := initramfs.NewWriter(f)
+	if err != nil {
+		return err
+	}
 	// Before devtmpfs is mounted the Go runtime wants /dev/null, and the kernel /dev/console.
 	errs := []error{
 		w.CharDevice("dev/console", 0o600, 5, 1),
 		w.CharDevice("dev/null", 0o666, 1, 3),
-		w.HostFile("init", binary),
+		w.HostFile(t.Context(), "init", binary),
 		w.File(orderFile, 0o644, int64(len(todo)), strings.NewReader(string(todo))),
 	}
 	for guest, host := range c.Files {
-		errs = append(errs, w.HostFile(guest, host))
+		errs = append(errs, w.HostFile(t.Context(), guest, host))
 	}
 	return errors.Join(append(errs, w.Close())...)
 }

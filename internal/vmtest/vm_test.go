@@ -15,7 +15,50 @@ import (
 func TestMain(m *testing.M) { vmtest.Main(m) }
 
 func TestVM(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: vmtest.Isolated})
+	vmtest.Run(t, vmtest.Config{Cmdline: vmtest.Isolated, Files: map[string]string{
+		"/test/testdata":  "testdata",
+		"/bin/true":       "/bin/true",
+		"/lib64/own/file": "testdata/hello.txt",
+	}})
+}
+
+// Another command line is another call: nothing is isolated here.
+func TestVMWithoutIsolation(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{Kernels: []string{"trixie"}, CPUs: 2, Tests: "^TestGuestHasNoIsolatedCPUs$",
+		Env: []string{"VMTEST_PLAIN=1"}})
+}
+
+func TestGuestHasNoIsolatedCPUs(t *testing.T) {
+	if os.Getenv("VMTEST_PLAIN") == "" {
+		return
+	}
+	if got := read(t, "/sys/devices/system/cpu/online"); got != "0-1" {
+		t.Errorf("online CPUs are %s, want 0-1", got)
+	}
+	if got := read(t, "/sys/devices/system/cpu/isolated"); got != "" {
+		t.Errorf("isolated CPUs are %s, want none", got)
+	}
+}
+
+func TestGuestHasTheHostsFiles(t *testing.T) {
+	if got := read(t, "testdata/hello.txt"); got != "hello" {
+		t.Errorf("testdata/hello.txt holds %q", got)
+	}
+	if got := read(t, "/usr/lib/own/file"); got != "hello" {
+		t.Errorf("a file below a merged directory holds %q", got)
+	}
+	if out, err := exec.Command("/bin/true", "--version").CombinedOutput(); err != nil {
+		t.Errorf("running a dynamically linked program: %v\n%s", err, out)
+	}
+}
+
+// The matrix has kernels with and without trace events for inter-processor interrupts, so that code for both is tried.
+func TestGuestTracesIPIsUnlessItIs61(t *testing.T) {
+	_, err := os.Stat("/sys/kernel/tracing/events/ipi/ipi_send_cpu")
+	has, old := err == nil, strings.HasPrefix(read(t, "/proc/sys/kernel/osrelease"), "6.1.")
+	if has == old {
+		t.Errorf("ipi:ipi_send_cpu exists: %t, kernel is 6.1: %t", has, old)
+	}
 }
 
 func TestGuestRunsTheKernelOfThePackage(t *testing.T) {

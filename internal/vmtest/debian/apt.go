@@ -17,11 +17,11 @@ import (
 // ErrNoArchive says that the machine's apt configuration names no Debian archive.
 var ErrNoArchive = errors.New("the apt sources of this machine name no Debian archive")
 
-// archives asks apt which Debian archives the machine uses. apt itself reads both forms of source lists, and whatever
-// proxy or transport they need.
-func archives(ctx context.Context) ([]string, error) {
-	out, err := run(ctx, "", "apt-get", "indextargets",
-		"--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
+// archives asks apt which Debian archives the machine uses; options come from tests. apt itself reads both forms of
+// source lists. Without --no-release-info it names nothing before the machine's first apt-get update.
+func archives(ctx context.Context, options ...string) ([]string, error) {
+	out, err := run(ctx, "", "apt-get", append([]string{"indextargets", "--no-release-info",
+		"--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"}, options...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,10 @@ import (
 // drops it with the next update. The cloud flavour has all we need and a third of the modules.
 const kernelMetapackage = "linux-image-cloud-amd64"
 
-func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) {
+// fetchKernels tells whether every suite has given its newest kernel.
+func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) (fresh bool) {
 	m := f.manifest
+	fresh = true
 	if m.Kernels == nil {
 		m.Kernels = map[string]Kernel{}
 	}
@@ -30,12 +32,14 @@ func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) {
 			m.Kernels[suite] = kernel
 			continue
 		}
+		fresh = false
 		if old, ok := m.Kernels[suite]; ok {
 			f.log.Warn("keeping the kernel in the cache", "suite", suite, "release", old.Release, "reason", err)
 			continue
 		}
 		m.Missing[suite] = err.Error()
 	}
+	return fresh
 }
 
 func (f *fetcher) fetchKernel(ctx context.Context, suite string) (Kernel, error) {

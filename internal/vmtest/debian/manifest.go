@@ -13,7 +13,7 @@ func Suites() []string { return []string{"bookworm", "trixie", "sid"} }
 
 // Manifest lists what is in the cache.
 type Manifest struct {
-	// Checked is when the archive was last asked for newer packages.
+	// Checked is when all packages were last known to be the archive's newest.
 	Checked time.Time
 	// Kernels are keyed by suite. A suite that could not be fetched is missing here and in Missing with the reason.
 	Kernels map[string]Kernel

@@ -23,6 +23,7 @@ const qemuSuite = "trixie"
 // fetcher carries what one Setup needs.
 type fetcher struct {
 	dir      string
+	keyrings string // directory with the machine's keyring
 	manifest *Manifest
 	log      *slog.Logger
 	states   map[string]apt
@@ -49,7 +50,7 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 		log.Info("cache is fresh", "dir", dir, "checked", m.Checked.Format(time.RFC3339))
 		return m, nil
 	}
-	f := fetcher{dir: dir, manifest: m, log: log, states: map[string]apt{}}
+	f := fetcher{dir: dir, keyrings: "/usr/share/keyrings", manifest: m, log: log, states: map[string]apt{}}
 	if err := f.fetch(ctx); err != nil {
 		return nil, err
 	}
@@ -66,17 +67,21 @@ func (f *fetcher) fetch(ctx context.Context) error {
 		return err
 	}
 	failed := f.openSuites(ctx, uris)
+	fresh := true
 	if err := f.fetchQEMU(ctx); err != nil {
 		if f.manifest.QEMU == nil {
 			return errors.Join(err, failed[qemuSuite])
 		}
+		fresh = false
 		f.log.Warn("keeping the QEMU in the cache", "reason", err)
 	}
-	f.fetchKernels(ctx, failed)
+	fresh = f.fetchKernels(ctx, failed) && fresh
 	if len(f.manifest.Kernels) == 0 {
 		return fmt.Errorf("fetching kernels: %v", f.manifest.Missing)
 	}
-	f.manifest.Checked = time.Now()
+	if fresh {
+		f.manifest.Checked = time.Now()
+	}
 	f.prune()
 	return nil
 }
@@ -85,7 +90,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 // tried again with the keyring package of a suite that did verify: trust is handed on, never assumed.
 func (f *fetcher) openSuites(ctx context.Context, uris []string) map[string]error {
 	failed := map[string]error{}
-	keyring, err := machineKeyring()
+	keyring, err := findKeyring(f.keyrings)
 	for _, suite := range Suites() {
 		failed[suite] = err
 		if err == nil {
@@ -126,10 +131,6 @@ func (f *fetcher) openSuite(ctx context.Context, uris []string, suite, keyring s
 		return nil
 	}
 	return errors.Join(errs...)
-}
-
-func machineKeyring() (string, error) {
-	return findKeyring("/usr/share/keyrings")
 }
 
 // findKeyring finds Debian's keyring in a directory. Its name ends in .pgp since Debian 13.

@@ -21,15 +21,19 @@ const (
 )
 
 // Writer writes a cpio archive in the "newc" form that Linux unpacks. Parents are created as needed, everything belongs
-// to root and carries no time, so equal input makes equal archives. It is not safe for concurrent use.
+// to root and carries no time. It is not safe for concurrent use.
 type Writer struct {
 	w       io.Writer
 	inode   uint32
 	written map[string]bool
 }
 
-// NewWriter returns a Writer of an archive on w.
-func NewWriter(w io.Writer) *Writer { return &Writer{w: w, written: map[string]bool{}} }
+// NewWriter returns a Writer of an archive on w. The archive begins with the usual links between library directories:
+// /lib, /lib64 and /usr/lib64 are /usr/lib.
+func NewWriter(w io.Writer) (*Writer, error) {
+	archive := &Writer{w: w, written: map[string]bool{}}
+	return archive, archive.mergeLibraries()
+}
 
 // entry is one member. name has no leading slash.
 type entry struct {
@@ -66,7 +70,7 @@ func (w *Writer) Close() error {
 }
 
 func (w *Writer) add(e entry, content io.Reader) error {
-	e.name = strings.TrimPrefix(path.Clean("/"+e.name), "/")
+	e.name = place(e.name)
 	if e.name == "" {
 		return nil
 	}
@@ -82,6 +86,17 @@ func (w *Writer) add(e entry, content io.Reader) error {
 	}
 	w.written[e.name] = true
 	return w.write(e, content)
+}
+
+// place cleans a name. Linux replaces a link by a directory of the same name, so names below links are spelled out.
+func place(name string) string {
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	for _, link := range []string{"lib/", "lib64/", "usr/lib64/"} {
+		if rest, ok := strings.CutPrefix(name, link); ok {
+			return libraryDir + "/" + rest
+		}
+	}
+	return name
 }
 
 func (w *Writer) write(e entry, content io.Reader) error {

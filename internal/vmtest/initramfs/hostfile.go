@@ -3,6 +3,7 @@
 package initramfs
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,15 +12,22 @@ import (
 )
 
 // HostFile adds the file or directory tree at host as guest. Symbolic links below host stay links, host itself is
-// followed.
-func (w *Writer) HostFile(guest, host string) error {
+// followed. A dynamically linked program brings its libraries along, if it is host itself.
+func (w *Writer) HostFile(ctx context.Context, guest, host string) error {
 	info, err := os.Stat(host)
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return w.copyFile(guest, host, info)
+	if info.IsDir() {
+		return w.tree(guest, host)
 	}
+	if err := w.copyFile(guest, host, info); err != nil {
+		return err
+	}
+	return w.libraries(ctx, host)
+}
+
+func (w *Writer) tree(guest, host string) error {
 	return filepath.WalkDir(host, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -43,13 +51,17 @@ func (w *Writer) treeMember(guest, host string, d fs.DirEntry) error {
 		}
 		return w.Symlink(guest, target)
 	case 0:
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		return w.copyFile(guest, host, info)
+		return w.plainFile(guest, host)
 	}
 	return fmt.Errorf("adding %s to the archive: neither file, directory nor link", host)
+}
+
+func (w *Writer) plainFile(guest, host string) error {
+	info, err := os.Stat(host)
+	if err != nil {
+		return err
+	}
+	return w.copyFile(guest, host, info)
 }
 
 func (w *Writer) copyFile(guest, host string, info fs.FileInfo) error {

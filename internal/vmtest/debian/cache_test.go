@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package debian
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLoadWithoutSetup(t *testing.T) {
+	if _, err := Load(t.TempDir()); !errors.Is(err, ErrNotSetUp) {
+		t.Errorf("error is %v, want %v", err, ErrNotSetUp)
+	}
+}
+
+func TestManifestSurvives(t *testing.T) {
+	dir := t.TempDir()
+	m := &Manifest{dir: dir, QEMU: &QEMU{Root: "qemu/1"}, Kernels: map[string]Kernel{"sid": {Suite: "sid", Release: "7.2.13"}}}
+	if err := m.save(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Kernels["sid"].Release != "7.2.13" || got.Path(got.QEMU.Root) != filepath.Join(dir, "qemu/1") {
+		t.Errorf("manifest is %+v", got)
+	}
+	if got.complete() {
+		t.Error("a manifest with one kernel is complete")
+	}
+}
+
+func TestLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sub", "lock")
+	unlock, err := Lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("a second lock gives %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := Lock(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting for a lock gives %v", err)
+	}
+	unlock()
+	unlock, err = TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
