@@ -81,7 +81,7 @@ func below(pattern, name string) string {
 	return strings.Join(elements[min(depth, len(elements)):], "/")
 }
 
-func (c Config) guestEnv(k choice) []string {
+func (c Config) guestEnv(k kernel) []string {
 	env := []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/tmp", "TMPDIR=/tmp"}
 	if k.release != "" {
 		env = append(env, ReleaseVariable+"="+k.release)

@@ -73,52 +73,24 @@ func (c Config) withDefaults() Config {
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	c = c.withDefaults()
-	cache, err := debian.CacheDir()
+	have, err := findSupply(c.Kernels)
 	if err != nil {
 		skip(t, "%v", err)
 	}
-	manifest, err := debian.Load(cache)
-	if err != nil {
-		skip(t, "%v", err)
-	}
-	for _, k := range choose(manifest, c.Kernels) {
+	for _, k := range have.kernels {
 		t.Run(k.name, func(t *testing.T) {
 			if k.missing != "" {
 				skip(t, "no kernel of %s: %s", k.name, k.missing)
 			}
-			runOn(t, c, k, manifest.QEMUCommand(), cache)
+			runOn(t, c, k, have)
 		})
 	}
 }
 
-// choice is one kernel to run on.
-type choice struct {
-	name    string
-	image   string
-	release string // empty if unknown
-	missing string // the reason, if there is no image
-}
-
-func choose(m *debian.Manifest, suites []string) []choice {
-	if own := os.Getenv("TASKISO_KERNEL"); own != "" {
-		return []choice{{name: filepath.Base(own), image: own}}
-	}
-	var all []choice
-	for _, suite := range suites {
-		kernel, ok := m.Kernels[suite]
-		if !ok {
-			all = append(all, choice{name: suite, missing: "not in the cache; " + m.Missing[suite]})
-			continue
-		}
-		all = append(all, choice{name: kernel.Name(), image: m.Path(kernel.Image), release: kernel.Release})
-	}
-	return all
-}
-
-func runOn(t *testing.T, c Config, k choice, qemu []string, cache string) {
+func runOn(t *testing.T, c Config, k kernel, have supply) {
 	t.Helper()
-	m := c.machine(t, k, qemu)
-	result, err := c.execute(t, m, k, cache)
+	m := c.machine(t, k, have)
+	result, err := c.execute(t, m, k, have.cache)
 	t.Logf("%s, %s", result.hello.Release, result.summary())
 	conclude(t, result, err)
 	if t.Failed() {
@@ -127,15 +99,15 @@ func runOn(t *testing.T, c Config, k choice, qemu []string, cache string) {
 	}
 }
 
-func (c Config) machine(t *testing.T, k choice, qemu []string) machine {
+func (c Config) machine(t *testing.T, k kernel, have supply) machine {
 	return machine{
-		qemu: qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
+		qemu: have.qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
 		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
 	}
 }
 
 // execute boots m when its turn has come and returns what its guest reported.
-func (c Config) execute(t *testing.T, m machine, k choice, cache string) (outcome, error) {
+func (c Config) execute(t *testing.T, m machine, k kernel, cache string) (outcome, error) {
 	t.Helper()
 	if err := c.pack(t, m.initrd, k); err != nil {
 		t.Fatalf("packing the guest's files: %v", err)
@@ -208,7 +180,7 @@ func waitForSlot(t *testing.T, cache string) (unlock func()) {
 func slots() int { return max(1, runtime.NumCPU()/4) }
 
 // pack writes the guest's root filesystem to path.
-func (c Config) pack(t *testing.T, path string, k choice) error {
+func (c Config) pack(t *testing.T, path string, k kernel) error {
 	binary, err := testBinary(t)
 	if err != nil {
 		return err

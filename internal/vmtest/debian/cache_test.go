@@ -5,6 +5,7 @@ package debian
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -31,8 +32,24 @@ func TestManifestSurvives(t *testing.T) {
 	if got.Kernels["sid"].Release != "7.2.13" || got.Path(got.QEMU.Root) != filepath.Join(dir, "qemu/1") {
 		t.Errorf("manifest is %+v", got)
 	}
-	if got.complete() {
-		t.Error("a manifest with one kernel is complete")
+}
+
+func TestCompleteManifest(t *testing.T) {
+	m := &Manifest{dir: tree(t, "", []string{"q/x", "k/image"}), QEMU: &QEMU{Root: "q"}, Kernels: map[string]Kernel{}}
+	for _, suite := range Suites() {
+		if m.complete() {
+			t.Errorf("complete without %s", suite)
+		}
+		m.Kernels[suite] = Kernel{Image: "k/image"}
+	}
+	if !m.complete() {
+		t.Error("not complete with all kernels")
+	}
+	if err := os.Remove(m.Path("k/image")); err != nil {
+		t.Fatal(err)
+	}
+	if m.complete() {
+		t.Error("complete though somebody has removed a kernel")
 	}
 }
 

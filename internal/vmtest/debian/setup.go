@@ -57,8 +57,23 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 	return m, m.save()
 }
 
+// complete is true if everything there should be is named, and what is named is there.
 func (m *Manifest) complete() bool {
-	return m.QEMU != nil && len(m.Missing) == 0 && len(m.Kernels) == len(Suites())
+	if m.QEMU == nil || len(m.Missing) > 0 || !m.has(m.QEMU.Root) {
+		return false
+	}
+	for _, suite := range Suites() {
+		kernel, ok := m.Kernels[suite]
+		if !ok || !m.has(kernel.Image) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Manifest) has(rel string) bool {
+	_, err := os.Stat(m.Path(rel))
+	return err == nil
 }
 
 func (f *fetcher) fetch(ctx context.Context) error {
