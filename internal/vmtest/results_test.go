@@ -3,6 +3,8 @@
 package vmtest
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -137,5 +139,41 @@ func TestReceiveTellsATruncatedStream(t *testing.T) {
 	got, err := receive(strings.NewReader(stream.String()))
 	if err == nil || got.hello.Release != "7.2" || string(got.output) != "half" {
 		t.Errorf("received %+v, %v", got, err)
+	}
+}
+
+const replayVariable = "VMTEST_REPLAY"
+
+// TestReplayed is run by TestReplay in another process, because it is to fail.
+func TestReplayed(t *testing.T) {
+	if os.Getenv(replayVariable) == "" {
+		return
+	}
+	for _, test := range []*guestTest{
+		{name: "good", action: "pass"},
+		{name: "bad", action: "pass", subs: []*guestTest{{name: "sub", action: "fail"}}},
+		{name: "skipped", action: "skip"},
+		{name: "unfinished"},
+	} {
+		t.Run(test.name, test.replay)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	for ci, skipped := range map[string]string{"": "SKIP", "true": "FAIL"} {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestReplayed$", "-test.v")
+		cmd.Env = append(os.Environ(), replayVariable+"=1", "CI="+ci, "TASKISO_NO_SKIP=")
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Error("a failure in the guest is none on the host")
+		}
+		for _, want := range []string{
+			"--- PASS: TestReplayed/good ", "--- FAIL: TestReplayed/bad ", "--- FAIL: TestReplayed/bad/sub ",
+			"--- " + skipped + ": TestReplayed/skipped ", "--- FAIL: TestReplayed/unfinished ",
+		} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("with CI=%q: no %q in\n%s", ci, want, out)
+			}
+		}
 	}
 }

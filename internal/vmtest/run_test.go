@@ -4,6 +4,7 @@ package vmtest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -14,7 +15,10 @@ import (
 	"github.com/taskiso/taskiso/internal/vmtest/wire"
 )
 
-const seedVariable = "VMTEST_SEED"
+const (
+	seedVariable = "VMTEST_SEED"
+	floodLines   = 50_000
+)
 
 // TestGuestSeed goes wrong as the host wants it, so that the host can see that this is noticed.
 func TestGuestSeed(t *testing.T) {
@@ -23,6 +27,10 @@ func TestGuestSeed(t *testing.T) {
 		t.Run("bad", func(t *testing.T) { t.Error("seeded") })
 		t.Run("skipped", func(t *testing.T) { t.Skip("seeded") })
 		t.Run("good", func(*testing.T) {})
+	case "flood":
+		for i := range floodLines {
+			fmt.Println("line", i)
+		}
 	case "exit":
 		os.Exit(0)
 	case "kill":
@@ -49,7 +57,7 @@ func TestGuestSeed(t *testing.T) {
 	}
 }
 
-func TestFailuresInTheGuestAreNoticed(t *testing.T) {
+func TestHostSeesWhatTheGuestDid(t *testing.T) {
 	k, have := firstKernel(t)
 	for seed, check := range map[string]func(t *testing.T, got outcome, err error){
 		"fail": func(t *testing.T, got outcome, err error) {
@@ -61,6 +69,18 @@ func TestFailuresInTheGuestAreNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkTree(t, r, "TestGuestSeed:fail( bad:fail( ) skipped:skip( ) good:pass( ) ) ")
+		},
+		"flood": func(t *testing.T, got outcome, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want strings.Builder
+			for i := range floodLines {
+				fmt.Fprintln(&want, "line", i)
+			}
+			if !strings.Contains(string(got.output), want.String()) {
+				t.Errorf("%d bytes of output came, they are not what the guest wrote", len(got.output))
+			}
 		},
 		"exit": func(t *testing.T, got outcome, err error) {
 			wantInconsistent(t, got, err, "exit code")
