@@ -61,6 +61,9 @@ func initAndReport() error {
 	if err := mountAll(); err != nil {
 		return err
 	}
+	if err := keepInterruptsAway(); err != nil {
+		return err
+	}
 	port, err := openPort(resultPort)
 	if err != nil {
 		return err
