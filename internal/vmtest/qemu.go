@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/vmtest/wire"
+)
+
+// errNoResult is the end of a guest that did not report one.
+var errNoResult = errors.New("guest ended without result")
+
+// maxOutput bounds what a guest may write, in bytes.
+const maxOutput = 64 << 20
+
+// powerOffTime is how long QEMU may live on after the guest's last frame.
+const powerOffTime = 10 * time.Second
+
+// machine is one boot.
+type machine struct {
+	qemu    []string // command and first arguments
+	accel   string
+	kernel  string
+	initrd  string
+	cmdline []string
+	cpus    int
+	memory  int    // MiB
+	console string // file for the console's text
+}
+
+// outcome is what a guest reported.
+type outcome struct {
+	hello  wire.Hello
+	output []byte
+	end    wire.End
+	accel  string
+	total  time.Duration
+}
+
+func (o outcome) summary() string {
+	return fmt.Sprintf("%s: booted after %s s, ended after %.1f s", o.accel, o.hello.Uptime, o.total.Seconds())
+}
+
+func (m machine) command() []string {
+	return append(append([]string(nil), m.qemu...),
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "q35", "-accel", m.accel, "-cpu", cpuModel(m.accel),
+		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
+		// With panic=-1 a panic reboots at once, and a reboot ends QEMU.
+		"-no-reboot",
+		"-kernel", m.kernel, "-initrd", m.initrd, "-append", strings.Join(m.kernelParameters(), " "),
+		"-chardev", "file,id=console,path="+strings.ReplaceAll(m.console, ",", ",,"),
+		"-device", "isa-serial,chardev=console,index=0",
+		"-chardev", "stdio,id=result,signal=off",
+		"-device", "isa-serial,chardev=result,index=1",
+	)
+}
+
+func cpuModel(accel string) string {
+	if accel == accelKVM {
+		return "host"
+	}
+	return "max"
+}
+
+func (m machine) kernelParameters() []string {
+	return append([]string{"console=ttyS0", "panic=-1", "oops=panic"}, m.cmdline...)
+}
+
+// boot runs the machine until its guest has reported, or ctx ends. QEMU is dead when it returns.
+func (m machine) boot(ctx context.Context) (outcome, error) {
+	running, kill := context.WithCancel(ctx)
+	defer kill()
+	argv := m.command()
+	cmd := exec.CommandContext(running, argv[0], argv[1:]...)
+	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	stream, err := cmd.StdoutPipe()
+	if err != nil {
+		return outcome{}, fmt.Errorf("creating a pipe: %w", err)
+	}
+	// The kernel sends the death signal when the thread that started QEMU ends, not the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return outcome{}, fmt.Errorf("starting QEMU: %w", err)
+	}
+	result, err := receive(stream)
+	if err != nil && !errors.Is(err, wire.ErrTruncated) {
+		kill()
+	}
+	timer := time.AfterFunc(powerOffTime, kill)
+	defer timer.Stop()
+	_, _ = io.Copy(io.Discard, stream)
+	waitErr := cmd.Wait()
+	result.accel, result.total = m.accel, time.Since(start)
+	if err != nil {
+		return result, m.explain(ctx, err, waitErr, complaints.String())
+	}
+	return result, nil
+}
+
+func (m machine) explain(ctx context.Context, err, waitErr error, complaints string) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("%w (%w)", err, cause)
+	}
+	return fmt.Errorf("%w: %w\nQEMU: %v\n%s", errNoResult, err, waitErr, complaints)
+}
+
+// receive reads frames until the last one. With an error it returns what came before.
+func receive(stream io.Reader) (outcome, error) {
+	var got outcome
+	frames := wire.NewDecoder(stream)
+	for {
+		f, err := frames.Decode()
+		if errors.Is(err, io.EOF) {
+			return got, nil
+		}
+		if err != nil {
+			return got, err
+		}
+		if len(got.output)+len(f.Output) > maxOutput {
+			return got, fmt.Errorf("reading test output: more than %d bytes", maxOutput)
+		}
+		got.add(f)
+	}
+}
+
+func (o *outcome) add(f wire.Frame) {
+	switch {
+	case f.Hello != nil:
+		o.hello = *f.Hello
+	case f.End != nil:
+		o.end = *f.End
+	}
+	o.output = append(o.output, f.Output...)
+}
+
+// consoleTail returns the last lines of a console log.
+func consoleTail(path string, lines int) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(strings.ReplaceAll(string(data), "\r", ""), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

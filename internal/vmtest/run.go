@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vmtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
+	"github.com/taskiso/taskiso/internal/vmtest/initramfs"
+)
+
+// Config says what [Run] boots and runs. Its zero value runs all guest tests on all kernels without parameters.
+type Config struct {
+	// Cmdline is added to the kernel's command line, for example [Isolated].
+	Cmdline string
+	// Kernels are the Debian suites to take kernels from, all of [debian.Suites] if empty.
+	Kernels []string
+	// Tests selects guest tests, as go test -run does. If it is empty all tests with [Prefix] run. Elements after the
+	// host test's own name in go test -run narrow it down.
+	Tests string
+	// Args are more flags of the test binary, for example -test.short.
+	Args []string
+	// Env are more environment variables of the tests, as KEY=value.
+	Env []string
+	// Files maps absolute paths in the guest to files or directories of the host. A dynamically linked program brings
+	// its libraries along. Tests run in directory /test.
+	Files map[string]string
+	// CPUs is the number of CPUs, 4 if zero. Memory is in MiB, 1024 if zero.
+	CPUs   int
+	Memory int
+	// Timeout bounds the tests in one guest, two minutes if zero. Booting has a limit of its own.
+	Timeout time.Duration
+}
+
+// bootTime bounds what a guest may take besides its tests. Four CPUs under TCG boot in five seconds on an idle host.
+const bootTime = 90 * time.Second
+
+func (c Config) withDefaults() Config {
+	if len(c.Kernels) == 0 {
+		c.Kernels = debian.Suites()
+	}
+	if c.Tests == "" {
+		c.Tests = "^" + Prefix
+	}
+	if c.CPUs == 0 {
+		c.CPUs = 4
+	}
+	if c.Memory == 0 {
+		c.Memory = 1024
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Minute
+	}
+	return c
+}
+
+// Run runs guest tests of the calling package on each kernel: as a subtest per kernel, which has a subtest for every
+// test of the guest, with its result and output. The package's TestMain must call [Main].
+//
+// A kernel or QEMU that is not there skips the subtest with the reason; where skips are not allowed, it fails.
+func Run(t *testing.T, c Config) {
+	t.Helper()
+	c = c.withDefaults()
+	have, err := findSupply(c.Kernels)
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	for _, k := range have.kernels {
+		t.Run(k.name, func(t *testing.T) {
+			if k.missing != "" {
+				skip(t, "no kernel of %s: %s", k.name, k.missing)
+			}
+			runOn(t, c, k, have)
+		})
+	}
+}
+
+func runOn(t *testing.T, c Config, k kernel, have supply) {
+	t.Helper()
+	m := c.machine(t, k, have)
+	result, err := c.execute(t, m, k, have.cache)
+	t.Logf("%s, %s", result.hello.Release, result.summary())
+	conclude(t, result, err)
+	if t.Failed() {
+		t.Logf("end of the console, all of it is in %s (go test -artifacts keeps it):\n%s",
+			m.console, consoleTail(m.console, 25))
+	}
+}
+
+func (c Config) machine(t *testing.T, k kernel, have supply) machine {
+	return machine{
+		qemu: have.qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
+		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
+	}
+}
+
+// execute boots m when its turn has come and returns what its guest reported.
+func (c Config) execute(t *testing.T, m machine, k kernel, cache string) (outcome, error) {
+	t.Helper()
+	if err := c.pack(t, m.initrd, k); err != nil {
+		t.Fatalf("packing the guest's files: %v", err)
+	}
+	unlock := waitForSlot(t, cache)
+	defer unlock()
+	m.accel = chooseAccel(t.Context(), cache, m)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), c.Timeout+bootTime,
+		fmt.Errorf("no end after %v of tests and %v of booting", c.Timeout, bootTime))
+	defer cancel()
+	return m.boot(ctx)
+}
+
+// conclude turns what a guest reported into results of the host's test.
+func conclude(t *testing.T, result outcome, bootErr error) {
+	t.Helper()
+	if bootErr != nil {
+		t.Error(bootErr)
+	}
+	tests, err := decodeOutput(t.Context(), result.output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range tests.tests {
+		t.Run(test.name, test.replay)
+	}
+	if err := consistent(result, tests); bootErr == nil && err != nil {
+		t.Errorf("%v\n%s", err, tests.output.String())
+	}
+}
+
+// consistent compares how the test binary ended with what its tests said.
+func consistent(result outcome, tests *report) error {
+	switch end := result.end; {
+	case end.Error != "":
+		return fmt.Errorf("running the tests in the guest: %s", end.Error)
+	case end.Signal != "":
+		return fmt.Errorf("signal %s ended the tests in the guest", end.Signal)
+	case (end.ExitCode != 0) != tests.failed():
+		return fmt.Errorf("the guest's tests ended with exit code %d, which their results do not explain", end.ExitCode)
+	case len(tests.tests) == 0:
+		return errors.New("no test ran in the guest")
+	}
+	return nil
+}
+
+// waitForSlot lets only so many guests run at a time on this machine, whichever processes start them.
+func waitForSlot(t *testing.T, cache string) (unlock func()) {
+	t.Helper()
+	ctx := t.Context()
+	for {
+		for slot := range slots() {
+			unlock, err := debian.TryLock(filepath.Join(cache, "slots", strconv.Itoa(slot)))
+			if err == nil {
+				return unlock
+			}
+			if !errors.Is(err, unix.EWOULDBLOCK) {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("waiting for other guests to end: ", ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// slots is one guest for every four CPUs.
+func slots() int { return max(1, runtime.NumCPU()/4) }
+
+// pack writes the guest's root filesystem to path.
+func (c Config) pack(t *testing.T, path string, k kernel) error {
+	binary, err := testBinary(t)
+	if err != nil {
+		return err
+	}
+	todo, err := json.Marshal(order{Args: c.guestArgs(t), Env: c.guestEnv(k)})
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w, err := initramfs.NewWriter(f)
+	if err != nil {
+		return err
+	}
+	// Before devtmpfs is mounted the Go runtime wants /dev/null, and the kernel /dev/console.
+	errs := []error{
+		w.CharDevice("dev/console", 0o600, 5, 1),
+		w.CharDevice("dev/null", 0o666, 1, 3),
+		w.HostFile(t.Context(), "init", binary),
+		w.File(orderFile, 0o644, int64(len(todo)), strings.NewReader(string(todo))),
+	}
+	for guest, host := range c.Files {
+		errs = append(errs, w.HostFile(t.Context(), guest, host))
+	}
+	return errors.Join(append(errs, w.Close())...)
+}
