@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/vmtest"
+)
+
+func TestMain(m *testing.M) { vmtest.Main(m) }
+
+// program under test in a guest.
+const guestProgram = "/bin/taskiso"
+
+func TestVM(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated,
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Timeout: 5 * time.Minute,
+	})
+}
+
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "taskiso")
+	build := exec.Command("go", "build", "-o", path, "github.com/taskiso/taskiso/cmd/taskiso")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building taskiso: %v\n%s", err, out)
+	}
+	return path
+}
