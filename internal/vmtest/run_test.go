@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,9 +45,10 @@ func TestGuestSeed(t *testing.T) {
 	case "hang":
 		// Take init's CPUs away too: only the host can end this.
 		runtime.GOMAXPROCS(8)
+		var never atomic.Bool
 		for range 8 {
 			go func() {
-				for { //nolint:staticcheck // busy on purpose
+				for !never.Load() {
 				}
 			}()
 		}
