@@ -7,6 +7,7 @@ package cause
 import (
 	_ "embed"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/BurntSushi/toml"
@@ -100,21 +101,42 @@ func (r rule) matches(s *stay.Stay, entry string, names Names) bool {
 
 // function returns the first function of the stay that the rule knows.
 func (r rule) function(s *stay.Stay, names Names) string {
-	for _, p := range s.Inside {
-		if !hasFunction(p.Event.Kind) {
-			continue
-		}
-		if name := names.Function(p.Event.A); slices.Contains(r.Function, name) {
+	for addr := range functions(s) {
+		if name := names.Function(addr); slices.Contains(r.Function, name) {
 			return name
 		}
 	}
 	return ""
 }
 
-func hasFunction(k trace.Kind) bool {
-	switch k {
-	case trace.CSDEnter, trace.HRTimer, trace.Timer, trace.Work, trace.NMI:
-		return true
+// functions are those that the entry of a stay was for, in order. What else ran
+// in the stay, such as a timer that expired during a function call, is not its
+// cause.
+func functions(s *stay.Stay) iter.Seq[uint64] {
+	return func(yield func(addr uint64) bool) {
+		for _, p := range s.Inside {
+			if runsFor(s.Entry.Kind, p.Event.Kind) && !yield(p.Event.A) {
+				return
+			}
+		}
+		for sent := range s.Senders() { // an irq_work shows only in who sent it
+			if sent.Kind == trace.SendCall && !yield(sent.B) {
+				return
+			}
+		}
+	}
+}
+
+// runsFor tells whether an event of kind k shows a function that an entry of
+// that kind is made for.
+func runsFor(entry, k trace.Kind) bool {
+	switch entry {
+	case trace.LocalTimerEnter:
+		return k == trace.HRTimer || k == trace.Timer
+	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+		return k == trace.CSDEnter
+	case trace.NMI:
+		return k == trace.NMI
 	}
 	return false
 }
@@ -126,10 +148,8 @@ var details = map[string]func(s *stay.Stay, r rule, names Names) string{
 		if len(r.Function) > 0 {
 			return r.function(s, names)
 		}
-		for _, p := range s.Inside {
-			if hasFunction(p.Event.Kind) {
-				return names.Function(p.Event.A)
-			}
+		for addr := range functions(s) {
+			return names.Function(addr)
 		}
 		return ""
 	},
@@ -174,7 +194,8 @@ func Describe(e trace.Event, names Names) string {
 	case trace.Switch:
 		return e.Task.Name
 	}
-	if hasFunction(e.Kind) {
+	switch e.Kind {
+	case trace.CSDEnter, trace.HRTimer, trace.Timer, trace.Work, trace.NMI:
 		return names.Function(e.A)
 	}
 	return ""

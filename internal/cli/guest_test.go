@@ -45,10 +45,12 @@ func TestGuestBusyLoopAgreesWithTheKernel(t *testing.T) {
 		t.Fatalf("want complete observation of CPU 3, got %+v", r.CPUs)
 	}
 	cpu := r.CPUs[0]
-	if r.Lost.Events+r.Lost.Missed > 0 {
-		t.Errorf("lost %+v", r.Lost)
+	if r.Lost.Events+cpu.Preempted > 0 {
+		t.Errorf("lost %+v, preempted %d times", r.Lost, cpu.Preempted)
 	}
-	if cpu.Breaks > 30 {
+	// A tick would break it 7,500 times at 250 Hz. What is left on newer kernels
+	// are the deadline server (6.8 and later) and the clocksource watchdog.
+	if cpu.Breaks > 150 {
 		t.Errorf("%d breaks in 30 s on an isolated CPU", cpu.Breaks)
 	}
 	if cpu.User < 29*time.Second {

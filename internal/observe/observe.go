@@ -167,6 +167,9 @@ func (o *Observer) Finish(r *report.Report) error {
 	}
 	r.Tracing = true
 	r.Duration = max(0, o.until-o.begin)
+	for cpu := range o.cfg.Trace.CPUs.All() {
+		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
+	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
 	o.fillInterrupts(r, after)
 	o.fillSources(r)

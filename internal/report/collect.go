@@ -41,6 +41,7 @@ type Collector struct {
 type cpuTotals struct {
 	user, kernel time.Duration
 	breaks, lost uint64
+	preempted    uint64
 	causes       map[cause.Cause]*causeTotals
 	longest      []Break // descending
 	quietLongest time.Duration
@@ -302,6 +303,9 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
 	return b
 }
 
+// Preempted tells how often the recording on a CPU was preempted.
+func (c *Collector) Preempted(cpu int, n uint64) { c.cpu(cpu).preempted = n }
+
 // Fill writes what was collected into r, with an entry at least for each CPU in
 // watched. On those in complete every kernel entry but NMIs is reported.
 func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
@@ -313,16 +317,17 @@ func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
 	for _, n := range slices.Sorted(maps.Keys(c.cpus)) {
 		t := c.cpus[n]
 		r.CPUs = append(r.CPUs, CPU{
-			CPU:      n,
-			Complete: complete.Contains(n),
-			User:     t.user,
-			Kernel:   t.kernel,
-			Breaks:   t.breaks,
-			Lost:     t.lost,
-			Verdict:  verdict(t, complete.Contains(n)),
-			Causes:   t.sortedCauses(),
-			Longest:  slices.Clone(t.longest),
-			Quiet:    t.quietReport(),
+			CPU:       n,
+			Complete:  complete.Contains(n),
+			User:      t.user,
+			Kernel:    t.kernel,
+			Breaks:    t.breaks,
+			Lost:      t.lost,
+			Preempted: t.preempted,
+			Verdict:   verdict(t, complete.Contains(n)),
+			Causes:    t.sortedCauses(),
+			Longest:   slices.Clone(t.longest),
+			Quiet:     t.quietReport(),
 		})
 	}
 }
@@ -331,7 +336,7 @@ func verdict(t *cpuTotals, complete bool) string {
 	switch {
 	case t.breaks > 0:
 		return VerdictBroken
-	case t.lost > 0 || !complete:
+	case t.lost > 0 || t.preempted > 0 || !complete:
 		return VerdictUnknown
 	default:
 		return VerdictQuiet

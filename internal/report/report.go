@@ -187,7 +187,9 @@ type InterruptRow struct {
 // Lost is what was not recorded.
 type Lost struct {
 	Events uint64 `json:"events"` // no room in a ring buffer
-	// Missed were not seen by a program because it was just running.
+	// Missed were not seen because an event of their kind was just being
+	// recorded. They can have been only on CPUs where Preempted is not 0, or on
+	// CPUs that were not watched, where they leave a sender unknown.
 	Missed uint64 `json:"missed"`
 	// Children of watched tasks that could not be watched.
 	Children  uint64         `json:"children"`

@@ -388,11 +388,25 @@ func (t *text) lost(r *Report) {
 		t.printf("\n")
 	}
 	if l.Missed > 0 {
-		t.printf("  %s events came while one of their kind was being recorded\n", Count(l.Missed))
+		t.printf("  %s events came while one of their kind was being recorded, %s\n", Count(l.Missed), missedWhere(r))
 	}
 	if l.Children > 0 {
 		t.printf("  %s children could not be watched: too many at once\n", Count(l.Children))
 	}
+}
+
+// missedWhere tells where missed events can have been.
+func missedWhere(r *Report) string {
+	var where []string
+	for _, c := range r.CPUs {
+		if c.Preempted > 0 {
+			where = append(where, fmt.Sprint(c.CPU))
+		}
+	}
+	if len(where) == 0 {
+		return "all on CPUs that were not watched"
+	}
+	return "perhaps on CPU " + strings.Join(where, ", ")
 }
 
 func (t *text) limits(r *Report) {

@@ -205,11 +205,7 @@ func (b *Builder) insideOther(e trace.Event, senders []trace.Event) {
 	if t == nil || t.stay == nil {
 		return
 	}
-	if isPart(e.Kind) {
-		t.stay.add(e, senders)
-	} else {
-		t.stay.finish(e)
-	}
+	b.part(t.stay, e, senders)
 }
 
 func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event) {
@@ -267,10 +263,18 @@ func (b *Builder) record(t *thread, e trace.Event, senders []trace.Event) {
 	if !s.Named() && isEntry(e.Kind) {
 		s.Entry = e
 	}
+	b.part(s, e, senders)
+}
+
+// part adds e to a stay, as a part of it or as the end of one.
+func (b *Builder) part(s *Stay, e trace.Event, senders []trace.Event) {
 	if isPart(e.Kind) {
 		s.add(e, senders)
-	} else {
-		s.finish(e)
+		return
+	}
+	p := s.finish(e)
+	if p != nil && (e.Kind == trace.CallFunctionSingleExit || e.Kind == trace.CallFunctionExit) {
+		p.Senders = append(p.Senders, b.senders.irqWorks(p.Event)...)
 	}
 }
 

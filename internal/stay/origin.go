@@ -3,6 +3,8 @@
 package stay
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -12,7 +14,9 @@ import (
 //
 // A called function is matched by its csd, which is locked from the moment it
 // is queued until it has run: at most one sender stands behind it at a time,
-// however many senders share one interrupt. A rescheduling interrupt has no such
+// however many senders share one interrupt. An irq_work takes the same queue but
+// shows nowhere when it runs; since an interrupt empties the queue, what is left
+// at its end and was queued before it began are those. A rescheduling interrupt has no such
 // mark: all that were sent since the last one arrived stand behind it.
 type senders struct {
 	calls       map[call]trace.Event
@@ -58,6 +62,20 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 		return from
 	}
 	return nil
+}
+
+// irqWorks returns, and forgets, those who queued the irq_works that ran in the
+// function-call interrupt that began with e.
+func (s senders) irqWorks(e trace.Event) []trace.Event {
+	var from []trace.Event
+	for key, sent := range s.calls {
+		if key.target == e.CPU && sent.Time <= e.Time {
+			from = append(from, sent)
+			delete(s.calls, key)
+		}
+	}
+	slices.SortFunc(from, func(a, b trace.Event) int { return cmp.Compare(a.Time, b.Time) })
+	return from
 }
 
 func (s senders) expire(now time.Duration) {

@@ -126,13 +126,14 @@ func (s *Stay) add(e trace.Event, senders []trace.Event) {
 	s.Inside = append(s.Inside, p)
 }
 
-// finish gives the youngest open part that e ends its duration.
-func (s *Stay) finish(e trace.Event) {
+// finish gives the youngest open part that e ends its duration, and returns it.
+func (s *Stay) finish(e trace.Event) *Part {
 	for i := len(s.Inside) - 1; i >= 0; i-- {
 		p := &s.Inside[i]
 		if p.Duration == 0 && ends(p.Event.Kind) == e.Kind {
 			p.Duration = e.Time - p.Event.Time
-			return
+			return p
 		}
 	}
+	return nil
 }

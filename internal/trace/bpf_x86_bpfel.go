@@ -19,7 +19,9 @@ type bpfCpuState struct {
 	CachedTid   uint32
 	CachedFlags uint32
 	CachedAt    uint32
-	Pad         [12]uint32
+	Running     uint32
+	Preempted   uint32
+	Pad         [10]uint32
 	Seen        [45]uint64
 	Lost        [45]uint64
 	_           [48]byte

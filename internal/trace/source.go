@@ -16,9 +16,9 @@ type source struct {
 	kind       Kind
 	system     string
 	tracepoint string
-	// params is the tracepoint's signature in the kernel's BTF: a raw
-	// tracepoint hands over its arguments by position, so a kernel that
-	// changed them must not be read wrongly.
+	// params are the arguments we read, and those before them, as the
+	// kernel's BTF has them: a raw tracepoint hands over its arguments by
+	// position, so a kernel that changed them must not be read wrongly.
 	params string
 	// shows says what a user does not see when the source is missing.
 	shows string
@@ -32,7 +32,7 @@ var sources = []source{
 	{SyscallEnter, "raw_syscalls", "sys_enter", "struct pt_regs *, long int", "system calls", false},
 	{SyscallExit, "raw_syscalls", "sys_exit", "struct pt_regs *, long int", "the end of system calls", false},
 	{PageFault, "exceptions", "page_fault_user", "long unsigned int, struct pt_regs *, long unsigned int", "page faults", false},
-	{Signal, "signal", "signal_deliver", "int, struct kernel_siginfo *, struct k_sigaction *", "signals", false},
+	{Signal, "signal", "signal_deliver", "int, struct kernel_siginfo *", "signals", false},
 	{UserExit, "context_tracking", "user_exit", "int", "every kernel entry on nohz_full CPUs", false},
 	{UserEnter, "context_tracking", "user_enter", "int", "every return to user mode on nohz_full CPUs", false},
 
@@ -67,13 +67,13 @@ var sources = []source{
 	{SoftirqExit, "irq", "softirq_exit", "unsigned int", "the end of softirqs", false},
 	{CSDEnter, "csd", "csd_function_entry", "smp_call_func_t, call_single_data_t *", "which function another CPU called", false},
 	{CSDExit, "csd", "csd_function_exit", "smp_call_func_t, call_single_data_t *", "how long such a function took", false},
-	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *, ktime_t *", "which high-resolution timer expired", false},
-	{Timer, "timer", "timer_expire_entry", "struct timer_list *, long unsigned int", "which timer expired", false},
+	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *", "which high-resolution timer expired", false},
+	{Timer, "timer", "timer_expire_entry", "struct timer_list *", "which timer expired", false},
 	{Work, "workqueue", "workqueue_execute_start", "struct work_struct *", "which work a kworker ran", false},
 	{Switch, "sched", "sched_switch", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true},
 
 	{Fork, "sched", "sched_process_fork", "struct task_struct *, struct task_struct *", "children", true},
-	{Exec, "sched", "sched_process_exec", "struct task_struct *, pid_t, struct linux_binprm *", "the start of the command", true},
+	{Exec, "sched", "sched_process_exec", "struct task_struct *, pid_t", "the start of the command", true},
 	{Exit, "sched", "sched_process_exit", "struct task_struct *", "the end of tasks", true},
 
 	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "who sent a function-call interrupt", false},

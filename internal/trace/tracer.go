@@ -70,6 +70,7 @@ const (
 	seenOffset    = int(unsafe.Offsetof(bpfCpuState{}.Seen))
 	lostOffset    = int(unsafe.Offsetof(bpfCpuState{}.Lost))
 	watchedOffset = int(unsafe.Offsetof(bpfCpuState{}.Watched))
+	preemptOffset = int(unsafe.Offsetof(bpfCpuState{}.Preempted))
 	noTID         = ^uint32(0)
 )
 
@@ -242,9 +243,19 @@ func (t *Tracer) counter(cpu, table int, k Kind) uint64 {
 	return binary.NativeEndian.Uint64(b[:])
 }
 
+// Preempted returns how often the recording of an event on a CPU was preempted.
+// If it never was, none of the events that Missed counts were on this CPU.
+func (t *Tracer) Preempted(cpu int) uint64 {
+	var b [4]byte
+	if _, err := t.state.ReadAt(b[:], int64(cpu*cpuStateSize+preemptOffset)); err != nil {
+		return 0
+	}
+	return uint64(binary.NativeEndian.Uint32(b[:]))
+}
+
 // Missed returns how many events no program saw because one of the same kind
-// was just being recorded on the same CPU. The kernel counts them for each
-// program, not for each CPU.
+// was just being recorded on the same CPU. The kernel counts them for all CPUs
+// together.
 func (t *Tracer) Missed() (uint64, error) {
 	var missed uint64
 	for name, p := range t.coll.Programs {

@@ -59,7 +59,9 @@ struct cpu_state {
 	__u32 cached_tid;  /* the answer for this thread (NO_TID at first) ... */
 	__u32 cached_flags; /* ... as looked up ... */
 	__u32 cached_at;    /* ... at this value of task_changes */
-	__u32 pad[12];
+	__u32 running;      /* programs that run now, interrupted ones included */
+	__u32 preempted;    /* how often the CPU switched while one ran */
+	__u32 pad[10];
 	__u64 seen[KINDS];
 	__u64 lost[KINDS];
 } __attribute__((aligned(64)));
@@ -139,27 +141,43 @@ static __always_inline __u32 current_flags(struct cpu_state *s)
 	return s->cached_flags;
 }
 
-/* The state of this CPU if an event that is not a task's own is recorded on it. */
-static __always_inline struct cpu_state *watched_cpu(void)
+/* Whether an event that is not a task's own is recorded on this CPU. */
+static __always_inline bool watched_cpu(struct cpu_state *s)
 {
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
-
-	if (!s)
-		return NULL;
-	if (s->watched || (any_cpu && current_flags(s) & TASK_WATCHED))
-		return s;
-	return NULL;
+	return s->watched || (any_cpu && current_flags(s) & TASK_WATCHED);
 }
 
-/* The state of this CPU if the current task's own events are recorded on it. */
-static __always_inline struct cpu_state *watched_task(void)
+/* Whether the current task's own events are recorded on this CPU. */
+static __always_inline bool watched_task(struct cpu_state *s)
 {
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
-
-	if (!s || !(s->watched || any_cpu))
-		return NULL;
-	return current_flags(s) & TASK_WATCHED ? s : NULL;
+	return (s->watched || any_cpu) && current_flags(s) & TASK_WATCHED;
 }
+
+/*
+ * A program on a raw tracepoint of its name. While it runs on a CPU the kernel
+ * does not run it there again: such an event is missed, and counted for all
+ * CPUs together. Interrupts do not nest, so that takes a program that is
+ * preempted, where tracepoints leave preemption enabled, by a task that comes to
+ * the same tracepoint. sched_switch notes this: on a CPU where it noted nothing,
+ * nothing was missed.
+ */
+#define PROGRAM(name)                                                                          \
+	static __always_inline void do_##name(struct bpf_raw_tracepoint_args *ctx,             \
+					      struct cpu_state *s);                            \
+	SEC("raw_tp/" #name)                                                                   \
+	int name(struct bpf_raw_tracepoint_args *ctx)                                          \
+	{                                                                                      \
+		struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());                   \
+                                                                                               \
+		if (!s)                                                                        \
+			return 0;                                                              \
+		s->running++;                                                                  \
+		do_##name(ctx, s);                                                             \
+		s->running--;                                                                  \
+		return 0;                                                                      \
+	}                                                                                      \
+	static __always_inline void do_##name(struct bpf_raw_tracepoint_args *ctx,             \
+					      struct cpu_state *s)
 
 static __always_inline __u64 user_ip(struct cpu_state *s)
 {
@@ -198,15 +216,20 @@ static __always_inline void submit(void *e)
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void record(struct cpu_state *s, __u8 kind, __u64 a, __u64 b, __u64 c)
+static __always_inline void record_at(struct cpu_state *s, __u8 kind, __u64 ip, __u64 a, __u64 b, __u64 c)
 {
 	struct event *e = reserve(s, kind, sizeof(*e));
 
 	if (!e)
 		return;
-	e->ip = user_ip(s);
+	e->ip = ip;
 	e->a = a;
 	e->b = b;
 	e->c = c;
 	submit(e);
+}
+
+static __always_inline void record(struct cpu_state *s, __u8 kind, __u64 a, __u64 b, __u64 c)
+{
+	record_at(s, kind, user_ip(s), a, b, c);
 }

@@ -4,15 +4,11 @@
 
 #include "core.h"
 
-#define EVENT(tracepoint, kind, a, b, c)                        \
-	SEC("raw_tp/" #tracepoint)                              \
-	int tracepoint(struct bpf_raw_tracepoint_args *ctx)     \
-	{                                                       \
-		struct cpu_state *s = watched_cpu();            \
-                                                                \
-		if (s)                                          \
-			record(s, kind, a, b, c);               \
-		return 0;                                       \
+#define EVENT(tracepoint, kind, a, b, c)        \
+	PROGRAM(tracepoint)                     \
+	{                                       \
+		if (watched_cpu(s))             \
+			record(s, kind, a, b, c); \
 	}
 
 #define VECTOR(tracepoint, KIND)                                                       \
@@ -52,12 +48,10 @@ EVENT(workqueue_execute_start, KIND_WORK,
  * The kernel asks every registered handler for each NMI; only those that found
  * it to be theirs are recorded.
  */
-SEC("raw_tp/nmi_handler")
-int nmi_handler(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(nmi_handler)
 {
-	struct cpu_state *s = (int)ctx->args[2] ? watched_cpu() : NULL;
+	int handled = ctx->args[2];
 
-	if (s)
-		record(s, KIND_NMI, ctx->args[0], ctx->args[1], (int)ctx->args[2]);
-	return 0;
+	if (handled && watched_cpu(s))
+		record(s, KIND_NMI, ctx->args[0], ctx->args[1], handled);
 }

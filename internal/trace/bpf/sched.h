@@ -16,16 +16,16 @@ static __always_inline void fill_task(struct task_event *t, struct task_struct *
  * Current is still the previous task here, so the answer kept for
  * current_flags() is set to the next one's.
  */
-SEC("raw_tp/sched_switch")
-int sched_switch(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(sched_switch)
 {
 	struct task_struct *prev = (void *)ctx->args[1], *next = (void *)ctx->args[2];
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
 	__u32 next_tid, flags, prev_flags;
 	struct task_event *t;
 
-	if (!s || !(s->watched || any_cpu))
-		return 0;
+	if (!(s->watched || any_cpu))
+		return;
+	if (s->running > 1)
+		s->preempted++;
 	prev_flags = current_flags(s);
 	next_tid = BPF_CORE_READ(next, pid);
 	flags = task_flags(next, next_tid);
@@ -41,44 +41,38 @@ int sched_switch(struct bpf_raw_tracepoint_args *ctx)
 	}
 	s->cached_tid = next_tid;
 	s->cached_flags = flags;
-	return 0;
 }
 
 /* Runs in the parent before the child can run: no event of a child is missed. */
-SEC("raw_tp/sched_process_fork")
-int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(sched_process_fork)
 {
 	struct task_struct *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
 	__u32 parent_tid = BPF_CORE_READ(parent, pid), tid = BPF_CORE_READ(child, pid);
 	__u32 tgid = BPF_CORE_READ(child, tgid);
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
 	__u8 one = 1;
 
-	if (!s || !follow || !bpf_map_lookup_elem(&tasks, &parent_tid))
-		return 0;
+	if (!follow || !bpf_map_lookup_elem(&tasks, &parent_tid))
+		return;
 	if (follow == 1 && tgid != BPF_CORE_READ(parent, tgid))
-		return 0;
+		return;
 	if (bpf_map_update_elem(&tasks, &tid, &one, BPF_ANY))
 		__sync_fetch_and_add(&unwatched_children, 1);
 	record(s, KIND_FORK, tid, tgid, 0);
-	return 0;
 }
 
 /*
  * A thread other than the leader that calls execve() takes over the leader's
  * number, which was removed when the leader ended a moment before.
  */
-SEC("raw_tp/sched_process_exec")
-int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(sched_process_exec)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 old = ctx->args[1], tid = BPF_CORE_READ(task, pid);
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
 	struct task_event *t;
 	__u8 one = 1;
 
-	if (!s || !(bpf_map_lookup_elem(&tasks, &tid) || bpf_map_lookup_elem(&tasks, &old)))
-		return 0;
+	if (!(bpf_map_lookup_elem(&tasks, &tid) || bpf_map_lookup_elem(&tasks, &old)))
+		return;
 	bpf_map_update_elem(&tasks, &tid, &one, BPF_ANY);
 	s->cached_tid = NO_TID;
 	t = reserve(s, KIND_EXEC, sizeof(*t));
@@ -89,19 +83,15 @@ int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		fill_task(t, task, TASK_WATCHED);
 		submit(t);
 	}
-	return 0;
 }
 
-SEC("raw_tp/sched_process_exit")
-int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(sched_process_exit)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 tid = BPF_CORE_READ(task, pid);
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
 
-	if (!s || (!(s->watched && all_tasks) && !bpf_map_lookup_elem(&tasks, &tid)))
-		return 0;
+	if ((!(s->watched && all_tasks) && !bpf_map_lookup_elem(&tasks, &tid)))
+		return;
 	bpf_map_delete_elem(&tasks, &tid);
 	record(s, KIND_EXIT, 0, 0, 0);
-	return 0;
 }

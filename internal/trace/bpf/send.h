@@ -12,14 +12,14 @@
 /* smp_send_reschedule() passes no callback; everything else has a csd. */
 #define RESCHEDULE_CALLBACK 0
 
-static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, __u8 kind, __u32 target,
+static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, struct cpu_state *s, __u8 kind, __u32 target,
 					__u64 callsite, __u64 func, __u64 csd)
 {
-	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id()), *t = cpu_state(target);
+	struct cpu_state *t = cpu_state(target);
 	struct send_event *e;
 	long size;
 
-	if (!s || !t || !(t->watched || (any_cpu && t->cached_flags & TASK_WATCHED)))
+	if (!t || !(t->watched || (any_cpu && t->cached_flags & TASK_WATCHED)))
 		return;
 	e = reserve(s, kind, sizeof(*e));
 	if (!e)
@@ -36,17 +36,13 @@ static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, __u
 	submit(e);
 }
 
-SEC("raw_tp/csd_queue_cpu")
-int csd_queue_cpu(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(csd_queue_cpu)
 {
-	record_send(ctx, KIND_SEND_CALL, ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]);
-	return 0;
+	record_send(ctx, s, KIND_SEND_CALL, ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]);
 }
 
-SEC("raw_tp/ipi_send_cpu")
-int ipi_send_cpu(struct bpf_raw_tracepoint_args *ctx)
+PROGRAM(ipi_send_cpu)
 {
 	if (ctx->args[2] == RESCHEDULE_CALLBACK)
-		record_send(ctx, KIND_SEND_RESCHEDULE, ctx->args[0], ctx->args[1], 0, 0);
-	return 0;
+		record_send(ctx, s, KIND_SEND_RESCHEDULE, ctx->args[0], ctx->args[1], 0, 0);
 }
