@@ -72,6 +72,9 @@ type CPU struct {
 	Kernel   time.Duration `json:"kernel_ns"`
 	Breaks   uint64        `json:"breaks"`
 	Lost     uint64        `json:"lost"` // events
+	// Preempted counts how often the recording of an event was preempted.
+	// Each time an event can have been missed.
+	Preempted uint64 `json:"preempted"`
 	// Verdict is "quiet" if there was no break and nothing can have been
 	// missed, "broken" if there was one, "unknown" otherwise.
 	Verdict    string      `json:"verdict"`
