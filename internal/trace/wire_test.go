@@ -155,8 +155,8 @@ func TestDecode(t *testing.T) {
 		{"sender", record(SendCall, 0, uint32(5), uint32(2), uint64(77), comm("bash"), stack), func(e *Event) {
 			e.Kind, e.Sender = SendCall, &Sender{PID: 5, Name: "bash", Cgroup: 77, Stack: stack[:2]}
 		}},
-		{"sender with more frames than fit", record(SendReschedule, 0, uint32(5), uint32(99), uint64(77), comm("bash"), stack), func(e *Event) {
-			e.Kind, e.Sender = SendReschedule, &Sender{PID: 5, Name: "bash", Cgroup: 77, Stack: stack[:]}
+		{"sender with more frames than fit", record(SendReschedule, 0, uint32(5), uint32(99), uint64(77), comm("0123456789abcdef"), stack), func(e *Event) {
+			e.Kind, e.Sender = SendReschedule, &Sender{PID: 5, Name: "0123456789abcdef", Cgroup: 77, Stack: stack[:]}
 		}},
 	} {
 		want := head
