@@ -33,6 +33,7 @@ type observation struct {
 	progress *progress
 	signals  chan os.Signal
 	endedBy  string
+	alive    func() bool // whether what is watched is still there; nil for a task of ours
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -184,6 +185,10 @@ func (o *observation) until(exited <-chan *os.ProcessState, t *task) (*os.Proces
 		case now := <-tick.C:
 			if err := o.poll(now); err != nil {
 				return nil, err
+			}
+			if o.alive != nil && !o.alive() {
+				o.endedBy = "exit"
+				return nil, nil
 			}
 		}
 	}

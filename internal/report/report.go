@@ -229,6 +229,22 @@ type TaskUsage struct {
 	Involuntary int64         `json:"involuntary_switches"`
 }
 
+// Since returns what was used up since an earlier reading, or nil if one of the
+// two is missing.
+func (u *TaskUsage) Since(earlier *TaskUsage) *TaskUsage {
+	if u == nil || earlier == nil {
+		return nil
+	}
+	return &TaskUsage{
+		User:        u.User - earlier.User,
+		System:      u.System - earlier.System,
+		MinorFaults: u.MinorFaults - earlier.MinorFaults,
+		MajorFaults: u.MajorFaults - earlier.MajorFaults,
+		Voluntary:   u.Voluntary - earlier.Voluntary,
+		Involuntary: u.Involuntary - earlier.Involuntary,
+	}
+}
+
 // Loop is what the built-in busy loop itself saw on one CPU.
 type Loop struct {
 	CPU       int           `json:"cpu"`

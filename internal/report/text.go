@@ -72,6 +72,14 @@ func (t *text) table(rows [][]string) {
 	}
 }
 
+// WriteTable writes rows lined up as in a report.
+func WriteTable(w io.Writer, rows [][]string) error {
+	var t text
+	t.table(rows)
+	_, err := w.Write(t.Bytes())
+	return err
+}
+
 func columns(rows [][]string) (widths []int, numbers []bool) {
 	for n, row := range rows {
 		for i, cell := range row {
@@ -99,15 +107,15 @@ func (t *text) header(r *Report) {
 
 func task(t *Task) string {
 	var b strings.Builder
-	b.WriteString(t.Kind)
-	if len(t.Command) > 0 {
-		b.WriteString(" " + strings.Join(t.Command, " "))
-	}
-	if t.PID != 0 {
-		fmt.Fprintf(&b, ", process %d", t.PID)
-	}
-	if t.TID != 0 {
-		fmt.Fprintf(&b, ", thread %d", t.TID)
+	switch t.Kind {
+	case "process":
+		fmt.Fprintf(&b, "process %d", t.PID)
+	case "thread":
+		fmt.Fprintf(&b, "thread %d", t.TID)
+	case "cpus":
+		b.WriteString("every user task on the CPUs")
+	default:
+		fmt.Fprintf(&b, "%s, process %d", strings.Join(append([]string{t.Kind}, t.Command...), " "), t.PID)
 	}
 	if t.Threads > 1 {
 		fmt.Fprintf(&b, ", %d threads", t.Threads)
@@ -122,7 +130,7 @@ func (t *text) cpu(r *Report, c *CPU) {
 	title := fmt.Sprintf("CPU %d: %s", c.CPU, c.Verdict)
 	t.printf("\n%s  user mode %s%s, %s breaks", t.paint(bold+verdictColour(c.Verdict), title), Span(c.User),
 		share(c.User, r.Duration), Count(c.Breaks))
-	if c.Kernel > 0 {
+	if c.Kernel > 0 && c.Kernel <= r.Duration { // threads can be in the kernel side by side
 		t.printf(" in %s", Span(c.Kernel))
 	}
 	t.printf(", %s events lost\n", Count(c.Lost))
