@@ -23,15 +23,20 @@ func runProgram(t *testing.T, args ...string) (report.Report, int, string) {
 	if err != nil && c.ProcessState == nil {
 		t.Fatalf("running taskiso %q: %v", args, err)
 	}
+	return readReport(t, file), c.ProcessState.ExitCode(), string(out)
+}
+
+func readReport(t *testing.T, file string) report.Report {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatalf("taskiso %q: %v\n%s", args, err, out)
+		t.Fatal(err)
 	}
 	var r report.Report
 	if err := json.Unmarshal(text, &r); err != nil {
-		t.Fatalf("parsing the report of taskiso %q: %v", args, err)
+		t.Fatalf("parsing report %s: %v", file, err)
 	}
-	return r, c.ProcessState.ExitCode(), string(out)
+	return r
 }
 
 // What taskiso shows of an isolated CPU is what the kernel has counted there.

@@ -194,4 +194,3 @@ func CanTrace(list []Feature) bool {
 	}
 	return true
 }
-

@@ -171,9 +171,21 @@ func (o *Observer) Finish(r *report.Report) error {
 		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
 	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
+	o.fillEvents(r)
 	o.fillInterrupts(r, after)
 	o.fillSources(r)
 	return o.fillLost(r)
+}
+
+func (o *Observer) fillEvents(r *report.Report) {
+	for i := range r.CPUs {
+		cpu := &r.CPUs[i]
+		for k := range trace.Kinds() {
+			if seen := o.tracer.Seen(cpu.CPU, k); seen > 0 {
+				cpu.Events = append(cpu.Events, report.Events{Name: k.String(), Seen: seen, Lost: o.tracer.Lost(cpu.CPU, k)})
+			}
+		}
+	}
 }
 
 func (o *Observer) fillSources(r *report.Report) {

@@ -77,11 +77,21 @@ type CPU struct {
 	Preempted uint64 `json:"preempted"`
 	// Verdict is "quiet" if there was no break and nothing can have been
 	// missed, "broken" if there was one, "unknown" otherwise.
-	Verdict    string      `json:"verdict"`
+	Verdict string `json:"verdict"`
+	// Events says how many events of each tracepoint happened while the CPU was
+	// watched, and how many of them were lost.
+	Events     []Events    `json:"events,omitempty"`
 	Causes     []Cause     `json:"causes"`
 	Longest    []Break     `json:"longest"`
 	Quiet      Quiet       `json:"quiet"`
 	Interrupts *Interrupts `json:"interrupts,omitempty"`
+}
+
+// Events counts the events of one tracepoint.
+type Events struct {
+	Name string `json:"name"`
+	Seen uint64 `json:"seen"`
+	Lost uint64 `json:"lost"`
 }
 
 // Verdicts on a CPU.
@@ -212,6 +222,9 @@ type LostInterval struct {
 // Usage is what the kernel accounts for without any tracing.
 type Usage struct {
 	Task *TaskUsage `json:"task,omitempty"`
+	// Events are counts of perf software events of the task and its children,
+	// taken when nothing could be traced.
+	Events map[string]uint64 `json:"perf_events,omitempty"`
 	// What the observed CPUs did, for whomever, by row of /proc/interrupts
 	// and /proc/softirqs.
 	Interrupts map[string]uint64 `json:"interrupts"`

@@ -353,6 +353,9 @@ func (t *text) usage(r *Report) {
 			[]string{"page faults", Count(uint64(task.MinorFaults)) + " minor, " + Count(uint64(task.MajorFaults)) + " major"},
 			[]string{"context switches", Count(uint64(task.Voluntary)) + " voluntary, " + Count(uint64(task.Involuntary)) + " involuntary"})
 	}
+	if len(u.Events) > 0 {
+		rows = append(rows, []string{"perf events of the task", countList(u.Events)})
+	}
 	if !r.Tracing {
 		rows = append(rows,
 			[]string{"interrupts on the CPUs", countList(u.Interrupts)},
@@ -374,7 +377,7 @@ func countList(counts map[string]uint64) string {
 	})
 	words := make([]string, 0, len(names))
 	for _, name := range names {
-		words = append(words, name+" "+Count(counts[name]))
+		words = append(words, name+"="+Count(counts[name]))
 	}
 	if len(words) == 0 {
 		return "none"
