@@ -7,6 +7,7 @@ package observe
 import (
 	"io/fs"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,11 +58,13 @@ func Open(cfg Config) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := newNames(cfg.Files)
+	debug.FreeOSMemory() // reading the symbols leaves more garbage than all the rest
 	tracer, err := trace.Open(cfg.Trace)
 	if err != nil {
 		return nil, err
 	}
-	o := &Observer{cfg: cfg, tracer: tracer, names: newNames(cfg.Files), begin: notYet}
+	o := &Observer{cfg: cfg, tracer: tracer, names: names, begin: notYet}
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)

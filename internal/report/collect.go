@@ -102,22 +102,22 @@ func (c *Collector) Breaks() uint64 {
 func (c *Collector) LostEvents() uint64 { return c.lost.Events }
 
 // Stay takes in one stay.
-func (c *Collector) Stay(s stay.Stay) {
+func (c *Collector) Stay(s *stay.Stay) {
 	if s.Start < c.begin {
 		return
 	}
-	what := c.catalogue.Of(&s, c.names)
+	what := c.catalogue.Of(s, c.names)
 	t := c.cpu(s.CPU)
 	c.threads[s.TID] = true
 	t.breaks++
 	t.kernel += s.Duration()
 	c.stretch(t, s.Quiet, s.Start)
-	t.cause(what).add(&s, c.names)
+	t.cause(what).add(s, c.names)
 	if t.isLong(s.Duration()) {
-		t.keepLong(c.describe(&s, what))
+		t.keepLong(c.describe(s, what))
 	}
 	if c.OnBreak != nil {
-		c.OnBreak(c.describe(&s, what))
+		c.OnBreak(c.describe(s, what))
 	}
 }
 
