@@ -83,7 +83,11 @@ func parseLine(line []byte) (addr uint64, name []byte, err error) {
 	return addr, name, nil
 }
 
-// Lookup returns the symbol at or next below addr and the distance to it.
+// maxOffset is far beyond the length of any function: what is further from the
+// symbol below it lies in no known function, but for instance in a BPF program.
+const maxOffset = 1 << 20
+
+// Lookup returns the symbol addr lies in and the distance to its beginning.
 func (t *Table) Lookup(addr uint64) (name string, offset uint64, ok bool) {
 	i, found := slices.BinarySearchFunc(t.symbols, addr, func(s symbol, addr uint64) int { return cmp.Compare(s.addr, addr) })
 	if !found {
@@ -96,6 +100,9 @@ func (t *Table) Lookup(addr uint64) (name string, offset uint64, ok bool) {
 		i--
 	}
 	s := t.symbols[i]
+	if addr-s.addr > maxOffset {
+		return "", 0, false
+	}
 	return t.names[s.start : s.start+s.len], addr - s.addr, true
 }
 

@@ -241,10 +241,24 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)
+		if len(o.Stack) == 0 && isProbe(function) {
+			continue
+		}
 		o.Stack = append(o.Stack, function)
 		o.Interrupt = o.Interrupt || isInterrupt(function)
 	}
 	return o
+}
+
+// isProbe tells whether a function at the top of a sender's stack is part of the
+// observation: the BPF program, which has no symbol, and what called it.
+func isProbe(function string) bool {
+	for _, prefix := range []string{"0x", "bpf_", "__bpf_", "__traceiter_"} {
+		if strings.HasPrefix(function, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // isInterrupt tells whether a function on a stack shows that the task did not

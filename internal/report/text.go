@@ -234,10 +234,10 @@ func callPath(stack []string) string {
 }
 
 // isPlumbing tells whether a function on a sender's stack says nothing about
-// why it sent: the entry code, the sending itself, and the observer's probe.
+// why it sent: the entry code and the sending itself.
 func isPlumbing(function string) bool {
 	for _, prefix := range []string{"entry_", "do_syscall_", "x64_sys_call", "asm_", "ret_from_fork", "smp_call_", "on_each_cpu",
-		"generic_exec_single", "__smp_call_", "bpf_", "__bpf_", "__traceiter_", "0x", "native_smp_send", "trace_call_bpf"} {
+		"generic_exec_single", "__smp_call_", "native_smp_send"} {
 		if strings.HasPrefix(function, prefix) {
 			return true
 		}

@@ -112,7 +112,7 @@ func TestEverySyscallIsReportedOrLost(t *testing.T) {
 	}
 }
 
-func mustParse(t *testing.T, s string) cpulist.Set {
+func mustParse(t testing.TB, s string) cpulist.Set {
 	t.Helper()
 	set, err := cpulist.Parse(s)
 	if err != nil {
