@@ -6,6 +6,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -185,6 +186,12 @@ type Interrupts struct {
 	// beginning and at the end; otherwise they may differ by those.
 	Exact bool           `json:"exact"`
 	Rows  []InterruptRow `json:"rows"`
+}
+
+// Differ tells whether the two counts differ for another reason than that an
+// interrupt came while they were read.
+func (in *Interrupts) Differ() bool {
+	return in.Exact && slices.ContainsFunc(in.Rows, func(r InterruptRow) bool { return r.Seen != nil && *r.Seen != r.Kernel })
 }
 
 // InterruptRow is one row, or class of rows, of /proc/interrupts.
