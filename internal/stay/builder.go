@@ -16,7 +16,7 @@ type Builder struct {
 	// tracked are the CPUs whose kernel entries and exits are all reported by
 	// context tracking.
 	tracked cpulist.Set
-	emit    func(Stay)
+	emit    func(*Stay)
 
 	threads map[uint32]*thread
 	running map[int]uint32 // watched thread on each CPU
@@ -27,8 +27,9 @@ type Builder struct {
 	lossy     map[int]uint64 // CPUs that lost events in the batch at hand
 }
 
-// NewBuilder returns a builder that hands each finished stay to emit.
-func NewBuilder(tracked cpulist.Set, emit func(Stay)) *Builder {
+// NewBuilder returns a builder that hands each finished stay to emit, which may
+// use it until it returns.
+func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 	return &Builder{
 		tracked:   tracked,
 		emit:      emit,
@@ -322,5 +323,5 @@ func (b *Builder) close(t *thread, end time.Duration, exact bool) {
 	if b.lossy[s.CPU]+b.lossy[t.cpu] > 0 {
 		s.Lossy, s.Exact, s.Quiet = true, false, -1
 	}
-	b.emit(*s)
+	b.emit(s)
 }

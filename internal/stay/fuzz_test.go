@@ -54,29 +54,29 @@ type checker struct {
 	exact int
 }
 
-func (c *checker) stay(s Stay) {
+func (c *checker) stay(s *Stay) {
 	switch {
 	case s.End < s.Start:
-		c.t.Errorf("stay of %d ends before it begins: %s", s.TID, show(&s))
+		c.t.Errorf("stay of %d ends before it begins: %s", s.TID, show(s))
 	case s.Start < c.ended[s.TID]:
-		c.t.Errorf("stay of %d begins before the last one ended at %d: %s", s.TID, c.ended[s.TID], show(&s))
+		c.t.Errorf("stay of %d begins before the last one ended at %d: %s", s.TID, c.ended[s.TID], show(s))
 	case s.Quiet < -1:
-		c.t.Errorf("quiet for %d: %s", s.Quiet, show(&s))
+		c.t.Errorf("quiet for %d: %s", s.Quiet, show(s))
 	case s.Quiet >= 0 && s.Start-s.Quiet < c.ended[s.TID]:
-		c.t.Errorf("quiet since %d, but the last stay ended at %d: %s", s.Start-s.Quiet, c.ended[s.TID], show(&s))
+		c.t.Errorf("quiet since %d, but the last stay ended at %d: %s", s.Start-s.Quiet, c.ended[s.TID], show(s))
 	case s.Lossy && (s.Exact || s.Quiet != -1):
-		c.t.Errorf("lossy and yet sure of itself: %s", show(&s))
+		c.t.Errorf("lossy and yet sure of itself: %s", show(s))
 	case len(s.Inside) > maxParts:
 		c.t.Errorf("%d parts", len(s.Inside))
 	}
 	for _, p := range s.Inside {
 		if p.Duration < 0 {
-			c.t.Errorf("part that lasted %d: %s", p.Duration, show(&s))
+			c.t.Errorf("part that lasted %d: %s", p.Duration, show(s))
 		}
 	}
 	for from, arrived := range s.Senders() {
 		if from.Time > arrived.Time {
-			c.t.Errorf("sent at %d, arrived at %d: %s", from.Time, arrived.Time, show(&s))
+			c.t.Errorf("sent at %d, arrived at %d: %s", from.Time, arrived.Time, show(s))
 		}
 	}
 	c.ended[s.TID] = s.End

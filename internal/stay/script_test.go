@@ -120,7 +120,11 @@ func newRecorder(tracked ...int) *recorder {
 		panic(err)
 	}
 	r := &recorder{}
-	r.Builder = NewBuilder(set, func(s Stay) { r.stays = append(r.stays, s) })
+	r.Builder = NewBuilder(set, func(s *Stay) {
+		kept := *s
+		kept.Inside = slices.Clone(s.Inside) // its memory serves the next stay
+		r.stays = append(r.stays, kept)
+	})
 	return r
 }
 

@@ -13,6 +13,7 @@ type thread struct {
 	tid  uint32
 	cpu  int   // where it was last seen
 	stay *Stay // nil while it is in user mode, or not known to be elsewhere
+	last Stay  // what stay points to: its memory serves all stays of the thread
 
 	// partial: the open stay began before the observation, or events of it
 	// were lost. It is not reported, and the stretch before it is not known.
@@ -74,7 +75,8 @@ func (t *thread) open(e trace.Event) {
 	if t.quietKnown {
 		quiet = start - t.quietSince
 	}
-	t.stay = &Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet}
+	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0]}
+	t.stay = &t.last
 	t.partial, t.userExit, t.syscall, t.irqs, t.softirqs = false, false, false, 0, 0
 	t.fault = e.Kind == trace.PageFault
 }
