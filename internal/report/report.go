@@ -123,6 +123,7 @@ type Cause struct {
 
 // Origin is who caused breaks from elsewhere.
 type Origin struct {
+	Did    string `json:"did"` // what: one of the constants Did
 	PID    uint32 `json:"pid"`
 	Name   string `json:"name"`
 	CPU    int    `json:"cpu"` // of the latest one
@@ -134,6 +135,15 @@ type Origin struct {
 	Count     uint64        `json:"count"`
 	MaxDelay  time.Duration `json:"max_delay_ns"` // from sending to arrival
 }
+
+// What an origin did.
+const (
+	DidCall       = "call"       // had a function called on the CPU
+	DidReschedule = "reschedule" // asked the CPU to reschedule
+	DidWake       = "wake"       // woke the task that ran instead
+	DidQueue      = "queue"      // queued the work that ran instead
+	DidMove       = "move-irq"   // moved the interrupt to the CPU
+)
 
 // Break is one break.
 type Break struct {
