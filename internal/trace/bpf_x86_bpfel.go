@@ -85,6 +85,7 @@ const (
 	bpfVarFollow                   = "follow"
 	bpfVarTaskChanges              = "task_changes"
 	bpfVarUnwatchedChildren        = "unwatched_children"
+	bpfVarWireFormat               = "wire_format"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -196,6 +197,7 @@ type bpfVariableSpecs struct {
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
+	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -240,6 +242,7 @@ type bpfVariables struct {
 	Follow            *ebpf.Variable `ebpf:"follow"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
+	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -48,6 +48,16 @@ struct send_event {
 	__u64 stack[MAX_STACK];
 };
 
+/* Keeps these types in the object's BTF, where a test compares them with the Go side. */
+struct wire_format {
+	enum kind kind;
+	enum task_flag flags;
+	struct event event;
+	struct task_event task;
+	struct send_event send;
+};
+const struct wire_format *wire_format __attribute__((unused));
+
 /*
  * One entry a CPU, shared with user space by mmap: reading counters costs no
  * system call and no interrupt. Each slot of seen and lost is written by one
