@@ -55,6 +55,18 @@ func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
 	}
 }
 
+// Where says in words where the remedy is applied.
+func (r Remedy) Where() string {
+	switch r.Kind {
+	case Runtime:
+		return "at run time"
+	case Boot:
+		return "at boot"
+	default:
+		return "in the program"
+	}
+}
+
 // Remedy returns the first remedy of the cause that applies on m for cpus, or
 // else the first of which it is not known whether it does.
 func (c *Catalogue) Remedy(id string, m *Machine, cpus cpulist.Set) (Remedy, bool) {
