@@ -46,7 +46,7 @@ var importRules = []importRule{
 		reason: "deferral is useful to programs that want nothing else of ours, and its proof covers all of it",
 	},
 	{
-		of: []string{"..."}, except: []string{"internal/trace/...", "internal/session/...", "internal/hold/..."},
+		of: []string{"..."}, except: []string{"internal/trace/...", "internal/feature", "internal/session/...", "internal/hold/..."},
 		never:  []string{"github.com/cilium/ebpf/..."},
 		reason: "every BPF program of ours is found, and its cost known, in these packages",
 	},

@@ -50,11 +50,14 @@ func (m machine) choose(text string, given bool) (cpulist.Set, error) {
 	}
 	last, _ := m.possible.Last()
 	cpus, err := cpulist.ParseMax(text, last)
+	if errors.Is(err, cpulist.ErrRange) {
+		return cpulist.Set{}, usageError("CPU %s: this machine has only CPU %v", text, m.possible)
+	}
 	if err != nil {
 		return cpulist.Set{}, usageError("%w", err)
 	}
 	if unknown := cpus.Minus(m.possible); !unknown.IsEmpty() {
-		return cpulist.Set{}, usageError("this machine has no CPU %v, only %v", unknown, m.possible)
+		return cpulist.Set{}, usageError("CPU %v: this machine has only CPU %v", unknown, m.possible)
 	}
 	if offline := cpus.Minus(m.online); !offline.IsEmpty() {
 		return cpulist.Set{}, usageError("CPU %v is offline", offline)

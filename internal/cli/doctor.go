@@ -3,9 +3,73 @@
 package cli
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"github.com/spf13/cobra"
+
+	"github.com/taskiso/taskiso/internal/feature"
+	"github.com/taskiso/taskiso/internal/report"
 )
 
+// exitMissing is doctor's status when something needed is missing.
+const exitMissing = 1
+
 func (p *program) doctorCommand() *cobra.Command {
-	return &cobra.Command{Use: "doctor", RunE: func(*cobra.Command, []string) error { return nil }}
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this kernel and these privileges can give",
+		Long: `doctor tries every feature that taskiso can use and says, line by line, whether
+it is there, what it gives, and why not where it is not. It changes nothing.
+
+The exit status is 0 if kernel entries can be seen, and 1 if something needed
+for that is missing.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return p.doctor(asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (p *program) doctor(asJSON bool) error {
+	list := feature.All(p.files.View())
+	var err error
+	if asJSON {
+		out := json.NewEncoder(p.stdout)
+		out.SetIndent("", "  ")
+		err = out.Encode(map[string]any{"schema": 1, "can_trace": feature.CanTrace(list), "features": list})
+	} else {
+		err = p.printDoctor(list)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answers: %w", err)
+	}
+	if !feature.CanTrace(list) {
+		return &status{code: exitMissing}
+	}
+	return nil
+}
+
+func (p *program) printDoctor(list []feature.Feature) error {
+	rows := make([][]string, 0, len(list))
+	for _, f := range list {
+		what := f.Gives
+		if f.Answer != feature.Yes {
+			what += ": " + f.Reason
+		}
+		rows = append(rows, []string{string(f.Answer), f.Name, what})
+		if f.Next != "" {
+			rows = append(rows, []string{"", "", "→ " + f.Next})
+		}
+	}
+	if err := report.WriteTable(p.stdout, rows); err != nil {
+		return err
+	}
+	verdict := "Kernel entries can be seen."
+	if !feature.CanTrace(list) {
+		verdict = "Kernel entries cannot be seen: something needed is missing. \"taskiso run\" still runs commands and reports what else it can."
+	}
+	_, err := fmt.Fprintln(p.stdout, "\n"+verdict)
+	return err
 }

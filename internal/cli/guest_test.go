@@ -4,11 +4,16 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/report"
 )
@@ -23,15 +28,20 @@ func runProgram(t *testing.T, args ...string) (report.Report, int, string) {
 	if err != nil && c.ProcessState == nil {
 		t.Fatalf("running taskiso %q: %v", args, err)
 	}
+	return readReport(t, file), c.ProcessState.ExitCode(), string(out)
+}
+
+func readReport(t *testing.T, file string) report.Report {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatalf("taskiso %q: %v\n%s", args, err, out)
+		t.Fatal(err)
 	}
 	var r report.Report
 	if err := json.Unmarshal(text, &r); err != nil {
-		t.Fatalf("parsing the report of taskiso %q: %v", args, err)
+		t.Fatalf("parsing report %s: %v", file, err)
 	}
-	return r, c.ProcessState.ExitCode(), string(out)
+	return r
 }
 
 // What taskiso shows of an isolated CPU is what the kernel has counted there.
@@ -59,12 +69,140 @@ func TestGuestBusyLoopAgreesWithTheKernel(t *testing.T) {
 	if cpu.Interrupts == nil || !cpu.Interrupts.Exact {
 		t.Fatalf("interrupts not compared exactly: %+v", cpu.Interrupts)
 	}
-	for _, row := range cpu.Interrupts.Rows {
+	checkInterrupts(t, cpu.Interrupts, 0)
+}
+
+// checkInterrupts checks that each row was compared, or says why not, and that
+// the two counts differ by no more than tolerance.
+func checkInterrupts(t *testing.T, in *report.Interrupts, tolerance uint64) {
+	t.Helper()
+	for _, row := range in.Rows {
 		switch {
 		case row.Seen == nil && row.Reason == "":
 			t.Errorf("%s: not compared for no reason", row.Name)
-		case row.Seen != nil && *row.Seen != row.Kernel:
+		case row.Seen != nil && max(*row.Seen, row.Kernel)-min(*row.Seen, row.Kernel) > tolerance:
 			t.Errorf("%s: the kernel counted %d, taskiso saw %d", row.Name, row.Kernel, *row.Seen)
 		}
+	}
+}
+
+// The same on a CPU that ticks. An interrupt can come while the counts are read
+// at the beginning and at the end; then they may differ by those.
+func TestGuestTickingCPUAgreesWithTheKernel(t *testing.T) {
+	r, _, out := runProgram(t, "run", "-c", "1", "-d", "5s")
+	t.Log(out)
+	if len(r.CPUs) != 1 || r.CPUs[0].Complete || r.CPUs[0].Interrupts == nil {
+		t.Fatalf("want an observation of CPU 1 without proof of completeness, got %+v", r.CPUs)
+	}
+	cpu := r.CPUs[0]
+	var tolerance uint64
+	if !cpu.Interrupts.Exact {
+		tolerance = 3
+	}
+	checkInterrupts(t, cpu.Interrupts, tolerance)
+	if len(cpu.Causes) == 0 || cpu.Causes[0].ID != "tick" || cpu.Causes[0].Count < 500 {
+		t.Errorf("want more than 500 ticks in 5 s as the first cause, got %+v", cpu.Causes)
+	}
+	if cpu.Verdict != report.VerdictBroken || len(r.Limits) == 0 {
+		t.Errorf("verdict %q, limits %q", cpu.Verdict, r.Limits)
+	}
+}
+
+func TestGuestOfflineCPUIsRefused(t *testing.T) {
+	const online = "/sys/devices/system/cpu/cpu1/online"
+	writeFile(t, online, "0")
+	defer writeFile(t, online, "1")
+	out, err := exec.Command(guestProgram, "run", "-c", "1", "--", "/bin/touch", "/tmp/ran").CombinedOutput()
+	if got, want := string(out), "taskiso: CPU 1 is offline\n"; got != want {
+		t.Errorf("got %q (%v), want %q", got, err, want)
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+		t.Errorf("got %v, want exit status %d", err, exitUsage)
+	}
+}
+
+// Without the kernel's type information nothing can be traced, but the command
+// runs and the report says why nothing was seen.
+func TestGuestWithoutBTF(t *testing.T) {
+	const btf = "/sys/kernel/btf"
+	if err := unix.Mount("none", btf, "tmpfs", 0, ""); err != nil {
+		t.Fatalf("hiding %s: %v", btf, err)
+	}
+	defer unix.Unmount(btf, 0)
+	r, code, out := runProgram(t, "run", "-c", "3", "-d", "1s")
+	t.Log(out)
+	if code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if r.Tracing || len(r.Loop) != 1 || r.Loop[0].Ran < 900*time.Millisecond {
+		t.Errorf("tracing %v, loop %+v", r.Tracing, r.Loop)
+	}
+	if len(r.Limits) == 0 || !strings.Contains(r.Limits[0], "type information") {
+		t.Errorf("the report does not say that the kernel's type information is missing: %q", r.Limits)
+	}
+}
+
+// Everything of ours is gone after SIGKILL: programs, and the busy loop.
+func TestGuestNothingRemainsAfterSIGKILL(t *testing.T) {
+	before := programs(t)
+	c := exec.Command(guestProgram, "run", "-c", "3")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the busy loop spins", func() bool { return len(programs(t)) > len(before) && loops(t) > 0 })
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	eventually(t, "the busy loop and the programs are gone", func() bool { return len(programs(t)) == len(before) && loops(t) == 0 })
+}
+
+// programs returns the numbers of all BPF programs.
+func programs(t *testing.T) []ebpf.ProgramID {
+	t.Helper()
+	var ids []ebpf.ProgramID
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return ids
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, id = append(ids, next), next
+	}
+}
+
+// loops returns how many busy loops run.
+func loops(t *testing.T) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(text), loopName) {
+			n++
+		}
+	}
+	return n
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within 30 s: %s", what)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0); err != nil {
+		t.Fatal(err)
 	}
 }

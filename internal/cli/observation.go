@@ -29,10 +29,12 @@ type observation struct {
 	observer *observe.Observer // nil if this kernel or these privileges allow none
 	why      error             // the reason then
 	report   report.Report
+	counters *observe.Counters // instead of the observer, for a task of ours
 	system   systemCounts
 	progress *progress
 	signals  chan os.Signal
 	endedBy  string
+	alive    func() bool // whether what is watched is still there; nil for a task of ours
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -81,6 +83,9 @@ func (o *observation) close() {
 	if o.observer != nil {
 		o.observer.Close()
 	}
+	if o.counters != nil {
+		o.counters.Close()
+	}
 }
 
 // followTask lets a task of ours run, observes it, and publishes the report.
@@ -113,13 +118,8 @@ func (o *observation) release(t *task) error {
 	if err := o.start(); err != nil {
 		return err
 	}
-	if o.observer != nil {
-		if err := o.observer.Watch(t.process.TID); err != nil {
-			return err
-		}
-		if t.loop == nil {
-			o.observer.BeginAtExec(t.process.TID, warmUp)
-		}
+	if err := o.attend(t, warmUp); err != nil {
+		return err
 	}
 	o.report.Started = time.Now().Add(warmUp)
 	var failed *launch.ExecError
@@ -138,6 +138,18 @@ func (o *observation) release(t *task) error {
 		o.observer.BeginNow(warmUp)
 	}
 	return nil
+}
+
+// attend has the observer look at the task, or counts what can be counted.
+func (o *observation) attend(t *task, warmUp time.Duration) error {
+	if o.observer == nil {
+		o.counters = observe.OpenCounters(t.process.TID)
+		return nil
+	}
+	if t.loop == nil {
+		o.observer.BeginAtExec(t.process.TID, warmUp)
+	}
+	return o.observer.Watch(t.process.TID)
 }
 
 func (t *task) name() string {
@@ -184,6 +196,10 @@ func (o *observation) until(exited <-chan *os.ProcessState, t *task) (*os.Proces
 		case now := <-tick.C:
 			if err := o.poll(now); err != nil {
 				return nil, err
+			}
+			if o.alive != nil && !o.alive() {
+				o.endedBy = "exit"
+				return nil, nil
 			}
 		}
 	}
@@ -249,6 +265,12 @@ func (o *observation) publishTask(t *task, state *os.ProcessState, ended bool) e
 	var err error
 	if r.Usage, err = o.system.usage(o.p.files.View(), o.target.cpus, state); err != nil {
 		return err
+	}
+	if o.counters != nil {
+		r.Limits = append(r.Limits, o.counters.Missing...)
+		if r.Usage.Events, err = o.counters.Read(); err != nil {
+			return err
+		}
 	}
 	if err := o.out.publish(r); err != nil {
 		return err

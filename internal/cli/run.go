@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
@@ -137,7 +136,7 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 		}
 		return nil, nil
 	}
-	path, err := exec.LookPath(args[0])
+	path, err := launch.Find(args[0])
 	if err != nil {
 		return nil, notExecuted(args[0], err)
 	}
@@ -153,12 +152,8 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 // notExecuted gives an error about a command the exit status that env(1) gives it.
 func notExecuted(name string, err error) error {
 	code := exitNotExecutable
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		code = exitNotFound
-	}
-	var lookup *exec.Error
-	if errors.As(err, &lookup) {
-		err = lookup.Err
 	}
 	return &status{code, fmt.Errorf("executing %s: %w", name, err)}
 }

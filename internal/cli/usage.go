@@ -5,6 +5,8 @@ package cli
 import (
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -68,9 +70,18 @@ func positive(t topology.Table, cpus cpulist.Set) map[string]uint64 {
 	for _, row := range t.Rows {
 		for cpu := range cpus.All() {
 			if n, ok := t.Count(row.Name, cpu); ok && n > 0 {
-				counts[row.Name] += n
+				counts[rowName(row)] += n
 			}
 		}
 	}
 	return counts
+}
+
+// rowName is the name of a row, with the device where the name is a number.
+func rowName(row topology.Row) string {
+	words := strings.Fields(row.Description)
+	if _, err := strconv.Atoi(row.Name); err != nil || len(words) == 0 {
+		return row.Name
+	}
+	return row.Name + " " + words[len(words)-1]
 }

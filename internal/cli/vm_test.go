@@ -12,7 +12,13 @@ import (
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
-func TestMain(m *testing.M) { vmtest.Main(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(loadVariable); spec != "" {
+		load(spec)
+		return
+	}
+	vmtest.Main(m)
+}
 
 // program under test in a guest.
 const guestProgram = "/bin/taskiso"

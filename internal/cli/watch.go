@@ -3,9 +3,269 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"time"
+
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
 )
 
 func (p *program) watchCommand() *cobra.Command {
-	return &cobra.Command{Use: "watch", RunE: func(*cobra.Command, []string) error { return nil }}
+	var opts options
+	var pid, tid int
+	c := &cobra.Command{
+		Use:   "watch {-c CPUS | -p PID | -t TID} [flags]",
+		Short: "Report what interrupts the tasks that run already",
+		Long: `watch reports, like run, every kernel entry of tasks that run already: of all
+user tasks on CPUS, of the threads of process PID, or of thread TID. It changes
+nothing, except that it keeps itself off the CPUs it watches.
+
+It ends after --duration, when the process or thread ends, or on SIGINT or
+SIGTERM. The exit status is 0; 3 if there were more than --max-breaks breaks; 2
+for a wrong command line; 125 if taskiso failed.`,
+		Example: `  taskiso watch -c 3 -d 30s
+  taskiso watch -p $(pidof app) -v
+  taskiso watch -t 4711 --max-breaks 0 -d 10m --report quiet.json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := opts.complete(c); err != nil {
+				return err
+			}
+			subject, err := p.subject(c, pid, tid)
+			if err != nil {
+				return err
+			}
+			return p.watch(&opts, subject)
+		},
+	}
+	opts.register(c)
+	c.Flags().IntVarP(&pid, "pid", "p", 0, "watch the threads of process `PID`")
+	c.Flags().IntVarP(&tid, "tid", "t", 0, "watch thread `TID`")
+	return c
+}
+
+// subject is what is watched.
+type subject struct {
+	files    fs.FS
+	describe report.Task
+	follow   trace.Follow
+}
+
+// subject returns what the flags name: exactly one of CPUs, process and thread.
+func (p *program) subject(c *cobra.Command, pid, tid int) (*subject, error) {
+	given := 0
+	for _, name := range []string{"cpus", "pid", "tid"} {
+		if c.Flags().Changed(name) {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, usageError("say what to watch: one of --cpus, --pid and --tid")
+	}
+	s := &subject{files: p.files.View()}
+	switch {
+	case c.Flags().Changed("pid"):
+		s.describe, s.follow = report.Task{Kind: "process", PID: pid}, trace.FollowThreads
+	case c.Flags().Changed("tid"):
+		s.describe = report.Task{Kind: "thread", TID: tid}
+	default:
+		s.describe = report.Task{Kind: "cpus"}
+		return s, nil
+	}
+	if !s.alive() {
+		return nil, fmt.Errorf("watching %s: there is none", s)
+	}
+	return s, nil
+}
+
+func (s *subject) String() string {
+	switch s.describe.Kind {
+	case "process":
+		return fmt.Sprintf("process %d", s.describe.PID)
+	case "thread":
+		return fmt.Sprintf("thread %d", s.describe.TID)
+	default:
+		return "CPUs"
+	}
+}
+
+// dir is the subject's directory below /proc, or "" for CPUs.
+func (s *subject) dir() string {
+	switch s.describe.Kind {
+	case "process":
+		return path.Join("proc", strconv.Itoa(s.describe.PID))
+	case "thread":
+		return path.Join("proc", strconv.Itoa(s.describe.TID))
+	default:
+		return ""
+	}
+}
+
+// alive tells whether the subject is still there.
+func (s *subject) alive() bool {
+	if s.dir() == "" {
+		return true
+	}
+	stat, err := fs.ReadFile(s.files, path.Join(s.dir(), "stat"))
+	return err == nil && !isZombie(string(stat))
+}
+
+// threads returns the numbers of the subject's threads.
+func (s *subject) threads() ([]int, error) {
+	if s.describe.Kind != "process" {
+		return []int{s.describe.TID}, nil
+	}
+	entries, err := fs.ReadDir(s.files, path.Join(s.dir(), "task"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the threads of %s: %w", s, err)
+	}
+	tids := make([]int, 0, len(entries))
+	for _, e := range entries {
+		if tid, err := strconv.Atoi(e.Name()); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	return tids, nil
+}
+
+// pinned returns the CPUs the subject's threads are confined to.
+func (s *subject) pinned() (cpulist.Set, error) {
+	tids, err := s.threads()
+	if err != nil {
+		return cpulist.Set{}, err
+	}
+	var all cpulist.Set
+	for _, tid := range tids {
+		cpus, err := affinity(tid)
+		if errors.Is(err, unix.ESRCH) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return cpulist.Set{}, err
+		}
+		all = all.Union(cpus)
+	}
+	return all, nil
+}
+
+func (p *program) watch(opts *options, s *subject) error {
+	target, cfg, err := p.planWatch(opts, s)
+	if err != nil {
+		return err
+	}
+	out, err := p.openOutput(opts)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	o := p.observe(opts, target, out, cfg)
+	defer o.close()
+	return o.followSubject(s)
+}
+
+// planWatch decides what to trace, and moves taskiso off the CPUs concerned.
+func (p *program) planWatch(opts *options, s *subject) (target, trace.Config, error) {
+	if s.describe.Kind == "cpus" {
+		t, err := p.plan(opts)
+		if err != nil {
+			return t, trace.Config{}, err
+		}
+		return t, trace.Config{CPUs: t.cpus, AllTasks: true}, keepOff(t.cpus, t.housekeeping)
+	}
+	m, err := readMachine(p.files.View())
+	if err != nil {
+		return target{}, trace.Config{}, err
+	}
+	t := target{machine: m}
+	cfg := trace.Config{Follow: s.follow}
+	pinned, err := s.pinned()
+	if err != nil {
+		return t, cfg, err
+	}
+	// A task that may run anywhere leaves no CPU to be kept off.
+	if housekeeping := m.online.Minus(pinned); !housekeeping.IsEmpty() {
+		err = keepOff(pinned, housekeeping)
+	}
+	return t, cfg, err
+}
+
+// followSubject watches what runs already and publishes the report.
+func (o *observation) followSubject(s *subject) error {
+	o.progress = o.p.newProgress(o.opts, true)
+	o.report.Task = s.describe
+	before, err := s.usage()
+	if err != nil {
+		return err
+	}
+	if err := o.startWatching(s); err != nil {
+		return err
+	}
+	o.alive = s.alive
+	if _, err := o.until(nil, nil); err != nil {
+		return err
+	}
+	after, _ := s.usage() // gone when the subject has ended
+	if err := o.finish(); err != nil {
+		return err
+	}
+	o.report.Task.EndedBy = o.endedBy
+	if o.report.Usage, err = o.system.usage(s.files, o.target.cpus, nil); err != nil {
+		return err
+	}
+	o.report.Usage.Task = after.Since(before)
+	if err := o.out.publish(&o.report); err != nil {
+		return err
+	}
+	return o.breaksVerdict()
+}
+
+func (o *observation) startWatching(s *subject) error {
+	if err := o.start(); err != nil {
+		return err
+	}
+	o.report.Started = time.Now().Add(time.Duration(o.opts.warmUp))
+	if o.observer == nil {
+		return nil
+	}
+	if s.describe.Kind != "cpus" {
+		if err := o.watchThreads(s); err != nil {
+			return err
+		}
+	}
+	o.observer.BeginNow(time.Duration(o.opts.warmUp))
+	return nil
+}
+
+// watchThreads adds every thread. Children of those that are watched are
+// followed by the kernel side; a thread made by one that was not yet watched is
+// found by looking again until there is no new one.
+func (o *observation) watchThreads(s *subject) error {
+	watched := make(map[int]bool)
+	for {
+		tids, err := s.threads()
+		if err != nil {
+			return err
+		}
+		fresh := false
+		for _, tid := range tids {
+			if watched[tid] {
+				continue
+			}
+			if err := o.observer.Watch(tid); err != nil {
+				return err
+			}
+			watched[tid], fresh = true, true
+		}
+		if !fresh {
+			return nil
+		}
+	}
 }

@@ -5,13 +5,13 @@ package ksym
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // ErrRestricted means that the kernel hides its addresses from this process.
@@ -35,21 +35,21 @@ type symbol struct {
 func Load(r io.Reader) (*Table, error) {
 	var (
 		t     Table
-		names strings.Builder
+		names []byte
 		lines = bufio.NewScanner(r)
 	)
 	hidden := true
 	for lines.Scan() {
-		addr, name, err := parseLine(lines.Text())
+		addr, name, err := parseLine(lines.Bytes())
 		if err != nil {
 			return nil, err
 		}
-		if name == "" {
+		if name == nil {
 			continue
 		}
 		hidden = hidden && addr == 0
-		t.symbols = append(t.symbols, symbol{addr, uint32(names.Len()), uint32(len(name))})
-		names.WriteString(name)
+		t.symbols = append(t.symbols, symbol{addr, uint32(len(names)), uint32(len(name))})
+		names = append(names, name...)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("reading kernel symbols: %w", err)
@@ -57,7 +57,7 @@ func Load(r io.Reader) (*Table, error) {
 	if hidden {
 		return nil, ErrRestricted
 	}
-	t.names = names.String()
+	t.names, t.symbols = string(names), slices.Clip(slices.Clone(t.symbols))
 	// Symbols of modules follow those of the kernel in any order. A stable sort
 	// keeps the first of several names for one address in front.
 	slices.SortStableFunc(t.symbols, func(a, b symbol) int { return cmp.Compare(a.addr, b.addr) })
@@ -65,23 +65,29 @@ func Load(r io.Reader) (*Table, error) {
 }
 
 // parseLine returns the address and name of a text symbol, or no name for
-// symbols of other types.
-func parseLine(line string) (addr uint64, name string, err error) {
-	fields := strings.Fields(line)
-	if len(fields) < 3 || len(fields[1]) != 1 {
-		return 0, "", fmt.Errorf("parsing kernel symbol %q: want address, type and name", line)
+// symbols of other types. It allocates nothing: there are many lines.
+func parseLine(line []byte) (addr uint64, name []byte, err error) {
+	hex, rest, _ := bytes.Cut(line, []byte(" "))
+	kind, rest, _ := bytes.Cut(rest, []byte(" "))
+	name, _, _ = bytes.Cut(rest, []byte("\t")) // a module's name follows
+	if len(kind) != 1 || len(name) == 0 {
+		return 0, nil, fmt.Errorf("parsing kernel symbol %q: want address, type and name", line)
 	}
-	addr, err = strconv.ParseUint(fields[0], 16, 64)
+	addr, err = strconv.ParseUint(string(hex), 16, 64)
 	if err != nil {
-		return 0, "", fmt.Errorf("parsing kernel symbol %q: %w", line, err)
+		return 0, nil, fmt.Errorf("parsing kernel symbol %q: %w", line, err)
 	}
-	if !strings.Contains("tTwW", fields[1]) {
-		return 0, "", nil
+	if !bytes.Contains([]byte("tTwW"), kind) {
+		return 0, nil, nil
 	}
-	return addr, fields[2], nil
+	return addr, name, nil
 }
 
-// Lookup returns the symbol at or next below addr and the distance to it.
+// maxOffset is far beyond the length of any function: what is further from the
+// symbol below it lies in no known function, but for instance in a BPF program.
+const maxOffset = 1 << 20
+
+// Lookup returns the symbol addr lies in and the distance to its beginning.
 func (t *Table) Lookup(addr uint64) (name string, offset uint64, ok bool) {
 	i, found := slices.BinarySearchFunc(t.symbols, addr, func(s symbol, addr uint64) int { return cmp.Compare(s.addr, addr) })
 	if !found {
@@ -94,6 +100,9 @@ func (t *Table) Lookup(addr uint64) (name string, offset uint64, ok bool) {
 		i--
 	}
 	s := t.symbols[i]
+	if addr-s.addr > maxOffset {
+		return "", 0, false
+	}
 	return t.names[s.start : s.start+s.len], addr - s.addr, true
 }
 

@@ -35,6 +35,7 @@ func TestLookup(t *testing.T) {
 		{0xffffffff81000200, "flush_tlb_func", 0, true},
 		{0xffffffffbf000010, "early_module", 0x10, true},
 		{0xffffffffc0000001, "veth_xmit", 1, true},
+		{0xffffffff81100201, "", 0, false}, // too far behind flush_tlb_func
 	} {
 		name, offset, ok := table.Lookup(test.addr)
 		if name != test.name || offset != test.offset || ok != test.ok {

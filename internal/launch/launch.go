@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -24,7 +25,7 @@ import (
 
 // Command is what to run and as whom.
 type Command struct {
-	Path string   // of the program; found by [exec.LookPath] beforehand
+	Path string   // of the program, as Find returns it
 	Args []string // Args[0] is the program's name
 	Env  []string
 	CPUs cpulist.Set // where it runs; empty: where the caller runs
@@ -76,6 +77,24 @@ func (e *ExecError) Unwrap() error { return e.Errno }
 
 // errReport means that the stub ended without a word.
 var errReport = errors.New("the launcher ended before it could say why")
+
+// Find returns the path of a program: of name itself if it has a slash, else of
+// the first of that name in $PATH. Its errors match [fs.ErrNotExist] or
+// [fs.ErrPermission].
+func Find(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("not in $PATH: %w", fs.ErrNotExist)
+	case err != nil:
+		var lookup *exec.Error
+		if errors.As(err, &lookup) {
+			err = lookup.Err
+		}
+		return "", err
+	}
+	return path, nil
+}
 
 // Start starts the stub with the standard streams of this process. The
 // command does not run before Release.

@@ -132,6 +132,10 @@ func (o *Observer) fillInterrupts(r *report.Report, after counts) {
 			Exact: o.baseline.exact && after.exact,
 			Rows:  compare(diff, cpu.CPU, seen, o.tracer.Has),
 		}
+		// The kernel counted what no event showed.
+		if cpu.Verdict == report.VerdictQuiet && cpu.Interrupts.Differ() {
+			cpu.Verdict = report.VerdictUnknown
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ package observe
 import (
 	"io/fs"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,11 +58,13 @@ func Open(cfg Config) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := newNames(cfg.Files)
+	debug.FreeOSMemory() // reading the symbols leaves more garbage than all the rest
 	tracer, err := trace.Open(cfg.Trace)
 	if err != nil {
 		return nil, err
 	}
-	o := &Observer{cfg: cfg, tracer: tracer, names: newNames(cfg.Files), begin: notYet}
+	o := &Observer{cfg: cfg, tracer: tracer, names: names, begin: notYet}
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
@@ -171,9 +174,21 @@ func (o *Observer) Finish(r *report.Report) error {
 		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
 	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
+	o.fillEvents(r)
 	o.fillInterrupts(r, after)
 	o.fillSources(r)
 	return o.fillLost(r)
+}
+
+func (o *Observer) fillEvents(r *report.Report) {
+	for i := range r.CPUs {
+		cpu := &r.CPUs[i]
+		for k := range trace.Kinds() {
+			if seen := o.tracer.Seen(cpu.CPU, k); seen > 0 {
+				cpu.Events = append(cpu.Events, report.Events{Name: k.String(), Seen: seen, Lost: o.tracer.Lost(cpu.CPU, k)})
+			}
+		}
+	}
 }
 
 func (o *Observer) fillSources(r *report.Report) {

@@ -102,22 +102,22 @@ func (c *Collector) Breaks() uint64 {
 func (c *Collector) LostEvents() uint64 { return c.lost.Events }
 
 // Stay takes in one stay.
-func (c *Collector) Stay(s stay.Stay) {
+func (c *Collector) Stay(s *stay.Stay) {
 	if s.Start < c.begin {
 		return
 	}
-	what := c.catalogue.Of(&s, c.names)
+	what := c.catalogue.Of(s, c.names)
 	t := c.cpu(s.CPU)
 	c.threads[s.TID] = true
 	t.breaks++
 	t.kernel += s.Duration()
 	c.stretch(t, s.Quiet, s.Start)
-	t.cause(what).add(&s, c.names)
+	t.cause(what).add(s, c.names)
 	if t.isLong(s.Duration()) {
-		t.keepLong(c.describe(&s, what))
+		t.keepLong(c.describe(s, what))
 	}
 	if c.OnBreak != nil {
-		c.OnBreak(c.describe(&s, what))
+		c.OnBreak(c.describe(s, what))
 	}
 }
 
@@ -241,10 +241,24 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)
+		if len(o.Stack) == 0 && isProbe(function) {
+			continue
+		}
 		o.Stack = append(o.Stack, function)
 		o.Interrupt = o.Interrupt || isInterrupt(function)
 	}
 	return o
+}
+
+// isProbe tells whether a function at the top of a sender's stack is part of the
+// observation: the BPF program, which has no symbol, and what called it.
+func isProbe(function string) bool {
+	for _, prefix := range []string{"0x", "bpf_", "__bpf_", "__traceiter_"} {
+		if strings.HasPrefix(function, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // isInterrupt tells whether a function on a stack shows that the task did not

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -77,11 +78,21 @@ type CPU struct {
 	Preempted uint64 `json:"preempted"`
 	// Verdict is "quiet" if there was no break and nothing can have been
 	// missed, "broken" if there was one, "unknown" otherwise.
-	Verdict    string      `json:"verdict"`
+	Verdict string `json:"verdict"`
+	// Events says how many events of each tracepoint happened while the CPU was
+	// watched, and how many of them were lost.
+	Events     []Events    `json:"events,omitempty"`
 	Causes     []Cause     `json:"causes"`
 	Longest    []Break     `json:"longest"`
 	Quiet      Quiet       `json:"quiet"`
 	Interrupts *Interrupts `json:"interrupts,omitempty"`
+}
+
+// Events counts the events of one tracepoint.
+type Events struct {
+	Name string `json:"name"`
+	Seen uint64 `json:"seen"`
+	Lost uint64 `json:"lost"`
 }
 
 // Verdicts on a CPU.
@@ -177,6 +188,12 @@ type Interrupts struct {
 	Rows  []InterruptRow `json:"rows"`
 }
 
+// Differ tells whether the two counts differ for another reason than that an
+// interrupt came while they were read.
+func (in *Interrupts) Differ() bool {
+	return in.Exact && slices.ContainsFunc(in.Rows, func(r InterruptRow) bool { return r.Seen != nil && *r.Seen != r.Kernel })
+}
+
 // InterruptRow is one row, or class of rows, of /proc/interrupts.
 type InterruptRow struct {
 	Name        string `json:"name"`
@@ -212,6 +229,9 @@ type LostInterval struct {
 // Usage is what the kernel accounts for without any tracing.
 type Usage struct {
 	Task *TaskUsage `json:"task,omitempty"`
+	// Events are counts of perf software events of the task and its children,
+	// taken when nothing could be traced.
+	Events map[string]uint64 `json:"perf_events,omitempty"`
 	// What the observed CPUs did, for whomever, by row of /proc/interrupts
 	// and /proc/softirqs.
 	Interrupts map[string]uint64 `json:"interrupts"`
@@ -227,6 +247,22 @@ type TaskUsage struct {
 	MajorFaults int64         `json:"major_faults"`
 	Voluntary   int64         `json:"voluntary_switches"`
 	Involuntary int64         `json:"involuntary_switches"`
+}
+
+// Since returns what was used up since an earlier reading, or nil if one of the
+// two is missing.
+func (u *TaskUsage) Since(earlier *TaskUsage) *TaskUsage {
+	if u == nil || earlier == nil {
+		return nil
+	}
+	return &TaskUsage{
+		User:        u.User - earlier.User,
+		System:      u.System - earlier.System,
+		MinorFaults: u.MinorFaults - earlier.MinorFaults,
+		MajorFaults: u.MajorFaults - earlier.MajorFaults,
+		Voluntary:   u.Voluntary - earlier.Voluntary,
+		Involuntary: u.Involuntary - earlier.Involuntary,
+	}
 }
 
 // Loop is what the built-in busy loop itself saw on one CPU.

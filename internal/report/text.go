@@ -72,6 +72,14 @@ func (t *text) table(rows [][]string) {
 	}
 }
 
+// WriteTable writes rows lined up as in a report.
+func WriteTable(w io.Writer, rows [][]string) error {
+	var t text
+	t.table(rows)
+	_, err := w.Write(t.Bytes())
+	return err
+}
+
 func columns(rows [][]string) (widths []int, numbers []bool) {
 	for n, row := range rows {
 		for i, cell := range row {
@@ -99,15 +107,15 @@ func (t *text) header(r *Report) {
 
 func task(t *Task) string {
 	var b strings.Builder
-	b.WriteString(t.Kind)
-	if len(t.Command) > 0 {
-		b.WriteString(" " + strings.Join(t.Command, " "))
-	}
-	if t.PID != 0 {
-		fmt.Fprintf(&b, ", process %d", t.PID)
-	}
-	if t.TID != 0 {
-		fmt.Fprintf(&b, ", thread %d", t.TID)
+	switch t.Kind {
+	case "process":
+		fmt.Fprintf(&b, "process %d", t.PID)
+	case "thread":
+		fmt.Fprintf(&b, "thread %d", t.TID)
+	case "cpus":
+		b.WriteString("every user task on the CPUs")
+	default:
+		fmt.Fprintf(&b, "%s, process %d", strings.Join(append([]string{t.Kind}, t.Command...), " "), t.PID)
 	}
 	if t.Threads > 1 {
 		fmt.Fprintf(&b, ", %d threads", t.Threads)
@@ -122,7 +130,7 @@ func (t *text) cpu(r *Report, c *CPU) {
 	title := fmt.Sprintf("CPU %d: %s", c.CPU, c.Verdict)
 	t.printf("\n%s  user mode %s%s, %s breaks", t.paint(bold+verdictColour(c.Verdict), title), Span(c.User),
 		share(c.User, r.Duration), Count(c.Breaks))
-	if c.Kernel > 0 {
+	if c.Kernel > 0 && c.Kernel <= r.Duration { // threads can be in the kernel side by side
 		t.printf(" in %s", Span(c.Kernel))
 	}
 	t.printf(", %s events lost\n", Count(c.Lost))
@@ -226,10 +234,10 @@ func callPath(stack []string) string {
 }
 
 // isPlumbing tells whether a function on a sender's stack says nothing about
-// why it sent: the entry code, the sending itself, and the observer's probe.
+// why it sent: the entry code and the sending itself.
 func isPlumbing(function string) bool {
 	for _, prefix := range []string{"entry_", "do_syscall_", "x64_sys_call", "asm_", "ret_from_fork", "smp_call_", "on_each_cpu",
-		"generic_exec_single", "__smp_call_", "bpf_", "__bpf_", "__traceiter_", "0x", "native_smp_send", "trace_call_bpf"} {
+		"generic_exec_single", "__smp_call_", "native_smp_send"} {
 		if strings.HasPrefix(function, prefix) {
 			return true
 		}
@@ -345,6 +353,9 @@ func (t *text) usage(r *Report) {
 			[]string{"page faults", Count(uint64(task.MinorFaults)) + " minor, " + Count(uint64(task.MajorFaults)) + " major"},
 			[]string{"context switches", Count(uint64(task.Voluntary)) + " voluntary, " + Count(uint64(task.Involuntary)) + " involuntary"})
 	}
+	if len(u.Events) > 0 {
+		rows = append(rows, []string{"perf events of the task", countList(u.Events)})
+	}
 	if !r.Tracing {
 		rows = append(rows,
 			[]string{"interrupts on the CPUs", countList(u.Interrupts)},
@@ -366,7 +377,7 @@ func countList(counts map[string]uint64) string {
 	})
 	words := make([]string, 0, len(names))
 	for _, name := range names {
-		words = append(words, name+" "+Count(counts[name]))
+		words = append(words, name+"="+Count(counts[name]))
 	}
 	if len(words) == 0 {
 		return "none"

@@ -3,6 +3,8 @@
 package stay
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -14,7 +16,7 @@ type Builder struct {
 	// tracked are the CPUs whose kernel entries and exits are all reported by
 	// context tracking.
 	tracked cpulist.Set
-	emit    func(Stay)
+	emit    func(*Stay)
 
 	threads map[uint32]*thread
 	running map[int]uint32 // watched thread on each CPU
@@ -25,8 +27,9 @@ type Builder struct {
 	lossy     map[int]uint64 // CPUs that lost events in the batch at hand
 }
 
-// NewBuilder returns a builder that hands each finished stay to emit.
-func NewBuilder(tracked cpulist.Set, emit func(Stay)) *Builder {
+// NewBuilder returns a builder that hands each finished stay to emit, which may
+// use it until it returns.
+func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 	return &Builder{
 		tracked:   tracked,
 		emit:      emit,
@@ -53,12 +56,13 @@ func (b *Builder) Add(batch trace.Batch) {
 // events tell, and returns for each thread in user mode since when it is there.
 func (b *Builder) Finish() []Stretch {
 	var open []Stretch
-	for cpu, tid := range b.running {
+	for _, cpu := range slices.Sorted(maps.Keys(b.running)) {
+		tid := b.running[cpu]
 		t := b.threads[tid]
 		if t == nil {
 			continue
 		}
-		if t.stay != nil && !b.tracked.Contains(cpu) && !t.inKernel(t.stay.UserIP) {
+		if t.stay != nil && !b.tracked.Contains(cpu) && !t.inside() {
 			b.close(t, t.stay.End, false)
 		}
 		if t.stay == nil && t.quietKnown {
@@ -77,13 +81,17 @@ type Stretch struct {
 
 // lost drops what can no longer be known of the threads on a CPU.
 func (b *Builder) lost(cpu int) {
-	for _, t := range b.threads {
-		if t.cpu == cpu {
+	for tid, t := range b.threads {
+		switch {
+		case t.cpu == cpu && t.ended:
+			delete(b.threads, tid) // that it was switched away may be among what was lost
+		case t.cpu == cpu, t.stay != nil && t.stay.CPU == cpu:
 			t.forget()
 		}
 	}
 	delete(b.running, cpu)
 	delete(b.preempted, cpu)
+	b.senders.forget(cpu)
 }
 
 func (b *Builder) event(e trace.Event) {
@@ -93,16 +101,34 @@ func (b *Builder) event(e trace.Event) {
 	case trace.Switch:
 		b.switched(e)
 	case trace.Exec:
-		t := b.runs(e.Task.TID, e.CPU)
-		t.openPartial(e)
-		t.syscall = true
+		b.executed(e)
 	case trace.Exit:
 		b.ended(e)
 	case trace.Fork:
 		// The child shows itself when it is switched to.
 	default:
-		b.inside(e, b.senders.arrived(e))
+		b.inside(e, b.arrived(e))
 	}
+}
+
+// arrived returns those who sent what e shows the arrival of.
+func (b *Builder) arrived(e trace.Event) []trace.Event {
+	from := b.senders.arrived(e)
+	if b.lossy[e.CPU] > 0 && e.Kind != trace.CSDEnter {
+		return nil // what they sent may have arrived before, with an event that was lost
+	}
+	return from
+}
+
+// executed handles the start of a program. Another thread than the leader takes
+// over the leader's number.
+func (b *Builder) executed(e trace.Event) {
+	if before := uint32(e.B); before != e.Task.TID {
+		delete(b.threads, before)
+	}
+	t := b.runs(e.Task.TID, e.CPU)
+	t.openPartial(e)
+	t.syscall = true
 }
 
 func (b *Builder) thread(tid uint32) *thread {
@@ -114,17 +140,18 @@ func (b *Builder) thread(tid uint32) *thread {
 	return t
 }
 
-// ended forgets a thread. Its last stay never returns to user mode and so
-// breaks nothing.
+// ended forgets what a thread was in: its last stay never returns to user mode
+// and so breaks nothing. The thread itself is forgotten when it is switched away.
 func (b *Builder) ended(e trace.Event) {
-	delete(b.threads, e.TID)
-	if b.running[e.CPU] == e.TID {
-		delete(b.running, e.CPU)
-	}
+	t := b.runs(e.TID, e.CPU)
+	t.forget()
+	t.ended = true
 }
 
 func (b *Builder) switched(e trace.Event) {
-	if t := b.threads[e.TID]; t != nil {
+	if t := b.threads[e.TID]; t != nil && t.ended {
+		delete(b.threads, e.TID)
+	} else if t != nil {
 		b.switchedOut(t, e)
 	} else if t := b.preempted[e.CPU]; t != nil && t.stay != nil && e.Task.TID != t.tid && e.Task.TID != 0 {
 		t.stay.add(e, nil) // one more task before it has its turn again
@@ -136,12 +163,15 @@ func (b *Builder) switched(e trace.Event) {
 }
 
 func (b *Builder) switchedOut(t *thread, e trace.Event) {
-	if t.stay == nil {
+	switch {
+	case t.stay == nil && b.tracked.Contains(e.CPU) && !t.quietKnown:
+		t.openPartial(e)
+	case t.stay == nil:
 		t.open(e)
 	}
 	t.stay.add(e, nil)
 	t.stay.End = e.Time
-	t.away, t.awaySince = true, e.Time
+	t.away = true
 	delete(b.preempted, e.CPU)
 	if e.B == taskRunning {
 		b.preempted[e.CPU] = t
@@ -153,9 +183,8 @@ func (b *Builder) switchedOut(t *thread, e trace.Event) {
 const taskRunning = 0
 
 func (b *Builder) switchedIn(t *thread, e trace.Event) {
-	if b.preempted[e.CPU] == t {
-		delete(b.preempted, e.CPU)
-	}
+	// It may have been preempted on another CPU, where others go on.
+	maps.DeleteFunc(b.preempted, func(_ int, p *thread) bool { return p == t })
 	if t.stay == nil {
 		t.openPartial(e)
 	}
@@ -180,7 +209,8 @@ func (s *Stay) finishAway(e trace.Event) {
 
 // inside handles an event of a CPU that is neither a switch nor a task's life.
 func (b *Builder) inside(e trace.Event, senders []trace.Event) {
-	switch {
+	switch t := b.threads[e.TID]; {
+	case t != nil && t.ended:
 	case !e.Watched:
 		b.insideOther(e, senders)
 	case b.tracked.Contains(e.CPU):
@@ -205,22 +235,20 @@ func (b *Builder) insideOther(e trace.Event, senders []trace.Event) {
 	if t == nil || t.stay == nil {
 		return
 	}
-	b.part(t.stay, e, senders)
+	t.stay.part(e, senders)
 }
 
 func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event) {
 	switch {
 	case e.Kind == trace.UserEnter:
-		b.close(t, e.Time, true)
+		b.close(t, e.Time, t.userExit)
+		t.quietSince, t.quietKnown = e.Time, true // even if no stay was known to be open
 		return
 	case e.Kind == trace.UserExit:
-		b.close(t, t.lastEvent(e), false) // its end was not reported
-		t.open(e)
+		b.userExit(t, e)
 		return
 	case t.stay == nil && e.Kind == trace.NMI: // enters without context tracking
-		t.open(e)
-		t.stay.add(e, senders)
-		b.close(t, e.Time, true)
+		b.nmi(t, e)
 		return
 	case t.stay == nil && t.quietKnown:
 		t.open(e)
@@ -229,6 +257,25 @@ func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event)
 	}
 	b.record(t, e, senders)
 	t.stay.End = max(t.stay.End, e.Time)
+}
+
+func (b *Builder) userExit(t *thread, e trace.Event) {
+	if t.stay != nil { // its end was not reported
+		b.close(t, t.stay.End, false)
+		t.quietKnown = false
+	}
+	t.open(e)
+	t.userExit = true
+}
+
+// nmi handles an NMI in user mode, as far as that is known: it says nothing
+// about where the thread is.
+func (b *Builder) nmi(t *thread, e trace.Event) {
+	known := t.quietKnown
+	t.open(e)
+	t.stay.add(e, nil)
+	b.close(t, e.Time, known)
+	t.quietKnown = t.quietKnown && known
 }
 
 func (b *Builder) insideUntracked(t *thread, e trace.Event, senders []trace.Event) {
@@ -259,40 +306,10 @@ func (b *Builder) fromUser(t *thread, e trace.Event) bool {
 
 // record adds e to the open stay, and names the stay if e is its entry.
 func (b *Builder) record(t *thread, e trace.Event, senders []trace.Event) {
-	s := t.stay
-	if !s.Named() && isEntry(e.Kind) {
-		s.Entry = e
+	if t.stay.isNamedBy(e) {
+		t.stay.Entry = e
 	}
-	b.part(s, e, senders)
-}
-
-// part adds e to a stay, as a part of it or as the end of one.
-func (b *Builder) part(s *Stay, e trace.Event, senders []trace.Event) {
-	if isPart(e.Kind) {
-		s.add(e, senders)
-		return
-	}
-	p := s.finish(e)
-	if p != nil && (e.Kind == trace.CallFunctionSingleExit || e.Kind == trace.CallFunctionExit) {
-		p.Senders = append(p.Senders, b.senders.irqWorks(p.Event)...)
-	}
-}
-
-// isPart tells whether an event of kind k is kept under its stay; the others
-// end a part.
-func isPart(k trace.Kind) bool {
-	switch k {
-	case trace.SyscallExit, trace.IRQExit, trace.SoftirqExit, trace.CSDExit, trace.UserExit, trace.UserEnter:
-		return false
-	}
-	return !k.IsVector() || k.IsVectorEnter()
-}
-
-func (t *thread) lastEvent(e trace.Event) time.Duration {
-	if t.stay == nil {
-		return e.Time
-	}
-	return t.stay.End
+	t.stay.part(e, senders)
 }
 
 func (b *Builder) close(t *thread, end time.Duration, exact bool) {
@@ -303,8 +320,8 @@ func (b *Builder) close(t *thread, end time.Duration, exact bool) {
 	if s == nil {
 		return
 	}
-	if b.lossy[s.CPU] > 0 {
+	if b.lossy[s.CPU]+b.lossy[t.cpu] > 0 {
 		s.Lossy, s.Exact, s.Quiet = true, false, -1
 	}
-	b.emit(*s)
+	b.emit(s)
 }

@@ -4,6 +4,7 @@ package stay
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type senders struct {
 	calls       map[call]trace.Event
 	reschedules map[int][]trace.Event // by target CPU
+	emptying    map[int]time.Duration // since when a function-call interrupt empties a CPU's queue
 }
 
 type call struct {
@@ -33,7 +35,11 @@ type call struct {
 const maxSendAge = 10 * time.Second
 
 func newSenders() senders {
-	return senders{calls: make(map[call]trace.Event), reschedules: make(map[int][]trace.Event)}
+	return senders{
+		calls:       make(map[call]trace.Event),
+		reschedules: make(map[int][]trace.Event),
+		emptying:    make(map[int]time.Duration),
+	}
 }
 
 func (s senders) sent(e trace.Event) {
@@ -60,22 +66,39 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 		from := s.reschedules[e.CPU]
 		delete(s.reschedules, e.CPU)
 		return from
+	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+		s.emptying[e.CPU] = e.Time
+	case trace.CallFunctionExit, trace.CallFunctionSingleExit:
+		return s.irqWorks(e.CPU)
 	}
 	return nil
 }
 
 // irqWorks returns, and forgets, those who queued the irq_works that ran in the
-// function-call interrupt that began with e.
-func (s senders) irqWorks(e trace.Event) []trace.Event {
+// function-call interrupt that ends on a CPU.
+func (s senders) irqWorks(cpu int) []trace.Event {
+	began, known := s.emptying[cpu]
+	if !known {
+		return nil
+	}
+	delete(s.emptying, cpu)
 	var from []trace.Event
 	for key, sent := range s.calls {
-		if key.target == e.CPU && sent.Time <= e.Time {
+		if key.target == cpu && sent.Time <= began {
 			from = append(from, sent)
 			delete(s.calls, key)
 		}
 	}
 	slices.SortFunc(from, func(a, b trace.Event) int { return cmp.Compare(a.Time, b.Time) })
 	return from
+}
+
+// forget drops what was sent to a CPU whose events were lost: it may have
+// arrived unseen.
+func (s senders) forget(cpu int) {
+	maps.DeleteFunc(s.calls, func(key call, _ trace.Event) bool { return key.target == cpu })
+	delete(s.reschedules, cpu)
+	delete(s.emptying, cpu)
 }
 
 func (s senders) expire(now time.Duration) {

@@ -4,6 +4,7 @@ package stay
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -55,26 +56,63 @@ func (s *Stay) Duration() time.Duration { return s.End - s.Start }
 // Named tells whether an event says what entered the kernel.
 func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 
+// isNamedBy tells whether e, inside s, says what entered the kernel. A system
+// call and a page fault happen in user mode only, so they do, even if an interrupt
+// was quicker to show. An interrupt does if it is the first thing seen. NMIs
+// come anywhere and are seen before what they interrupted.
+func (s *Stay) isNamedBy(e trace.Event) bool {
+	switch e.Kind {
+	case trace.SyscallEnter, trace.PageFault:
+		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.PageFault
+	case trace.NMI:
+		return false
+	}
+	seen := slices.ContainsFunc(s.Inside, func(p Part) bool { return p.Event.Kind != trace.NMI })
+	return isEntry(e.Kind) && !s.Named() && !seen
+}
+
 // Senders returns those who caused the stay from elsewhere, with the events
 // that show their arrival: of the interrupt that began it, and of the functions
 // called in that interrupt. What arrived later in the stay caused no break.
 func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
 	return func(yield func(sent, arrived trace.Event) bool) {
-		if len(s.Inside) == 0 {
-			return
-		}
-		entry := s.Inside[0]
-		for _, p := range s.Inside {
-			if entry.Duration > 0 && p.Event.Time > entry.Event.Time+entry.Duration {
-				return
-			}
+		for _, p := range s.entered() {
 			for _, from := range p.Senders {
-				if (from.Kind == trace.SendReschedule) == (s.Entry.Kind == trace.RescheduleEnter) && !yield(from, p.Event) {
+				if s.isCausedBy(from.Kind) && !yield(from, p.Event) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// entered returns the parts from the entry to its end, or to that of the stay
+// if it is not known.
+func (s *Stay) entered() []Part {
+	first := slices.IndexFunc(s.Inside, func(p Part) bool { return p.Event.Kind == s.Entry.Kind })
+	parts := s.Inside[max(0, first):]
+	if len(parts) == 0 || parts[0].Duration == 0 {
+		return parts
+	}
+	end := parts[0].Event.Time + parts[0].Duration
+	for i, p := range parts {
+		if p.Event.Time > end {
+			return parts[:i]
+		}
+	}
+	return parts
+}
+
+// isCausedBy tells whether what was sent by an event of kind k can be what
+// entered the kernel. Where no event named the entry, a function call is it.
+func (s *Stay) isCausedBy(k trace.Kind) bool {
+	switch s.Entry.Kind {
+	case trace.RescheduleEnter:
+		return k == trace.SendReschedule
+	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+		return k == trace.SendCall
+	}
+	return !s.Named() && k == trace.SendCall
 }
 
 // Away returns how long other tasks ran in the stay, and the last of them.
@@ -112,6 +150,29 @@ func ends(k trace.Kind) trace.Kind {
 		return k + 1
 	}
 	return 0
+}
+
+// part takes in e, as a part of the stay or as the end of one.
+func (s *Stay) part(e trace.Event, senders []trace.Event) {
+	if isPart(e.Kind) {
+		s.add(e, senders)
+	} else if p := s.finish(e); p != nil {
+		for _, from := range senders {
+			if from.Time <= p.Event.Time { // else an end between was missed
+				p.Senders = append(p.Senders, from)
+			}
+		}
+	}
+}
+
+// isPart tells whether an event of kind k is kept under its stay; the others
+// end a part.
+func isPart(k trace.Kind) bool {
+	switch k {
+	case trace.SyscallExit, trace.IRQExit, trace.SoftirqExit, trace.CSDExit, trace.UserExit, trace.UserEnter:
+		return false
+	}
+	return !k.IsVector() || k.IsVectorEnter()
 }
 
 func (s *Stay) add(e trace.Event, senders []trace.Event) {

@@ -13,10 +13,14 @@ type thread struct {
 	tid  uint32
 	cpu  int   // where it was last seen
 	stay *Stay // nil while it is in user mode, or not known to be elsewhere
+	last Stay  // what stay points to: its memory serves all stays of the thread
 
 	// partial: the open stay began before the observation, or events of it
 	// were lost. It is not reported, and the stretch before it is not known.
 	partial bool
+	// userExit: the beginning of the open stay was reported by context tracking.
+	userExit bool
+	ended    bool // it only has to be switched away
 	// quietSince is when user mode was last entered, and quietKnown whether
 	// every entry since then was seen.
 	quietSince time.Duration
@@ -28,8 +32,7 @@ type thread struct {
 	softirqs int
 	fault    bool // the entry was a page fault, whose end no event shows
 
-	awaySince time.Duration // when the CPU was given to another task
-	away      bool
+	away bool // the CPU was given to another task
 }
 
 // inKernel tells, without context tracking, whether an interrupt that left user
@@ -37,12 +40,11 @@ type thread struct {
 // nowhere, but an interrupt that finds the registers of the fault in place is
 // most likely inside it.
 func (t *thread) inKernel(ip uint64) bool {
-	if t.stay == nil {
-		return false
-	}
-	return t.syscall || t.irqs > 0 || t.softirqs > 0 || t.away ||
-		t.fault && ip == t.stay.UserIP
+	return t.stay != nil && (t.inside() || t.fault && ip == t.stay.UserIP)
 }
+
+// inside tells whether something has begun that has not ended.
+func (t *thread) inside() bool { return t.syscall || t.irqs > 0 || t.softirqs > 0 || t.away }
 
 // track keeps account of what the thread is in.
 func (t *thread) track(e trace.Event) {
@@ -66,14 +68,16 @@ func (t *thread) track(e trace.Event) {
 func (t *thread) open(e trace.Event) {
 	start := e.Time
 	if e.Kind == trace.NMI {
-		start -= time.Duration(e.B)
+		// The duration is by another clock than the time.
+		start = max(start-time.Duration(e.B), t.quietSince)
 	}
 	quiet := time.Duration(-1)
 	if t.quietKnown {
-		quiet = max(0, start-t.quietSince)
+		quiet = start - t.quietSince
 	}
-	t.stay = &Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet}
-	t.partial, t.syscall, t.irqs, t.softirqs = false, false, 0, 0
+	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0]}
+	t.stay = &t.last
+	t.partial, t.userExit, t.syscall, t.irqs, t.softirqs = false, false, false, 0, 0
 	t.fault = e.Kind == trace.PageFault
 }
 

@@ -16,7 +16,8 @@ import (
 
 // Batch is what happened since the Batch before it.
 type Batch struct {
-	// Events in the order of their time, none later than Until.
+	// Events in the order of their time, none later than Until. They are valid
+	// until the next Read.
 	Events []Event
 	Until  time.Duration // CLOCK_MONOTONIC
 	// Lost counts, by CPU, events for which there was no room. They happened
@@ -36,8 +37,8 @@ func (r ring) close() error { return errors.Join(r.reader.Close(), r.buffer.Clos
 // says which CPU uses which. The shared one is last.
 func createRings(cfg Config) ([]ring, []ebpf.MapKV, error) {
 	var rings []ring
-	create := func(name string) error {
-		r, err := createRing(name, cfg.RingBytes)
+	create := func(name string, size int) error {
+		r, err := createRing(name, size)
 		if err == nil {
 			rings = append(rings, r)
 		}
@@ -45,12 +46,16 @@ func createRings(cfg Config) ([]ring, []ebpf.MapKV, error) {
 	}
 	contents := make([]ebpf.MapKV, 0, cfg.PossibleCPUs)
 	for cpu := range cfg.CPUs.All() {
-		if err := create(fmt.Sprintf("cpu%d", cpu)); err != nil {
+		if err := create(fmt.Sprintf("cpu%d", cpu), cfg.RingBytes); err != nil {
 			return rings, nil, err
 		}
 		contents = append(contents, ebpf.MapKV{Key: uint32(cpu), Value: rings[len(rings)-1].buffer})
 	}
-	if err := create("others"); err != nil {
+	others := senderRingBytes
+	if cfg.CPUs.IsEmpty() { // then it takes everything
+		others = cfg.RingBytes
+	}
+	if err := create("others", others); err != nil {
 		return rings, nil, err
 	}
 	for cpu := range cfg.PossibleCPUs {
@@ -87,7 +92,7 @@ func (t *Tracer) Read() (Batch, error) {
 	}
 	until := time.Duration(start)
 
-	events := t.later
+	events := append(t.batch[:0], t.later...)
 	for _, r := range t.rings {
 		if events, err = r.drain(events); err != nil {
 			return Batch{}, err
@@ -100,7 +105,7 @@ func (t *Tracer) Read() (Batch, error) {
 		}
 		return 1
 	})
-	t.later = slices.Clone(events[n:])
+	t.batch, t.later = events, append(t.later[:0], events[n:]...)
 	return Batch{Events: events[:n], Until: until, Lost: t.newlyLost()}, nil
 }
 
@@ -137,7 +142,7 @@ func (t *Tracer) newlyLost() map[int]uint64 {
 func (t *Tracer) lostOn(cpu int) uint64 {
 	var total uint64
 	for k := range kinds {
-		total += t.counter(cpu, lostOffset, k)
+		total += t.Lost(cpu, k)
 	}
 	return total
 }

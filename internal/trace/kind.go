@@ -2,6 +2,8 @@
 
 package trace
 
+import "iter"
+
 // Kind says what happened. The numbers are those of enum kind in bpf/kinds.h;
 // a test compares the two.
 type Kind uint8
@@ -62,6 +64,17 @@ const (
 
 	kinds
 )
+
+// Kinds returns every kind of event.
+func Kinds() iter.Seq[Kind] {
+	return func(yield func(Kind) bool) {
+		for k := Kind(1); k < kinds; k++ {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
 
 // IsVector tells whether k is the entry or exit of an interrupt vector of the
 // CPU itself (timer, inter-processor interrupts ...), not of a device.

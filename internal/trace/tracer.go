@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"unsafe"
 
@@ -28,10 +29,14 @@ const (
 	FollowProcesses
 )
 
-// DefaultRingBytes is the size of a ring buffer when Config has none: at 56
-// bytes an event it holds 0.7 s of 200,000 events per second, many times the
-// interval at which it is drained.
-const DefaultRingBytes = 8 << 20
+// Sizes of ring buffers. At 56 bytes an event, the default holds 0.7 s of 200,000
+// events per second, many times the interval at which it is drained. Many CPUs
+// share that much memory, down to a minimum each. Senders' events are rare.
+const (
+	defaultRingBytes = 8 << 20
+	minRingBytes     = 1 << 20
+	senderRingBytes  = 2 << 20
+)
 
 // Config says what to observe.
 type Config struct {
@@ -44,8 +49,9 @@ type Config struct {
 	Follow   Follow
 	// PossibleCPUs is the number of CPUs the kernel can ever have.
 	PossibleCPUs int
-	// RingBytes is the size of each ring buffer: one for each watched CPU and
-	// one for all others. A power of two and a multiple of the page size.
+	// RingBytes is the size of the ring buffer of each watched CPU, or with no
+	// CPUs of the only one: a power of two and a multiple of the page size. 0
+	// stands for a size that suits the number of CPUs.
 	RingBytes int
 }
 
@@ -61,6 +67,7 @@ type Tracer struct {
 
 	taskChanges uint32
 
+	batch []Event        // what the last Read has handed out
 	later []Event        // read, but not yet safe to hand out
 	lost  map[int]uint64 // by CPU, as last seen
 }
@@ -81,9 +88,13 @@ const (
 // wraps [os.ErrPermission]. A kernel without BTF gives [ebpf.ErrNotSupported].
 func Open(cfg Config) (*Tracer, error) {
 	if cfg.RingBytes == 0 {
-		cfg.RingBytes = DefaultRingBytes
+		cfg.RingBytes = ringBytes(cfg.CPUs.Len())
 	}
-	if err := rlimit.RemoveMemlock(); err != nil {
+	// Before commit bdc4e369454f (Linux 5.11) BPF memory counts as locked memory.
+	// A process that may not lift that limit may not load programs either.
+	if err := rlimit.RemoveMemlock(); errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("loading BPF programs: %w", os.ErrPermission)
+	} else if err != nil {
 		return nil, fmt.Errorf("lifting the limit on locked memory: %w", err)
 	}
 	kernel, err := btf.LoadKernelSpec()
@@ -100,6 +111,15 @@ func Open(cfg Config) (*Tracer, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// ringBytes divides the default size among CPUs, by a power of two.
+func ringBytes(cpus int) int {
+	size := defaultRingBytes
+	for n := 1; n < cpus && size > minRingBytes; n *= 2 {
+		size /= 2
+	}
+	return size
 }
 
 func (t *Tracer) load(cfg Config) error {
@@ -234,6 +254,9 @@ func (t *Tracer) Has(k Kind) bool {
 // Seen returns how many events of kind k happened on a CPU since Start,
 // recorded or lost.
 func (t *Tracer) Seen(cpu int, k Kind) uint64 { return t.counter(cpu, seenOffset, k) }
+
+// Lost returns how many of those were lost.
+func (t *Tracer) Lost(cpu int, k Kind) uint64 { return t.counter(cpu, lostOffset, k) }
 
 func (t *Tracer) counter(cpu, table int, k Kind) uint64 {
 	var b [8]byte

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package feature finds out what this kernel can do for this process, by trying
+// it. A kernel's version is never asked: distributions backport, and privileges
+// and lockdown decide as well.
+package feature
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/taskiso/taskiso/internal/ksym"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// ErrNotSupported means that the kernel does not have a feature, whoever asks.
+var ErrNotSupported = ebpf.ErrNotSupported
+
+// Answer is what a probe found: yes, no, or that it could not find out.
+type Answer string
+
+// Values of Answer.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "unknown" // inconclusive, often for lack of privileges
+)
+
+// Feature is one thing that can be asked for.
+type Feature struct {
+	Name  string `json:"name"`
+	Gives string `json:"gives"` // what a user has from it
+	// Needed features are those without which no kernel entry is seen.
+	Needed bool   `json:"needed"`
+	Answer Answer `json:"answer"`
+	Reason string `json:"reason,omitempty"` // unless the answer is yes
+	// Next is what can be done about it, where something can.
+	Next string `json:"next,omitempty"`
+}
+
+// probe tries one feature. It returns nil for yes, an error that matches
+// [ErrNotSupported] for no, and any other error if it could not find out.
+type probe struct {
+	name, gives, next string
+	needed            bool
+	try               func() error
+}
+
+// All tries everything. files is the root of the file tree.
+func All(files fs.FS) []Feature {
+	probes := append(bpfProbes(), systemProbes(files)...)
+	list := make([]Feature, 0, len(probes))
+	for _, p := range probes {
+		list = append(list, p.run())
+	}
+	return append(list, tracepoints()...)
+}
+
+func (p probe) run() Feature {
+	f := Feature{Name: p.name, Gives: p.gives, Needed: p.needed, Answer: Yes}
+	if err := p.try(); err != nil {
+		f.Answer, f.Reason, f.Next = answer(err), err.Error(), p.next
+	}
+	return f
+}
+
+func answer(err error) Answer {
+	switch {
+	case err == nil:
+		return Yes
+	case errors.Is(err, ErrNotSupported):
+		return No
+	default:
+		return Unknown
+	}
+}
+
+const bpfPrivileges = "run as root, or with CAP_BPF and CAP_PERFMON"
+
+func bpfProbes() []probe {
+	return []probe{
+		{
+			name: "kernel type information (BTF)", gives: "programs that fit this kernel", needed: true,
+			next: "use a kernel with CONFIG_DEBUG_INFO_BTF",
+			try: func() error {
+				_, err := btf.LoadKernelSpec()
+				return err
+			},
+		},
+		{
+			name: "BPF on raw tracepoints", gives: "kernel entries and their causes", needed: true, next: bpfPrivileges,
+			try: func() error { return features.HaveProgramType(ebpf.RawTracepoint) },
+		},
+		{
+			name: "BPF ring buffer", gives: "events without waking the observed CPU", needed: true, next: bpfPrivileges,
+			try: func() error { return features.HaveMapType(ebpf.RingBuf) },
+		},
+		{
+			name: "registers of the task", gives: "where user mode was left", needed: true, next: bpfPrivileges,
+			try: func() error { return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs) },
+		},
+		{
+			name: "BPF trampolines", gives: "probes on kernel functions (not used yet)",
+			next: "lockdown and some kernels refuse them; nothing depends on them",
+			try:  func() error { return features.HaveProgramType(ebpf.Tracing) },
+		},
+	}
+}
+
+func systemProbes(files fs.FS) []probe {
+	return []probe{
+		{
+			name: "kernel symbols", gives: "functions and stacks by name",
+			next: "set kernel.kptr_restrict=1 and run as root or with CAP_SYSLOG",
+			try: func() error {
+				f, err := files.Open("proc/kallsyms")
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				_, err = ksym.Load(f)
+				return err
+			},
+		},
+		{
+			name: "nohz_full CPUs", gives: "no tick, and proof that every kernel entry was seen",
+			next: "boot with nohz_full=CPUS on a kernel with CONFIG_NO_HZ_FULL",
+			try: func() error {
+				cpus, err := topology.NohzFull(files)
+				if errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("this kernel is built without CONFIG_NO_HZ_FULL: %w", ErrNotSupported)
+				}
+				if err == nil && cpus.IsEmpty() {
+					return fmt.Errorf("no CPU is nohz_full: %w", ErrNotSupported)
+				}
+				return err
+			},
+		},
+		{
+			name: "isolated CPUs", gives: "CPUs that the scheduler leaves alone",
+			next: "boot with isolcpus=domain,managed_irq,CPUS",
+			try: func() error {
+				cpus, err := topology.Isolated(files)
+				if err == nil && cpus.IsEmpty() {
+					return fmt.Errorf("no CPU is isolated: %w", ErrNotSupported)
+				}
+				return err
+			},
+		},
+		{
+			name: "housekeeping CPU", gives: "a place for taskiso itself", needed: true,
+			next: "use a machine with two CPUs or more",
+			try: func() error {
+				cpus, err := topology.Online(files)
+				if err == nil && cpus.Len() < 2 {
+					return fmt.Errorf("only CPU %v is online: %w", cpus, ErrNotSupported)
+				}
+				return err
+			},
+		},
+	}
+}
+
+// tracepoints says which of them are there, one feature each.
+func tracepoints() []Feature {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil // its own feature says why
+	}
+	var list []Feature
+	for _, s := range trace.Sources(kernel) {
+		f := Feature{Name: s.Name, Gives: s.Shows, Answer: answer(s.Err)}
+		if s.Err != nil {
+			f.Reason = s.Err.Error()
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// CanTrace tells whether everything needed to see kernel entries is there.
+func CanTrace(list []Feature) bool {
+	for _, f := range list {
+		if f.Needed && f.Answer != Yes {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stay
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+func TestLost(t *testing.T) {
+	call := []trace.Event{at(10, trace.UserExit), at(11, trace.SyscallEnter), at(14, trace.SyscallExit), at(15, trace.UserEnter)}
+	for _, tc := range []struct {
+		name    string
+		tracked []int
+		play    func(r *recorder)
+		want    []string
+	}{
+		{
+			name: "no quiet stretch across a loss", tracked: []int{1},
+			play: func(r *recorder) {
+				r.play(call...)
+				r.lose([]int{1})
+				r.play(at(50, trace.UserExit), at(55, trace.UserEnter))
+			},
+			want: []string{"10-15 exact sys_enter quiet -1: sys_enter 3", "50-55 exact user_exit quiet -1:"},
+		},
+		{
+			name: "a loss on another CPU changes nothing", tracked: []int{1},
+			play: func(r *recorder) {
+				r.play(call...)
+				r.lose([]int{0, 2})
+				r.play(at(50, trace.UserExit), at(55, trace.UserEnter))
+			},
+			want: []string{"10-15 exact sys_enter quiet -1: sys_enter 3", "50-55 exact user_exit quiet 35:"},
+		},
+		{
+			name: "stays of a batch with losses may be several", tracked: []int{1},
+			play: func(r *recorder) {
+				r.lose([]int{1}, append(call, at(20, trace.UserExit), at(25, trace.UserEnter))...)
+			},
+			want: []string{"10-15 lossy sys_enter quiet -1: sys_enter 3", "20-25 lossy user_exit quiet -1:"},
+		},
+		{
+			name: "the next batch is whole again", tracked: []int{1},
+			play: func(r *recorder) {
+				r.lose([]int{1}, call...)
+				r.play(at(20, trace.UserExit), at(25, trace.UserEnter), at(30, trace.UserExit), at(35, trace.UserEnter))
+			},
+			want: []string{
+				"10-15 lossy sys_enter quiet -1: sys_enter 3",
+				"20-25 exact user_exit quiet -1:", "30-35 exact user_exit quiet 5:",
+			},
+		},
+		{
+			name: "a stay open across a loss is not reported", tracked: []int{1},
+			play: func(r *recorder) {
+				r.lose([]int{1}, at(10, trace.UserExit), at(11, trace.SyscallEnter))
+				r.play(at(14, trace.SyscallExit), at(15, trace.UserEnter), at(20, trace.UserExit), at(25, trace.UserEnter))
+			},
+			want: []string{"20-25 exact user_exit quiet 5:"},
+		},
+		{
+			name: "a stay that came from the CPU with losses is not reported", tracked: []int{1},
+			play: func(r *recorder) {
+				r.lose([]int{1}, at(10, trace.UserExit), at(11, trace.SyscallEnter), switched(12, app, swapper, sleeping),
+					switched(13, swapper, app, runnable, on(2)))
+				r.play(at(14, trace.SyscallExit, on(2)), at(20, trace.SyscallEnter, on(2)))
+			},
+			want: []string{"14-14 sys_exit (thread 100, CPU 2, ip 0xa) quiet -1:"},
+		},
+		{
+			name: "a stay that ended on the CPU with losses is marked",
+			play: func(r *recorder) {
+				r.lose([]int{2}, at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping),
+					switched(13, swapper, app, runnable, on(2)), at(14, trace.SyscallExit, on(2)), at(20, trace.SyscallEnter, on(2)))
+			},
+			want: []string{"10-14 lossy sys_enter quiet -1: sys_enter 4, sched_switch swapper 1"},
+		},
+		{
+			name: "a stay that began on the CPU with losses is marked",
+			play: func(r *recorder) {
+				r.lose([]int{1}, at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping),
+					switched(13, swapper, app, runnable, on(2)), at(14, trace.SyscallExit, on(2)), at(20, trace.SyscallEnter, on(2)))
+			},
+			want: []string{"10-14 lossy sys_enter quiet -1: sys_enter 4, sched_switch swapper 1"},
+		},
+		{
+			name: "a stay of which the beginning was lost", tracked: []int{1},
+			play: func(r *recorder) {
+				r.play(call...)
+				r.lose([]int{1})
+				r.play(switched(50, app, kworker, runnable), switched(52, kworker, app, sleeping), at(55, trace.UserEnter))
+			},
+			want: []string{"10-15 exact sys_enter quiet -1: sys_enter 3"},
+		},
+		{
+			name: "without context tracking",
+			play: func(r *recorder) {
+				r.play(at(10, trace.SyscallEnter), at(12, trace.SyscallExit))
+				r.lose([]int{1})
+				r.play(at(20, trace.LocalTimerEnter), at(21, trace.LocalTimerExit), at(30, trace.SyscallEnter))
+			},
+			// The first is dropped, because nothing tells that it ended at 12.
+			want: []string{"20-21 local_timer_entry quiet -1: local_timer_entry 1"},
+		},
+		{
+			name: "what ran while the thread was preempted", tracked: []int{1},
+			play: func(r *recorder) {
+				r.lose([]int{1}, at(10, trace.UserExit), at(11, trace.RescheduleEnter), switched(12, app, kworker, runnable))
+				r.play(at(13, trace.Work, in(kworker)), switched(14, kworker, app, sleeping), at(15, trace.UserEnter))
+			},
+		},
+		{
+			name: "a sender may have arrived unseen",
+			play: func(r *recorder) {
+				r.lose([]int{1}, queued(5, "bash", 1), reschedule(6, "cron"))
+				r.play(at(10, single), at(11, singleExit), at(20, trace.RescheduleEnter), at(21, trace.RescheduleExit), at(30, trace.SyscallEnter))
+			},
+			want: []string{
+				"10-11 call_function_single_entry quiet -1: call_function_single_entry 1",
+				"20-21 reschedule_entry quiet 9: reschedule_entry 1",
+			},
+		},
+		{
+			name: "in the batch itself only a csd tells its sender",
+			play: func(r *recorder) {
+				r.lose([]int{1}, queued(4, "init", 2), queued(5, "bash", 1), reschedule(6, "cron"),
+					at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit),
+					at(20, trace.RescheduleEnter), at(21, trace.RescheduleExit), at(30, trace.SyscallEnter))
+			},
+			want: []string{
+				"10-13 lossy call_function_single_entry quiet -1: call_function_single_entry 3, csd_function_entry 1<bash",
+				"20-21 lossy reschedule_entry quiet -1: reschedule_entry 1",
+			},
+		},
+		{
+			name: "a thread that ended",
+			play: func(r *recorder) {
+				r.lose([]int{1}, at(10, trace.SyscallEnter), at(12, trace.Exit))
+				r.play(switched(20, swapper, app, runnable), at(21, trace.SyscallEnter), at(22, trace.SyscallExit), at(30, trace.SyscallEnter))
+			},
+			want: []string{"21-22 sys_enter quiet 1: sys_enter 1"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder(tc.tracked...)
+			tc.play(r)
+			expect(t, r, tc.want...)
+		})
+	}
+}
+
+func TestFinish(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		tracked []int
+		script  []trace.Event
+		stays   []string
+		open    []Stretch
+	}{
+		{
+			name: "in user mode", tracked: []int{1},
+			script: []trace.Event{at(10, trace.UserExit), at(15, trace.UserEnter)},
+			stays:  []string{"10-15 exact user_exit quiet -1:"},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 15}},
+		},
+		{
+			name: "in the kernel", tracked: []int{1},
+			script: []trace.Event{at(10, trace.UserExit), at(15, trace.UserEnter), at(20, trace.UserExit), at(21, trace.IRQEnter), at(22, trace.IRQExit)},
+			stays:  []string{"10-15 exact user_exit quiet -1:"},
+		},
+		{
+			name:   "after a system call",
+			script: []trace.Event{at(10, trace.SyscallEnter), at(15, trace.SyscallExit)},
+			stays:  []string{"10-15 sys_enter quiet -1: sys_enter 5"},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 15}},
+		},
+		{
+			name:   "in a system call",
+			script: []trace.Event{at(10, trace.SyscallEnter), at(12, trace.IRQEnter), at(15, trace.IRQExit)},
+		},
+		{
+			name:   "after a page fault, which ends unseen",
+			script: []trace.Event{at(10, trace.PageFault)},
+			stays:  []string{"10-10 page_fault_user quiet -1: page_fault_user"},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 10}},
+		},
+		{
+			name:   "asleep",
+			script: []trace.Event{at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping)},
+		},
+		{
+			name:   "ended",
+			script: []trace.Event{at(10, trace.SyscallEnter), at(12, trace.Exit)},
+		},
+		{
+			name: "on two CPUs",
+			script: []trace.Event{
+				at(10, trace.SyscallEnter, on(3), in(peer)), at(11, trace.SyscallEnter), at(12, trace.SyscallExit), at(13, trace.SyscallExit, on(3), in(peer)),
+			},
+			stays: []string{"11-12 sys_enter quiet -1: sys_enter 1", "10-13 sys_enter (thread 101, CPU 3, ip 0xa) quiet -1: sys_enter 3"},
+			open:  []Stretch{{CPU: 1, TID: 100, Since: 12}, {CPU: 3, TID: 101, Since: 13}},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder(tc.tracked...)
+			r.play(tc.script...)
+			open := r.Finish()
+			expect(t, r, tc.stays...)
+			if !slices.Equal(open, tc.open) {
+				t.Errorf("threads in user mode: got %v, want %v", open, tc.open)
+			}
+		})
+	}
+}
+
+func TestAway(t *testing.T) {
+	r := newRecorder()
+	r.play(
+		at(10, trace.SyscallEnter),
+		switched(11, app, kworker, runnable), switched(14, kworker, app, sleeping),
+		switched(20, app, swapper, sleeping), switched(80, swapper, app, runnable),
+		switched(81, app, ksoft, runnable), switched(86, ksoft, app, sleeping),
+		at(90, trace.SyscallExit), at(100, trace.SyscallEnter),
+	)
+	if len(r.stays) != 1 {
+		t.Fatalf("got %d stays, want 1", len(r.stays))
+	}
+	// Time in which the CPU was idle is not time that another task took.
+	if d, last := r.stays[0].Away(); d != 8*time.Nanosecond || last != ksoft.Name {
+		t.Errorf("away for %v, last for %s; want 8ns, %s", d, last, ksoft.Name)
+	}
+}

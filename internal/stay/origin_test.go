@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stay
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+const (
+	single     = trace.CallFunctionSingleEnter
+	singleExit = trace.CallFunctionSingleExit
+)
+
+// causedBy names the senders that a stay is blamed on, with when they arrived.
+func causedBy(s *Stay) []string {
+	names := []string{}
+	for from, arrived := range s.Senders() {
+		names = append(names, from.Sender.Name+" "+arrived.Kind.String())
+	}
+	return names
+}
+
+func TestOrigins(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		script []trace.Event
+		shown  string
+		causes []string
+	}{
+		{
+			name: "one function call",
+			script: []trace.Event{
+				queued(5, "bash", 1), at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit),
+			},
+			shown:  "10-13 call_function_single_entry quiet -1: call_function_single_entry 3, csd_function_entry 1<bash",
+			causes: []string{"bash csd_function_entry"},
+		},
+		{
+			name: "two senders behind one interrupt",
+			script: []trace.Event{
+				queued(5, "bash", 1), queued(6, "cron", 2), at(10, single),
+				called(11, 2), at(12, trace.CSDExit), called(13, 1), at(14, trace.CSDExit), at(15, singleExit),
+			},
+			shown: "10-15 call_function_single_entry quiet -1: call_function_single_entry 5, " +
+				"csd_function_entry 1<cron, csd_function_entry 1<bash",
+			causes: []string{"cron csd_function_entry", "bash csd_function_entry"},
+		},
+		{
+			name: "the same csd, queued again after it ran",
+			script: []trace.Event{
+				queued(5, "bash", 1), at(6, single), called(7, 1), at(8, trace.CSDExit), at(9, singleExit),
+				at(9, trace.SyscallEnter), at(9, trace.SyscallExit),
+				queued(15, "cron", 1), at(20, single), called(21, 1), at(22, trace.CSDExit), at(23, singleExit),
+			},
+			shown:  "20-23 call_function_single_entry quiet 11: call_function_single_entry 3, csd_function_entry 1<cron",
+			causes: []string{"cron csd_function_entry"},
+		},
+		{
+			name: "an irq_work shows only in what is left of the queue",
+			script: []trace.Event{
+				queued(4, "cron", 2), queued(5, "bash", 1), at(10, single), called(11, 1), at(12, trace.CSDExit),
+				queued(12, "late", 3), at(13, singleExit),
+			},
+			shown:  "10-13 call_function_single_entry quiet -1: call_function_single_entry 3<cron, csd_function_entry 1<bash",
+			causes: []string{"cron call_function_single_entry", "bash csd_function_entry"},
+		},
+		{
+			name: "queued while the queue is emptied: it arrives with the next interrupt",
+			script: []trace.Event{
+				at(10, single), queued(11, "bash", 1), at(12, singleExit),
+				at(15, single), called(16, 1), at(17, trace.CSDExit), at(18, singleExit),
+			},
+			shown:  "15-18 call_function_single_entry quiet 3: call_function_single_entry 3, csd_function_entry 1<bash",
+			causes: []string{"bash csd_function_entry"},
+		},
+		{
+			name: "an irq_work that ran while another task did is not blamed later",
+			script: []trace.Event{
+				switched(1, app, kworker, sleeping), queued(2, "bash", 1),
+				at(3, single, in(kworker)), at(4, singleExit, in(kworker)), switched(5, kworker, app, sleeping),
+				at(10, single), at(13, singleExit),
+			},
+			shown: "10-13 call_function_single_entry quiet 5: call_function_single_entry 3",
+		},
+		{
+			name: "sent to another CPU",
+			script: []trace.Event{
+				queued(5, "bash", 1, argA(2)), reschedule(6, "cron", argA(2)), at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit),
+			},
+			shown: "10-13 call_function_single_entry quiet -1: call_function_single_entry 3, csd_function_entry 1",
+		},
+		{
+			name: "rescheduling with several senders",
+			script: []trace.Event{
+				reschedule(5, "bash"), reschedule(6, "cron"), at(10, trace.RescheduleEnter), at(11, trace.RescheduleExit),
+			},
+			shown:  "10-11 reschedule_entry quiet -1: reschedule_entry 1<bash<cron",
+			causes: []string{"bash reschedule_entry", "cron reschedule_entry"},
+		},
+		{
+			name: "a rescheduling sender stands behind one interrupt only",
+			script: []trace.Event{
+				reschedule(5, "bash"), at(6, trace.RescheduleEnter), at(7, trace.RescheduleExit),
+				at(10, trace.RescheduleEnter), at(11, trace.RescheduleExit),
+			},
+			shown: "10-11 reschedule_entry quiet 3: reschedule_entry 1",
+		},
+		{
+			name: "a function call in a rescheduling interrupt is not its cause",
+			script: []trace.Event{
+				queued(4, "bash", 1), reschedule(5, "cron"), at(10, trace.RescheduleEnter), called(10, 1), at(11, trace.RescheduleExit),
+			},
+			shown:  "10-11 reschedule_entry quiet -1: reschedule_entry 1<cron, csd_function_entry<bash",
+			causes: []string{"cron reschedule_entry"},
+		},
+		{
+			name: "a function call in a system call is not its cause",
+			script: []trace.Event{
+				queued(5, "bash", 1), at(8, trace.SyscallEnter), at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit),
+				at(14, trace.SyscallExit),
+			},
+			shown: "8-14 sys_enter quiet -1: sys_enter 6, call_function_single_entry 3, csd_function_entry 1<bash",
+		},
+		{
+			name: "what arrives after the interrupt is not its cause",
+			script: []trace.Event{
+				queued(5, "bash", 1), at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit),
+				at(14, trace.SoftirqEnter), queued(14, "cron", 2), at(15, single), called(16, 2), at(17, trace.CSDExit), at(18, singleExit),
+				at(19, trace.SoftirqExit),
+			},
+			shown: "10-19 call_function_single_entry quiet -1: call_function_single_entry 3, csd_function_entry 1<bash, softirq_entry 5, " +
+				"call_function_single_entry 3, csd_function_entry 1<cron",
+			causes: []string{"bash csd_function_entry"},
+		},
+		{
+			name: "without events of the interrupt itself",
+			script: []trace.Event{
+				queued(5, "bash", 1), called(11, 1), at(12, trace.CSDExit),
+			},
+			shown:  "11-12 csd_function_entry quiet -1: csd_function_entry 1<bash",
+			causes: []string{"bash csd_function_entry"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder()
+			r.play(append(tc.script, at(1000, trace.SyscallEnter))...)
+			if len(r.stays) == 0 {
+				t.Fatal("no stay")
+			}
+			last := r.stays[len(r.stays)-1]
+			if got := show(&last); got != tc.shown {
+				t.Errorf("got\n\t%s\nwant\n\t%s", got, tc.shown)
+			}
+			if got := causedBy(&last); !slices.Equal(got, append([]string{}, tc.causes...)) {
+				t.Errorf("blamed on %q, want %q", got, tc.causes)
+			}
+		})
+	}
+}
+
+// An NMI that is seen before the interrupt it came in does not hide its senders.
+func TestOriginBehindAnNMI(t *testing.T) {
+	r := newRecorder(scriptCPU)
+	r.play(
+		queued(5, "bash", 1), at(9, trace.UserExit), nmi(10, 1), at(11, single),
+		called(12, 1), at(13, trace.CSDExit), at(14, singleExit), at(15, trace.UserEnter),
+	)
+	expect(t, r, "9-15 exact call_function_single_entry quiet -1: nmi_handler 1, call_function_single_entry 3, csd_function_entry 1<bash")
+	if got := causedBy(&r.stays[0]); !slices.Equal(got, []string{"bash csd_function_entry"}) {
+		t.Errorf("blamed on %q", got)
+	}
+}
+
+// One call to a set of CPUs is queued once for each, with a csd of its own.
+func TestOriginOfACallToTwoCPUs(t *testing.T) {
+	r := newRecorder()
+	r.play(
+		queued(4, "bash", 1), queued(5, "bash", 2, argA(2)),
+		at(10, trace.CallFunctionEnter), at(10, trace.CallFunctionEnter, in(peer), on(2)),
+		called(11, 1), called(11, 2, in(peer), on(2)),
+		at(12, trace.CSDExit), at(12, trace.CSDExit, in(peer), on(2)),
+		at(13, trace.CallFunctionExit), at(13, trace.CallFunctionExit, in(peer), on(2)),
+		at(20, trace.SyscallEnter), at(21, trace.SyscallEnter, in(peer), on(2)),
+	)
+	expect(t, r,
+		"10-13 call_function_entry quiet -1: call_function_entry 3, csd_function_entry 1<bash",
+		"10-13 call_function_entry (thread 101, CPU 2, ip 0xa) quiet -1: call_function_entry 3, csd_function_entry 1<bash")
+}
+
+func TestSendersExpire(t *testing.T) {
+	const second = int(time.Second)
+	for _, tc := range []struct {
+		name string
+		age  int
+		want int
+	}{
+		{"young", 9 * second, 2},
+		{"old", 11 * second, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder()
+			r.play(queued(0, "bash", 1), reschedule(0, "cron"))
+			r.Add(trace.Batch{Until: time.Duration(tc.age)})
+			if got := len(r.senders.calls) + len(r.senders.reschedules); got != tc.want {
+				t.Errorf("%d senders kept after %v, want %d", got, time.Duration(tc.age), tc.want)
+			}
+		})
+	}
+	r := newRecorder()
+	r.play(reschedule(0, "cron"), reschedule(9*second, "bash"))
+	r.Add(trace.Batch{Until: time.Duration(11 * second)})
+	r.play(at(12*second, trace.RescheduleEnter), at(12*second+1, trace.RescheduleExit), at(12*second+2, trace.SyscallEnter))
+	expect(t, r, "12000000000-12000000001 reschedule_entry quiet -1: reschedule_entry 1<bash")
+}
