@@ -7,6 +7,7 @@ package report
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -18,9 +19,12 @@ const Schema = 1
 
 // Report is everything one observation has seen. Times are in nanoseconds.
 type Report struct {
-	Schema   int           `json:"schema"`
-	Version  string        `json:"taskiso"`
-	Started  time.Time     `json:"started"`
+	Schema  int       `json:"schema"`
+	Version string    `json:"taskiso"`
+	Started time.Time `json:"started"`
+	// Began is Started in the clock of other tracing tools, CLOCK_MONOTONIC;
+	// 0 if nothing was traced.
+	Began    time.Duration `json:"began_monotonic_ns"`
 	Duration time.Duration `json:"duration_ns"`
 	Host     Host          `json:"host"`
 	Task     Task          `json:"task"`
@@ -30,6 +34,13 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
+}
+
+// Sees tells whether the source of the events of a tracepoint was active.
+func (r *Report) Sees(tracepoint string) bool {
+	return slices.ContainsFunc(r.Host.Sources, func(s Source) bool {
+		return s.Active && strings.HasSuffix(s.Name, ":"+tracepoint)
+	})
 }
 
 // Host is where it was observed.
