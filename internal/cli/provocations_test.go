@@ -68,7 +68,7 @@ var provocations = []provocation{
 	// by the task itself
 	{"getppid", onVictim(func() error { unix.Getppid(); return nil }), []string{"syscall"}, "", ""},
 	{"nanosleep", onVictim(func() error { return unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil) }), []string{"syscall"}, "", ""},
-	{"timerfd", onVictim(timerfd), []string{"timer-of-program", "timer"}, "", ""},
+	{"timerfd", onVictim(timerfd), []string{"syscall"}, "", ""}, // the timer itself expires on a housekeeping CPU
 	{"first touch, write", onVictim(touch(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, true)), []string{"page-fault"}, "", ""},
 	{"first touch, read", onVictim(touch(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, false)), []string{"page-fault"}, "", ""},
 	{"first touch, shared", onVictim(touch(unix.MAP_SHARED|unix.MAP_ANONYMOUS, true)), []string{"page-fault"}, "", ""},
@@ -85,7 +85,7 @@ var provocations = []provocation{
 	{"signal", func(v *victim) error { return unix.Tgkill(unix.Getpid(), v.tid, unix.SIGURG) }, []string{"signal-go-preemption", "signal"}, "tgkill", self},
 	{"stop and continue", func(v *victim) error { return v.helper("stop and continue") }, []string{"signal", "ipi-reschedule"}, "", ""},
 	{"ptrace", func(v *victim) error { return v.helper("ptrace") }, []string{"signal", "ipi-reschedule"}, "ptrace", self},
-	{"write to /proc/PID/mem", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-proc"}, "access_remote_vm", self},
+	{"write to its memory", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-proc", "ipi-tlb-user"}, "access_remote_vm", self},
 	{"perf on the CPU", func(*victim) error { return perf(-1, victimCPU) }, []string{"ipi-perf"}, "perf_event_open", self},
 	{"perf on the thread", func(v *victim) error { return perf(v.tid, -1) }, []string{"ipi-perf"}, "perf_event_open", self},
 
@@ -96,7 +96,7 @@ var provocations = []provocation{
 	{"BPF statistics", sysctl("kernel/bpf_stats_enabled"), []string{"ipi-text-patching-static-key"}, "ksys_write", self},
 	{"BPF attach", func(*victim) error { return attachBPF() }, []string{"ipi-text-patching-bpf"}, "bpf", self},
 	{"trace event", func(*victim) error { return toggle("/sys/kernel/tracing/events/task/task_rename/enable") }, []string{"ipi-text-patching-tracing"}, "ksys_write", self},
-	{"kprobe", func(*victim) error { return kprobe() }, []string{"ipi-text-patching-kprobe"}, "", ""},
+	{"kprobe", func(*victim) error { return kprobe() }, []string{"ipi-text-patching-kprobe", "ipi-text-patching-tracing"}, "write", self},
 	{"function tracer", func(*victim) error { return functionTracer() }, []string{"ipi-text-patching-tracing"}, "ksys_write", self},
 	{"stat_refresh", func(*victim) error { _, err := os.ReadFile("/proc/sys/vm/stat_refresh"); return err }, []string{"work-vmstat-refresh"}, "vmstat_refresh", self},
 	{"overcommit", overcommit, []string{"work-overcommit"}, "overcommit_policy_handler", self},
@@ -104,7 +104,6 @@ var provocations = []provocation{
 	{"slab shrink", func(*victim) error { return shrinkSlabs() }, []string{"work-slab"}, "ksys_write", self},
 	{"CPU hotplug", func(*victim) error { return hotplug() }, []string{"stopper-hotplug"}, "", ""},
 	{"backtrace of all CPUs", func(*victim) error { return os.WriteFile("/proc/sysrq-trigger", []byte("l"), 0) }, []string{"nmi-backtrace"}, "", ""},
-	{"clock step", func(v *victim) error { return v.stepClock() }, []string{"ipi-clock-set"}, "clock_settime", self},
 	{"moved interrupt", func(*victim) error { return moveInterrupt() }, []string{"irq"}, "", ""},
 	{"MSR read", func(*victim) error { return readMSR() }, []string{"ipi-msr"}, "", ""},
 
@@ -341,6 +340,7 @@ func timestamps() error {
 	if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1) }); err != nil {
 		return err
 	}
+	time.Sleep(settle) // a work item does it, unless the socket is closed by then
 	return set
 }
 
@@ -439,26 +439,6 @@ func hotplug() error {
 		return err
 	}
 	return os.WriteFile(file, []byte("1"), 0)
-}
-
-// stepClock steps the wall clock while a timer on the victim's CPU depends on it.
-func (v *victim) stepClock() error {
-	var err error
-	v.on(func() {
-		var fd int
-		if fd, err = unix.TimerfdCreate(unix.CLOCK_REALTIME, 0); err == nil {
-			err = unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.Timespec{Sec: 3600}}, nil)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return err
-	}
-	ts.Sec++
-	return unix.ClockSettime(unix.CLOCK_REALTIME, &ts)
 }
 
 // moveInterrupt moves the console's interrupt to the victim's CPU, prints, and

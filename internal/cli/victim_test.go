@@ -135,7 +135,11 @@ const helperVariable = "TASKISO_TEST_HELPER"
 
 // helper runs the named part of helpers in a child process.
 func (v *victim) helper(name string, args ...any) error {
-	c := exec.Command("/proc/self/exe")
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := exec.Command(self)
 	c.Env = append(os.Environ(), helperVariable+"="+name, victimVariable+"=", fmt.Sprintf("ARG0=%v", v.tid))
 	for i, a := range args {
 		c.Env = append(c.Env, fmt.Sprintf("ARG%d=%v", i+1, a))
