@@ -130,6 +130,8 @@ type Cause struct {
 	// WithoutOrigin counts breaks that came from elsewhere, but nothing showed
 	// from whom.
 	WithoutOrigin uint64 `json:"without_origin,omitempty"`
+	// Remedy is the first one that applies on this machine, if there is any.
+	Remedy *Remedy `json:"remedy,omitempty"`
 }
 
 // Origin is who caused breaks from elsewhere.

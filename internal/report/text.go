@@ -166,6 +166,7 @@ func (t *text) causes(c *CPU) {
 		return
 	}
 	rows := [][]string{{"breaks", "total", "average", "longest", "cause and origin"}}
+	told := make(map[string]bool) // causes whose remedy has been printed
 	for _, cause := range c.Causes {
 		rows = append(rows, []string{Count(cause.Count), atLeast(cause.Total, &cause), atLeast(cause.Avg, &cause),
 			atLeast(cause.Max, &cause), name(cause.Title, cause.Detail)})
@@ -178,6 +179,10 @@ func (t *text) causes(c *CPU) {
 		}
 		if cause.WithoutOrigin > 0 && len(cause.Origins) > 0 {
 			rows = append(rows, []string{"", "", "", "", fmt.Sprintf("  %s× from where was not seen", Count(cause.WithoutOrigin))})
+		}
+		if cause.Remedy != nil && !told[cause.ID] {
+			told[cause.ID] = true
+			rows = append(rows, []string{"", "", "", "", "  → " + cause.Remedy.String()})
 		}
 	}
 	t.table(rows)
@@ -201,6 +206,9 @@ func name(title, detail string) string {
 	}
 	return title + ": " + detail
 }
+
+// String returns the origin as one line.
+func (o *Origin) String() string { return origin(o) }
 
 func origin(o *Origin) string {
 	who := o.Name
