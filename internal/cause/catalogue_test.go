@@ -3,213 +3,121 @@
 package cause
 
 import (
-	"cmp"
-	"fmt"
+	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
-func load(t *testing.T) *Catalogue {
-	t.Helper()
-	c, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.rules) == 0 {
-		t.Fatal("the catalogue is empty")
-	}
-	return c
-}
+var idForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// entries maps the tracepoints that say what entered the kernel to their kinds.
-func entries() map[string]trace.Kind {
-	known := make(map[string]trace.Kind)
-	for k := range trace.Kind(255) {
-		if s := (stay.Stay{Entry: trace.Event{Kind: k}}); s.Named() {
-			known[k.String()] = k
-		}
-	}
-	return known
-}
+// sourceForm is a file of the kernel with a function in it, a file of its
+// documentation, an address or a commit.
+var sourceForm = regexp.MustCompile(`^([a-z0-9_/.-]+\.[chS]:\w+|arch/[a-z0-9_/.-]+\.h|Documentation/\S+|https://\S+|commit [0-9a-f]{12} \(.+\))$`)
 
-func TestCatalogue(t *testing.T) {
-	known := entries()
-	word := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	seen := make(map[string]bool)
-	for _, r := range load(t).rules {
-		if !word.MatchString(r.ID) || seen[r.ID] {
-			t.Errorf("id %q: want one of its own, of small letters, digits and hyphens", r.ID)
+func TestCatalogueIsComplete(t *testing.T) {
+	for _, row := range load(t).Rows() {
+		if !idForm.MatchString(row.ID) {
+			t.Errorf("%s: an id is made of lower-case words and dashes", row.ID)
 		}
-		seen[r.ID] = true
-		if r.Title == "" || strings.TrimSpace(r.Title) != r.Title {
-			t.Errorf("%s: title %q", r.ID, r.Title)
+		if n := sentences(row.Explanation); n != 2 {
+			t.Errorf("%s: explained in %d sentences, want 2", row.ID, n)
 		}
-		if details[r.Detail] == nil {
-			t.Errorf("%s: unknown detail %q", r.ID, r.Detail)
+		if len(row.Remedies) == 0 {
+			t.Errorf("%s: no remedy", row.ID)
 		}
-		for _, e := range r.Entry {
-			if _, ok := known[e]; !ok {
-				t.Errorf("%s: %q is no tracepoint of an entry", r.ID, e)
+		for _, source := range row.Sources {
+			if !sourceForm.MatchString(source) {
+				t.Errorf("%s: source %q has an unknown form", row.ID, source)
 			}
 		}
-		for _, f := range r.Function {
-			if f == "" || f != strings.TrimSpace(f) {
-				t.Errorf("%s: function %q", r.ID, f)
-			}
+		if strings.HasSuffix(row.Title, ".") {
+			t.Errorf("%s: its title ends in a full stop", row.ID)
 		}
 	}
 }
 
-// Every way into the kernel has a name.
-func TestCatalogueNamesEveryEntry(t *testing.T) {
+func sentences(text string) int {
+	n := 0
+	for _, word := range strings.Fields(text) {
+		if strings.HasSuffix(word, ".") {
+			n++
+		}
+	}
+	return n
+}
+
+// reference is what looks like the id of a cause in a text.
+var reference = regexp.MustCompile(`\b(tick|timer|ipi|work|task|stopper|irq|nmi|page-fault|syscall|split)-[a-z]+(-[a-z]+)*`)
+
+// Every cause that a text refers to exists.
+func TestCatalogueRefersToItself(t *testing.T) {
 	c := load(t)
-	for name, kind := range entries() {
-		s := stay.Stay{Entry: trace.Event{Kind: kind}}
-		if got := c.Of(&s, fakeNames{}); got.ID == "unnamed" {
-			t.Errorf("no rule for an entry by %s", name)
-		}
-	}
-}
-
-func TestNoRuleIsHidden(t *testing.T) {
-	for _, problem := range hidden(load(t).rules) {
-		t.Error(problem)
-	}
-}
-
-// situation is one way for a rule to match.
-type situation struct {
-	entry    string // "": none was seen
-	function string // "": none of those that rules know
-	signal   bool
-}
-
-// situations lists the least that each way to match r takes.
-func (r rule) situations() []situation {
-	var all []situation
-	entries, functions := r.Entry, r.Function
-	if len(entries) == 0 {
-		entries = []string{""}
-	}
-	if len(functions) == 0 {
-		functions = []string{""}
-	}
-	for _, e := range entries {
-		for _, f := range functions {
-			all = append(all, situation{e, f, r.Signal})
-		}
-	}
-	return all
-}
-
-// takes tells whether r matches in every stay of that situation.
-func (r rule) takes(s situation) bool {
-	entry := slices.Contains(r.Entry, s.entry) || len(r.Entry) == 0 && s.entry == ""
-	function := len(r.Function) == 0 || slices.Contains(r.Function, s.function)
-	return entry && function && (!r.Signal || s.signal)
-}
-
-// hidden tells of situations for which a rule is made and that earlier ones take.
-func hidden(rules []rule) []string {
-	var problems []string
-	for n, r := range rules {
-		for _, s := range r.situations() {
-			i := slices.IndexFunc(rules[:n], func(earlier rule) bool { return earlier.takes(s) })
-			if i >= 0 {
-				problems = append(problems, fmt.Sprintf("rule %s never matches entry %q with function %q: rule %s before it does",
-					r.ID, s.entry, s.function, rules[i].ID))
+	found := 0
+	for _, row := range c.Rows() {
+		for _, id := range reference.FindAllString(row.Explanation+" "+row.Visible+" "+row.Kernels, -1) {
+			found++
+			if _, err := c.Row(id); err != nil {
+				t.Errorf("%s refers to a cause that does not exist: %v", row.ID, err)
 			}
 		}
 	}
-	return problems
-}
-
-func TestHiddenRulesAreFound(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		rules []rule
-		want  int
-	}{
-		{"the same entry", []rule{{ID: "a", Entry: []string{"x"}}, {ID: "b", Entry: []string{"x"}}}, 1},
-		{"another entry", []rule{{ID: "a", Entry: []string{"x"}}, {ID: "b", Entry: []string{"y"}}}, 0},
-		{"one entry of two", []rule{{ID: "a", Entry: []string{"x"}}, {ID: "b", Entry: []string{"x", "y"}}}, 1},
-		{"both entries, by two rules", []rule{{ID: "a", Entry: []string{"x"}}, {ID: "b", Entry: []string{"y"}}, {ID: "c", Entry: []string{"x", "y"}}}, 2},
-		{"function after its entry", []rule{{ID: "a", Entry: []string{"x"}}, {ID: "b", Entry: []string{"x"}, Function: []string{"f"}}}, 1},
-		{"function before its entry", []rule{{ID: "a", Entry: []string{"x"}, Function: []string{"f"}}, {ID: "b", Entry: []string{"x"}}}, 0},
-		{"one function of two", []rule{
-			{ID: "a", Entry: []string{"x"}, Function: []string{"f"}}, {ID: "b", Entry: []string{"x"}, Function: []string{"f", "g"}}}, 1},
-		{"signal after everything unnamed", []rule{{ID: "a"}, {ID: "b", Signal: true}}, 1},
-		{"signal before everything unnamed", []rule{{ID: "a", Signal: true}, {ID: "b"}}, 0},
-		{"unnamed before an entry", []rule{{ID: "a"}, {ID: "b", Entry: []string{"x"}}}, 0},
-	} {
-		if got := hidden(tc.rules); len(got) != tc.want {
-			t.Errorf("%s: got problems %q, want %d", tc.name, got, tc.want)
-		}
+	if found < 10 {
+		t.Errorf("found only %d references: the pattern no longer fits the ids", found)
+	}
+	if _, err := c.Row("no-such-thing"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got error %v, want ErrUnknown", err)
 	}
 }
 
-// Each rule names the stays it was made for.
-func TestEachRuleMatches(t *testing.T) {
+func TestNear(t *testing.T) {
 	c := load(t)
-	for _, r := range c.rules {
-		for _, situation := range r.situations() {
-			s, names := stayIn(t, situation)
-			got := c.Of(&s, names)
-			if got.ID != r.ID || got.Title != r.Title {
-				t.Errorf("stay with entry %q, function %q and signal %v: got %q, want %q",
-					situation.entry, situation.function, situation.signal, got.ID, r.ID)
-			}
-			if r.Detail == "function" && got.Detail != cmp.Or(situation.function, otherFunction) {
-				t.Errorf("rule %s: got detail %q, want function %q", r.ID, got.Detail, cmp.Or(situation.function, otherFunction))
-			}
-		}
-	}
-}
-
-const otherFunction = "function_no_rule_knows"
-
-// stayIn makes a stay of a situation, with the functions where the kernel shows
-// them for such an entry.
-func stayIn(t *testing.T, in situation) (stay.Stay, fakeNames) {
-	t.Helper()
-	const function = 0x100
-	names := fakeNames{function: cmp.Or(in.function, otherFunction)}
-	s := stay.Stay{Entry: trace.Event{Kind: trace.UserExit}}
-	if in.entry != "" {
-		s.Entry = trace.Event{Kind: entries()[in.entry], A: function}
-		s.Inside = append(s.Inside, stay.Part{Event: s.Entry})
-	}
-	shows := map[trace.Kind]trace.Kind{
-		trace.LocalTimerEnter:         trace.HRTimer,
-		trace.CallFunctionEnter:       trace.CSDEnter,
-		trace.CallFunctionSingleEnter: trace.CSDEnter,
-	}
-	kind, ok := shows[s.Entry.Kind]
-	switch {
-	case ok:
-		s.Inside = append(s.Inside, stay.Part{Event: trace.Event{Kind: kind, A: function}})
-	case in.function != "" && s.Entry.Kind != trace.NMI:
-		t.Fatalf("function %s in a stay that %s entered: the kernel shows none there", in.function, in.entry)
-	}
-	if in.signal {
-		s.Inside = append(s.Inside, stay.Part{Event: trace.Event{Kind: trace.Signal, A: 8}})
-	}
-	return s, names
-}
-
-func TestParseRefuses(t *testing.T) {
-	for name, text := range map[string]string{
-		"no TOML":        "[[cause",
-		"an unknown key": "[[cause]]\nid = \"a\"\ntitle = \"a\"\nentrance = [\"sys_enter\"]",
-		"a wrong type":   "[[cause]]\nid = \"a\"\nentry = \"sys_enter\"",
+	for id, want := range map[string]string{
+		"tik":             "tick",
+		"vmstat":          "work-vmstat work-vmstat-refresh",
+		"ipi-membarier":   "ipi-membarrier",
+		"TICK":            "tick tick-rcu tick-perf timer-hrtick",
+		"page_fault":      "page-fault page-fault-protected",
+		"something-else!": "",
+		"":                "",
 	} {
-		if c, err := parse(text); err == nil || !strings.Contains(err.Error(), "catalogue") {
-			t.Errorf("%s: got %+v, error %v", name, c, err)
+		if got := strings.Join(c.Near(id), " "); got != want {
+			t.Errorf("near %q: got %q, want %q", id, got, want)
 		}
+	}
+}
+
+const minimal = `
+[[cause]]
+id = "a"
+title = "t"
+explanation = "e"
+kernels = "k"
+sources = ["s"]
+`
+
+func TestParseErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		`[[cause]`: "expected",
+		strings.Replace(minimal, "title", "titel", 1): "unknown key cause.titel",
+		strings.Replace(minimal, `"t"`, `" "`, 1):     `cause 1 "a": it has no title`,
+		strings.Replace(minimal, `["s"]`, `[]`, 1):    "it has no sources",
+		minimal: "neither an entry nor a word on how it shows",
+		minimal + `entry = ["sys_enter"]` + minimal + `entry = ["nmi_handler"]`:                           `cause 2 "a": there are two of that id`,
+		minimal + `entry = ["sys_entre"]`:                                                                 `no event is called "sys_entre"`,
+		minimal + `entry = ["csd_function_entry"]`:                                                        `no event is called "csd_function_entry"`,
+		minimal + `entry = ["sys_enter"]` + "\n" + `detail = "foo"`:                                       `nothing is called "foo"`,
+		minimal + `visible = "v"` + "\n" + `next = ["user x"]`:                                            "has a rule that names it",
+		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + `kind = "hope"`:                              `kind "hope"`,
+		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + `kind = "boot"`:                              "does not say what to do",
+		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + "kind = \"boot\"\ndo = \"d\"\nset = [\"x\"]": `parsing condition "x"`,
+	} {
+		_, err := parse(text)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "reading the catalogue of causes: ") {
+			t.Errorf("%s: got error %v, want %q", text, err, want)
+		}
+	}
+	if _, err := parse(minimal + `visible = "v"`); err != nil {
+		t.Errorf("unexpected error %v", err)
 	}
 }

@@ -95,6 +95,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(p.runCommand(), p.watchCommand(), p.doctorCommand())
+	root.AddCommand(p.explainCommand())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, given []string) error {

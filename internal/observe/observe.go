@@ -39,6 +39,7 @@ type Observer struct {
 	tracer    *trace.Tracer
 	builder   *stay.Builder
 	collector *report.Collector
+	catalogue *cause.Catalogue
 	names     *names
 
 	root     uint32 // thread whose exec begins the observation, or 0
@@ -64,7 +65,7 @@ func Open(cfg Config) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Observer{cfg: cfg, tracer: tracer, names: names, begin: notYet}
+	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet}
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
@@ -168,12 +169,13 @@ func (o *Observer) Finish(r *report.Report) error {
 	if o.begin == notYet {
 		o.begin = o.until // it ended before it began
 	}
-	r.Tracing = true
+	r.Tracing, r.Began = true, o.begin
 	r.Duration = max(0, o.until-o.begin)
 	for cpu := range o.cfg.Trace.CPUs.All() {
 		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
 	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
+	r.AddRemedies(o.catalogue, cause.NewMachine(o.cfg.Files))
 	o.fillEvents(r)
 	o.fillInterrupts(r, after)
 	o.fillSources(r)

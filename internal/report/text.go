@@ -166,6 +166,7 @@ func (t *text) causes(c *CPU) {
 		return
 	}
 	rows := [][]string{{"breaks", "total", "average", "longest", "cause and origin"}}
+	told := make(map[string]bool) // causes whose remedy has been printed
 	for _, cause := range c.Causes {
 		rows = append(rows, []string{Count(cause.Count), atLeast(cause.Total, &cause), atLeast(cause.Avg, &cause),
 			atLeast(cause.Max, &cause), name(cause.Title, cause.Detail)})
@@ -178,6 +179,10 @@ func (t *text) causes(c *CPU) {
 		}
 		if cause.WithoutOrigin > 0 && len(cause.Origins) > 0 {
 			rows = append(rows, []string{"", "", "", "", fmt.Sprintf("  %s× from where was not seen", Count(cause.WithoutOrigin))})
+		}
+		if cause.Remedy != nil && !told[cause.ID] {
+			told[cause.ID] = true
+			rows = append(rows, []string{"", "", "", "", "  → " + cause.Remedy.String()})
 		}
 	}
 	t.table(rows)
@@ -202,6 +207,9 @@ func name(title, detail string) string {
 	return title + ": " + detail
 }
 
+// String returns the origin as one line.
+func (o *Origin) String() string { return origin(o) }
+
 func origin(o *Origin) string {
 	who := o.Name
 	if o.PID != 0 {
@@ -210,7 +218,16 @@ func origin(o *Origin) string {
 	if o.Interrupt {
 		who = "an interrupt over " + who
 	}
-	s := fmt.Sprintf("%s× from %s on CPU %d", Count(o.Count), who, o.CPU)
+	did := "from"
+	switch o.Did {
+	case DidWake:
+		did = "task woken by"
+	case DidQueue:
+		did = o.Function + " queued by"
+	case DidMove:
+		did = "moved here by"
+	}
+	s := fmt.Sprintf("%s× %s %s on CPU %d", Count(o.Count), did, who, o.CPU)
 	if path := callPath(o.Stack); path != "" {
 		s += ": " + path
 	}

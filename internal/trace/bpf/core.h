@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include "kinds.h"
 
-#define MAX_STACK 20
+#define MAX_STACK 32
 #define NO_TID ((__u32)-1)
 
 /* Wire format, little endian on all supported architectures. a, b, c: kinds.h. */

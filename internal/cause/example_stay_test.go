@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cause
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// example returns a stay that began with an entry and of which every word in
+// pick is true. It is built from events as the kernel sends them, so that a rule
+// which asks for what no stay can have gets no name.
+func example(t *testing.T, c *Catalogue, entry string, pick map[aspect]string) (*stay.Stay, *fakeNames) {
+	t.Helper()
+	x := &exampleStay{names: &fakeNames{}, at: time.Second}
+	x.enter(entry, pick)
+	x.run(entry, pick, c)
+	for _, of := range []aspect{next, work, signalName} {
+		if word, ok := pick[of]; ok {
+			x.follow(of, concrete(word))
+		}
+	}
+	return &x.stay, x.names
+}
+
+// concrete replaces the wildcard of a word by something it stands for.
+func concrete(word string) string {
+	if word == "*" {
+		return "SIGUSR1"
+	}
+	return strings.Replace(word, "*", "3:1", 1)
+}
+
+type exampleStay struct {
+	stay  stay.Stay
+	names *fakeNames
+	at    time.Duration
+}
+
+func (x *exampleStay) add(e trace.Event, d time.Duration, senders ...trace.Event) {
+	x.at += time.Microsecond
+	e.Time = x.at
+	x.stay.Inside = append(x.stay.Inside, stay.Part{Event: e, Duration: d, Senders: senders})
+}
+
+// enter adds the event that entered the kernel.
+func (x *exampleStay) enter(entry string, pick map[aspect]string) {
+	e := trace.Event{Kind: kindOf(entry)}
+	switch e.Kind {
+	case trace.SyscallEnter:
+		x.names.syscall = concrete(pick[syscallName])
+	case trace.IRQEnter:
+		x.names.device = "27 " + concrete(pick[irqName])
+	case trace.PageFault:
+		e.B = faultCode(pick[faultKind])
+	case trace.NMI:
+		e.A = x.names.addr(concrete(pick[function]))
+	case trace.UserExit:
+		x.stay.Entry = e
+		return
+	}
+	var senders []trace.Event
+	if e.Kind == trace.RescheduleEnter {
+		senders = x.send(trace.SendReschedule, 0, pick)
+	}
+	const handled = 100 * time.Microsecond
+	x.add(e, handled, senders...)
+	x.stay.Entry = x.stay.Inside[0].Event
+}
+
+func kindOf(entry string) trace.Kind {
+	for _, k := range entryKinds() {
+		if k.String() == entry {
+			return k
+		}
+	}
+	return trace.UserExit
+}
+
+func faultCode(word string) uint64 {
+	for code := range uint64(32) {
+		if faultName(code) == word {
+			return code
+		}
+	}
+	return 0
+}
+
+// run adds what the entry was for. A rule that does not ask for the function
+// may be about any, so a carrier is taken.
+func (x *exampleStay) run(entry string, pick map[aspect]string, c *Catalogue) {
+	kind, ok := map[string]trace.Kind{
+		"local_timer_entry": trace.HRTimer, "irq_handler_entry": trace.HRTimer,
+		"call_function_entry": trace.CSDEnter, "call_function_single_entry": trace.CSDEnter,
+	}[entry]
+	_, asked := pick[function]
+	if !ok || entry == "irq_handler_entry" && !asked && pick[sender] == "" {
+		return
+	}
+	name := "sched_ttwu_pending"
+	if kind == trace.HRTimer {
+		name = "tick_nohz_handler"
+	}
+	if asked {
+		name = concrete(pick[function])
+	} else if pick[next] == "" && pick[signalName] == "" {
+		name = "some_function"
+	}
+	e := trace.Event{Kind: kind, A: x.names.addr(name + ".isra.0")}
+	if pick[sender] != "" && entry == "irq_handler_entry" {
+		e.Kind = trace.CSDEnter // a function call as well as a timer can be behind it
+	}
+	var senders []trace.Event
+	if e.Kind == trace.CSDEnter {
+		senders = x.send(trace.SendCall, e.A, pick)
+	}
+	x.add(e, time.Microsecond, senders...)
+}
+
+// send returns the sender, whose stack has the wanted operation in its middle.
+func (x *exampleStay) send(k trace.Kind, called uint64, pick map[aspect]string) []trace.Event {
+	word, ok := pick[sender]
+	if !ok {
+		return nil
+	}
+	stack := []uint64{x.names.addr("smp_call_function_many_cond"), x.names.addr(concrete(word)), x.names.addr("do_syscall_64")}
+	return []trace.Event{{Kind: k, B: called, Sender: &trace.Sender{PID: 1, Name: "sh", Stack: stack}}}
+}
+
+// follow adds what the entry led to.
+func (x *exampleStay) follow(of aspect, word string) {
+	switch of {
+	case next:
+		kind, name, _ := strings.Cut(word, " ")
+		x.add(trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 7, Name: name, Kernel: kind == "kernel"}}, time.Microsecond)
+	case work:
+		x.add(trace.Event{Kind: trace.Work, A: x.names.addr(word)}, 0)
+	case signalName:
+		x.add(trace.Event{Kind: trace.Signal, A: uint64(unix.SignalNum(word))}, 0)
+	}
+}
+
+func TestCarriersGiveWay(t *testing.T) {
+	c := load(t)
+	for name, tc := range map[string]struct {
+		entry trace.Kind
+		parts []trace.Event
+		names []string // of addresses 1, 2, 3
+		want  string
+	}{
+		"tick alone":            {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
+		"timer with the tick":   {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.Timer, A: 2}}, []string{"tick_nohz_handler", "clocksource_watchdog"}, "timer-clocksource-watchdog"},
+		"two timers":            {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.HRTimer, A: 2}}, []string{"mce_timer_fn", "hrtick"}, "timer-machine-check"},
+		"wake-up behind a call": {trace.CallFunctionSingleEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}, {Kind: trace.CSDEnter, A: 2}}, []string{"sched_ttwu_pending", "rcu_exp_handler"}, "ipi-rcu-expedited"},
+		"delayed work":          {trace.LocalTimerEnter, []trace.Event{{Kind: trace.Timer, A: 1}, switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}}, []string{"delayed_work_timer_fn", "vmstat_update"}, "work-vmstat"},
+		"nested interrupt": {trace.RescheduleEnter, []trace.Event{switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}, {Kind: trace.LocalTimerEnter}, {Kind: trace.HRTimer, A: 1}},
+			[]string{"mce_timer_fn", "vmstat_update"}, "work-vmstat"},
+		"timer of the nested interrupt": {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.LocalTimerEnter}, {Kind: trace.HRTimer, A: 2}},
+			[]string{"tick_nohz_handler", "mce_timer_fn"}, "tick"},
+		"to idle and back": {trace.RescheduleEnter, []trace.Event{{Kind: trace.Switch, Task: &trace.Task{Name: "swapper/3", Kernel: true}}}, nil, "ipi-reschedule"},
+		"unknown timer":    {trace.LocalTimerEnter, []trace.Event{{Kind: trace.Timer, A: 1}}, []string{"some_driver_timer"}, "timer"},
+		"unknown function": {trace.CallFunctionEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}}, []string{"some_function"}, "ipi-function"},
+		"interrupt, timer": {trace.IRQEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
+		"interrupt":        {trace.IRQEnter, nil, nil, "irq"},
+		"nothing":          {trace.UserExit, nil, nil, unnamed},
+	} {
+		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "24 arch_timer"}}
+		if tc.entry != trace.UserExit {
+			x.add(trace.Event{Kind: tc.entry}, time.Millisecond)
+			x.stay.Entry = x.stay.Inside[0].Event
+		}
+		for _, e := range tc.parts {
+			x.add(e, time.Microsecond)
+		}
+		if got := c.Of(&x.stay, x.names); got.ID != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got.ID, tc.want)
+		}
+	}
+}
+
+func switchTo(name string, kernel bool) trace.Event {
+	return trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 9, Name: name, Kernel: kernel}}
+}
+
+// The operation that was asked for is further out on the stack than the means.
+func TestSenderIsTheOutermostKnown(t *testing.T) {
+	c := load(t)
+	for _, tc := range []struct {
+		stack []string // innermost first
+		want  string
+	}{
+		{[]string{"smp_text_poke_batch_finish", "static_key_enable", "tracepoint_probe_register", "__sys_bpf", "do_syscall_64"}, "ipi-text-patching-bpf"},
+		{[]string{"smp_text_poke_batch_finish", "static_key_enable_cpuslocked", "static_key_enable", "__ftrace_event_enable_disable"}, "ipi-text-patching-tracing"},
+		{[]string{"static_key_enable", "netstamp_clear", "process_one_work", "worker_thread"}, "ipi-text-patching-timestamps"},
+		{[]string{"arch_jump_label_transform_apply", "static_key_slow_inc.part.0", "ipv6_flowlabel_opt"}, "ipi-text-patching-static-key"},
+		{[]string{"smp_call_function_many_cond", "something_else"}, "ipi-text-patching"},
+		{nil, "ipi-text-patching"},
+	} {
+		x := &exampleStay{names: &fakeNames{}}
+		f := x.names.addr("do_sync_core")
+		var stack []uint64
+		for _, name := range tc.stack {
+			stack = append(stack, x.names.addr(name))
+		}
+		x.add(trace.Event{Kind: trace.CallFunctionEnter}, time.Millisecond)
+		x.stay.Entry = x.stay.Inside[0].Event
+		// A call that has nothing to do with it came in the same interrupt.
+		other := trace.Event{Kind: trace.SendCall, B: 4711, Sender: &trace.Sender{Stack: []uint64{x.names.addr("load_module")}}}
+		own := trace.Event{Kind: trace.SendCall, B: f, Sender: &trace.Sender{Stack: stack}}
+		x.add(trace.Event{Kind: trace.CSDEnter, A: f}, time.Microsecond, other, own)
+		if got := c.Of(&x.stay, x.names); got.ID != tc.want {
+			t.Errorf("%q: got %s, want %s", slices.Clone(tc.stack), got.ID, tc.want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cause
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Kinds of remedies.
+const (
+	Runtime = "runtime" // a setting of the running system
+	Boot    = "boot"    // a boot parameter or a setting of the firmware
+	Program = "program" // a change in the program, or in how it is started
+)
+
+// Remedy is one thing that removes a cause.
+type Remedy struct {
+	Kind string `toml:"kind" json:"kind"`
+	Do   string `toml:"do" json:"do"`
+	// Needs and Set are what a machine must have for it to be possible, and
+	// what it has when it is done already: see condition.go for their form.
+	Needs []string `toml:"needs,omitempty" json:"needs,omitempty"`
+	Set   []string `toml:"set,omitempty" json:"set,omitempty"`
+
+	needs, set []check
+}
+
+// State is what a remedy is on one machine.
+type State string
+
+// States of remedies.
+const (
+	Applies    State = "applies"
+	AlreadySet State = "set"        // done already
+	Impossible State = "impossible" // the machine lacks what it needs
+	Unknown    State = "unknown"    // what it depends on could not be read
+)
+
+// State tells what the remedy is on m for cpus. Conditions on CPUs cannot be
+// judged for an empty set.
+func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
+	needed, done := all(r.needs, m, cpus), all(r.set, m, cpus)
+	switch {
+	case len(r.set) > 0 && done == yes:
+		return AlreadySet
+	case needed == no:
+		return Impossible
+	case needed == unclear || done == unclear:
+		return Unknown
+	default:
+		return Applies
+	}
+}
+
+// Where says in words where the remedy is applied.
+func (r Remedy) Where() string {
+	switch r.Kind {
+	case Runtime:
+		return "at run time"
+	case Boot:
+		return "at boot"
+	default:
+		return "in the program"
+	}
+}
+
+// Remedy returns the first remedy of the cause that applies on m for cpus, or
+// else the first of which it is not known whether it does.
+func (c *Catalogue) Remedy(id string, m *Machine, cpus cpulist.Set) (Remedy, bool) {
+	row, err := c.Row(id)
+	if err != nil {
+		return Remedy{}, false
+	}
+	for _, want := range []State{Applies, Unknown} {
+		for _, r := range row.Remedies {
+			if r.State(m, cpus) == want {
+				return r, true
+			}
+		}
+	}
+	return Remedy{}, false
+}
+
+// prepare reads the conditions of the remedy.
+func (r *Remedy) prepare() error {
+	if !slices.Contains([]string{Runtime, Boot, Program}, r.Kind) {
+		return fmt.Errorf("a remedy is of kind %q: want %s, %s or %s", r.Kind, Runtime, Boot, Program)
+	}
+	if r.Do == "" {
+		return fmt.Errorf("a %s remedy does not say what to do", r.Kind)
+	}
+	var err error
+	if r.needs, err = parseChecks(r.Needs); err != nil {
+		return err
+	}
+	r.set, err = parseChecks(r.Set)
+	return err
+}

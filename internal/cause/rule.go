@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cause
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// rule recognises one cause. All conditions that it has must hold; a condition
+// holds when one of its words does. A word that ends in "*" stands for all that
+// begin like it.
+type rule struct {
+	Entry    []string `toml:"entry"`
+	Function []string `toml:"function"`
+	Sender   []string `toml:"sender"`
+	Signal   []string `toml:"signal"`
+	Work     []string `toml:"work"`
+	Next     []string `toml:"next"`
+	Fault    []string `toml:"fault"`
+	Syscall  []string `toml:"syscall"`
+	IRQ      []string `toml:"irq"`
+	Detail   string   `toml:"detail"`
+
+	id, title  string
+	entries    []string // Entry without groups
+	conditions []condition
+}
+
+// condition asks one thing of a stay.
+type condition struct {
+	of    aspect
+	words []string
+}
+
+// unnamed stands for the entry of a stay that no event named.
+const unnamed = "unnamed"
+
+func (r *rule) isEmpty() bool {
+	return len(r.Entry)+len(r.Detail) == 0 && len(r.ask()) == 0
+}
+
+// prepare resolves the words of the rule, so that a misspelt one is found.
+func (r *rule) prepare(row Row, groups map[string][]string) error {
+	r.id, r.title = row.ID, row.Title
+	if len(r.Entry) == 0 {
+		return errors.New("it has neither an entry nor a word on how it shows")
+	}
+	for _, word := range r.Entry {
+		group, ok := groups[word]
+		if !ok {
+			group = []string{word}
+		}
+		for _, entry := range group {
+			if !isEntry(entry) {
+				return fmt.Errorf("no event is called %q", entry)
+			}
+			if !slices.Contains(r.entries, entry) {
+				r.entries = append(r.entries, entry)
+			}
+		}
+	}
+	if _, ok := details[r.Detail]; !ok {
+		return fmt.Errorf("nothing is called %q that could be its detail", r.Detail)
+	}
+	r.conditions = r.ask()
+	return nil
+}
+
+// ask returns the conditions beside the entry, the cheapest first.
+func (r *rule) ask() []condition {
+	var conditions []condition
+	for _, c := range []condition{
+		{syscallName, r.Syscall}, {irqName, r.IRQ}, {faultKind, r.Fault}, {function, r.Function},
+		{sender, r.Sender}, {signalName, r.Signal}, {next, r.Next}, {work, r.Work},
+	} {
+		if len(c.words) > 0 {
+			conditions = append(conditions, c)
+		}
+	}
+	return conditions
+}
+
+func (r *rule) matches(s *subject) bool {
+	for _, c := range r.conditions {
+		if !c.holds(s) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c condition) holds(s *subject) bool {
+	value := s.get(c.of)
+	return value != "" && slices.ContainsFunc(c.words, func(word string) bool { return covers(word, value) })
+}
+
+// covers tells whether word stands for value.
+func covers(word, value string) bool {
+	if prefix, ok := strings.CutSuffix(word, "*"); ok {
+		return strings.HasPrefix(value, prefix)
+	}
+	return word == value
+}
+
+// isEntry tells whether an event of that name can enter the kernel.
+func isEntry(name string) bool {
+	for _, k := range entryKinds() {
+		if k.String() == name {
+			return true
+		}
+	}
+	return name == unnamed
+}
+
+func entryKinds() []trace.Kind {
+	kinds := []trace.Kind{trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI}
+	for k := trace.LocalTimerEnter; k.IsVector(); k++ {
+		if k.IsVectorEnter() {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds
+}

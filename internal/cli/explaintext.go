@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// explainWidth is the length of lines, of which most terminals have more.
+const explainWidth = 100
+
+func (l causeList) text() string {
+	rows := [][]string{{"id", "what it is", "remedies"}}
+	for _, c := range l.Causes {
+		rows = append(rows, []string{c.ID, c.Title, strings.Join(c.Kinds(), ", ")})
+	}
+	var b bytes.Buffer
+	report.WriteTable(&b, rows) // writing to memory cannot fail
+	fmt.Fprintf(&b, "\n%d causes. \"taskiso explain ID\" explains one, \"taskiso explain FILE\" those of a report.\n", len(l.Causes))
+	return b.String()
+}
+
+func (c explainedCause) text() string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s: %s\n\n", c.ID, c.Title)
+	fold(&b, "  ", c.Explanation)
+	if c.Visible != "" {
+		b.WriteString("\n")
+		fold(&b, "  ", "No event names it. It shows "+c.Visible+".")
+	}
+	fmt.Fprintf(&b, "\n  Remedies, for CPU %v of this machine\n", c.CPUs)
+	for _, r := range c.Remedies {
+		r.write(&b, "    ")
+	}
+	b.WriteString("\n")
+	fold(&b, "  ", "Kernels: "+c.Kernels+".")
+	fold(&b, "  ", "Sources: "+strings.Join(c.Sources, ", "))
+	return b.String()
+}
+
+func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
+	mark := map[cause.State]string{
+		cause.Applies: "→", cause.AlreadySet: "✓", cause.Impossible: "✗", cause.Unknown: "?",
+	}[r.State]
+	text := r.Where() + ": " + r.Do
+	switch r.State {
+	case cause.AlreadySet:
+		text += " (done already)"
+	case cause.Impossible:
+		text += " (not possible here: " + strings.Join(r.Needs, ", ") + " does not hold)"
+	case cause.Unknown:
+		text += " (could not be checked; as root more can be)"
+	}
+	foldWith(b, indent+mark+" ", indent+"  ", text)
+}
+
+func (r explainedReport) text() string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s: %s on %s\n", r.File, r.Task.Kind, r.Kernel)
+	if r.Kernel != r.Here {
+		fmt.Fprintf(&b, "Remedies are judged for this machine, which runs %s.\n", r.Here)
+	}
+	for _, cpu := range r.CPUs {
+		fmt.Fprintf(&b, "\nCPU %d: %s, %s breaks\n", cpu.CPU, cpu.Verdict, report.Count(cpu.Breaks))
+		told := make(map[string]bool)
+		for _, c := range cpu.Causes {
+			c.write(&b, told[c.Seen.ID])
+			told[c.Seen.ID] = true
+		}
+	}
+	return b.String()
+}
+
+// write explains the cause unless that has been told already.
+func (s explainedSeen) write(b *bytes.Buffer, told bool) {
+	fmt.Fprintf(b, "\n  %s\n", s.headline())
+	if !told {
+		fold(b, "    ", s.explanation())
+	}
+	for _, o := range s.Seen.Origins {
+		fold(b, "    ", o.String())
+	}
+	if s.Seen.WithoutOrigin > 0 {
+		fmt.Fprintf(b, "    %s× from where was not seen\n", report.Count(s.Seen.WithoutOrigin))
+	}
+	if told || s.Explanation == nil {
+		return
+	}
+	for _, r := range s.Explanation.Remedies {
+		r.write(b, "    ")
+	}
+}
+
+func (s explainedSeen) explanation() string {
+	if s.Explanation == nil {
+		return "This taskiso knows no cause " + s.Seen.ID + ": the report is of another version."
+	}
+	return s.Explanation.Explanation
+}
+
+func (s explainedSeen) headline() string {
+	what := s.Seen.Title
+	if s.Seen.Detail != "" {
+		what += ": " + s.Seen.Detail
+	}
+	line := fmt.Sprintf("%s (%s): %s×", what, s.Seen.ID, report.Count(s.Seen.Count))
+	if s.Seen.Unmeasured < s.Seen.Count {
+		line += fmt.Sprintf(", %s together, longest %s", report.Span(s.Seen.Total), report.Span(s.Seen.Max))
+	}
+	return line
+}
+
+// fold writes text in lines that begin with indent.
+func fold(b *bytes.Buffer, indent, text string) { foldWith(b, indent, indent, text) }
+
+// foldWith writes text in lines, of which the first begins differently.
+func foldWith(b *bytes.Buffer, first, indent, text string) {
+	line := first
+	empty := true
+	for _, word := range strings.Fields(text) {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > explainWidth {
+			b.WriteString(line + "\n")
+			line, empty = indent, true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	b.WriteString(line + "\n")
+}

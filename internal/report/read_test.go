@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/iotest"
+
+	"github.com/taskiso/taskiso/internal/cause"
+)
+
+func written(t *testing.T, r *Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteJSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func sample() *Report {
+	return &Report{
+		Schema: Schema, Version: "v0.1", Host: Host{Kernel: "6.12.1", Sources: []Source{}}, Limits: []string{},
+		CPUs: []CPU{{CPU: 3, Verdict: VerdictBroken, Breaks: 3, Longest: []Break{}, Quiet: Quiet{Histogram: []Bucket{}}, Causes: []Cause{
+			{ID: "tick", Title: "tick", Count: 2, Total: 3000, Max: 2000},
+			{ID: "syscall", Title: "system call", Detail: "read", Count: 1, Unmeasured: 1},
+		}}},
+	}
+}
+
+func TestReadBack(t *testing.T) {
+	want := sample()
+	got, err := Read(strings.NewReader(written(t, want)))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, error %v, want %+v", got, err, want)
+	}
+}
+
+// A report that is cut off anywhere is seen to be so.
+func TestReadTruncated(t *testing.T) {
+	whole := strings.TrimSpace(written(t, sample()))
+	for n := range len(whole) {
+		if r, err := Read(strings.NewReader(whole[:n])); !errors.Is(err, ErrTruncated) {
+			t.Fatalf("%d of %d bytes: got %+v, error %v, want ErrTruncated", n, len(whole), r, err)
+		}
+	}
+}
+
+func TestReadForeign(t *testing.T) {
+	broken := errors.New("broken disk")
+	if _, err := Read(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("got error %v, want %v", err, broken)
+	}
+	for text, want := range map[string]error{
+		"":             ErrTruncated,
+		"hello":        ErrNotReport,
+		"[]":           ErrNotReport,
+		"null":         ErrNotReport,
+		"{}":           ErrNotReport,
+		`{"schema":1}`: ErrNotReport,
+		`{"schema":"1","taskiso":"v1","cpus":[]}`:          ErrNotReport,
+		`{"schema":0,"taskiso":"v1","cpus":[]}`:            ErrNotReport,
+		`{"schema":1,"taskiso":"v1","cpus":{}}`:            ErrNotReport,
+		`{"schema":1,"taskiso":"v1","cpus":[{"cpu":"a"}]}`: ErrNotReport,
+		`{"schema":1,"taskiso":"v1","cpus":[]} {"a":1}`:    ErrNotReport,
+		`{"schema":2,"taskiso":"v9","cpus":[]}`:            ErrNewer,
+		`{"at_ns":1,"cpu":3}` + "\n" + `{"at_ns":2}`:       ErrNotReport,
+		`{"schema":1,"taskiso":"v1","cpus":[]}`:            nil,
+	} {
+		if _, err := Read(strings.NewReader(text)); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%s: got error %v, want %v", text, err, want)
+		}
+	}
+}
+
+func TestRemediesAreForTheCPU(t *testing.T) {
+	catalogue, err := cause.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := cause.NewMachine(fstest.MapFS{
+		"proc/cmdline":                     {Data: []byte("nohz_full=2\n")},
+		"sys/devices/system/cpu/nohz_full": {Data: []byte("2\n")},
+	})
+	r := sample()
+	r.CPUs = append(r.CPUs, CPU{CPU: 2, Causes: []Cause{{ID: "tick"}, {ID: "of-another-version"}}})
+	r.AddRemedies(catalogue, m)
+	if got := r.CPUs[0].Causes[0].Remedy; got == nil || got.Kind != "boot" || got.Do != "nohz_full=CPULIST" {
+		t.Errorf("tick on CPU 3: got remedy %+v", got)
+	}
+	if got := r.CPUs[0].Causes[1].Remedy; got == nil || got.Kind != "program" {
+		t.Errorf("system call: got remedy %+v", got)
+	}
+	for i, c := range r.CPUs[1].Causes {
+		if c.Remedy != nil {
+			t.Errorf("cause %d on CPU 2: got remedy %+v, want none", i, c.Remedy)
+		}
+	}
+}
+
+func TestTextHasEachRemedyOnce(t *testing.T) {
+	r := sample()
+	remedy := &Remedy{Kind: "boot", Do: "nohz_full=CPULIST"}
+	r.CPUs[0].Causes[0].Remedy = remedy
+	r.CPUs[0].Causes = append(r.CPUs[0].Causes, Cause{ID: "tick", Detail: "again", Count: 1, Remedy: remedy})
+	var b bytes.Buffer
+	if err := WriteText(&b, r, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "→ at boot: nohz_full=CPULIST"); n != 1 {
+		t.Errorf("the remedy is printed %d times:\n%s", n, b.String())
+	}
+}
