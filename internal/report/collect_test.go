@@ -111,8 +111,8 @@ func TestOriginsAreCountedBySender(t *testing.T) {
 		t.Fatalf("got %+v, want 6 breaks, 3 origins and one without", cause)
 	}
 	first := cause.Origins[0]
-	if first.Count != 3 || first.PID != 1 || first.MaxDelay != 3*time.Microsecond+500 || first.Function != "do_sync_core" ||
-		!slices.Equal(first.Stack, []string{"text_poke_bp_batch", "__x64_sys_perf_event_open"}) {
+	if first.Count != 3 || first.PID != 1 || first.MaxDelay != 3*time.Microsecond+500 || first.Function != "sample_ipi" ||
+		!slices.Equal(first.Stack, []string{"sample_send", "__x64_sys_sample"}) {
 		t.Errorf("first origin %+v", first)
 	}
 }

@@ -29,12 +29,12 @@ type sampleNames struct{}
 func (sampleNames) Function(addr uint64) string {
 	return map[uint64]string{
 		tickFunction:   "tick_nohz_handler",
-		patchFunction:  "do_sync_core",
-		syncFunction:   "text_poke_bp_batch",
-		enterFunction:  "__x64_sys_perf_event_open",
+		patchFunction:  "sample_ipi",
+		syncFunction:   "sample_send",
+		enterFunction:  "__x64_sys_sample",
 		probeFunction:  "bpf_trace_run4",
 		sysvecFunction: "asm_sysvec_apic_timer_interrupt",
-		switchFunction: "static_key_enable",
+		switchFunction: "sample_operation",
 	}[addr]
 }
 func (sampleNames) Syscall(n int) string { return fmt.Sprintf("syscall_%d", n) }
@@ -54,9 +54,9 @@ func newSample(t *testing.T) *Collector {
 	return c
 }
 
-// sample is a stay on CPU 3 of the thread 4242, that begins at a time of the
+// stayAt is a stay on CPU 3 of the thread 4242, that begins at a time of the
 // observation.
-func sample(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *stay.Stay {
+func stayAt(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *stay.Stay {
 	start := begin + at
 	entry.Time = start
 	parts := []stay.Part{{Event: entry, Duration: lasted}}
@@ -70,7 +70,7 @@ func sample(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *s
 }
 
 func tickAt(at, lasted time.Duration) *stay.Stay {
-	return sample(at, lasted, trace.Event{Kind: trace.LocalTimerEnter, A: 236},
+	return stayAt(at, lasted, trace.Event{Kind: trace.LocalTimerEnter, A: 236},
 		stay.Part{Event: trace.Event{Kind: trace.HRTimer, A: tickFunction, Time: 200}},
 		stay.Part{Event: trace.Event{Kind: trace.SoftirqEnter, A: 1, Time: 900}, Duration: 400})
 }
@@ -78,13 +78,18 @@ func tickAt(at, lasted time.Duration) *stay.Stay {
 // patchedBy is a function call sent 3 µs before it arrived.
 func patchedBy(at time.Duration, sender trace.Sender) *stay.Stay {
 	from := trace.Event{Kind: trace.SendCall, Time: begin + at - 3*time.Microsecond, CPU: 0, A: 3, B: patchFunction, Sender: &sender}
-	return sample(at, 2*time.Microsecond, trace.Event{Kind: trace.CallFunctionEnter, A: 252},
+	return stayAt(at, 2*time.Microsecond, trace.Event{Kind: trace.CallFunctionEnter, A: 252},
 		stay.Part{Event: trace.Event{Kind: trace.CSDEnter, A: patchFunction, Time: 500}, Duration: 300, Senders: []trace.Event{from}})
 }
 
-func preemptedBy(at, away time.Duration, task string) *stay.Stay {
-	return sample(at, away+4*time.Microsecond, trace.Event{Kind: trace.RescheduleEnter, A: 253},
-		stay.Part{Event: trace.Event{Kind: trace.Switch, Time: 1000, Task: &trace.Task{TID: 17, Name: task}}, Duration: away})
+func preemptedBy(at, away time.Duration, task string, wakers ...trace.Event) *stay.Stay {
+	return stayAt(at, away+4*time.Microsecond, trace.Event{Kind: trace.RescheduleEnter, A: 253},
+		stay.Part{Event: trace.Event{Kind: trace.Switch, Time: 1000, Task: &trace.Task{TID: 17, Name: task}}, Duration: away, Senders: wakers})
+}
+
+// sentBy is something done 1 s into the observation.
+func sentBy(kind trace.Kind, sender trace.Sender) trace.Event {
+	return trace.Event{Kind: kind, Time: begin + time.Second, A: 3, B: patchFunction, Sender: &sender}
 }
 
 func host(t *testing.T) Host {
@@ -138,14 +143,19 @@ func busySample(t *testing.T) *Report {
 	c.Stay(patchedBy(time.Second, bash))
 	c.Stay(patchedBy(2*time.Second, bash))
 	c.Stay(patchedBy(3*time.Second, timer))
-	c.Stay(preemptedBy(4*time.Second, 1200*time.Microsecond, "kworker/u8:2-events_unbound"))
-	c.Stay(sample(5*time.Second, 700, trace.Event{Kind: trace.SyscallEnter, A: 39}))
-	nobody := sample(6*time.Second, 900, trace.Event{Kind: trace.UserExit})
+	c.Stay(preemptedBy(4*time.Second, 1200*time.Microsecond, "kworker/u8:2-events_unbound",
+		sentBy(trace.SendWake, busySender()), sentBy(trace.SendWork, busySender())))
+	moved := stayAt(4500*time.Millisecond, 3*time.Microsecond, trace.Event{Kind: trace.IRQEnter, A: 24})
+	moved.Inside[0].Senders = []trace.Event{sentBy(trace.SendIRQ, busySender())}
+	c.Stay(moved)
+	c.Stay(stayAt(5*time.Second, 700, trace.Event{Kind: trace.SyscallEnter, A: 39}))
+	nobody := stayAt(6*time.Second, 900, trace.Event{Kind: trace.UserExit})
 	nobody.Inside, nobody.UserIP, nobody.Quiet = nil, 0, -1
 	c.Stay(nobody)
 	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second}, begin+10*time.Second)
 	r := newReport(t, Task{Kind: "command", Command: []string{"./app", "--an-option-with-a-rather-long-name=1", "ü"}, PID: 4242, Status: pointer(137), EndedBy: "exit"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	r.CPUs[0].Causes[0].Remedy = &Remedy{Kind: "boot", Do: "nohz_full=3"}
 	r.CPUs[0].Events = []Events{{Name: "local_timer_entry", Seen: 12}}
 	r.CPUs[0].Interrupts = &Interrupts{Exact: true, Rows: []InterruptRow{
 		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(12))},
@@ -192,7 +202,7 @@ func untrackedSample(t *testing.T) *Report {
 	long := preemptedBy(time.Second, 5*time.Millisecond, "stress")
 	long.Exact = false
 	c.Stay(long)
-	fault := sample(2*time.Second, 0, trace.Event{Kind: trace.PageFault, A: 0x7f00})
+	fault := stayAt(2*time.Second, 0, trace.Event{Kind: trace.PageFault, A: 0x7f00})
 	fault.Exact = false
 	c.Stay(fault)
 	r := newReport(t, Task{Kind: "thread", TID: 4242, EndedBy: "exit"})
