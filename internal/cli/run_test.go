@@ -118,13 +118,22 @@ type running struct {
 	err *bytes.Buffer
 }
 
+// group prepares taskiso in a process group of its own, which ends with it when
+// the test takes too long.
+func (h host) group(t *testing.T, args ...string) running {
+	t.Helper()
+	r := running{Cmd: h.command(t, args...), err: new(bytes.Buffer)}
+	r.Stderr, r.SysProcAttr = r.err, &syscall.SysProcAttr{Setpgid: true}
+	r.Cancel = func() error { return unix.Kill(-r.Process.Pid, unix.SIGKILL) }
+	return r
+}
+
 // start starts taskiso in a process group of its own, with a command that prints
 // "ready" first.
 func (h host) start(t *testing.T, args ...string) running {
 	t.Helper()
 	for deadline := time.Now().Add(runLimit); ; time.Sleep(100 * time.Millisecond) {
-		r := running{Cmd: h.command(t, args...), err: new(bytes.Buffer)}
-		r.Stderr, r.SysProcAttr = r.err, &syscall.SysProcAttr{Setpgid: true}
+		r := h.group(t, args...)
 		out, err := r.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -467,8 +476,7 @@ func (h host) testInterruptLoop(t *testing.T) {
 	var r running
 	var looping func() bool
 	for r.Cmd == nil {
-		r = running{Cmd: h.command(t, "run", "-q", "--report", file), err: new(bytes.Buffer)}
-		r.Stderr, r.SysProcAttr = r.err, &syscall.SysProcAttr{Setpgid: true}
+		r = h.group(t, "run", "-q", "--report", file)
 		if err := r.Start(); err != nil {
 			t.Fatal(err)
 		}
