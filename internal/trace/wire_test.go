@@ -44,6 +44,7 @@ var goNames = map[string]Kind{
 	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
 	"HRTIMER": HRTimer, "TIMER": Timer, "WORK": Work, "SWITCH": Switch,
 	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
+	"SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
 }
 
 func TestKindsAreThoseOfTheBPFPrograms(t *testing.T) {
