@@ -126,6 +126,8 @@ var Dropped = []Run{
 		Why: "The same plain store seen by RCU: the grace period sees user while a reader already holds the pointer."},
 	{Name: "c19-hotplug-no-sync", Constraint: "C19", Want: Stale, Flags: []string{noNMI, oneRound, "-DHOTPLUG=2"},
 		Why: "A CPU that comes online takes the current generation without synchronising."},
+	{Name: "c19-hotplug-late-read", Constraint: "C19", Want: Stale, Flags: []string{noNMI, oneRound, "-DHOTPLUG=3"},
+		Why: "It synchronises, but records a generation that it reads afterwards and that may be newer."},
 	{Name: "c20-nmi-lock", Constraint: "C20", Want: Deadlock, Flags: []string{protoB, oneRound, oneStep, "-DNMI_LOCK=1"},
 		Why: "The poster holds a lock while it waits for an NMI from user mode to end; the NMI waits for the lock."},
 	{Name: "a3-icache-late", Constraint: "A3", Want: Stale, Flags: []string{noNMI, arm, entryCSE, oneStep, "-DIC_LATE=1"},

@@ -94,7 +94,7 @@
 #define LATE_MUTABLE 0  /* C2: patchable instruction after user was published */
 #endif
 #ifndef HOTPLUG
-#define HOTPLUG 0       /* C19: 1 CPU 0 is offline at first; 2 comes up without synchronising */
+#define HOTPLUG 0       /* C19: CPU 0 is offline at first; 2 does not synchronise, 3 records what it reads afterwards */
 #endif
 #ifndef NMI_LOCK
 #define NMI_LOCK 0      /* C20: NMIs take a lock that posters hold */
@@ -227,13 +227,16 @@ proctype cpu(byte c)
 	byte n, g; bool r;
 #if HOTPLUG
 	/* An offline CPU executes nothing and counts as deferred. */
-#if HOTPLUG == 1
 	T("comes online: publishes kernel\n", RMW(c, KERNEL));
+#if HOTPLUG == 1
+	T("reads the generation\n", g = gen);
 	T("synchronises\n", SYNC(c));
+	T("records the generation that it read\n", recorded[c] = g; g = 0);
+#elif HOTPLUG == 2
 	T("records the generation\n", recorded[c] = gen);
 #else
-	T("comes online: publishes kernel\n", RMW(c, KERNEL));
-	T("records the generation\n", recorded[c] = gen);
+	T("synchronises\n", SYNC(c));
+	T("reads and records the generation\n", recorded[c] = gen);
 #endif
 	goto kernel;
 #endif
