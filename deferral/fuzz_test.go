@@ -36,7 +36,7 @@ func FuzzOpen(f *testing.F) {
 // region, no panic and no endless loop.
 func FuzzCorrupt(f *testing.F) {
 	f.Add(uint16(headerSize), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	for _, at := range []int{0, 8, 128, 256, 264, 384, 512, 640, 700} {
+	for _, at := range []int{0, 8, 128, 256, 264, 384, 512, 640, 700, 136} {
 		f.Add(uint16(headerSize+at), []byte{0x13, 0x7f, 0xff, 0, 0xaa, 3, 0x80, 0xff})
 	}
 	f.Fuzz(func(t *testing.T, at uint16, b []byte) {

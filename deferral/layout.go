@@ -24,8 +24,8 @@ import (
 //	   40  u64 size       of the whole region
 //	slot (stride), the first at 256
 //	    0  u64 state      word.go
-//	    8  u64 done       rounds whose work is done; written by the owner
-//	  128  u64 head       messages received; written by the owner
+//	  128  u64 done       rounds whose work is done; written by the owner
+//	  136  u64 head       messages received; written by the owner
 //	  256  u64 poster     lock of publishers and senders: peer+1, or 0
 //	  264  u64 tail       messages sent; written under the poster lock
 //	  384  u64 pinner     lock of RunPinned: peer+1, or 0
@@ -68,10 +68,10 @@ type header struct {
 // slotRecord is the fixed part of a slot.
 type slotRecord struct {
 	state uint64
-	done  uint64
-	_     [112]byte
-	head  uint64
 	_     [120]byte
+	done  uint64
+	head  uint64
+	_     [112]byte
 	post  uint64
 	tail  uint64
 	_     [112]byte
@@ -112,7 +112,9 @@ func (g geometry) complete() (geometry, error) {
 	if g.queue != 0 && bits.OnesCount(uint(g.queue)) != 1 {
 		return g, fmt.Errorf("%w: queue length %d is not a power of two", ErrLayout, g.queue)
 	}
-	g.stride = pad(recordSize+g.cells*g.cellStride()+g.queue*boxSize(g.message), 128)
+	// An odd multiple of 128, so that the slots' words do not share a few sets
+	// of the cache.
+	g.stride = pad(recordSize+g.cells*g.cellStride()+g.queue*boxSize(g.message), 128) | 128
 	g.size = headerSize + g.slots*g.stride
 	if g.size > maxRegion {
 		return g, fmt.Errorf("%w: region of %d bytes is larger than %d", ErrLayout, g.size, maxRegion)

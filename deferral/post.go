@@ -38,35 +38,49 @@ func (d *Domain) mark(slot int, r *slotRecord, bits uint64) Ticket {
 		p.postBefore(r)
 		p.postMark(r)
 	}
-	return Ticket{d: d, slot: slot, p: p, done: p.away()}
+	t := Ticket{d: d, round: p.round, slot: slot}
+	if p.away() {
+		t.known = postDeferred
+	}
+	return t
 }
 
 // Ticket stands for one post. Copies are independent; one copy is not safe for
 // concurrent use. The zero Ticket is done.
+//
+// It has four words, so that it is returned in registers: through memory it
+// would cost more than the post.
 type Ticket struct {
-	d    *Domain
-	slot int
-	p    poster
-	done bool
+	d     *Domain
+	round uint64
+	slot  int
+	known uint8
 }
+
+// What a ticket knows without looking.
+const (
+	postWaits uint8 = iota
+	postDeferred
+	postDone
+)
 
 // Deferred reports whether the slot was away at the very moment of the post:
 // nobody is using old data, and the work will be done by the next Enter.
 // Otherwise the work is done before the slot leaves.
-func (t *Ticket) Deferred() bool { return t.d != nil && t.p.away() }
+func (t *Ticket) Deferred() bool { return t.known == postDeferred }
 
 // Done reports whether the slot has caught up with the post, or is away and
 // will catch up before it uses shared data again. Once true, it stays true.
 func (t *Ticket) Done() bool {
-	if t.d == nil || t.done {
+	if t.d == nil || t.known != postWaits {
 		return true
 	}
-	r, err := t.d.record(t.slot)
-	if err != nil {
+	p, r := t.look()
+	if r == nil || p.waitDone(r) != finished && p.waitState(r) != finished {
 		return false
 	}
-	t.done = t.p.waitDone(r) == finished || t.p.waitState(r) == finished
-	return t.done
+	t.known = postDone
+	return true
 }
 
 // Seen reports whether the slot has done the work. For a deferred post that is
@@ -75,8 +89,16 @@ func (t *Ticket) Seen() bool {
 	if t.d == nil {
 		return true
 	}
-	r, err := t.d.record(t.slot)
-	return err == nil && t.p.waitDone(r) == finished
+	p, r := t.look()
+	return r != nil && p.waitDone(r) == finished
+}
+
+// look returns what it takes to look at the slot, or nil in a closed domain.
+func (t *Ticket) look() (poster, *slotRecord) {
+	if t.d.closed.Load() {
+		return poster{}, nil
+	}
+	return poster{round: t.round}, t.d.slots[t.slot]
 }
 
 const (
@@ -144,7 +166,7 @@ func (t *Ticket) check(ctx context.Context, next *time.Time) error {
 //
 // If ctx ends first, the error names the slots that were not yet done.
 func (d *Domain) Synchronize(ctx context.Context) error {
-	waiting := make([]Ticket, 0, len(d.slots))
+	var waiting []Ticket
 	for slot := range d.slots {
 		r, err := d.record(slot)
 		if err != nil {

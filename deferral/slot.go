@@ -125,7 +125,7 @@ func (s *Slot) HandleMessages(f func(message []byte)) { s.onMsg = f }
 
 // Poll reports whether something was posted since the last catch-up. It is one
 // load from a line that nobody writes until something is posted.
-func (s *Slot) Poll() bool { return atomic.LoadUint64(&s.rec.state)&workMask != 0 }
+func (s *Slot) Poll() bool { return uint32(atomic.LoadUint64(&s.rec.state))&workMask != 0 }
 
 // Enter makes the slot online: from now on it may use shared data, and
 // Synchronize waits for it. It first does everything that was posted before.

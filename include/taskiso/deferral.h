@@ -82,10 +82,10 @@ struct tiso_header {
 };
 
 struct tiso_record {
-	_Atomic(uint64_t) state, done;
-	char pad0[112];
-	_Atomic(uint64_t) head;
-	char pad1[120];
+	_Atomic(uint64_t) state;
+	char pad0[120];
+	_Atomic(uint64_t) done, head;
+	char pad1[112];
 	_Atomic(uint64_t) post, tail;
 	char pad2[112];
 	_Atomic(uint64_t) pin;
@@ -150,7 +150,7 @@ static inline int tiso_geometry(struct tiso_domain *d, const struct tiso_header 
 	d->cell_box = tiso_pad(16 + (uint64_t)d->cell_size, 64);
 	d->cell_stride = 128 + tiso_pad(3 * d->cell_box, 128);
 	d->message_box = tiso_pad(16 + (uint64_t)d->message, 64);
-	d->stride = tiso_pad(512 + d->cells * d->cell_stride + d->queue * d->message_box, 128);
+	d->stride = tiso_pad(512 + d->cells * d->cell_stride + d->queue * d->message_box, 128) | 128;
 	d->size = 256 + d->slots * d->stride;
 	if (d->stride != h->stride || d->size != h->size || d->size > d->mapped)
 		return -EBADMSG;
@@ -604,13 +604,15 @@ static inline int tiso_send(struct tiso_domain *d, unsigned slot, const void *me
 /* tiso_wait waits until a ticket is done; a dead owner's slot is released. */
 static inline int tiso_wait(struct tiso_domain *d, const struct tiso_ticket *t, int64_t timeout_ns)
 {
-	int64_t start = tiso_now(), checked = start;
+	int64_t start = 0, checked = 0;
 	unsigned slot = (unsigned)(((unsigned char *)t->rec - d->base - 256) / d->stride);
 	for (unsigned tries = 0; !tiso_done(t); tries++) {
 		if (tries < 1000)
 			continue;
 		sched_yield();
 		int64_t now = tiso_now();
+		if (!start)
+			start = checked = now;
 		if (now - start > timeout_ns)
 			return -ETIMEDOUT;
 		if (now - checked < 20000000)
@@ -630,11 +632,18 @@ static inline int tiso_wait(struct tiso_domain *d, const struct tiso_ticket *t, 
  */
 static inline int tiso_synchronize(struct tiso_domain *d, int64_t timeout_ns)
 {
-	int64_t start = tiso_now();
-	for (unsigned i = 0; i < d->slots; i++) /* ask all of them first */
-		atomic_fetch_or(&tiso_record(d, i)->state, TISO_SYNC);
+	uint64_t online[4096 / 64] = { 0 };
+	int64_t start = 0;
+	for (unsigned i = 0; i < d->slots; i++) { /* ask all of them first */
+		uint64_t w = atomic_fetch_or(&tiso_record(d, i)->state, TISO_SYNC);
+		online[i / 64] |= (uint64_t)((w & TISO_STATE) == TISO_ONLINE) << i % 64;
+	}
 	for (unsigned i = 0; i < d->slots; i++) {
+		if (!(online[i / 64] >> i % 64 & 1))
+			continue;
 		struct tiso_ticket t = tiso_mark(tiso_record(d, i), TISO_SYNC);
+		if (!start)
+			start = tiso_now();
 		int err = tiso_wait(d, &t, timeout_ns - (tiso_now() - start));
 		if (err)
 			return err;

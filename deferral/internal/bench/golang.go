@@ -5,8 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,19 +15,19 @@ import (
 	"github.com/taskiso/taskiso/deferral"
 )
 
-const runs = 9
+const runs = 25
 
-// measure returns the median nanoseconds of one operation.
+// measure returns the nanoseconds of one operation: the least of several runs,
+// because the machine may have other work.
 func measure(n int, f func(n int)) float64 {
 	f(n/10 + 1)
-	var t [runs]float64
-	for i := range t {
+	least := math.Inf(1)
+	for range runs {
 		start := time.Now()
 		f(n)
-		t[i] = float64(time.Since(start).Nanoseconds()) / float64(n)
+		least = min(least, float64(time.Since(start).Nanoseconds())/float64(n))
 	}
-	slices.Sort(t[:])
-	return t[runs/2]
+	return least
 }
 
 // pin binds the calling goroutine to a thread and the thread to a CPU.
@@ -91,27 +91,35 @@ func (r results) measureGo(poster, owner int) error {
 // single measures operations without anybody on the other side.
 func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 	var plain padded
-	r["go-load"] = measure(100_000_000, func(n int) {
+	r["go-load"] = measure(10_000_000, func(n int) {
 		for range n {
 			if plain.v.Load() != 0 {
 				panic("load")
 			}
 		}
 	})
-	r["go-poll"] = measure(100_000_000, func(n int) {
+	same := &struct{ flag *atomic.Uint64 }{&plain.v}
+	r["go-load-pointer"] = measure(10_000_000, func(n int) {
+		for range n {
+			if same.flag.Load() != 0 {
+				panic("load")
+			}
+		}
+	})
+	r["go-poll"] = measure(10_000_000, func(n int) {
 		for range n {
 			if s.Poll() {
 				panic("poll")
 			}
 		}
 	})
-	r["go-enter-exit"] = measure(5_000_000, func(n int) {
+	r["go-enter-exit"] = measure(1_000_000, func(n int) {
 		for range n {
 			s.Enter()
 			s.Exit()
 		}
 	})
-	r["go-post"] = measure(5_000_000, func(n int) {
+	r["go-post"] = measure(1_000_000, func(n int) {
 		for range n {
 			d.Post(1, 0)
 		}
@@ -121,14 +129,14 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 	if err != nil {
 		panic(err)
 	}
-	r["go-publish"] = measure(2_000_000, func(n int) {
+	r["go-publish"] = measure(500_000, func(n int) {
 		for range n {
 			cell.Publish(1, value)
 		}
 	})
 	var v atomic.Value
 	v.Store(&value)
-	r["go-value-load"] = measure(20_000_000, func(n int) {
+	r["go-value-load"] = measure(2_000_000, func(n int) {
 		for range n {
 			if v.Load() == nil {
 				panic("value")
@@ -142,7 +150,7 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 		}
 	})
 	c := make(chan int, 1)
-	r["go-chan-poll"] = measure(20_000_000, func(n int) {
+	r["go-chan-poll"] = measure(2_000_000, func(n int) {
 		for range n {
 			select {
 			case <-c:
@@ -167,7 +175,7 @@ func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
 			ball.v.Store(v + 1)
 		}
 	}, nothing)
-	r["go-ping-pong"] = measure(500_000, func(n int) {
+	r["go-ping-pong"] = measure(30_000, func(n int) {
 		for range n {
 			v := ball.v.Load() + 1
 			ball.v.Store(v)
@@ -182,14 +190,14 @@ func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
 			s.CatchUp()
 		}
 	}, s.Exit)
-	r["go-post-seen"] = measure(500_000, func(n int) {
+	r["go-post-seen"] = measure(30_000, func(n int) {
 		for range n {
 			t, _ := d.Post(0, 0)
 			for !t.Seen() {
 			}
 		}
 	})
-	r["go-synchronize"] = measure(300_000, func(n int) {
+	r["go-synchronize"] = measure(20_000, func(n int) {
 		for range n {
 			if err := d.Synchronize(context.Background()); err != nil {
 				panic(err)
@@ -206,7 +214,7 @@ func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
 		default:
 		}
 	}, nothing)
-	r["go-chan-seen"] = measure(200_000, func(n int) {
+	r["go-chan-seen"] = measure(2_000, func(n int) {
 		for range n {
 			in <- 1
 			<-out

@@ -2,7 +2,7 @@
 /*
  * The C half of the benchmarks: prints "name nanoseconds" lines. The owner
  * runs on the second CPU given, posters on the first. Every number is the
- * median of several runs.
+ * least of several runs, because the machine may have other work.
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
@@ -13,7 +13,7 @@
 #include <taskiso/deferral.h>
 #include <urcu/urcu-qsbr.h>
 
-enum { RUNS = 9 };
+enum { RUNS = 25 };
 
 static struct tiso_domain domain;
 static int cpus[2];
@@ -33,23 +33,18 @@ static void pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static double measure(void (*f)(long), long n)
 {
-	double t[RUNS];
+	double least = 1e18;
 	f(n / 10 + 1);
 	for (int i = 0; i < RUNS; i++) {
 		int64_t start = tiso_now();
 		f(n);
-		t[i] = (double)(tiso_now() - start) / (double)n;
+		double t = (double)(tiso_now() - start) / (double)n;
+		if (t < least)
+			least = t;
 	}
-	qsort(t, RUNS, sizeof(t[0]), compare);
-	return t[RUNS / 2];
+	return least;
 }
 
 static void report(const char *name, void (*f)(long), long n)
@@ -276,7 +271,7 @@ static int scale(int slots)
 		return 1;
 	run(tiso_owner, &online);
 	snprintf(name, sizeof(name), "scale-tiso-%d", slots);
-	report(name, synchronize, 20000);
+	report(name, synchronize, 5000);
 	halt(online);
 	tiso_detach(&slot);
 	run(reader, &online);
@@ -285,7 +280,7 @@ static int scale(int slots)
 	while (atomic_load(&ready) < slots)
 		sched_yield();
 	snprintf(name, sizeof(name), "scale-urcu-%d", slots);
-	report(name, urcu_synchronize, 20000);
+	report(name, urcu_synchronize, 5000);
 	atomic_store(&stop, 1);
 	pthread_join(online, NULL);
 	for (int i = 1; i < slots; i++)
@@ -311,34 +306,34 @@ int main(int argc, char **argv)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	efd = eventfd(0, EFD_NONBLOCK);
 
-	report("load", load, 100000000);
-	report("poll", poll_slot, 100000000);
-	report("enter-exit", enter_exit, 5000000);
+	report("load", load, 10000000);
+	report("poll", poll_slot, 10000000);
+	report("enter-exit", enter_exit, 1000000);
 	urcu_qsbr_register_thread();
-	report("urcu-quiescent", quiescent, 20000000);
+	report("urcu-quiescent", quiescent, 2000000);
 	urcu_qsbr_thread_offline();
-	report("urcu-on-off", on_off, 5000000);
+	report("urcu-on-off", on_off, 200000);
 	urcu_qsbr_thread_online();
 	urcu_qsbr_unregister_thread();
-	report("post", post, 5000000);
-	report("eventfd-poll", event_poll, 500000);
-	report("eventfd-post", event_post, 500000);
-	report("membarrier-alone", barrier, 100000);
+	report("post", post, 2000000);
+	report("eventfd-poll", event_poll, 50000);
+	report("eventfd-post", event_post, 50000);
+	report("membarrier-alone", barrier, 50000);
 
 	run(player, &t);
-	report("ping-pong", ping_pong, 500000);
+	report("ping-pong", ping_pong, 30000);
 	halt(t);
 	run(tiso_owner, &t);
-	report("post-seen", post_seen, 500000);
-	report("synchronize", synchronize, 300000);
+	report("post-seen", post_seen, 30000);
+	report("synchronize", synchronize, 20000);
 	interruptions("interruptions-post", post_seen, 1000000);
 	halt(t);
 	run(reader, &t);
-	report("urcu-synchronize", urcu_synchronize, 300000);
+	report("urcu-synchronize", urcu_synchronize, 20000);
 	halt(t);
 	run(spinner, &t);
-	report("membarrier-sibling", barrier, 5000);
-	interruptions("interruptions-membarrier", barrier, 20000);
+	report("membarrier-sibling", barrier, 2000);
+	interruptions("interruptions-membarrier", barrier, 200000);
 	halt(t);
 	return 0;
 }
