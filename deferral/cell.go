@@ -145,6 +145,16 @@ func (c Cell[T]) Load(s *Slot) (value T, ok bool) {
 	return value, true
 }
 
+// View is Load without a copy: the value lies in the domain, and is valid until
+// the slot's next catch-up. It is nil if there was none.
+func (c Cell[T]) View(s *Slot) *T {
+	b := s.Cell(c.key)
+	if len(b) != int(unsafe.Sizeof(*new(T))) {
+		return nil
+	}
+	return (*T)(unsafe.Pointer(unsafe.SliceData(b)))
+}
+
 // Handle sets what the owner does with a new value; see Slot.HandleCell.
 func (c Cell[T]) Handle(s *Slot, f func(T)) error {
 	return s.HandleCell(c.key, func([]byte) {

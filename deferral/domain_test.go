@@ -146,6 +146,13 @@ func TestCellKeepsTheLatestValue(t *testing.T) {
 		if v, ok := c.Load(s); !ok || v != (config{2, 1}) || seen != 1 {
 			t.Errorf("value %v %v, handled %d times", v, ok, seen)
 		}
+		if v := c.View(s); v == nil || *v != (config{2, 1}) {
+			t.Errorf("view %v", v)
+		}
+		other, _ := NewCell[uint16](d, 1)
+		if _, ok := other.Load(s); ok || other.View(s) != nil {
+			t.Error("value of another size was accepted")
+		}
 	})
 }
 

@@ -123,7 +123,7 @@ var (
 // an error: a search that was cut short has proved nothing.
 func (r *Result) read(out string) error {
 	errors := errorsLine.FindStringSubmatch(out)
-	for _, bad := range []string{"max search depth too small", "out of memory", "memory limit", "VECTORSZ"} {
+	for _, bad := range []string{"max search depth too small", "out of memory", "MEMLIM", "VECTORSZ"} {
 		if strings.Contains(out, bad) {
 			return fmt.Errorf("incomplete search: %s:\n%s", bad, out)
 		}
