@@ -8,7 +8,8 @@ import (
 	"unsafe"
 )
 
-// Layout, version 1. All numbers are little endian; offsets in bytes. It is the
+// Layout, version 1. Numbers have the byte order of the machine, which all peers
+// share; offsets are in bytes. It is the
 // interface to include/taskiso/deferral.h and to other languages: a change of
 // anything below is a new version.
 //

@@ -275,6 +275,42 @@ func TestDeadPosterLeavesNoTornCell(t *testing.T) {
 	}
 }
 
+// Nobody but the owner itself is there to notice.
+func TestEnterDoesNotWaitForADeadPinner(t *testing.T) {
+	d := sharedValues(t)
+	s := attach(t, d, 0)
+	defer s.Detach()
+	pinner := startPeer(t, d, "nail", "0")
+	pinner.line(t)
+	entered := make(chan bool)
+	go func() { s.Enter(); s.Exit(); close(entered) }()
+	select {
+	case <-entered:
+		t.Error("entered a slot that was pinned by a living peer")
+	case <-time.After(50 * time.Millisecond):
+	}
+	pinner.Process.Kill()
+	pinner.Wait()
+	select {
+	case <-entered:
+	case <-time.After(5 * time.Second):
+		t.Fatal("waits for a dead pinner")
+	}
+}
+
+func TestHeaderIsCPlusPlus(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "t.cc")
+	if err := os.WriteFile(source, []byte("#include <taskiso/deferral.h>\nint main() { return 0; }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("g++"); err != nil {
+		t.Skip("g++ is not installed")
+	}
+	if out, err := exec.Command("g++", "-std=c++23", "-fsyntax-only", "-Wall", "-I../include", source).CombinedOutput(); err != nil {
+		t.Errorf("compiling the header as C++23: %v\n%s", err, out)
+	}
+}
+
 // A peer that joins under the number of a dead one releases what that one held.
 func TestSuccessorReleasesTheDead(t *testing.T) {
 	d := sharedValues(t)

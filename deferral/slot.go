@@ -130,8 +130,22 @@ func (s *Slot) Poll() bool { return uint32(atomic.LoadUint64(&s.rec.state))&work
 // Enter makes the slot online: from now on it may use shared data, and
 // Synchronize waits for it. It first does everything that was posted before.
 // While somebody acts for the slot (RunPinned), Enter waits, and this is the
-// only wait of the isolated side.
-func (s *Slot) Enter() { s.run(enterRead) }
+// only wait of the isolated side. Only when that takes long, it makes a system
+// call, to see whether who pinned the slot is dead.
+func (s *Slot) Enter() {
+	for wait := 1; s.rec.pinned(); wait++ {
+		if wait%pinCheck == 0 {
+			s.d.releaseDead(atomic.LoadUint64(&s.rec.pin))
+		}
+	}
+	s.run(enterRead)
+}
+
+// pinCheck is the number of looks at a pin, each some nanoseconds, between two
+// looks at who set it.
+const pinCheck = 1 << 20
+
+func (r *slotRecord) pinned() bool { return atomic.LoadUint64(&r.state)&pinBit != 0 }
 
 // CatchUp does what was posted, then records that it is done. Between two
 // calls the slot may hold on to shared data; at a call it must not.

@@ -8,6 +8,7 @@
  *	grab SLOT     takes the poster lock, half writes a cell, and never lets go
  *	sync N        synchronises N times
  *	pin SLOT      runs pinned
+ *	nail SLOT     runs pinned, and never ends
  *	bad           tries arguments and memory that must be refused
  *	size          prints sizes and offsets
  */
@@ -150,6 +151,13 @@ static void grab(struct tiso_domain *d, unsigned slot)
 
 static void ran(void *arg) { *(int *)arg = 1; }
 
+static void stay(void *arg)
+{
+	(void)arg;
+	say("ready");
+	pause();
+}
+
 static void bad(struct tiso_domain *d)
 {
 	struct tiso_handlers none = { 0 };
@@ -198,6 +206,8 @@ int main(int argc, char **argv)
 		hang(&d, slot);
 	else if (!strcmp(argv[1], "grab"))
 		grab(&d, slot);
+	else if (!strcmp(argv[1], "nail"))
+		tiso_run_pinned(&d, slot, stay, NULL);
 	else if (!strcmp(argv[1], "bad"))
 		bad(&d);
 	else if (!strcmp(argv[1], "sync")) {

@@ -4,7 +4,7 @@
  *
  * The C side of the Go package github.com/taskiso/taskiso/deferral, in the same
  * shared memory. C11 with atomics (or C++23, which includes <stdatomic.h>),
- * Linux, 64-bit little endian, nothing to link. Define _GNU_SOURCE before the
+ * Linux, 64 bit, nothing to link. Define _GNU_SOURCE before the
  * first include of the program.
  *
  * One thread owns a slot. Its loop polls one word:
@@ -198,6 +198,21 @@ static inline void tiso_release_peer(struct tiso_domain *d, int peer)
 			atomic_store(&r->pin, 0);
 		}
 	}
+}
+
+/* Releases what the peer behind a lock word holds, if it is dead. */
+static inline int tiso_release_dead(struct tiso_domain *d, uint64_t lock)
+{
+	if (lock > TISO_MAX_PEERS)
+		return -EBADMSG;
+	if (!lock || (int)lock - 1 == d->peer)
+		return 0;
+	int got = tiso_try_lock(d->fd, TISO_PEER_BYTE(lock - 1));
+	if (got > 0) {
+		tiso_release_peer(d, (int)lock - 1);
+		tiso_unlock(d->fd, TISO_PEER_BYTE(lock - 1));
+	}
+	return got < 0 ? got : 0;
 }
 
 static inline int tiso_join(struct tiso_domain *d)
@@ -430,13 +445,19 @@ static inline void tiso_catch_up(struct tiso_slot *s)
 	tiso_serve(s, atomic_exchange(&s->rec->state, TISO_ONLINE | s->round << 32) & TISO_WORK); /* C1, C2 */
 }
 
-/* tiso_enter waits only while somebody acts for the slot (run_pinned). */
+/*
+ * tiso_enter waits only while somebody acts for the slot (run_pinned), and makes
+ * a system call only when that takes long, to see whether who does is dead.
+ */
 static inline void tiso_enter(struct tiso_slot *s)
 {
 	uint64_t w = atomic_load(&s->rec->state), next; /* E1 */
 	do {
-		while (w & TISO_PIN)
+		for (unsigned wait = 1; w & TISO_PIN; wait++) {
+			if (wait % (1u << 20) == 0)
+				tiso_release_dead(s->domain, atomic_load(&s->rec->pin));
 			w = atomic_load(&s->rec->state);
+		}
 		next = s->round + ((w & TISO_WORK) != 0);
 	} while (!atomic_compare_exchange_weak(&s->rec->state, &w, TISO_ONLINE | next << 32)); /* E2 */
 	if (w & TISO_WORK) {
@@ -510,20 +531,6 @@ static inline int64_t tiso_now(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static inline int tiso_release_dead(struct tiso_domain *d, uint64_t lock)
-{
-	if (lock > TISO_MAX_PEERS)
-		return -EBADMSG;
-	if (!lock || (int)lock - 1 == d->peer)
-		return 0;
-	int got = tiso_try_lock(d->fd, TISO_PEER_BYTE(lock - 1));
-	if (got > 0) {
-		tiso_release_peer(d, (int)lock - 1);
-		tiso_unlock(d->fd, TISO_PEER_BYTE(lock - 1));
-	}
-	return got < 0 ? got : 0;
 }
 
 static inline int tiso_lock(struct tiso_domain *d, _Atomic(uint64_t) *word)

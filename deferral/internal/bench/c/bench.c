@@ -326,7 +326,7 @@ int main(int argc, char **argv)
 	run(tiso_owner, &t);
 	report("post-seen", post_seen, 30000);
 	report("synchronize", synchronize, 20000);
-	interruptions("interruptions-post", post_seen, 1000000);
+	interruptions("interruptions-post", post_seen, 10000000);
 	halt(t);
 	run(reader, &t);
 	report("urcu-synchronize", urcu_synchronize, 20000);
