@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,8 @@ type Domain struct {
 	peer   int
 	slots  []*slotRecord
 	closed atomic.Bool
+
+	patience time.Duration // with a lock that somebody else holds
 
 	mu       sync.Mutex // serialises the release of dead peers, and attached
 	attached int
@@ -97,7 +100,7 @@ func Open(f *os.File) (*Domain, error) {
 }
 
 func newDomain(mem region, g geometry) (*Domain, error) {
-	d := &Domain{mem: mem, geo: g}
+	d := &Domain{mem: mem, geo: g, patience: patience}
 	for slot := range g.slots {
 		d.slots = append(d.slots, g.record(mem.bytes, slot))
 	}

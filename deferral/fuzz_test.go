@@ -28,6 +28,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		defer d.Close()
+		d.patience = 0
 		useAll(t, d)
 	})
 }
@@ -41,6 +42,7 @@ func FuzzCorrupt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, at uint16, b []byte) {
 		d := create(t, Options{Slots: 1, Cells: 2, CellSize: 8, Queue: 2, MessageSize: 8})
+		d.patience = 0
 		s := attach(t, d, 0)
 		s.Enter()
 		corrupt(d, int(at), b)
@@ -88,7 +90,7 @@ func use(t *testing.T, d *Domain, s *Slot) {
 	if s.Poll() {
 		s.CatchUp()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Microsecond)
 	defer cancel()
 	d.Synchronize(ctx)
 	d.RunPinned(s.index, func() {})

@@ -11,7 +11,7 @@ import (
 
 const (
 	lockCheck = 1024                   // tries between two looks at the holder
-	lockLimit = 100 * time.Millisecond // copying the largest value takes far less
+	patience  = 100 * time.Millisecond // copying the largest value takes far less
 )
 
 // lock takes a lock among posters; owners never wait for it. A holder that
@@ -34,7 +34,7 @@ func (d *Domain) lockSlow(word *uint64, mine uint64) error {
 		if err := d.releaseDead(atomic.LoadUint64(word)); err != nil {
 			return err
 		}
-		if held := time.Since(start); held > lockLimit {
+		if held := time.Since(start); held > d.patience {
 			return fmt.Errorf("%w: peer %d holds the lock for %v", ErrBusy, atomic.LoadUint64(word)-1, held)
 		}
 	}

@@ -133,19 +133,21 @@ func (s *Slot) Poll() bool { return uint32(atomic.LoadUint64(&s.rec.state))&work
 // only wait of the isolated side. Only when that takes long, it makes a system
 // call, to see whether who pinned the slot is dead.
 func (s *Slot) Enter() {
-	for wait := 1; s.rec.pinned(); wait++ {
-		if wait%pinCheck == 0 {
+	at := enterRead
+	for try := 1; at == enterRead; try++ {
+		if at = s.own.do(enterRead, s.rec); at == enterPublish {
+			at = s.own.do(enterPublish, s.rec)
+		}
+		if try%pinCheck == 0 {
 			s.d.releaseDead(atomic.LoadUint64(&s.rec.pin))
 		}
 	}
-	s.run(enterRead)
+	s.run(at)
 }
 
-// pinCheck is the number of looks at a pin, each some nanoseconds, between two
-// looks at who set it.
+// pinCheck is the number of tries to enter, each some nanoseconds, between two
+// looks at who is in the way.
 const pinCheck = 1 << 20
-
-func (r *slotRecord) pinned() bool { return atomic.LoadUint64(&r.state)&pinBit != 0 }
 
 // CatchUp does what was posted, then records that it is done. Between two
 // calls the slot may hold on to shared data; at a call it must not.
