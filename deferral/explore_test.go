@@ -46,6 +46,7 @@ type posting struct {
 	held    uint8 // version that the owner uses
 	holding bool
 	pending bool // marked, and the work not done since
+	taken   bool // as pending, and the owner has taken it
 	owed    bool // as pending, and the mark found the slot online
 }
 
@@ -120,8 +121,15 @@ func (x explorer) violation(w world) string {
 	}
 	for i := range x.bits {
 		p := &w.posters[i]
-		if p.pending && !w.dead && (w.state|w.own.work)&p.bits == 0 {
+		where := w.state
+		if p.taken {
+			where = w.own.work
+		}
+		if p.pending && !w.dead && where&p.bits == 0 {
 			return "a request is lost"
+		}
+		if w.inside && p.phase == waiting && !p.pending && w.done <= p.round {
+			return "a ticket waits for work that is done"
 		}
 	}
 	if w.acting && (w.inside || w.at == handle || w.at == record) {
@@ -184,7 +192,8 @@ func (x explorer) owner(w world, do act) {
 		do("owner", "dies", func(w *world, _ *slotRecord) {
 			*w = world{state: w.state, done: w.done, posters: w.posters, pin: w.pin, pinAt: w.pinAt, acting: w.acting, dead: true}
 			for i := range w.posters {
-				w.posters[i].holding, w.posters[i].owed = false, false
+				p := &w.posters[i]
+				p.holding, p.owed, p.taken = false, false, false
 			}
 		})
 	}
@@ -201,15 +210,21 @@ func (x explorer) attach(do act) {
 func (x explorer) ownerStep(w *world, r *slotRecord) {
 	if w.at == handle {
 		for i := range x.bits {
-			if p := &w.posters[i]; w.own.work&p.bits != 0 {
-				p.pending, p.owed = false, false
+			if p := &w.posters[i]; p.taken {
+				p.pending, p.owed, p.taken = false, false, false
 			}
 		}
 		w.at = record
 		return
 	}
 	w.at = w.own.do(w.at, r)
-	if w.at == finished {
+	switch w.at {
+	case handle:
+		for i := range x.bits {
+			p := &w.posters[i]
+			p.taken = p.pending && w.own.work&p.bits != 0
+		}
+	case finished:
 		x.ownerDone(w)
 	}
 }
@@ -267,8 +282,8 @@ func (x explorer) poster(w world, i int, do act) {
 func (x explorer) posterStep(w *world, p *posting, r *slotRecord) {
 	was := p.at
 	p.at = p.do(was, r)
-	if was == postMark {
-		p.pending, p.owed = true, !p.away() && !w.dead
+	if p.at == postAfter {
+		p.pending, p.taken, p.owed = true, false, !p.away() && !w.dead
 	}
 	if p.at != finished {
 		return

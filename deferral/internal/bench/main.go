@@ -59,7 +59,7 @@ func (r results) measureC(root string, poster, owner int) error {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "bench")
 	source := filepath.Join(root, "deferral/internal/bench/c/bench.c")
-	build := exec.Command("gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr")
+	build := exec.Command("gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr", "-lm")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("compiling %s (needs liburcu-dev): %w\n%s", source, err, text)
 	}
