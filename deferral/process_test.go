@@ -4,10 +4,12 @@ package deferral
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -309,6 +311,63 @@ func TestHeaderIsCPlusPlus(t *testing.T) {
 	if out, err := exec.Command("g++", "-std=c++23", "-fsyntax-only", "-Wall", "-I../include", source).CombinedOutput(); err != nil {
 		t.Errorf("compiling the header as C++23: %v\n%s", err, out)
 	}
+}
+
+// The C side in corrupted memory: it may refuse, but not crash.
+func TestCSurvivesCorruptedMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peer")
+	out, err := exec.Command("gcc", "-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+		"-I../include", "-o", path, "testdata/peer.c").CombinedOutput()
+	if err != nil {
+		t.Skipf("compiling with sanitizers: %v\n%s", err, out)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	runs := 150
+	if testing.Short() {
+		runs = 20
+	}
+	refused := 0
+	for run := range runs {
+		d, err := Create(Options{Cells: 1, CellSize: 112, Queue: 4, MessageSize: 112, Shared: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := corruptAtRandom(d, rng)
+		f, err := d.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path, "use", "0")
+		cmd.ExtraFiles = []*os.File{f}
+		out, err := cmd.CombinedOutput()
+		f.Close()
+		d.Close()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+		case errors.As(err, &exit) && exit.ExitCode() == 1 && !bytes.Contains(out, []byte("ERROR")) && !bytes.Contains(out, []byte("runtime error")):
+			refused++
+		default:
+			t.Errorf("run %d, corrupted at %d: %v\n%s", run, at, err, out)
+		}
+	}
+	t.Logf("%d runs, %d refused to open", runs, refused)
+}
+
+// corruptAtRandom overwrites up to 32 bytes, more often those with a meaning.
+// It spares locks, whose wait is bounded but long, and the pin.
+func corruptAtRandom(d *Domain, rng *rand.Rand) int {
+	places := []int{0, 8, 24, headerSize, headerSize + 128, headerSize + 264, headerSize + recordSize, rng.IntN(len(d.mem.bytes))}
+	at := places[rng.IntN(len(places))]
+	for i := range 1 + rng.IntN(32) {
+		if at+i < len(d.mem.bytes) {
+			d.mem.bytes[at+i] = byte(rng.Uint32())
+		}
+	}
+	r := d.slots[0]
+	r.state &^= pinBit
+	r.post, r.pin = 0, 0
+	return at
 }
 
 // A peer that joins under the number of a dead one releases what that one held.

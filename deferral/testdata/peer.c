@@ -9,6 +9,7 @@
  *	sync N        synchronises N times
  *	pin SLOT      runs pinned
  *	nail SLOT     runs pinned, and never ends
+ *	use SLOT      calls everything once, whatever it gives
  *	bad           tries arguments and memory that must be refused
  *	size          prints sizes and offsets
  */
@@ -158,6 +159,54 @@ static void stay(void *arg)
 	pause();
 }
 
+static unsigned long sum;
+
+static void touch(const void *p, size_t len)
+{
+	const unsigned char *b = p;
+	for (size_t i = 0; i < len; i++)
+		sum += b[i];
+}
+
+static void touch_cell(void *arg, unsigned key, const void *v, size_t len)
+{
+	(void)arg;
+	(void)key;
+	touch(v, len);
+}
+
+static void touch_message(void *arg, const void *m, size_t len)
+{
+	(void)arg;
+	touch(m, len);
+}
+
+static void use(struct tiso_domain *d, unsigned slot)
+{
+	struct tiso_handlers h = { NULL, NULL, touch_cell, touch_message };
+	struct tiso_slot s;
+	char v[112] = { 0 };
+	size_t len;
+	int yes;
+	if (tiso_attach(d, slot, &h, &s))
+		return;
+	for (int i = 0; i < 3; i++) {
+		tiso_enter(&s);
+		tiso_post(d, slot, 0, NULL);
+		tiso_publish(d, slot, 0, v, sizeof(v), NULL);
+		tiso_send(d, slot, v, sizeof(v), NULL);
+		if (tiso_poll(&s))
+			tiso_catch_up(&s);
+		const void *p = tiso_value(&s, 0, &len);
+		if (p)
+			touch(p, len);
+		tiso_synchronize(d, 100000);
+		tiso_exit(&s);
+		tiso_run_pinned(d, slot, ran, &yes);
+	}
+	tiso_detach(&s);
+}
+
 static void bad(struct tiso_domain *d)
 {
 	struct tiso_handlers none = { 0 };
@@ -206,6 +255,8 @@ int main(int argc, char **argv)
 		hang(&d, slot);
 	else if (!strcmp(argv[1], "grab"))
 		grab(&d, slot);
+	else if (!strcmp(argv[1], "use"))
+		use(&d, slot);
 	else if (!strcmp(argv[1], "nail"))
 		tiso_run_pinned(&d, slot, stay, NULL);
 	else if (!strcmp(argv[1], "bad"))
