@@ -20,8 +20,9 @@ func TestNoLookupIsDroppedWhileTablesAreSwapped(t *testing.T) {
 	if r.Packets == 0 || r.LastSeen != r.LastPublished {
 		t.Errorf("%d packets; last table %d of %d", r.Packets, r.LastSeen, r.LastPublished)
 	}
-	// Half of the rate, because the machine may have other work.
-	if least := uint64(length.Seconds()*swaps) / 2; r.Published < least || r.Seen < least {
-		t.Errorf("%d tables published, %d seen; want at least %d", r.Published, r.Seen, least)
+	// Less than the rate, because the machine may have other work: a loop that
+	// does not run sees only the latest of the tables in between.
+	if r.Published < uint64(length.Seconds()*swaps)/2 || r.Seen < 100 {
+		t.Errorf("%d tables published, %d seen", r.Published, r.Seen)
 	}
 }

@@ -33,11 +33,15 @@ func main() {
 
 func run(root string, poster, owner int, out string) error {
 	r := results{}
-	if err := r.measureC(root, poster, owner); err != nil {
-		return err
-	}
-	if err := r.measureGo(poster, owner); err != nil {
-		return err
+	for range passes {
+		pass := results{}
+		if err := pass.measureC(root, poster, owner); err != nil {
+			return err
+		}
+		if err := pass.measureGo(poster, owner); err != nil {
+			return err
+		}
+		r.least(pass)
 	}
 	var page bytes.Buffer
 	r.write(&page)
@@ -46,6 +50,26 @@ func run(root string, poster, owner int, out string) error {
 		return err
 	}
 	return os.WriteFile(out, page.Bytes(), 0o644)
+}
+
+// passes repeat everything, so that other work on the machine does not meet one
+// side of a comparison only.
+const passes = 3
+
+// least keeps the least of each number; of what membarrier does, the most,
+// because it interrupts only while the sibling is running.
+func (r results) least(pass results) {
+	for name, value := range pass {
+		old, ok := r[name]
+		switch {
+		case !ok:
+			r[name] = value
+		case name == "c-interruptions-membarrier":
+			r[name] = max(old, value)
+		default:
+			r[name] = min(old, value)
+		}
+	}
 }
 
 // results are nanoseconds by name; C and Go names do not overlap.

@@ -42,7 +42,7 @@ var rows = []row{
 
 func (r results) write(w io.Writer) {
 	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`; do not edit.\n%s\n\n", machine())
-	fmt.Fprintf(w, "All numbers are from one run; each is the least of %d\nmeasurements, because the machine is shared. A ratio below 1 means that\ndeferral is faster. The owner is alone on one CPU, the poster on another.\n\n", runs)
+	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. A ratio below 1 means that\ndeferral is faster. The owner is alone on one CPU, the poster on another.\n\n", passes, runs)
 	fmt.Fprintf(w, "| ratio | limit | operation | ns | beside | ns |\n|---:|---:|---|---:|---|---:|\n")
 	for _, row := range rows {
 		ours, theirs := r[row.ours], r[row.theirs]
@@ -53,7 +53,7 @@ func (r results) write(w io.Writer) {
 		ours, theirs := r[fmt.Sprintf("c-scale-tiso-%d", slots)], r[fmt.Sprintf("c-scale-urcu-%d", slots)]
 		fmt.Fprintf(w, "| %.2f | %d | %.0f | %.0f |\n", ours/theirs, slots, ours, theirs)
 	}
-	fmt.Fprintf(w, "\nFunction-call interrupts that the owner's CPU received (`CAL` in /proc/interrupts), for each operation:\n\n| operation | interrupts |\n|---|---:|\n| post, waited for until seen | %.5f |\n| membarrier PRIVATE_EXPEDITED | %.5f |\n", r["c-interruptions-post"], r["c-interruptions-membarrier"])
+	fmt.Fprintf(w, "\nFunction-call interrupts that the owner's CPU received (`CAL` in /proc/interrupts,\nwhoever sent them), for each operation, of which there were 10^7 and 2*10^5:\n\n| operation | interrupts |\n|---|---:|\n| post, waited for until seen | %.5f |\n| membarrier PRIVATE_EXPEDITED | %.5f |\n", r["c-interruptions-post"], r["c-interruptions-membarrier"])
 }
 
 func (row row) verdict(ns, ratio float64) string {
