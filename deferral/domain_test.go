@@ -254,6 +254,31 @@ func TestRunPinnedKeepsTheOwnerOut(t *testing.T) {
 	})
 }
 
+// Calls out of order do nothing: an owner cannot slip past a pin, or go online
+// unnoticed.
+func TestCallsOutOfOrder(t *testing.T) {
+	eachMemory(t, func(t *testing.T, o Options) {
+		d := create(t, o)
+		s := attach(t, d, 0)
+		must(t)(d.Post(0, 0))
+		s.CatchUp()
+		s.Exit()
+		if err := d.RunPinned(0, func() { s.CatchUp() }); err != nil {
+			t.Errorf("the slot went online: %v", err)
+		}
+		s.Enter()
+		s.Enter()
+		s.Exit()
+		s.Exit()
+		if err := d.RunPinned(0, func() {}); err != nil {
+			t.Error(err)
+		}
+		if err := s.Detach(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestBadArguments(t *testing.T) {
 	d := create(t, small)
 	s := attach(t, d, 0)

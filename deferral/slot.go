@@ -15,8 +15,9 @@ import (
 // Attach none of them allocates, locks or makes a system call, except Detach
 // and whatever the handlers do.
 type Slot struct {
-	rec *slotRecord // first: Poll is one load from it
-	own owner
+	rec    *slotRecord // first: Poll is one load from it
+	own    owner
+	online bool // between Enter and Exit; the word is not asked, a peer may forge it
 
 	kinds    [MaxKinds]func()
 	cells    []cell
@@ -131,8 +132,12 @@ func (s *Slot) Poll() bool { return uint32(atomic.LoadUint64(&s.rec.state))&work
 // Synchronize waits for it. It first does everything that was posted before.
 // While somebody acts for the slot (RunPinned), Enter waits, and this is the
 // only wait of the isolated side. Only when that takes long, it makes a system
-// call, to see whether who pinned the slot is dead.
+// call, to see whether who pinned the slot is dead. It does nothing if the slot
+// is online.
 func (s *Slot) Enter() {
+	if s.online {
+		return
+	}
 	at := enterRead
 	for try := 1; at == enterRead; try++ {
 		if at = s.own.do(enterRead, s.rec); at == enterPublish {
@@ -143,6 +148,7 @@ func (s *Slot) Enter() {
 		}
 	}
 	s.run(at)
+	s.online = true
 }
 
 // pinCheck is the number of tries to enter, each some nanoseconds, between two
@@ -150,12 +156,22 @@ func (s *Slot) Enter() {
 const pinCheck = 1 << 20
 
 // CatchUp does what was posted, then records that it is done. Between two
-// calls the slot may hold on to shared data; at a call it must not.
-func (s *Slot) CatchUp() { s.run(catchTake) }
+// calls the slot may hold on to shared data; at a call it must not. It does
+// nothing if the slot is offline.
+func (s *Slot) CatchUp() {
+	if s.online {
+		s.run(catchTake)
+	}
+}
 
 // Exit makes the slot offline: it promises not to use shared data until the
 // next Enter, and is not waited for. Work that was posted before is done first.
-func (s *Slot) Exit() { s.run(exitTry) }
+func (s *Slot) Exit() {
+	if s.online {
+		s.run(exitTry)
+		s.online = false
+	}
+}
 
 func (s *Slot) run(at step) {
 	for at != finished {
@@ -246,8 +262,9 @@ func (s *Slot) Err() error {
 // Detach gives the slot up. Work that was posted before is done first if the
 // slot is online, and waits for the next owner if it is not.
 func (s *Slot) Detach() error {
-	if atomic.LoadUint64(&s.rec.state)&stateMask == online {
+	if s.online {
 		s.run(detachTry)
+		s.online = false
 	} else {
 		atomic.AndUint64(&s.rec.state, ^uint64(stateMask))
 	}

@@ -116,7 +116,7 @@ struct tiso_slot {
 	struct tiso_domain *domain;
 	struct tiso_handlers handlers;
 	unsigned index;
-	int fd;
+	int fd, online;
 };
 
 /* One post; kept by the poster. */
@@ -439,8 +439,11 @@ static inline int tiso_poll(const struct tiso_slot *s)
 	return (atomic_load_explicit(&s->rec->state, memory_order_relaxed) & TISO_WORK) != 0;
 }
 
+/* tiso_catch_up does what was posted, then records it; nothing while offline. */
 static inline void tiso_catch_up(struct tiso_slot *s)
 {
+	if (!s->online)
+		return;
 	s->round++;
 	tiso_serve(s, atomic_exchange(&s->rec->state, TISO_ONLINE | s->round << 32) & TISO_WORK); /* C1, C2 */
 }
@@ -452,6 +455,8 @@ static inline void tiso_catch_up(struct tiso_slot *s)
 static inline void tiso_enter(struct tiso_slot *s)
 {
 	uint64_t w = atomic_load(&s->rec->state), next; /* E1 */
+	if (s->online)
+		return;
 	do {
 		for (unsigned wait = 1; w & TISO_PIN; wait++) {
 			if (wait % (1u << 20) == 0)
@@ -460,6 +465,7 @@ static inline void tiso_enter(struct tiso_slot *s)
 		}
 		next = s->round + ((w & TISO_WORK) != 0);
 	} while (!atomic_compare_exchange_weak(&s->rec->state, &w, TISO_ONLINE | next << 32)); /* E2 */
+	s->online = 1;
 	if (w & TISO_WORK) {
 		s->round = next;
 		tiso_serve(s, w & TISO_WORK);
@@ -468,11 +474,12 @@ static inline void tiso_enter(struct tiso_slot *s)
 
 static inline void tiso_leave(struct tiso_slot *s, uint64_t state)
 {
-	for (;;) {
+	while (s->online) {
 		uint64_t w = TISO_ONLINE | s->round << 32;
 		if (atomic_compare_exchange_strong(&s->rec->state, &w, state | s->round << 32)) /* X1, D1 */
-			return;
-		tiso_catch_up(s);
+			s->online = 0;
+		else
+			tiso_catch_up(s);
 	}
 }
 
@@ -481,7 +488,7 @@ static inline void tiso_exit(struct tiso_slot *s) { tiso_leave(s, TISO_OFFLINE);
 
 static inline void tiso_detach(struct tiso_slot *s)
 {
-	if ((atomic_load(&s->rec->state) & TISO_STATE) == TISO_ONLINE)
+	if (s->online)
 		tiso_leave(s, TISO_DETACHED);
 	else
 		atomic_fetch_and(&s->rec->state, ~TISO_STATE);

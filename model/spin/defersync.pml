@@ -192,8 +192,6 @@ inline execute(c) {
 #define USE(r)    assert(!(r && freed)); r = false
 #else
 #define EQS       skip
-#define READER(r) skip
-#define USE(r)    skip
 #endif
 #if ENTRY_SYNC
 #define HWENTRY(c) ISB(c)
@@ -256,8 +254,10 @@ entry:
 #endif
 	ENTRY(c);
 kernel:	T("executes patchable code\n", TEXECUTE(c));
+#if RCU
 	T("reads a pointer\n", READER(r));
 	T("uses it\n", USE(r));
+#endif
 	do
 	:: TW(ipi[c], "takes the interrupt: synchronises, acknowledges\n", TEXECUTE(c); SYNC(c); ACK(c); ipi[c] = 0)
 #if !LIVE
@@ -283,8 +283,10 @@ proctype nmi(byte c)
 		NW(!lock, "takes the lock\n", skip);
 #endif
 		N("executes patchable code\n", EXECUTE(c));
+#if RCU
 		N("reads a pointer\n", READER(r));
 		N("uses it\n", USE(r));
+#endif
 		NEXIT(N, NW, c, o);
 		atomic { in_nmi[c] = false; o = 0; g = 0; r = false; printf("@nmi\t%d\treturns\n", c) }
 	:: cpus_done == NCPU -> break
@@ -299,8 +301,10 @@ proctype mce(byte c)
 	:: atomic { mcs[c] < MCS && cpus_done < NCPU -> mcs[c]++; in_mc[c] = true; HWENTRY(c); printf("@mce\t%d\tarrives\n", c) };
 		NENTER(X, XW, c, o, g);
 		X("executes patchable code\n", EXECUTE(c));
+#if RCU
 		X("reads a pointer\n", READER(r));
 		X("uses it\n", USE(r));
+#endif
 		NEXIT(X, XW, c, o);
 		atomic { in_mc[c] = false; o = 0; g = 0; r = false; printf("@mce\t%d\treturns\n", c) }
 	:: cpus_done == NCPU -> break
