@@ -340,7 +340,7 @@ func timestamps() error {
 	if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1) }); err != nil {
 		return err
 	}
-	time.Sleep(settle) // a work item does it, unless the socket is closed by then
+	time.Sleep(300 * time.Millisecond) // a work item does it, unless the socket is closed by then
 	return set
 }
 
