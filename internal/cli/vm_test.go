@@ -17,6 +17,14 @@ func TestMain(m *testing.M) {
 		load(spec)
 		return
 	}
+	if file := os.Getenv(victimVariable); file != "" {
+		beVictim(file)
+		return
+	}
+	if name := os.Getenv(helperVariable); name != "" {
+		beHelper(name)
+		return
+	}
 	vmtest.Main(m)
 }
 

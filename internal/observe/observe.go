@@ -169,7 +169,7 @@ func (o *Observer) Finish(r *report.Report) error {
 	if o.begin == notYet {
 		o.begin = o.until // it ended before it began
 	}
-	r.Tracing = true
+	r.Tracing, r.Began = true, o.begin
 	r.Duration = max(0, o.until-o.begin)
 	for cpu := range o.cfg.Trace.CPUs.All() {
 		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))

@@ -56,6 +56,7 @@ type causeTotals struct {
 
 // originKey tells senders apart.
 type originKey struct {
+	kind     trace.Kind
 	pid      uint32
 	name     string
 	function uint64
@@ -207,7 +208,10 @@ func comesFromElsewhere(k trace.Kind) bool {
 }
 
 func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names) {
-	key := originKey{pid: from.Sender.PID, name: from.Sender.Name, function: from.B}
+	key := originKey{kind: from.Kind, pid: from.Sender.PID, name: from.Sender.Name}
+	if from.Kind == trace.SendCall || from.Kind == trace.SendWork {
+		key.function = from.B
+	}
 	if n := len(from.Sender.Stack); n > 0 {
 		key.caller = from.Sender.Stack[n-1]
 	}
@@ -236,8 +240,17 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 		CPU:    from.CPU,
 		Cgroup: from.Sender.Cgroup,
 	}
-	if from.Kind == trace.SendCall {
-		o.Function = names.Function(from.B)
+	switch from.Kind {
+	case trace.SendCall:
+		o.Did, o.Function = DidCall, names.Function(from.B)
+	case trace.SendReschedule:
+		o.Did = DidReschedule
+	case trace.SendWake:
+		o.Did = DidWake
+	case trace.SendWork:
+		o.Did, o.Function = DidQueue, names.Function(from.B)
+	case trace.SendIRQ:
+		o.Did = DidMove
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)

@@ -7,6 +7,7 @@ package report
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -18,9 +19,12 @@ const Schema = 1
 
 // Report is everything one observation has seen. Times are in nanoseconds.
 type Report struct {
-	Schema   int           `json:"schema"`
-	Version  string        `json:"taskiso"`
-	Started  time.Time     `json:"started"`
+	Schema  int       `json:"schema"`
+	Version string    `json:"taskiso"`
+	Started time.Time `json:"started"`
+	// Began is Started in the clock of other tracing tools, CLOCK_MONOTONIC;
+	// 0 if nothing was traced.
+	Began    time.Duration `json:"began_monotonic_ns"`
 	Duration time.Duration `json:"duration_ns"`
 	Host     Host          `json:"host"`
 	Task     Task          `json:"task"`
@@ -30,6 +34,13 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
+}
+
+// Sees tells whether the source of the events of a tracepoint was active.
+func (r *Report) Sees(tracepoint string) bool {
+	return slices.ContainsFunc(r.Host.Sources, func(s Source) bool {
+		return s.Active && strings.HasSuffix(s.Name, ":"+tracepoint)
+	})
 }
 
 // Host is where it was observed.
@@ -125,6 +136,7 @@ type Cause struct {
 
 // Origin is who caused breaks from elsewhere.
 type Origin struct {
+	Did    string `json:"did"` // what: one of the constants Did
 	PID    uint32 `json:"pid"`
 	Name   string `json:"name"`
 	CPU    int    `json:"cpu"` // of the latest one
@@ -136,6 +148,15 @@ type Origin struct {
 	Count     uint64        `json:"count"`
 	MaxDelay  time.Duration `json:"max_delay_ns"` // from sending to arrival
 }
+
+// What an origin did.
+const (
+	DidCall       = "call"       // had a function called on the CPU
+	DidReschedule = "reschedule" // asked the CPU to reschedule
+	DidWake       = "wake"       // woke the task that ran instead
+	DidQueue      = "queue"      // queued the work that ran instead
+	DidMove       = "move-irq"   // moved the interrupt to the CPU
+)
 
 // Break is one break.
 type Break struct {

@@ -218,7 +218,16 @@ func origin(o *Origin) string {
 	if o.Interrupt {
 		who = "an interrupt over " + who
 	}
-	s := fmt.Sprintf("%s× from %s on CPU %d", Count(o.Count), who, o.CPU)
+	did := "from"
+	switch o.Did {
+	case DidWake:
+		did = "task woken by"
+	case DidQueue:
+		did = o.Function + " queued by"
+	case DidMove:
+		did = "moved here by"
+	}
+	s := fmt.Sprintf("%s× %s %s on CPU %d", Count(o.Count), did, who, o.CPU)
 	if path := callPath(o.Stack); path != "" {
 		s += ": " + path
 	}

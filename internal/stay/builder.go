@@ -95,11 +95,13 @@ func (b *Builder) lost(cpu int) {
 }
 
 func (b *Builder) event(e trace.Event) {
-	switch e.Kind {
-	case trace.SendCall, trace.SendReschedule:
+	if e.Kind.IsSend() {
 		b.senders.sent(e)
+		return
+	}
+	switch e.Kind {
 	case trace.Switch:
-		b.switched(e)
+		b.switched(e, b.senders.arrived(e))
 	case trace.Exec:
 		b.executed(e)
 	case trace.Exit:
@@ -148,13 +150,13 @@ func (b *Builder) ended(e trace.Event) {
 	t.ended = true
 }
 
-func (b *Builder) switched(e trace.Event) {
+func (b *Builder) switched(e trace.Event, wakers []trace.Event) {
 	if t := b.threads[e.TID]; t != nil && t.ended {
 		delete(b.threads, e.TID)
 	} else if t != nil {
-		b.switchedOut(t, e)
+		b.switchedOut(t, e, wakers)
 	} else if t := b.preempted[e.CPU]; t != nil && t.stay != nil && e.Task.TID != t.tid && e.Task.TID != 0 {
-		t.stay.add(e, nil) // one more task before it has its turn again
+		t.stay.add(e, wakers) // one more task before it has its turn again
 	}
 	delete(b.running, e.CPU)
 	if e.Task.Watched {
@@ -162,14 +164,19 @@ func (b *Builder) switched(e trace.Event) {
 	}
 }
 
-func (b *Builder) switchedOut(t *thread, e trace.Event) {
+// switchedOut handles that a thread gives its CPU away. Who woke the next task
+// matters only to a thread that had to.
+func (b *Builder) switchedOut(t *thread, e trace.Event, wakers []trace.Event) {
+	if e.B != taskRunning {
+		wakers = nil
+	}
 	switch {
 	case t.stay == nil && b.tracked.Contains(e.CPU) && !t.quietKnown:
 		t.openPartial(e)
 	case t.stay == nil:
 		t.open(e)
 	}
-	t.stay.add(e, nil)
+	t.stay.add(e, wakers)
 	t.stay.End = e.Time
 	t.away = true
 	delete(b.preempted, e.CPU)

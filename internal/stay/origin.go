@@ -17,14 +17,18 @@ import (
 // is queued until it has run: at most one sender stands behind it at a time,
 // however many senders share one interrupt. An irq_work takes the same queue but
 // shows nowhere when it runs; since an interrupt empties the queue, what is left
-// at its end and was queued before it began are those. A rescheduling interrupt has no such
-// mark: all that were sent since the last one arrived stand behind it.
+// at its end and was queued before it began are those. A rescheduling interrupt has
+// no such mark: all that were sent since the last one arrived stand behind it.
 type senders struct {
 	calls       map[call]trace.Event
-	reschedules map[int][]trace.Event // by target CPU
-	emptying    map[int]time.Duration // since when a function-call interrupt empties a CPU's queue
+	reschedules map[int][]trace.Event  // by target CPU
+	emptying    map[int]time.Duration  // since when a function-call interrupt empties a CPU's queue
+	wakes       map[uint32]trace.Event // the latest of each thread
+	works       map[uint64]trace.Event // the latest of each work item
+	irqs        map[call]trace.Event   // the latest of each irq and CPU; kept
 }
 
+// call is something that waits on a CPU: a csd, or the number of an irq.
 type call struct {
 	target int
 	csd    uint64
@@ -39,29 +43,41 @@ func newSenders() senders {
 		calls:       make(map[call]trace.Event),
 		reschedules: make(map[int][]trace.Event),
 		emptying:    make(map[int]time.Duration),
+		wakes:       make(map[uint32]trace.Event),
+		works:       make(map[uint64]trace.Event),
+		irqs:        make(map[call]trace.Event),
 	}
 }
 
 func (s senders) sent(e trace.Event) {
 	target := int(e.A)
-	if e.Kind == trace.SendCall {
+	switch e.Kind {
+	case trace.SendCall:
 		s.calls[call{target, e.C}] = e
-		return
+	case trace.SendReschedule:
+		s.reschedules[target] = append(s.reschedules[target], e)
+	case trace.SendWake:
+		s.wakes[uint32(e.B)] = e
+	case trace.SendWork:
+		s.works[e.C] = e
+	case trace.SendIRQ:
+		s.irqs[call{target, e.B}] = e
 	}
-	s.reschedules[target] = append(s.reschedules[target], e)
 }
 
 // arrived returns, and forgets, those who sent what e shows the arrival of.
 func (s senders) arrived(e trace.Event) []trace.Event {
 	switch e.Kind {
 	case trace.CSDEnter:
-		key := call{e.CPU, e.B}
-		from, ok := s.calls[key]
-		if !ok {
-			return nil
+		return take(s.calls, call{e.CPU, e.B})
+	case trace.Switch:
+		return take(s.wakes, e.Task.TID)
+	case trace.Work:
+		return take(s.works, e.B)
+	case trace.IRQEnter: // the move stays the reason for every interrupt after it
+		if from, ok := s.irqs[call{e.CPU, e.A}]; ok {
+			return []trace.Event{from}
 		}
-		delete(s.calls, key)
-		return []trace.Event{from}
 	case trace.RescheduleEnter:
 		from := s.reschedules[e.CPU]
 		delete(s.reschedules, e.CPU)
@@ -72,6 +88,15 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 		return s.irqWorks(e.CPU)
 	}
 	return nil
+}
+
+func take[K comparable](from map[K]trace.Event, key K) []trace.Event {
+	e, ok := from[key]
+	if !ok {
+		return nil
+	}
+	delete(from, key)
+	return []trace.Event{e}
 }
 
 // irqWorks returns, and forgets, those who queued the irq_works that ran in the
@@ -97,16 +122,16 @@ func (s senders) irqWorks(cpu int) []trace.Event {
 // arrived unseen.
 func (s senders) forget(cpu int) {
 	maps.DeleteFunc(s.calls, func(key call, _ trace.Event) bool { return key.target == cpu })
+	maps.DeleteFunc(s.wakes, func(_ uint32, e trace.Event) bool { return int(e.A) == cpu })
+	maps.DeleteFunc(s.works, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
 	delete(s.reschedules, cpu)
 	delete(s.emptying, cpu)
 }
 
 func (s senders) expire(now time.Duration) {
-	for key, e := range s.calls {
-		if now-e.Time > maxSendAge {
-			delete(s.calls, key)
-		}
-	}
+	expire(s.calls, now)
+	expire(s.wakes, now)
+	expire(s.works, now)
 	for target, list := range s.reschedules {
 		for len(list) > 0 && now-list[0].Time > maxSendAge {
 			list = list[1:]
@@ -115,6 +140,14 @@ func (s senders) expire(now time.Duration) {
 			delete(s.reschedules, target)
 		} else {
 			s.reschedules[target] = list
+		}
+	}
+}
+
+func expire[K comparable](sent map[K]trace.Event, now time.Duration) {
+	for key, e := range sent {
+		if now-e.Time > maxSendAge {
+			delete(sent, key)
 		}
 	}
 }

@@ -71,14 +71,22 @@ func (s *Stay) isNamedBy(e trace.Event) bool {
 	return isEntry(e.Kind) && !s.Named() && !seen
 }
 
-// Senders returns those who caused the stay from elsewhere, with the events
-// that show their arrival: of the interrupt that began it, and of the functions
-// called in that interrupt. What arrived later in the stay caused no break.
+// Senders returns those who caused the stay from elsewhere, with the events that
+// show their arrival: of the interrupt that began it, of the functions called in
+// that interrupt, and of the task and work that the thread had to give way to.
+// An interrupt that arrived later in the stay caused no break.
 func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
 	return func(yield func(sent, arrived trace.Event) bool) {
 		for _, p := range s.entered() {
 			for _, from := range p.Senders {
 				if s.isCausedBy(from.Kind) && !yield(from, p.Event) {
+					return
+				}
+			}
+		}
+		for p := range s.yieldedTo() {
+			for _, from := range p.Senders {
+				if !yield(from, p.Event) {
 					return
 				}
 			}
@@ -111,8 +119,25 @@ func (s *Stay) isCausedBy(k trace.Kind) bool {
 		return k == trace.SendReschedule
 	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
 		return k == trace.SendCall
+	case trace.IRQEnter:
+		return k == trace.SendIRQ
 	}
 	return !s.Named() && k == trace.SendCall
+}
+
+// yieldedTo returns what the thread had to give way to: the task that got its CPU
+// first, and the work that kworkers did before the thread had its turn again.
+func (s *Stay) yieldedTo() iter.Seq[Part] {
+	return func(yield func(Part) bool) {
+		switched := false
+		for _, p := range s.Inside {
+			reason := p.Event.Kind == trace.Work || p.Event.Kind == trace.Switch && !switched
+			switched = switched || p.Event.Kind == trace.Switch
+			if reason && !yield(p) {
+				return
+			}
+		}
+	}
 }
 
 // Away returns how long other tasks ran in the stay, and the last of them.

@@ -22,9 +22,8 @@ type bpfCpuState struct {
 	Running     uint32
 	Preempted   uint32
 	Pad         [10]uint32
-	Seen        [45]uint64
-	Lost        [45]uint64
-	_           [48]byte
+	Seen        [48]uint64
+	Lost        [48]uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -61,6 +60,7 @@ const (
 	bpfProgSchedProcessExit        = "sched_process_exit"
 	bpfProgSchedProcessFork        = "sched_process_fork"
 	bpfProgSchedSwitch             = "sched_switch"
+	bpfProgSchedWaking             = "sched_waking"
 	bpfProgSignalDeliver           = "signal_deliver"
 	bpfProgSoftirqEntry            = "softirq_entry"
 	bpfProgSoftirqExit             = "softirq_exit"
@@ -75,14 +75,18 @@ const (
 	bpfProgTimerExpireEntry        = "timer_expire_entry"
 	bpfProgUserEnter               = "user_enter"
 	bpfProgUserExit                = "user_exit"
+	bpfProgVectorConfig            = "vector_config"
 	bpfProgWorkqueueExecuteStart   = "workqueue_execute_start"
+	bpfProgWorkqueueQueueWork      = "workqueue_queue_work"
 	bpfProgX86PlatformIpiEntry     = "x86_platform_ipi_entry"
 	bpfProgX86PlatformIpiExit      = "x86_platform_ipi_exit"
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarFollow                   = "follow"
+	bpfVarSubmitFlags              = "submit_flags"
 	bpfVarTaskChanges              = "task_changes"
 	bpfVarUnwatchedChildren        = "unwatched_children"
+	bpfVarWireFormat               = "wire_format"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -154,6 +158,7 @@ type bpfProgramSpecs struct {
 	SchedProcessExit        *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SchedSwitch             *ebpf.ProgramSpec `ebpf:"sched_switch"`
+	SchedWaking             *ebpf.ProgramSpec `ebpf:"sched_waking"`
 	SignalDeliver           *ebpf.ProgramSpec `ebpf:"signal_deliver"`
 	SoftirqEntry            *ebpf.ProgramSpec `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.ProgramSpec `ebpf:"softirq_exit"`
@@ -168,7 +173,9 @@ type bpfProgramSpecs struct {
 	TimerExpireEntry        *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	UserEnter               *ebpf.ProgramSpec `ebpf:"user_enter"`
 	UserExit                *ebpf.ProgramSpec `ebpf:"user_exit"`
+	VectorConfig            *ebpf.ProgramSpec `ebpf:"vector_config"`
 	WorkqueueExecuteStart   *ebpf.ProgramSpec `ebpf:"workqueue_execute_start"`
+	WorkqueueQueueWork      *ebpf.ProgramSpec `ebpf:"workqueue_queue_work"`
 	X86PlatformIpiEntry     *ebpf.ProgramSpec `ebpf:"x86_platform_ipi_entry"`
 	X86PlatformIpiExit      *ebpf.ProgramSpec `ebpf:"x86_platform_ipi_exit"`
 }
@@ -189,8 +196,10 @@ type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
+	SubmitFlags       *ebpf.VariableSpec `ebpf:"submit_flags"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
+	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -233,8 +242,10 @@ type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
+	SubmitFlags       *ebpf.Variable `ebpf:"submit_flags"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
+	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -268,6 +279,7 @@ type bpfPrograms struct {
 	SchedProcessExit        *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.Program `ebpf:"sched_process_fork"`
 	SchedSwitch             *ebpf.Program `ebpf:"sched_switch"`
+	SchedWaking             *ebpf.Program `ebpf:"sched_waking"`
 	SignalDeliver           *ebpf.Program `ebpf:"signal_deliver"`
 	SoftirqEntry            *ebpf.Program `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.Program `ebpf:"softirq_exit"`
@@ -282,7 +294,9 @@ type bpfPrograms struct {
 	TimerExpireEntry        *ebpf.Program `ebpf:"timer_expire_entry"`
 	UserEnter               *ebpf.Program `ebpf:"user_enter"`
 	UserExit                *ebpf.Program `ebpf:"user_exit"`
+	VectorConfig            *ebpf.Program `ebpf:"vector_config"`
 	WorkqueueExecuteStart   *ebpf.Program `ebpf:"workqueue_execute_start"`
+	WorkqueueQueueWork      *ebpf.Program `ebpf:"workqueue_queue_work"`
 	X86PlatformIpiEntry     *ebpf.Program `ebpf:"x86_platform_ipi_entry"`
 	X86PlatformIpiExit      *ebpf.Program `ebpf:"x86_platform_ipi_exit"`
 }
@@ -316,6 +330,7 @@ func (p *bpfPrograms) Close() error {
 		p.SchedProcessExit,
 		p.SchedProcessFork,
 		p.SchedSwitch,
+		p.SchedWaking,
 		p.SignalDeliver,
 		p.SoftirqEntry,
 		p.SoftirqExit,
@@ -330,7 +345,9 @@ func (p *bpfPrograms) Close() error {
 		p.TimerExpireEntry,
 		p.UserEnter,
 		p.UserExit,
+		p.VectorConfig,
 		p.WorkqueueExecuteStart,
+		p.WorkqueueQueueWork,
 		p.X86PlatformIpiEntry,
 		p.X86PlatformIpiExit,
 	)

@@ -42,7 +42,7 @@ type Sender struct {
 const (
 	eventSize     = 48
 	taskEventSize = eventSize + 24
-	maxStack      = 20
+	maxStack      = 32
 	sendEventSize = eventSize + 32 + maxStack*8
 
 	taskKernel  = 1

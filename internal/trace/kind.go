@@ -52,7 +52,7 @@ const (
 	CSDExit
 	HRTimer // A: function
 	Timer   // A: function
-	Work    // A: function
+	Work    // A: function, B: work item
 	Switch  // Task is the next one; B: state of the previous one, C: its process
 
 	Fork // A: child thread, B: its process
@@ -61,6 +61,9 @@ const (
 
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
 	SendReschedule // Sender; A: target CPU, UserIP: call site
+	SendWake       // Sender; A: CPU the thread ran on last, B: thread that is woken
+	SendWork       // Sender; A: target CPU, B: function, C: work item
+	SendIRQ        // Sender; A: target CPU, B: irq number whose interrupts will go there
 
 	kinds
 )
@@ -84,7 +87,7 @@ func (k Kind) IsVector() bool { return k >= LocalTimerEnter && k <= PlatformIPIE
 func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%2 == 0 }
 
 // IsSend tells whether k is recorded on the sender's CPU, not on the target.
-func (k Kind) IsSend() bool { return k == SendCall || k == SendReschedule }
+func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
 // String returns the name of the tracepoint behind k, without its subsystem.
 func (k Kind) String() string {

@@ -78,6 +78,9 @@ var sources = []source{
 
 	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "who sent a function-call interrupt", false},
 	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "who sent a rescheduling interrupt", false},
+	{SendWake, "sched", "sched_waking", "struct task_struct *", "who woke a task", false},
+	{SendWork, "workqueue", "workqueue_queue_work", "int, struct pool_workqueue *, struct work_struct *", "who queued work", false},
+	{SendIRQ, "irq_vectors", "vector_config", "unsigned int, unsigned int, unsigned int", "who moved an interrupt", false},
 }
 
 // errNoTracepoint is the reason of a source the kernel was built without.

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include "kinds.h"
 
-#define MAX_STACK 20
+#define MAX_STACK 32
 #define NO_TID ((__u32)-1)
 
 /* Wire format, little endian on all supported architectures. a, b, c: kinds.h. */
@@ -47,6 +47,16 @@ struct send_event {
 	char comm[16];
 	__u64 stack[MAX_STACK];
 };
+
+/* Keeps these types in the object's BTF, where a test compares them with the Go side. */
+struct wire_format {
+	enum kind kind;
+	enum task_flag flags;
+	struct event event;
+	struct task_event task;
+	struct send_event send;
+};
+const struct wire_format *wire_format __attribute__((unused));
 
 /*
  * One entry a CPU, shared with user space by mmap: reading counters costs no
@@ -211,9 +221,12 @@ static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
 	return e;
 }
 
+/* Only a test of silence changes this, to see that it would notice. */
+volatile const __u64 submit_flags = BPF_RB_NO_WAKEUP;
+
 static __always_inline void submit(void *e)
 {
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, submit_flags);
 }
 
 static __always_inline void record_at(struct cpu_state *s, __u8 kind, __u64 ip, __u64 a, __u64 b, __u64 c)

@@ -42,7 +42,7 @@ EVENT(hrtimer_expire_entry, KIND_HRTIMER,
 EVENT(timer_expire_entry, KIND_TIMER,
       (__u64)BPF_CORE_READ((struct timer_list *)ctx->args[0], function), 0, 0)
 EVENT(workqueue_execute_start, KIND_WORK,
-      (__u64)BPF_CORE_READ((struct work_struct *)ctx->args[0], func), 0, 0)
+      (__u64)BPF_CORE_READ((struct work_struct *)ctx->args[0], func), ctx->args[0], 0)
 
 /*
  * The kernel asks every registered handler for each NMI; only those that found

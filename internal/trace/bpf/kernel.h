@@ -10,7 +10,12 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct thread_info {
+	__u32 cpu;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
 	int pid;
 	int tgid;
@@ -31,6 +36,14 @@ struct timer_list {
 
 struct work_struct {
 	void *func;
+};
+
+struct worker_pool {
+	int cpu; /* negative: not bound to one */
+};
+
+struct pool_workqueue {
+	struct worker_pool *pool;
 };
 
 union __sifields {

@@ -51,7 +51,7 @@ enum kind {
 	KIND_CSD_EXIT,
 	KIND_HRTIMER, /* a: function */
 	KIND_TIMER,   /* a: function */
-	KIND_WORK,    /* a: function */
+	KIND_WORK,    /* a: function, b: work item */
 	KIND_SWITCH,  /* struct task_event of the next task; b: state of the previous one */
 
 	/* life of tasks */
@@ -62,6 +62,9 @@ enum kind {
 	/* senders, on their own CPU: struct send_event; a: target CPU */
 	KIND_SEND_CALL,       /* b: function, c: csd */
 	KIND_SEND_RESCHEDULE,
+	KIND_SEND_WAKE,       /* b: thread that is woken; target: where it ran last */
+	KIND_SEND_WORK,       /* b: function, c: work item */
+	KIND_SEND_IRQ,        /* b: irq number, whose interrupts will go to the target */
 
 	KINDS,
 };

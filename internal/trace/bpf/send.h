@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Senders of inter-processor interrupts, in their own context. Function calls
+ * Who caused something on a watched CPU, in the context of whoever did. Function calls
  * are taken from csd_queue_cpu: it names each target of a cpumask call, tells
  * the function, and its csd is the very pointer that csd_function_entry shows
- * on the target. ipi_send_cpu adds only what has no csd: rescheduling.
+ * on the target. ipi_send_cpu adds only what has no csd: rescheduling. Wake-ups, work
+ * items and interrupts that are moved say why a CPU ran something else.
  */
 #pragma once
 
@@ -45,4 +46,26 @@ PROGRAM(ipi_send_cpu)
 {
 	if (ctx->args[2] == RESCHEDULE_CALLBACK)
 		record_send(ctx, s, KIND_SEND_RESCHEDULE, ctx->args[0], ctx->args[1], 0, 0);
+}
+
+/* The woken task may still be moved; where it runs is shown by sched_switch. */
+PROGRAM(sched_waking)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+
+	record_send(ctx, s, KIND_SEND_WAKE, BPF_CORE_READ(task, thread_info.cpu), 0, BPF_CORE_READ(task, pid), 0);
+}
+
+PROGRAM(workqueue_queue_work)
+{
+	struct pool_workqueue *pwq = (void *)ctx->args[1];
+	struct work_struct *work = (void *)ctx->args[2];
+
+	record_send(ctx, s, KIND_SEND_WORK, BPF_CORE_READ(pwq, pool, cpu), 0, (__u64)BPF_CORE_READ(work, func),
+		    (__u64)work);
+}
+
+PROGRAM(vector_config)
+{
+	record_send(ctx, s, KIND_SEND_IRQ, (__u32)ctx->args[2], 0, (__u32)ctx->args[0], 0);
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+var (
+	cInt      = &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	cLong     = &btf.Int{Name: "long int", Size: 8, Encoding: btf.Signed}
+	cBool     = &btf.Int{Name: "bool", Size: 1, Encoding: btf.Bool}
+	cUnsigned = &btf.Int{Name: "unsigned int", Size: 4}
+	regs      = &btf.Pointer{Target: &btf.Struct{Name: "pt_regs", Size: 8, Members: []btf.Member{{Name: "ip", Type: cLong}}}}
+	private   = &btf.Pointer{Target: &btf.Void{}}
+)
+
+// kernelWith makes the BTF of a kernel with one tracepoint of that signature.
+func kernelWith(t *testing.T, tracepoint string, params ...btf.Type) *btf.Spec {
+	t.Helper()
+	proto := &btf.FuncProto{Return: &btf.Void{}}
+	for _, p := range params {
+		proto.Params = append(proto.Params, btf.FuncParam{Type: p})
+	}
+	return kernelWithType(t, &btf.Typedef{Name: "btf_trace_" + tracepoint, Type: &btf.Pointer{Target: proto}})
+}
+
+func kernelWithType(t *testing.T, typ btf.Type) *btf.Spec {
+	t.Helper()
+	b, err := btf.NewBuilder([]btf.Type{typ}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func sourceOf(t *testing.T, k Kind) source {
+	t.Helper()
+	for _, s := range sources {
+		if s.kind == k {
+			return s
+		}
+	}
+	t.Fatalf("no source of kind %d", k)
+	return source{}
+}
+
+func TestSourceCheck(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		kind   Kind
+		kernel *btf.Spec
+		want   string // in the error; "" for none
+	}{
+		{"as known", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong), ""},
+		{"one argument more at the end", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong, cInt), ""},
+		{"an argument gone", SyscallEnter, kernelWith(t, "sys_enter", private, regs), "(struct pt_regs *), not"},
+		{"an argument of another type", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cInt), "not (struct pt_regs *, long int)"},
+		{"arguments exchanged", SyscallEnter, kernelWith(t, "sys_enter", private, cLong, regs), "has arguments"},
+		{"one argument more at the beginning", UserExit, kernelWith(t, "user_exit", private, cBool, cInt), "has arguments"},
+		{"a longer type name", UserExit, kernelWith(t, "user_exit", private, &btf.Typedef{Name: "int_fast", Type: cInt}), "has arguments"},
+		{"a constant", SendReschedule, kernelWith(t, "ipi_send_cpu", private, &btf.Const{Type: cUnsigned},
+			&btf.Int{Name: "long unsigned int", Size: 8}, private), ""},
+		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "no such tracepoint"},
+		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is no pointer"},
+		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is no function"},
+		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is no function with arguments"},
+	} {
+		err := sourceOf(t, tc.kind).check(tc.kernel)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: got error %v, want %q", tc.name, err, tc.want)
+		}
+	}
+}
+
+// What a kernel does not have is told apart from what went wrong.
+func TestSourcesOfAKernelWithOneTracepoint(t *testing.T) {
+	list := Sources(kernelWith(t, "sys_enter", private, regs, cLong))
+	if len(list) != len(sources) {
+		t.Errorf("%d sources listed, want %d", len(list), len(sources))
+	}
+	for _, s := range list {
+		if s.Kind == SyscallEnter {
+			if s.Err != nil || s.Name != "raw_syscalls:sys_enter" || s.Shows != "system calls" {
+				t.Errorf("got %+v", s)
+			}
+			continue
+		}
+		if !errors.Is(s.Err, ebpf.ErrNotSupported) || !errors.Is(s.Err, errNoTracepoint) {
+			t.Errorf("%s: error %v", s.Name, s.Err)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+func loadSpec(t *testing.T) *ebpf.CollectionSpec {
+	t.Helper()
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// goNames are those of kinds whose C name is not theirs with other capitals.
+var goNames = map[string]Kind{
+	"SYSCALL_ENTER": SyscallEnter, "SYSCALL_EXIT": SyscallExit, "PAGE_FAULT": PageFault, "SIGNAL": Signal,
+	"USER_EXIT": UserExit, "USER_ENTER": UserEnter,
+	"LOCAL_TIMER_ENTER": LocalTimerEnter, "LOCAL_TIMER_EXIT": LocalTimerExit,
+	"RESCHEDULE_ENTER": RescheduleEnter, "RESCHEDULE_EXIT": RescheduleExit,
+	"CALL_FUNCTION_ENTER": CallFunctionEnter, "CALL_FUNCTION_EXIT": CallFunctionExit,
+	"CALL_FUNCTION_SINGLE_ENTER": CallFunctionSingleEnter, "CALL_FUNCTION_SINGLE_EXIT": CallFunctionSingleExit,
+	"IRQ_WORK_ENTER": IRQWorkEnter, "IRQ_WORK_EXIT": IRQWorkExit,
+	"THERMAL_ENTER": ThermalEnter, "THERMAL_EXIT": ThermalExit,
+	"THRESHOLD_ENTER": ThresholdEnter, "THRESHOLD_EXIT": ThresholdExit,
+	"DEFERRED_ERROR_ENTER": DeferredErrorEnter, "DEFERRED_ERROR_EXIT": DeferredErrorExit,
+	"ERROR_APIC_ENTER": ErrorAPICEnter, "ERROR_APIC_EXIT": ErrorAPICExit,
+	"SPURIOUS_ENTER": SpuriousEnter, "SPURIOUS_EXIT": SpuriousExit,
+	"PLATFORM_IPI_ENTER": PlatformIPIEnter, "PLATFORM_IPI_EXIT": PlatformIPIExit,
+	"IRQ_ENTER": IRQEnter, "IRQ_EXIT": IRQExit, "NMI": NMI,
+	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
+	"HRTIMER": HRTimer, "TIMER": Timer, "WORK": Work, "SWITCH": Switch,
+	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
+	"SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
+}
+
+func TestKindsAreThoseOfTheBPFPrograms(t *testing.T) {
+	var enum *btf.Enum
+	if err := loadSpec(t).Types.TypeByName("kind", &enum); err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, v := range enum.Values {
+		name := strings.TrimPrefix(v.Name, "KIND_")
+		switch name {
+		case "NONE":
+		case "KINDS":
+			if Kind(v.Value) != kinds {
+				t.Errorf("%d kinds in the programs, %d here", v.Value, kinds)
+			}
+		default:
+			if got, ok := goNames[name]; !ok || uint64(got) != v.Value {
+				t.Errorf("%s is %d in the programs, %d here", v.Name, v.Value, got)
+			}
+			compared++
+		}
+	}
+	if compared != int(kinds)-1 {
+		t.Errorf("compared %d of %d kinds", compared, kinds-1)
+	}
+}
+
+// The layout that decode assumes is that of the C structures.
+func TestEventLayout(t *testing.T) {
+	types := loadSpec(t).Types
+	for _, tc := range []struct {
+		name    string
+		size    int
+		offsets map[string]int
+	}{
+		{"event", eventSize, map[string]int{"time": 0, "kind": 8, "flags": 9, "cpu": 10, "tid": 12, "ip": 16, "a": 24, "b": 32, "c": 40}},
+		{"task_event", taskEventSize, map[string]int{"e": 0, "tgid": eventSize, "flags": eventSize + 4, "comm": eventSize + 8}},
+		{"send_event", sendEventSize, map[string]int{
+			"e": 0, "tgid": eventSize, "frames": eventSize + 4, "cgroup": eventSize + 8, "comm": eventSize + 16, "stack": eventSize + 32,
+		}},
+	} {
+		var s *btf.Struct
+		if err := types.TypeByName(tc.name, &s); err != nil {
+			t.Error(err)
+			continue
+		}
+		if int(s.Size) != tc.size {
+			t.Errorf("struct %s has %d bytes, want %d", tc.name, s.Size, tc.size)
+		}
+		offsets := make(map[string]int)
+		for _, m := range s.Members {
+			offsets[m.Name] = int(m.Offset.Bytes())
+		}
+		if !maps.Equal(offsets, tc.offsets) {
+			t.Errorf("struct %s has %v, want %v", tc.name, offsets, tc.offsets)
+		}
+	}
+	var flags *btf.Enum
+	if err := types.TypeByName("task_flag", &flags); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"TASK_KERNEL": taskKernel, "TASK_WATCHED": taskWatched}
+	for _, v := range flags.Values {
+		if v.Value != want[v.Name] {
+			t.Errorf("%s is %d, want %d", v.Name, v.Value, want[v.Name])
+		}
+	}
+}
+
+// record is an event as the programs write it.
+func record(kind Kind, flags byte, rest ...any) []byte {
+	var b bytes.Buffer
+	for _, field := range append([]any{
+		uint64(1000), kind, flags, uint16(3), uint32(42), uint64(0x401000), uint64(7), uint64(8), uint64(9),
+	}, rest...) {
+		if err := binary.Write(&b, binary.LittleEndian, field); err != nil {
+			panic(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func comm(name string) (c [16]byte) {
+	copy(c[:], name)
+	return c
+}
+
+func TestDecode(t *testing.T) {
+	var stack [maxStack]uint64
+	stack[0], stack[1] = 0xffff0001, 0xffff0002
+	head := Event{Time: 1000, CPU: 3, TID: 42, UserIP: 0x401000, A: 7, B: 8, C: 9}
+	for _, tc := range []struct {
+		name   string
+		raw    []byte
+		change func(*Event)
+	}{
+		{"watched", record(SyscallEnter, taskWatched), func(e *Event) { e.Kind, e.Watched = SyscallEnter, true }},
+		{"kernel", record(NMI, taskKernel), func(e *Event) { e.Kind = NMI }},
+		{"switch", record(Switch, 0, uint32(5), uint32(taskWatched), comm("app")), func(e *Event) {
+			e.Kind, e.Task = Switch, &Task{TID: 7, PID: 5, Name: "app", Watched: true}
+		}},
+		{"switch to a kernel thread with a long name", record(Switch, 0, uint32(5), uint32(taskKernel), comm("0123456789abcdef")), func(e *Event) {
+			e.Kind, e.Task = Switch, &Task{TID: 7, PID: 5, Name: "0123456789abcdef", Kernel: true}
+		}},
+		{"exec", record(Exec, taskWatched, uint32(5), uint32(taskWatched), comm("sh")), func(e *Event) {
+			e.Kind, e.Watched, e.Task = Exec, true, &Task{TID: 7, PID: 5, Name: "sh", Watched: true}
+		}},
+		{"sender", record(SendCall, 0, uint32(5), uint32(2), uint64(77), comm("bash"), stack), func(e *Event) {
+			e.Kind, e.Sender = SendCall, &Sender{PID: 5, Name: "bash", Cgroup: 77, Stack: stack[:2]}
+		}},
+		{"sender with more frames than fit", record(SendReschedule, 0, uint32(5), uint32(99), uint64(77), comm("0123456789abcdef"), stack), func(e *Event) {
+			e.Kind, e.Sender = SendReschedule, &Sender{PID: 5, Name: "0123456789abcdef", Cgroup: 77, Stack: stack[:]}
+		}},
+	} {
+		want := head
+		tc.change(&want)
+		got, err := decode(tc.raw)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if show(got) != show(want) {
+			t.Errorf("%s: got %s, want %s", tc.name, show(got), show(want))
+		}
+	}
+}
+
+func show(e Event) string {
+	s := fmt.Sprintf("%d at %v on %d: thread %d %v %x %d %d %d", e.Kind, e.Time, e.CPU, e.TID, e.Watched, e.UserIP, e.A, e.B, e.C)
+	if e.Task != nil {
+		s += fmt.Sprintf(" %+v", *e.Task)
+	}
+	if e.Sender != nil {
+		s += fmt.Sprintf(" %+v", *e.Sender)
+	}
+	return s
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for name, raw := range map[string][]byte{
+		"nothing":               nil,
+		"half an event":         record(Timer, 0)[:eventSize-1],
+		"kind 0":                record(0, 0),
+		"an unknown kind":       record(kinds, 0),
+		"a longer event":        record(Timer, 0, uint64(0)),
+		"a switch to nobody":    record(Switch, 0),
+		"a sender of half size": record(SendCall, 0, uint32(1), uint32(0), uint64(1)),
+	} {
+		if e, err := decode(raw); err == nil {
+			t.Errorf("%s was decoded as %s", name, show(e))
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for k := range kinds {
+		f.Add(record(k, taskWatched, make([]byte, max(0, k.size()-eventSize))))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e, err := decode(raw)
+		if err != nil {
+			return
+		}
+		if len(raw) != e.Kind.size() || e.Kind.String() == "unknown" {
+			t.Errorf("%d bytes decoded as kind %d", len(raw), e.Kind)
+		}
+		if (e.Task != nil) != (e.Kind == Switch || e.Kind == Exec) || (e.Sender != nil) != e.Kind.IsSend() {
+			t.Errorf("kind %s with task %v, sender %v", e.Kind, e.Task, e.Sender)
+		}
+		if e.Time != time.Duration(binary.LittleEndian.Uint64(raw)) {
+			t.Errorf("time %d", e.Time)
+		}
+		if e.Sender != nil && (len(e.Sender.Stack) > maxStack || len(e.Sender.Name) > 16) {
+			t.Errorf("sender %+v", e.Sender)
+		}
+	})
+}
+
+// Every source has a program of its name, and every program a source.
+func TestSourcesAreThePrograms(t *testing.T) {
+	spec := loadSpec(t)
+	var fromSources []string
+	seen := make(map[Kind]bool)
+	for _, s := range sources {
+		fromSources = append(fromSources, s.tracepoint)
+		if p := spec.Programs[s.tracepoint]; p != nil && (p.Type != ebpf.RawTracepoint || p.SectionName != "raw_tp/"+s.tracepoint) {
+			t.Errorf("program %s is %s in section %s", s.tracepoint, p.Type, p.SectionName)
+		}
+		if seen[s.kind] {
+			t.Errorf("two sources of kind %d", s.kind)
+		}
+		seen[s.kind] = true
+		if s.system == "" || s.shows == "" || s.params == "" {
+			t.Errorf("%s lacks a word: %+v", s.tracepoint, s)
+		}
+	}
+	fromPrograms := slices.Sorted(maps.Keys(spec.Programs))
+	slices.Sort(fromSources)
+	if !slices.Equal(fromSources, fromPrograms) {
+		t.Errorf("sources %q\nprograms %q", fromSources, fromPrograms)
+	}
+	if len(seen) != int(kinds)-1 {
+		t.Errorf("sources of %d kinds, want %d", len(seen), kinds-1)
+	}
+}
