@@ -69,9 +69,26 @@ func (l *Loop) Run() Gaps {
 
 // calibrate returns the nanoseconds of one count.
 func calibrate() float64 {
-	begin, c0 := time.Now(), counter()
+	begin, c0 := reading()
 	for time.Since(begin) < calibration {
 	}
-	d, c1 := time.Since(begin), counter()
-	return float64(d) / float64(c1-c0)
+	end, c1 := reading()
+	return float64(end.Sub(begin)) / float64(c1-c0)
+}
+
+// readings is how often the clock is read to get one reading in which nothing
+// came between it and the counter.
+const readings = 16
+
+// reading returns the time and the counter at that time.
+func reading() (at time.Time, count uint64) {
+	best := ^uint64(0)
+	for range readings {
+		before := counter()
+		t := time.Now()
+		if between := counter() - before; between < best {
+			best, at, count = between, t, before+between/2
+		}
+	}
+	return at, count
 }

@@ -146,7 +146,7 @@ func decade(d time.Duration) time.Duration {
 		return 0
 	}
 	p := time.Microsecond
-	for d >= 10*p {
+	for d/10 >= p {
 		p *= 10
 	}
 	return p
@@ -217,7 +217,7 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 	}
 	o := t.origins[key]
 	if o == nil {
-		if len(t.origins) == maxOrigins {
+		if len(t.origins) >= maxOrigins { // "others" may be one more
 			key = originKey{name: "others"}
 			if o = t.origins[key]; o == nil {
 				o = &Origin{Name: key.name}
@@ -353,7 +353,7 @@ func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
 			Preempted: t.preempted,
 			Verdict:   verdict(t, complete.Contains(n)),
 			Causes:    t.sortedCauses(),
-			Longest:   slices.Clone(t.longest),
+			Longest:   append([]Break{}, t.longest...), // never null in JSON
 			Quiet:     t.quietReport(),
 		})
 	}

@@ -292,7 +292,11 @@ func breakRow(b Break) []string {
 // BreakLine returns one break as one line.
 func BreakLine(b Break) string {
 	row := breakRow(b)
-	line := fmt.Sprintf("%s  CPU %d  thread %s  %s  at %s  %s", row[0], b.CPU, row[2], row[1], row[3], row[4])
+	line := fmt.Sprintf("%s  CPU %d  thread %s  %s", row[0], b.CPU, row[2], row[1])
+	if b.UserIP != "" {
+		line += "  at " + b.UserIP
+	}
+	line += "  " + row[4]
 	for _, o := range b.Origins {
 		line += "; " + origin(&o)
 	}

@@ -14,6 +14,13 @@ import (
 // CPU 0 has no context tracking, CPU 1 has.
 const fuzzTracked = 1
 
+func lastKind() (last trace.Kind) {
+	for k := range trace.Kinds() {
+		last = k
+	}
+	return last
+}
+
 // eventsOf makes batches of any bytes: four for an event. Only what the tracer
 // guarantees holds: times ascend, and events that carry a task or a sender have one.
 func eventsOf(data []byte) []trace.Batch {
@@ -32,7 +39,7 @@ func eventsOf(data []byte) []trace.Batch {
 			batch = trace.Batch{}
 			continue
 		}
-		kind := trace.Kind(data[0])%trace.SendReschedule + 1
+		kind := trace.Kind(data[0])%lastKind() + 1
 		task, next := tasks[data[1]&3], tasks[data[2]&3]
 		e := at(int(now), kind, in(task), on(int(data[2]>>2&1)), ip(uint64(data[2]>>3&3)), argA(uint64(data[3]&1)), argB(uint64(data[3]>>1)), argC(uint64(data[3]>>1)))
 		switch {

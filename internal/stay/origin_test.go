@@ -137,6 +137,44 @@ func TestOrigins(t *testing.T) {
 			causes: []string{"bash csd_function_entry"},
 		},
 		{
+			name: "the task that ran instead was woken",
+			script: []trace.Event{
+				send(4, trace.SendWake, "bash", uint64(kworker.TID), 0), send(4, trace.SendWake, "other", uint64(ksoft.TID), 0),
+				at(10, trace.LocalTimerEnter), at(11, trace.LocalTimerExit), switched(12, app, kworker, runnable), switched(20, kworker, app, sleeping),
+			},
+			shown:  "10-20 local_timer_entry quiet -1: local_timer_entry 1, sched_switch kworker 8<bash",
+			causes: []string{"bash sched_switch"},
+		},
+		{
+			name: "who woke the task that runs while the thread sleeps does not matter",
+			script: []trace.Event{
+				send(4, trace.SendWake, "bash", uint64(kworker.TID), 0),
+				at(10, trace.SyscallEnter), switched(12, app, kworker, sleeping), switched(20, kworker, app, sleeping), at(21, trace.SyscallExit),
+			},
+			shown: "10-21 sys_enter quiet -1: sys_enter 11, sched_switch kworker 8",
+		},
+		{
+			name: "only the first task that ran instead is to blame, but every work",
+			script: []trace.Event{
+				send(3, trace.SendWake, "bash", uint64(kworker.TID), 0), send(4, trace.SendWake, "cron", uint64(ksoft.TID), 0),
+				send(5, trace.SendWork, "init", 1, 2), send(5, trace.SendWork, "other", 1, 3),
+				at(10, trace.LocalTimerEnter), at(11, trace.LocalTimerExit), switched(12, app, kworker, runnable),
+				at(13, trace.Work, in(kworker), argA(1), argB(2)), switched(14, kworker, ksoft, sleeping), switched(20, ksoft, app, sleeping),
+			},
+			shown: "10-20 local_timer_entry quiet -1: local_timer_entry 1, sched_switch kworker 2<bash, " +
+				"workqueue_execute_start<init, sched_switch ksoftirqd 6<cron",
+			causes: []string{"bash sched_switch", "init workqueue_execute_start"},
+		},
+		{
+			name: "every interrupt that was moved here",
+			script: []trace.Event{
+				send(4, trace.SendIRQ, "bash", 27, 0), send(4, trace.SendIRQ, "other", 28, 0),
+				at(10, trace.IRQEnter, argA(27)), at(11, trace.IRQExit), at(20, trace.IRQEnter, argA(27)), at(21, trace.IRQExit),
+			},
+			shown:  "20-21 irq_handler_entry quiet 9: irq_handler_entry 1<bash",
+			causes: []string{"bash irq_handler_entry"},
+		},
+		{
 			name: "without events of the interrupt itself",
 			script: []trace.Event{
 				queued(5, "bash", 1), called(11, 1), at(12, trace.CSDExit),
@@ -198,14 +236,14 @@ func TestSendersExpire(t *testing.T) {
 		age  int
 		want int
 	}{
-		{"young", 9 * second, 2},
+		{"young", 9 * second, 4},
 		{"old", 11 * second, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRecorder()
-			r.play(queued(0, "bash", 1), reschedule(0, "cron"))
+			r.play(queued(0, "bash", 1), reschedule(0, "cron"), send(0, trace.SendWake, "init", 7, 0), send(0, trace.SendWork, "init", 1, 2))
 			r.Add(trace.Batch{Until: time.Duration(tc.age)})
-			if got := len(r.senders.calls) + len(r.senders.reschedules); got != tc.want {
+			if got := len(r.senders.calls) + len(r.senders.reschedules) + len(r.senders.wakes) + len(r.senders.works); got != tc.want {
 				t.Errorf("%d senders kept after %v, want %d", got, time.Duration(tc.age), tc.want)
 			}
 		})

@@ -94,6 +94,13 @@ func queued(t int, sender string, csd uint64, changes ...change) trace.Event {
 	return e
 }
 
+// send is anything else that a sender on CPU 0 does to CPU 1.
+func send(t int, kind trace.Kind, sender string, b, c uint64) trace.Event {
+	e := at(t, kind, on(0), argA(scriptCPU), argB(b), argC(c))
+	e.Sender = &trace.Sender{PID: 1, Name: sender}
+	return e
+}
+
 func reschedule(t int, sender string, changes ...change) trace.Event {
 	e := at(t, trace.SendReschedule, on(0), argA(scriptCPU))
 	e.Sender = &trace.Sender{PID: 1, Name: sender}

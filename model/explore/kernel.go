@@ -105,7 +105,6 @@ type kernel struct {
 	at              [3]uint8
 	old             [3]uint8
 	patcher         [2]uint8
-	later           [2]bool // the patcher deferred (StateBeforeText)
 	stale, late     bool
 }
 

@@ -94,6 +94,7 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 	// Eight at a time, so that the loop around them does not count.
 	r["go-load"] = measure(10_000_000, func(n int) {
 		for range n / 8 {
+			//lint:ignore SA4000 each of the eight looks again
 			if plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 || plain.v.Load() != 0 {
 				panic("load")
 			}
@@ -102,6 +103,7 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 	same := &struct{ flag *atomic.Uint64 }{&plain.v}
 	r["go-load-pointer"] = measure(10_000_000, func(n int) {
 		for range n / 8 {
+			//lint:ignore SA4000 each of the eight looks again
 			if same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 || same.flag.Load() != 0 {
 				panic("load")
 			}
@@ -109,6 +111,7 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 	})
 	r["go-poll"] = measure(10_000_000, func(n int) {
 		for range n / 8 {
+			//lint:ignore SA4000 each of the eight looks again
 			if s.Poll() || s.Poll() || s.Poll() || s.Poll() || s.Poll() || s.Poll() || s.Poll() || s.Poll() {
 				panic("poll")
 			}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/fstest"
+
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// table reads lines of /proc/interrupts of a machine with CPUs 0 and 2.
+func table(t *testing.T, lines string) topology.Table {
+	t.Helper()
+	files := fstest.MapFS{"proc/interrupts": {Data: []byte("           CPU0       CPU2\n" + lines)}}
+	table, err := topology.Interrupts(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// shown writes a row as "name kernel=seen", or with the reason for no comparison.
+func shown(r report.InterruptRow) string {
+	if r.Seen != nil {
+		return fmt.Sprintf("%s %d=%d", r.Name, r.Kernel, *r.Seen)
+	}
+	return fmt.Sprintf("%s %d: %s", r.Name, r.Kernel, r.Reason)
+}
+
+func TestCompare(t *testing.T) {
+	const shared = "interrupt 17 is shared: each of its handlers is an event"
+	for _, tc := range []struct {
+		name    string
+		lines   string
+		seen    map[trace.Kind]uint64
+		missing []trace.Kind
+		want    []string
+	}{
+		{name: "nothing"},
+		{name: "nothing on this CPU", lines: "LOC: 5 0 Local timer interrupts\n 24: 5 0 IO-APIC 24-edge eth0"},
+		{
+			name: "equal", lines: "LOC: 5 7 Local timer interrupts",
+			seen: map[trace.Kind]uint64{trace.LocalTimerEnter: 7}, want: []string{"LOC 7=7"},
+		},
+		{
+			name: "different", lines: "LOC: 5 7 Local timer interrupts",
+			seen: map[trace.Kind]uint64{trace.LocalTimerEnter: 5}, want: []string{"LOC 7=5"},
+		},
+		{
+			name: "seen only", lines: "RES: 0 0 Rescheduling interrupts",
+			seen: map[trace.Kind]uint64{trace.RescheduleEnter: 1}, want: []string{"RES 0=1"},
+		},
+		{
+			name: "a class of two vectors", lines: "CAL: 0 9 Function call interrupts",
+			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 4, trace.CallFunctionSingleEnter: 5}, want: []string{"CAL 9=9"},
+		},
+		{
+			name: "one tracepoint of two missing", lines: "CAL: 0 9 Function call interrupts",
+			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 4}, missing: []trace.Kind{trace.CallFunctionSingleEnter},
+			want: []string{"CAL 9: this kernel has no tracepoint call_function_single_entry"},
+		},
+		{
+			name: "a class that cannot be compared", lines: "TLB: 0 3 TLB shootdowns\nMCP: 0 1 Machine check polls",
+			want: []string{"TLB 3: counted among the function calls", "MCP 1: not interrupts of their own: run by a timer"},
+		},
+		{
+			name: "a row nobody knows", lines: "XYZ: 0 2 Something new",
+			want: []string{"XYZ 2: not known to taskiso"},
+		},
+		{
+			name:  "devices together",
+			lines: " 24: 1 3 IO-APIC 24-edge eth0\n 25: 1 4 IO-APIC 25-edge nvme0q1\n 26: 1 0 IO-APIC 26-edge idle",
+			seen:  map[trace.Kind]uint64{trace.IRQEnter: 7}, want: []string{"devices 7=7"},
+		},
+		{
+			name: "a shared interrupt", lines: " 17: 1 3 IO-APIC 17-fasteoi ahci, ehci_hcd\n 25: 1 4 IO-APIC 25-edge nvme0q1",
+			seen: map[trace.Kind]uint64{trace.IRQEnter: 10}, want: []string{"devices 7: " + shared},
+		},
+		{
+			name: "a shared interrupt that did not come", lines: " 17: 1 0 IO-APIC 17-fasteoi ahci, ehci_hcd\n 25: 1 4 IO-APIC 25-edge nvme0q1",
+			seen: map[trace.Kind]uint64{trace.IRQEnter: 4}, want: []string{"devices 4=4"},
+		},
+		{
+			name: "counts of the whole system", lines: "ERR: 5\nMIS: 0", want: nil,
+		},
+	} {
+		seen := func(k trace.Kind) uint64 { return tc.seen[k] }
+		has := func(k trace.Kind) bool { return !slices.Contains(tc.missing, k) }
+		got := []string{}
+		for _, row := range compare(table(t, tc.lines), 2, seen, has) {
+			if row.Description == "" {
+				t.Errorf("%s: row %s without description", tc.name, row.Name)
+			}
+			got = append(got, shown(row))
+		}
+		if !slices.Equal(got, append([]string{}, tc.want...)) {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+// What cannot be compared has a reason, and what has none has events.
+func TestClasses(t *testing.T) {
+	seen := make(map[trace.Kind]string)
+	names := make(map[string]bool)
+	for _, c := range classes {
+		if (c.reason == "") != (len(c.kinds) > 0) {
+			t.Errorf("%s: events %v, reason %q", c.name, c.kinds, c.reason)
+		}
+		if names[c.name] {
+			t.Errorf("%s is there twice", c.name)
+		}
+		names[c.name] = true
+		for _, k := range c.kinds {
+			if !k.IsVectorEnter() || seen[k] != "" {
+				t.Errorf("%s: %v is no entry of a vector, or also in %q", c.name, k, seen[k])
+			}
+			seen[k] = c.name
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	files := fstest.MapFS{
+		"proc/interrupts": {Data: []byte("  CPU0\n 24: 1 PCI-MSI 524288-edge eth0-tx-0\n 25: 0\nLOC: 3 Local timer interrupts\n")},
+		"proc/kallsyms":   {Data: []byte("ffffffff81000000 T _stext\nffffffff81000100 t tick_nohz_handler\nffffffff81000200 t next\n")},
+	}
+	n := newNames(files)
+	if n.symbolsErr != nil {
+		t.Errorf("reading symbols: %v", n.symbolsErr)
+	}
+	if got := n.Function(0xffffffff81000104); got != "tick_nohz_handler" {
+		t.Errorf("function %q", got)
+	}
+	for number, want := range map[int]string{24: "24 eth0-tx-0", 25: "25", 26: "26"} {
+		if got := n.IRQ(number); got != want {
+			t.Errorf("IRQ(%d): got %q, want %q", number, got, want)
+		}
+	}
+	if n.Syscall(-1) == "" {
+		t.Error("a system call without any name")
+	}
+}
+
+// Without the files, numbers are what is left.
+func TestNamesWithoutFiles(t *testing.T) {
+	n := newNames(fstest.MapFS{})
+	if n.symbolsErr == nil {
+		t.Error("no error for missing symbols")
+	}
+	if got := n.Function(0xabc); got != "0xabc" {
+		t.Errorf("function %q, want the address", got)
+	}
+	if got := n.IRQ(24); got != "24" {
+		t.Errorf("interrupt %q, want the number", got)
+	}
+}

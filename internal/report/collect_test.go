@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// fill returns what was collected of CPU 3, where every entry was seen.
+func fill(t *testing.T, c *Collector) CPU {
+	t.Helper()
+	var r Report
+	c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, 3))
+	if len(r.CPUs) != 1 {
+		t.Fatalf("%d CPUs", len(r.CPUs))
+	}
+	return r.CPUs[0]
+}
+
+func TestTotals(t *testing.T) {
+	c := newSample(t)
+	var written []Break
+	c.OnBreak = func(b Break) { written = append(written, b) }
+	c.Stay(tickAt(-1, time.Microsecond))
+	c.Stay(tickAt(10*time.Millisecond, time.Microsecond))
+	c.Stay(tickAt(20*time.Millisecond, 4*time.Microsecond))
+	cpu := fill(t, c)
+	if cpu.Breaks != 2 || c.Breaks() != 2 || len(written) != 2 {
+		t.Errorf("%d breaks, %d in all, %d written; want 2, without the one before the beginning", cpu.Breaks, c.Breaks(), len(written))
+	}
+	if cpu.Kernel != 5*time.Microsecond || cpu.User != 20*time.Millisecond {
+		t.Errorf("in the kernel for %v, in user mode for %v", cpu.Kernel, cpu.User)
+	}
+	cause := cpu.Causes[0]
+	if len(cpu.Causes) != 1 || cause.ID != "tick" || cause.Count != 2 || cause.Total != 5*time.Microsecond ||
+		cause.Avg != 2500*time.Nanosecond || cause.Max != 4*time.Microsecond || cause.AtLeast || cause.Unmeasured != 0 {
+		t.Errorf("causes %+v", cpu.Causes)
+	}
+	if b := written[1]; b.At != 20*time.Millisecond || b.Duration != 4*time.Microsecond || b.UserIP != "0x401136" || b.Quiet != 10*time.Millisecond ||
+		len(b.Inside) != 3 || b.Inside[1].Detail != "tick_nohz_handler" || b.Inside[2].At != 900 || b.Inside[2].Duration != 400 {
+		t.Errorf("written %+v", b)
+	}
+}
+
+// A stretch that began before the observation counts from its beginning.
+func TestQuietStretches(t *testing.T) {
+	c := newSample(t)
+	c.Stay(tickAt(5*time.Millisecond, time.Microsecond)) // quiet for 10 ms
+	unknown := tickAt(6*time.Millisecond, time.Microsecond)
+	unknown.Quiet = -1
+	c.Stay(unknown)
+	short := tickAt(7*time.Millisecond, time.Microsecond)
+	short.Quiet = 999
+	c.Stay(short)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 5, Since: begin + time.Second}, begin+2*time.Second)
+	cpu := fill(t, c)
+	want := []Bucket{{0, 1}, {time.Millisecond, 1}, {time.Second, 1}}
+	if !slices.Equal(cpu.Quiet.Histogram, want) || cpu.Quiet.Longest != time.Second || cpu.Quiet.Unknown != 1 {
+		t.Errorf("got %+v, want histogram %v", cpu.Quiet, want)
+	}
+	if cpu.User != time.Second+5*time.Millisecond+999 {
+		t.Errorf("in user mode for %v", cpu.User)
+	}
+}
+
+func TestDecade(t *testing.T) {
+	for d, want := range map[time.Duration]time.Duration{
+		0: 0, 999: 0, 1000: 1000, 9999: 1000, 10_000: 10_000, time.Hour: 1000 * time.Second, 1<<63 - 1: 1_000_000_000 * time.Second,
+	} {
+		if got := decade(d); got != want {
+			t.Errorf("decade(%d): got %d, want %d", d, got, want)
+		}
+	}
+}
+
+func TestLongestAreKeptInOrder(t *testing.T) {
+	c := newSample(t)
+	for _, n := range rand.New(rand.NewPCG(1, 1)).Perm(200) {
+		c.Stay(tickAt(time.Duration(n)*time.Millisecond, time.Duration(n)))
+	}
+	var got []time.Duration
+	for _, b := range fill(t, c).Longest {
+		got = append(got, b.Duration)
+	}
+	if want := []time.Duration{199, 198, 197, 196, 195, 194, 193, 192, 191, 190}; !slices.Equal(got, want) {
+		t.Errorf("longest %v, want %v", got, want)
+	}
+}
+
+func TestOriginsAreCountedBySender(t *testing.T) {
+	c := newSample(t)
+	for n := range time.Duration(3) {
+		s := patchedBy(time.Second, trace.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, enterFunction}})
+		s.Inside[1].Senders[0].Time += n // the first is under way longest
+		c.Stay(s)
+	}
+	c.Stay(patchedBy(time.Second, trace.Sender{PID: 2, Name: "bash"}))
+	c.Stay(patchedBy(time.Second, trace.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, switchFunction}}))
+	nobody := patchedBy(time.Second, trace.Sender{})
+	nobody.Inside[1].Senders = nil
+	c.Stay(nobody)
+	cause := fill(t, c).Causes[0]
+	if cause.Count != 6 || cause.WithoutOrigin != 1 || len(cause.Origins) != 3 {
+		t.Fatalf("got %+v, want 6 breaks, 3 origins and one without", cause)
+	}
+	first := cause.Origins[0]
+	if first.Count != 3 || first.PID != 1 || first.MaxDelay != 3*time.Microsecond+500 || first.Function != "sample_ipi" ||
+		!slices.Equal(first.Stack, []string{"sample_send", "__x64_sys_sample"}) {
+		t.Errorf("first origin %+v", first)
+	}
+}
+
+// A tick has no sender, and none is missed.
+func TestNoOriginIsMissedWhereNoneCanBe(t *testing.T) {
+	c := newSample(t)
+	c.Stay(tickAt(0, time.Microsecond))
+	if cause := fill(t, c).Causes[0]; cause.WithoutOrigin != 0 {
+		t.Errorf("%d ticks without origin", cause.WithoutOrigin)
+	}
+}
+
+func TestManySendersAreOthers(t *testing.T) {
+	c := newSample(t)
+	for pid := range uint32(3 * maxOrigins) {
+		c.Stay(patchedBy(time.Second, trace.Sender{PID: pid + 1, Name: fmt.Sprint("short-lived-", pid)}))
+	}
+	origins := fill(t, c).Causes[0].Origins
+	if len(origins) != maxOrigins+1 || origins[0].Name != "others" || origins[0].Count != 2*maxOrigins {
+		t.Errorf("%d origins, the first %+v; want %d and %d others", len(origins), origins[0], maxOrigins+1, 2*maxOrigins)
+	}
+}
+
+func TestLostIntervalsAreBounded(t *testing.T) {
+	c := newSample(t)
+	for n := range time.Duration(maxLostIntervals + 5) {
+		c.Lost(3, begin+n, begin+n+1, 2)
+	}
+	var r Report
+	c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, 3))
+	if len(r.Lost.Intervals) != maxLostIntervals || r.Lost.OmittedIntervals != 5 || r.Lost.Events != 2*(maxLostIntervals+5) || r.CPUs[0].Lost != r.Lost.Events {
+		t.Errorf("%d intervals and %d more, %d events, %d on the CPU", len(r.Lost.Intervals), r.Lost.OmittedIntervals, r.Lost.Events, r.CPUs[0].Lost)
+	}
+	if c.LostEvents() != r.Lost.Events {
+		t.Errorf("progress says %d lost", c.LostEvents())
+	}
+}
+
+// Nothing but a complete observation without losses says that a CPU was quiet.
+func TestVerdict(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		complete []int
+		happens  func(c *Collector)
+		want     string
+	}{
+		{"nothing", []int{3}, func(*Collector) {}, VerdictQuiet},
+		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, VerdictBroken},
+		{"a break in the warm-up", []int{3}, func(c *Collector) { c.Stay(tickAt(-1, 1)) }, VerdictQuiet},
+		{"a loss", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1) }, VerdictUnknown},
+		{"a loss elsewhere", []int{3}, func(c *Collector) { c.Lost(2, begin, begin+1, 1) }, VerdictQuiet},
+		{"a loss and a break", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1); c.Stay(tickAt(2, 1)) }, VerdictBroken},
+		{"a preempted recording", []int{3}, func(c *Collector) { c.Preempted(3, 1) }, VerdictUnknown},
+		{"no context tracking", nil, func(*Collector) {}, VerdictUnknown},
+	} {
+		c := newSample(t)
+		tc.happens(c)
+		var r Report
+		c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, tc.complete...))
+		i := slices.IndexFunc(r.CPUs, func(c CPU) bool { return c.CPU == 3 })
+		if i < 0 || r.CPUs[i].Verdict != tc.want {
+			t.Errorf("%s: got %+v, want verdict %s", tc.name, r.CPUs, tc.want)
+		}
+	}
+}
+
+func TestNothingCountsBeforeTheBeginning(t *testing.T) {
+	c := newSample(t)
+	c.Begin(notYet)
+	c.Stay(tickAt(0, 1))
+	c.Lost(3, 0, begin, 1)
+	if cpu := fill(t, c); cpu.Breaks != 0 || cpu.Lost != 0 {
+		t.Errorf("got %+v", cpu)
+	}
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// Addresses of kernel functions.
+const (
+	tickFunction = 0x1000 + iota
+	patchFunction
+	syncFunction
+	enterFunction
+	probeFunction
+	sysvecFunction
+	switchFunction
+)
+
+type sampleNames struct{}
+
+func (sampleNames) Function(addr uint64) string {
+	return map[uint64]string{
+		tickFunction:   "tick_nohz_handler",
+		patchFunction:  "sample_ipi",
+		syncFunction:   "sample_send",
+		enterFunction:  "__x64_sys_sample",
+		probeFunction:  "bpf_trace_run4",
+		sysvecFunction: "asm_sysvec_apic_timer_interrupt",
+		switchFunction: "sample_operation",
+	}[addr]
+}
+func (sampleNames) Syscall(n int) string { return fmt.Sprintf("syscall_%d", n) }
+func (sampleNames) IRQ(n int) string     { return fmt.Sprintf("%d eth0", n) }
+
+// begin is when the samples' observation begins.
+const begin = 100 * time.Second
+
+func newSample(t *testing.T) *Collector {
+	t.Helper()
+	catalogue, err := cause.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCollector(catalogue, sampleNames{})
+	c.Begin(begin)
+	return c
+}
+
+// stayAt is a stay on CPU 3 of the thread 4242, that begins at a time of the
+// observation.
+func stayAt(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *stay.Stay {
+	start := begin + at
+	entry.Time = start
+	parts := []stay.Part{{Event: entry, Duration: lasted}}
+	for _, p := range inside {
+		p.Event.Time += start
+		parts = append(parts, p)
+	}
+	return &stay.Stay{
+		CPU: 3, TID: 4242, Start: start, End: start + lasted, Exact: true, Entry: entry, UserIP: 0x401136, Quiet: 10 * time.Millisecond, Inside: parts,
+	}
+}
+
+func tickAt(at, lasted time.Duration) *stay.Stay {
+	return stayAt(at, lasted, trace.Event{Kind: trace.LocalTimerEnter, A: 236},
+		stay.Part{Event: trace.Event{Kind: trace.HRTimer, A: tickFunction, Time: 200}},
+		stay.Part{Event: trace.Event{Kind: trace.SoftirqEnter, A: 1, Time: 900}, Duration: 400})
+}
+
+// patchedBy is a function call sent 3 µs before it arrived.
+func patchedBy(at time.Duration, sender trace.Sender) *stay.Stay {
+	from := trace.Event{Kind: trace.SendCall, Time: begin + at - 3*time.Microsecond, CPU: 0, A: 3, B: patchFunction, Sender: &sender}
+	return stayAt(at, 2*time.Microsecond, trace.Event{Kind: trace.CallFunctionEnter, A: 252},
+		stay.Part{Event: trace.Event{Kind: trace.CSDEnter, A: patchFunction, Time: 500}, Duration: 300, Senders: []trace.Event{from}})
+}
+
+func preemptedBy(at, away time.Duration, task string, wakers ...trace.Event) *stay.Stay {
+	return stayAt(at, away+4*time.Microsecond, trace.Event{Kind: trace.RescheduleEnter, A: 253},
+		stay.Part{Event: trace.Event{Kind: trace.Switch, Time: 1000, Task: &trace.Task{TID: 17, Name: task}}, Duration: away, Senders: wakers})
+}
+
+// sentBy is something done 1 s into the observation.
+func sentBy(kind trace.Kind, sender trace.Sender) trace.Event {
+	return trace.Event{Kind: kind, Time: begin + time.Second, A: 3, B: patchFunction, Sender: &sender}
+}
+
+func host(t *testing.T) Host {
+	t.Helper()
+	return Host{
+		Kernel: "6.18.0-test", Arch: "amd64",
+		Online: mustCPUs(t, 0, 1, 2, 3), Isolated: mustCPUs(t, 3), NohzFull: mustCPUs(t, 3),
+		Sources: []Source{
+			{Name: "irq_vectors:local_timer_entry", Active: true, Shows: "the tick and other timers"},
+			{Name: "csd:csd_queue_cpu", Shows: "who sent a function-call interrupt", Reason: "this kernel has no such tracepoint: not supported"},
+		},
+	}
+}
+
+func mustCPUs(t *testing.T, cpus ...int) cpulist.Set {
+	t.Helper()
+	set, err := cpulist.New(cpus...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func newReport(t *testing.T, task Task) *Report {
+	t.Helper()
+	return &Report{
+		Schema: Schema, Version: "v0.0.0-test", Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Duration: 10 * time.Second,
+		Host: host(t), Task: task, CPUs: []CPU{}, Limits: []string{}, Tracing: true,
+	}
+}
+
+func pointer[T any](v T) *T { return &v }
+
+// samples are reports of every shape.
+func samples(t *testing.T) map[string]*Report {
+	t.Helper()
+	return map[string]*Report{
+		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
+		"untraced": untracedSample(t), "empty": emptySample(t),
+	}
+}
+
+func busySample(t *testing.T) *Report {
+	c := newSample(t)
+	c.Stay(tickAt(-time.Second, time.Microsecond)) // in the warm-up
+	for n := range 12 {
+		c.Stay(tickAt(time.Duration(n)*4*time.Millisecond, time.Duration(1500+100*n)))
+	}
+	bash := busySender()
+	timer := trace.Sender{PID: 900, Name: "a-very-long-name", Stack: []uint64{syncFunction, sysvecFunction}}
+	c.Stay(patchedBy(time.Second, bash))
+	c.Stay(patchedBy(2*time.Second, bash))
+	c.Stay(patchedBy(3*time.Second, timer))
+	c.Stay(preemptedBy(4*time.Second, 1200*time.Microsecond, "kworker/u8:2-events_unbound",
+		sentBy(trace.SendWake, busySender()), sentBy(trace.SendWork, busySender())))
+	moved := stayAt(4500*time.Millisecond, 3*time.Microsecond, trace.Event{Kind: trace.IRQEnter, A: 24})
+	moved.Inside[0].Senders = []trace.Event{sentBy(trace.SendIRQ, busySender())}
+	c.Stay(moved)
+	c.Stay(stayAt(5*time.Second, 700, trace.Event{Kind: trace.SyscallEnter, A: 39}))
+	nobody := stayAt(6*time.Second, 900, trace.Event{Kind: trace.UserExit})
+	nobody.Inside, nobody.UserIP, nobody.Quiet = nil, 0, -1
+	c.Stay(nobody)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second}, begin+10*time.Second)
+	r := newReport(t, Task{Kind: "command", Command: []string{"./app", "--an-option-with-a-rather-long-name=1", "ü"}, PID: 4242, Status: pointer(137), EndedBy: "exit"})
+	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	r.CPUs[0].Causes[0].Remedy = &Remedy{Kind: "boot", Do: "nohz_full=3"}
+	r.CPUs[0].Events = []Events{{Name: "local_timer_entry", Seen: 12}}
+	r.CPUs[0].Interrupts = &Interrupts{Exact: true, Rows: []InterruptRow{
+		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(12))},
+		{Name: "CAL", Description: "function calls", Kernel: 4, Seen: pointer(uint64(3))},
+		{Name: "NMI", Description: "non-maskable", Kernel: 1, Reason: "an event shows a handler"},
+	}}
+	r.Usage = &Usage{
+		Task:       &TaskUsage{User: 9 * time.Second, System: time.Millisecond, MinorFaults: 1234, Voluntary: 3, Involuntary: 1},
+		Interrupts: map[string]uint64{"LOC": 12}, Softirqs: map[string]uint64{"TIMER": 12}, Steal: 20 * time.Millisecond,
+	}
+	return r
+}
+
+func busySender() trace.Sender {
+	return trace.Sender{PID: 812, Name: "bash", Cgroup: 77, Stack: []uint64{probeFunction, syncFunction, switchFunction, enterFunction}}
+}
+
+func quietSample(t *testing.T) *Report {
+	c := newSample(t)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: 0}, begin+10*time.Second)
+	r := newReport(t, Task{Kind: "busy loop", PID: 4242, EndedBy: "duration"})
+	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	r.Loop = []Loop{{CPU: 3, Ran: 10 * time.Second, Threshold: time.Microsecond, Gaps: 2, Total: 30 * time.Microsecond, Max: 20 * time.Microsecond}}
+	return r
+}
+
+func lostSample(t *testing.T) *Report {
+	c := newSample(t)
+	c.Lost(3, 0, begin-time.Second, 5) // in the warm-up
+	c.Lost(3, begin-time.Second, begin+time.Second, 1234567)
+	lossy := tickAt(2*time.Second, time.Microsecond)
+	lossy.Lossy, lossy.Exact, lossy.Quiet = true, false, -1
+	c.Stay(lossy)
+	c.Lost(3, begin+2*time.Second, begin+2500*time.Millisecond, 1)
+	c.Preempted(3, 2)
+	r := newReport(t, Task{Kind: "process", PID: 4242, EndedBy: "interrupt"})
+	c.Fill(r, mustCPUs(t, 1, 3), mustCPUs(t, 1, 3))
+	r.Lost.Missed, r.Lost.Children = 7, 1
+	return r
+}
+
+func untrackedSample(t *testing.T) *Report {
+	c := newSample(t)
+	long := preemptedBy(time.Second, 5*time.Millisecond, "stress")
+	long.Exact = false
+	c.Stay(long)
+	fault := stayAt(2*time.Second, 0, trace.Event{Kind: trace.PageFault, A: 0x7f00})
+	fault.Exact = false
+	c.Stay(fault)
+	r := newReport(t, Task{Kind: "thread", TID: 4242, EndedBy: "exit"})
+	c.Fill(r, mustCPUs(t, 3), mustCPUs(t))
+	r.Limits = []string{"CPU 3: not nohz_full, so nothing reports every kernel entry"}
+	return r
+}
+
+func untracedSample(t *testing.T) *Report {
+	r := newReport(t, Task{Kind: "command", Command: []string{"true"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
+	r.Tracing = false
+	r.Usage = &Usage{
+		Task:       &TaskUsage{User: time.Millisecond, System: 300 * time.Microsecond, MinorFaults: 90},
+		Events:     map[string]uint64{"page-faults-minor": 90, "context-switches": 1},
+		Interrupts: map[string]uint64{"LOC": 250, "RES": 3, "24 eth0": 250}, Softirqs: map[string]uint64{},
+	}
+	r.Limits = []string{"kernel entries could not be seen: operation not permitted; run as root"}
+	return r
+}
+
+func emptySample(t *testing.T) *Report {
+	r := newReport(t, Task{Kind: "cpus", EndedBy: "interrupt"})
+	r.Duration = 0
+	newSample(t).Fill(r, mustCPUs(t, 2, 3), mustCPUs(t))
+	return r
+}
