@@ -4,6 +4,7 @@
 # make test      everything: installs what is missing, checks, unit, root and VM tests
 # make check     static checks only; changes nothing
 # make generate  BPF objects and other generated files
+# make model     the proof of the deferral protocol; part of make test
 # make bench, make soak, make demo
 
 SHELL := /bin/bash
@@ -28,6 +29,8 @@ DEMO_TIME   ?= 10s
 
 all: build
 
+include model/model.mk
+
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/taskiso ./cmd/taskiso
 
@@ -47,13 +50,14 @@ check: setup
 	@echo "== check: generated files are what their sources give"
 	@hack/check-generated
 
-test: setup setup-vm check test-unit test-root test-vm
+test: setup setup-vm check test-unit test-root model test-vm
 	@echo "== test: all passed"
 
 # -count=1, because tests look at the running kernel, which the test cache does not know.
 test-unit: setup
 	@echo "== test: unit tests, race detector"
-	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' ./...
+	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
+	$(GO) test -race -short -count=1 -timeout 10m ./deferral/... ./model/... ./examples/deferral-udp # the rest: make model
 
 # What needs root skips itself in test-unit if that did not run as root.
 test-root:

@@ -159,9 +159,7 @@ func (m *Machine) bootWord(word string) answer {
 // file applies the check to one file.
 func (c check) file(m *Machine, path string, cpus cpulist.Set) answer {
 	content, err := fs.ReadFile(m.files, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return no
-	} else if err != nil {
+	if err != nil {
 		return unclear
 	}
 	text := strings.TrimSpace(string(content))

@@ -120,6 +120,7 @@ func TestRemedyState(t *testing.T) {
 		{nil, nil, Applies},
 		{[]string{"exists /proc/cmdline"}, nil, Applies},
 		{[]string{"exists /proc/cmdline", "exists /proc/nothing"}, nil, Impossible},
+		{[]string{"exists /proc/nothing", "exists /proc/cmdline"}, nil, Impossible},
 		{nil, []string{"boot nosoftlockup"}, AlreadySet},
 		{nil, []string{"boot nosoftlockup", "boot nosmt"}, Applies},
 		{[]string{"exists /proc/nothing"}, []string{"boot nosoftlockup"}, AlreadySet},
@@ -144,6 +145,17 @@ func TestRemedyIsTheFirstThatApplies(t *testing.T) {
 		"proc/cmdline":                     &fstest.MapFile{Data: []byte("quiet\n")},
 		"sys/devices/system/cpu/nohz_full": &fstest.MapFile{Data: []byte("2\n")},
 	})
+	if got, ok := c.Remedy("timer-rt-throttling", machine(), cpus(t, "3")); ok {
+		t.Errorf("no such sysctl: got %+v", got)
+	}
+	secret := NewMachine(guarded{fstest.MapFS{"proc/sys/kernel/nmi_watchdog": {Data: []byte("1")}, "proc/cmdline": {Data: []byte("nmi_watchdog=0")}}, "proc/sys/kernel/nmi_watchdog"})
+	if got, ok := c.Remedy("nmi-perf", secret, cpus(t, "3")); !ok || got.Kind != Program {
+		t.Errorf("one that applies goes before one that cannot be judged: got %+v, %v", got, ok)
+	}
+	unreadable := NewMachine(guarded{fstest.MapFS{"proc/sys/kernel/sched_rt_runtime_us": {Data: []byte("1")}}, "proc/sys/kernel/sched_rt_runtime_us"})
+	if got, ok := c.Remedy("timer-rt-throttling", unreadable, cpus(t, "3")); !ok || got.Kind != Runtime {
+		t.Errorf("one that cannot be judged is better than none: got %+v, %v", got, ok)
+	}
 	for _, tc := range []struct{ id, cpus, want string }{
 		{"tick", "3", "nohz_full=CPULIST"},
 		{"tick", "2", ""}, // already set, and the kernel has it

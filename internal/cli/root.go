@@ -96,6 +96,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	})
 	root.AddCommand(p.runCommand(), p.watchCommand(), p.doctorCommand())
 	root.AddCommand(p.explainCommand())
+	root.AddCommand(p.entriesCommand())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, given []string) error {

@@ -51,7 +51,7 @@ func identify(text []byte) error {
 		return fmt.Errorf("%w: it is empty", ErrTruncated)
 	case err != nil:
 		return fmt.Errorf("%w (%w)", ErrNotReport, err)
-	case head.Schema == nil || head.Version == nil || head.CPUs == nil || *head.Schema < 1 || in.More():
+	case head.Schema == nil || head.Version == nil || head.CPUs == nil || *head.Schema < 1:
 		return ErrNotReport
 	case *head.Schema > Schema:
 		return fmt.Errorf("%w %s: its form is number %d, and this program knows %d", ErrNewer, *head.Version, *head.Schema, Schema)

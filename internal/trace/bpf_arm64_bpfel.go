@@ -83,6 +83,7 @@ const (
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarFollow                   = "follow"
+	bpfVarSubmitFlags              = "submit_flags"
 	bpfVarTaskChanges              = "task_changes"
 	bpfVarUnwatchedChildren        = "unwatched_children"
 	bpfVarWireFormat               = "wire_format"
@@ -195,6 +196,7 @@ type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
+	SubmitFlags       *ebpf.VariableSpec `ebpf:"submit_flags"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
@@ -240,6 +242,7 @@ type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
+	SubmitFlags       *ebpf.Variable `ebpf:"submit_flags"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.Variable `ebpf:"wire_format"`

@@ -53,6 +53,8 @@ type Config struct {
 	// CPUs of the only one: a power of two and a multiple of the page size. 0
 	// stands for a size that suits the number of CPUs.
 	RingBytes int
+
+	waking bool // wake the reader with each event, as no observer should
 }
 
 // Tracer is an attached observation. Its methods are not safe for concurrent use.
@@ -165,15 +167,25 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	spec.Maps["rings"].MaxEntries = uint32(cfg.PossibleCPUs)
 
 	for name, value := range map[string]any{
-		"all_tasks": cfg.AllTasks,
-		"any_cpu":   cfg.CPUs.Len() == 0,
-		"follow":    uint32(cfg.Follow),
+		"all_tasks":    cfg.AllTasks,
+		"any_cpu":      cfg.CPUs.Len() == 0,
+		"follow":       uint32(cfg.Follow),
+		"submit_flags": submitFlags(cfg.waking),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s to %v: %w", name, value, err)
 		}
 	}
 	return spec, nil
+}
+
+// submitFlags are those of bpf_ringbuf_submit(), from include/uapi/linux/bpf.h.
+func submitFlags(waking bool) uint64 {
+	const noWakeup, forceWakeup = 1 << 0, 1 << 1
+	if waking {
+		return forceWakeup
+	}
+	return noWakeup
 }
 
 func (t *Tracer) attach() error {

@@ -221,9 +221,12 @@ static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
 	return e;
 }
 
+/* Only a test of silence changes this, to see that it would notice. */
+volatile const __u64 submit_flags = BPF_RB_NO_WAKEUP;
+
 static __always_inline void submit(void *e)
 {
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, submit_flags);
 }
 
 static __always_inline void record_at(struct cpu_state *s, __u8 kind, __u64 ip, __u64 a, __u64 b, __u64 c)

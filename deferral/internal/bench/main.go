@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Bench measures package deferral beside what else reaches a busy thread, in
+// one run on one machine, and prints docs/benchmarks-deferral.md. It needs gcc
+// and liburcu-dev, and two CPUs that are otherwise idle.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/taskiso/taskiso/deferral"
+)
+
+func main() {
+	root := flag.String("root", ".", "root of the repository")
+	poster := flag.Int("poster", 0, "CPU of posters")
+	owner := flag.Int("owner", 1, "CPU of the owner")
+	out := flag.String("o", "", "file to write, instead of standard output")
+	flag.Parse()
+	if err := run(*root, *poster, *owner, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(root string, poster, owner int, out string) error {
+	r := results{}
+	for range passes {
+		pass := results{}
+		if err := pass.measureC(root, poster, owner); err != nil {
+			return err
+		}
+		if err := pass.measureGo(poster, owner); err != nil {
+			return err
+		}
+		r.least(pass)
+	}
+	var page bytes.Buffer
+	r.write(&page)
+	if out == "" {
+		_, err := io.Copy(os.Stdout, &page)
+		return err
+	}
+	return os.WriteFile(out, page.Bytes(), 0o644)
+}
+
+// passes repeat everything, so that other work on the machine does not meet one
+// side of a comparison only.
+const passes = 3
+
+// least keeps the least of each number; of what membarrier does, the most,
+// because it interrupts only while the sibling is running.
+func (r results) least(pass results) {
+	for name, value := range pass {
+		old, ok := r[name]
+		switch {
+		case !ok:
+			r[name] = value
+		case name == "c-interruptions-membarrier":
+			r[name] = max(old, value)
+		default:
+			r[name] = min(old, value)
+		}
+	}
+}
+
+// results are nanoseconds by name; C and Go names do not overlap.
+type results map[string]float64
+
+func (r results) measureC(root string, poster, owner int) error {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "bench")
+	source := filepath.Join(root, "deferral/internal/bench/c/bench.c")
+	build := exec.Command("gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr", "-lm")
+	if text, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("compiling %s (needs liburcu-dev): %w\n%s", source, err, text)
+	}
+	if err := r.runC(binary, 2, poster, owner, "all"); err != nil {
+		return err
+	}
+	for _, slots := range scales {
+		if err := r.runC(binary, slots, poster, owner, "scale"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var scales = []int{1, 2, 4, 8, 16, 32, 64}
+
+func (r results) runC(binary string, slots, poster, owner int, what string) error {
+	d, err := deferral.Create(deferral.Options{Slots: slots, Shared: true})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	f, err := d.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cmd := exec.Command(binary, fmt.Sprint(poster), fmt.Sprint(owner), what)
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("running the C benchmarks: %w", err)
+	}
+	return r.read("c-", string(text))
+}
+
+func (r results) read(prefix, text string) error {
+	for line := range strings.Lines(text) {
+		var name string
+		var value, of float64
+		switch n, _ := fmt.Sscan(line, &name, &value, &of); n {
+		case 3:
+			value /= of
+		case 2:
+		default:
+			return errors.New("reading a benchmark line: " + line)
+		}
+		r[prefix+name] = value
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deferral
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// CheckRuntime reports what in this Go program would interrupt an isolated
+// goroutine, or nil. The Go scheduler sends SIGURG to a thread that runs one
+// goroutine for long, about a hundred times per second; ErrPreempt says that
+// this is not switched off. Owners written in C, C++ or Rust have no such
+// problem and use include/taskiso/deferral.h.
+func CheckRuntime() error {
+	for setting := range strings.SplitSeq(os.Getenv("GODEBUG"), ",") {
+		if setting == "asyncpreemptoff=1" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: start the program with GODEBUG=asyncpreemptoff=1", ErrPreempt)
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package automaton checks streams of events against deterministic automata,
+// written as the .dot files of the kernel's runtime verification
+// (Documentation/trace/rv/deterministic_automata.rst), so that one file serves
+// here and there.
+//
+// A lost event never leads to a violation: the monitor no longer knows its
+// state, and says so, until later events leave only one state possible.
+package automaton
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrSyntax: the text is not such a .dot file.
+var ErrSyntax = errors.New("not an automaton")
+
+// Automaton is a deterministic automaton. It is immutable.
+type Automaton struct {
+	states  []string
+	events  map[string]int
+	next    [][]int // by state and event: the next state, or none
+	initial int
+	final   []bool
+}
+
+const none = -1
+
+// MaxStates is the largest number of states of an automaton.
+const MaxStates = 1024
+
+// States returns the names of the states, in the order of the file.
+func (a *Automaton) States() []string { return slices.Clone(a.states) }
+
+// Events returns the names of the events, sorted.
+func (a *Automaton) Events() []string {
+	names := make([]string, 0, len(a.events))
+	for name := range a.events {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Initial returns the initial state.
+func (a *Automaton) Initial() string { return a.states[a.initial] }
+
+// Final reports whether the named state is marked final (doublecircle).
+func (a *Automaton) Final(state string) bool {
+	i := slices.Index(a.states, state)
+	return i >= 0 && a.final[i]
+}
+
+// Verdict is what a monitor can say of all events that it was given.
+type Verdict string
+
+// Verdicts.
+const (
+	Held     Verdict = "held"     // every event was allowed, none was lost
+	Violated Verdict = "violated" // at least one event was not allowed
+	Unknown  Verdict = "unknown"  // none was seen to be forbidden, but some were lost
+)
+
+// Violation is an event that the automaton does not allow in its state.
+type Violation struct{ State, Event string }
+
+func (v Violation) Error() string {
+	return fmt.Sprintf("event %s in state %s", v.Event, v.State)
+}
+
+// Monitor follows one stream of events. It is for one goroutine.
+type Monitor struct {
+	a          *Automaton
+	possible   []bool // states that the events so far leave possible
+	after      []bool // room for those after the next event
+	lost       uint64
+	violations uint64
+}
+
+// Monitor returns a monitor in the initial state.
+func (a *Automaton) Monitor() *Monitor {
+	m := &Monitor{a: a, possible: make([]bool, len(a.states)), after: make([]bool, len(a.states))}
+	m.possible[a.initial] = true
+	return m
+}
+
+// Event takes one event. Events that the automaton does not have are ignored.
+// It returns a Violation, and stays where it is, if the state is known and does
+// not allow the event; so each forbidden event is counted, not only the first.
+func (m *Monitor) Event(name string) error {
+	event, ok := m.a.events[name]
+	if !ok {
+		return nil
+	}
+	clear(m.after)
+	moved := false
+	for state, possible := range m.possible {
+		if to := m.a.next[state][event]; possible && to != none {
+			m.after[to], moved = true, true
+		}
+	}
+	if moved {
+		m.possible, m.after = m.after, m.possible
+		return nil
+	}
+	state, known := m.State()
+	if !known {
+		// No possible state allows it. After a loss that is no verdict.
+		m.forget()
+		return nil
+	}
+	m.violations++
+	return Violation{State: state, Event: name}
+}
+
+// Lost says that n events, or an unknown number if 0, were lost: any state is
+// possible now.
+func (m *Monitor) Lost(n uint64) {
+	m.lost += max(n, 1)
+	m.forget()
+}
+
+func (m *Monitor) forget() {
+	for state := range m.possible {
+		m.possible[state] = true
+	}
+}
+
+// State returns the state, and whether it is known.
+func (m *Monitor) State() (string, bool) {
+	first := slices.Index(m.possible, true)
+	if slices.Contains(m.possible[first+1:], true) {
+		return "", false
+	}
+	return m.a.states[first], true
+}
+
+// Violations returns how many events were not allowed, and how many were lost.
+func (m *Monitor) Violations() (violations, lost uint64) { return m.violations, m.lost }
+
+// Verdict returns what can be said so far.
+func (m *Monitor) Verdict() Verdict {
+	switch {
+	case m.violations > 0:
+		return Violated
+	case m.lost > 0:
+		return Unknown
+	}
+	return Held
+}

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Targets of the deferral model; included by the Makefile in the root.
+
+.PHONY: model model-traces deferral-soak deferral-bench
+
+# Spin on every protocol, counterexample and dropped constraint; and the
+# explorer, which has no bounds, on the protocols and on the library's steps.
+model:
+	go run ./model/cmd/model -install
+	go test -count=1 -run 'TestProtocols|TestDropped' -v ./model/explore
+	go test -count=1 -run 'TestExplore|TestSeededBugs' ./deferral
+
+# Rewrites docs/model-traces.
+model-traces:
+	go run ./model/cmd/model -install -run '^(c|a|2)[0-9]' -traces docs/model-traces
+
+# 10^8 operations on real threads.
+deferral-soak:
+	DEFERRAL_SOAK=100000000 go test -count=1 -run TestSoak -v -timeout 20m ./deferral
+
+# Needs liburcu-dev, and two CPUs that are otherwise idle.
+deferral-bench:
+	go run ./deferral/internal/bench -o docs/benchmarks-deferral.md
