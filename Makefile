@@ -56,7 +56,8 @@ test: setup setup-vm check test-unit test-root model test-vm
 # -count=1, because tests look at the running kernel, which the test cache does not know.
 test-unit: setup
 	@echo "== test: unit tests, race detector"
-	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' ./...
+	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
+	$(GO) test -race -short -count=1 -timeout 10m ./deferral/... ./model/... ./examples/deferral-udp # the rest: make model
 
 # What needs root skips itself in test-unit if that did not run as root.
 test-root:

@@ -5,6 +5,7 @@ package stay
 import (
 	"iter"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -59,17 +60,37 @@ func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 // isNamedBy tells whether e, inside s, says what entered the kernel. A system
 // call and a page fault happen in user mode only, so they do, even if an interrupt
 // was quicker to show. An interrupt does if it is the first thing seen. NMIs
-// come anywhere and are seen before what they interrupted.
+// come anywhere and are seen before what they interrupted. An exception has no
+// event: if an interrupt hit while it was handled, only the signal that it raised
+// shows that the interrupt was not what entered.
 func (s *Stay) isNamedBy(e trace.Event) bool {
 	switch e.Kind {
 	case trace.SyscallEnter, trace.PageFault:
 		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.PageFault
 	case trace.NMI:
 		return false
+	case trace.Signal:
+		return raisedByException(e) && isInterrupt(s.Entry.Kind)
 	}
 	seen := slices.ContainsFunc(s.Inside, func(p Part) bool { return p.Event.Kind != trace.NMI })
 	return isEntry(e.Kind) && !s.Named() && !seen
 }
+
+// raisedByException tells whether e is a signal that the thread's own instruction
+// raised: the si_code of a signal that somebody sent is 0 or less (SI_USER,
+// SI_TKILL ... in include/uapi/asm-generic/siginfo.h).
+func raisedByException(e trace.Event) bool {
+	if int32(e.B) <= 0 {
+		return false
+	}
+	switch syscall.Signal(e.A) {
+	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP:
+		return true
+	}
+	return false
+}
+
+func isInterrupt(k trace.Kind) bool { return k == trace.IRQEnter || k.IsVectorEnter() }
 
 // Senders returns those who caused the stay from elsewhere, with the events that
 // show their arrival: of the interrupt that began it, of the functions called in

@@ -5,6 +5,8 @@ package stay
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -53,6 +55,22 @@ func TestTracked(t *testing.T) {
 				at(13, trace.SyscallEnter), at(14, trace.SyscallExit), at(18, trace.UserEnter),
 			},
 			want: []string{"10-18 exact sys_enter quiet 5: local_timer_entry 1, sys_enter 1"},
+		},
+		{
+			name: "interrupt while an exception is handled: the signal tells",
+			script: []trace.Event{
+				at(10, trace.UserExit), at(11, trace.LocalTimerEnter), at(12, trace.LocalTimerExit),
+				at(13, trace.Signal, argA(uint64(unix.SIGSEGV)), argB(0x80)), at(18, trace.UserEnter),
+			},
+			want: []string{"10-18 exact signal_deliver quiet 5: local_timer_entry 1, signal_deliver"},
+		},
+		{
+			name: "a signal that somebody sent does not",
+			script: []trace.Event{
+				at(10, trace.UserExit), at(11, trace.LocalTimerEnter), at(12, trace.LocalTimerExit),
+				at(13, trace.Signal, argA(uint64(unix.SIGSEGV)), argB(0)), at(18, trace.UserEnter),
+			},
+			want: []string{"10-18 exact local_timer_entry quiet 5: local_timer_entry 1, signal_deliver"},
 		},
 		{
 			name: "interrupt long after an entry that nothing names",
