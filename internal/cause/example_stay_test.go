@@ -201,6 +201,8 @@ func TestSenderIsTheOutermostKnown(t *testing.T) {
 		{[]string{"static_key_enable", "netstamp_clear", "process_one_work", "worker_thread"}, "ipi-text-patching-timestamps"},
 		{[]string{"arch_jump_label_transform_apply", "static_key_slow_inc.part.0", "ipv6_flowlabel_opt"}, "ipi-text-patching-static-key"},
 		{[]string{"smp_call_function_many_cond", "something_else"}, "ipi-text-patching"},
+		{[]string{"static_key_enable", "some_timer", "__hrtimer_run_queues", "asm_sysvec_apic_timer_interrupt", "load_module"}, "ipi-text-patching-static-key"},
+		{[]string{"some_timer", "el1h_64_irq_handler", "load_module"}, "ipi-text-patching"},
 		{nil, "ipi-text-patching"},
 	} {
 		x := &exampleStay{names: &fakeNames{}}

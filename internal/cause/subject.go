@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -97,14 +98,32 @@ func (s *subject) sender() string {
 		if sent.Kind == trace.SendCall && sent.B != addr {
 			continue
 		}
-		for i := len(sent.Sender.Stack) - 1; i >= 0; i-- {
-			if name := s.symbol(sent.Sender.Stack[i]); s.catalogue.senders[name] {
-				return name
-			}
+		if name := s.operation(sent.Sender.Stack); name != "" {
+			return name
 		}
 	}
 	return ""
 }
+
+// operation returns the outermost function that any rule knows on a stack, which
+// is innermost first. What an interrupt came over has nothing to do with it.
+func (s *subject) operation(stack []uint64) string {
+	known := ""
+	for _, addr := range stack {
+		name := s.symbol(addr)
+		if s.catalogue.senders[name] {
+			known = name
+		}
+		if slices.ContainsFunc(interruptEntries[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			break
+		}
+	}
+	return known
+}
+
+// interruptEntries begin the names of the functions by which interrupts enter
+// the kernel, on x86 and arm64.
+var interruptEntries = [...]string{"asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "el1h_64_irq", "el1_interrupt"}
 
 // symbol returns the function at addr without the suffixes by which compilers
 // mark clones of it, such as ".isra.0".
