@@ -15,7 +15,7 @@ import (
 func BenchmarkOpen(b *testing.B) {
 	needRoot(b)
 	for b.Loop() {
-		tracer, err := Open(Config{CPUs: mustParse(b, "1"), PossibleCPUs: runtime.NumCPU()})
+		tracer, err := Open(Config{CPUs: mustParse(b, "1"), PossibleCPUs: possibleCPUs(b)})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func BenchmarkSyscall(b *testing.B) {
 
 // observeLoop traces until the benchmark ends, with the ring buffer drained.
 func observeLoop(b *testing.B, cpus string, tid int) {
-	tracer, err := Open(Config{CPUs: mustParse(b, cpus), PossibleCPUs: runtime.NumCPU()})
+	tracer, err := Open(Config{CPUs: mustParse(b, cpus), PossibleCPUs: possibleCPUs(b)})
 	if err != nil {
 		b.Fatal(err)
 	}

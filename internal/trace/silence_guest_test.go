@@ -114,7 +114,7 @@ func TestGuestSilence(t *testing.T) {
 // many events there were. Attaching and detaching are not part of that time.
 func observeWhile(t *testing.T, waking bool) (map[string]int, int) {
 	t.Helper()
-	tracer, err := Open(Config{CPUs: mustParse(t, fmt.Sprint(spinCPU)), AllTasks: true, PossibleCPUs: runtime.NumCPU(), waking: waking})
+	tracer, err := Open(Config{CPUs: mustParse(t, fmt.Sprint(spinCPU)), AllTasks: true, PossibleCPUs: possibleCPUs(t), waking: waking})
 	if err != nil {
 		t.Fatal(err)
 	}
