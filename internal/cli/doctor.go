@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/entries"
 	"github.com/taskiso/taskiso/internal/feature"
 	"github.com/taskiso/taskiso/internal/report"
 )
@@ -70,6 +71,16 @@ func (p *program) printDoctor(list []feature.Feature) error {
 	if !feature.CanTrace(list) {
 		verdict = "Kernel entries cannot be seen: something needed is missing. \"taskiso run\" still runs commands and reports what else it can."
 	}
-	_, err := fmt.Fprintln(p.stdout, "\n"+verdict)
+	_, err := fmt.Fprintln(p.stdout, "\n"+verdict+p.blindEntries())
 	return err
+}
+
+// blindEntries says how many ways into the kernel nothing shows.
+func (p *program) blindEntries() string {
+	e, err := p.readEntries()
+	if err != nil {
+		return "\nWhich ways into the kernel are not seen is not known: " + err.Error()
+	}
+	return fmt.Sprintf("\n%d of %d ways into this kernel are blind: \"taskiso entries\" lists them.",
+		entries.Count(e.Points, entries.Blind), len(e.Points))
 }

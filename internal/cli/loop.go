@@ -40,6 +40,8 @@ func loopCommand(self string, cpus, housekeeping cpulist.Set, results *os.File) 
 		Env:    append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off"),
 		CPUs:   housekeeping,
 		Stdout: results,
+
+		IgnoreInterrupt: true,
 	}
 }
 
@@ -52,8 +54,7 @@ type loopMessage struct {
 }
 
 // Loop is the busy loop's main function. It runs until SIGTERM, or until
-// nobody listens any more, and ignores SIGINT, which a terminal sends to
-// whoever started it as well.
+// nobody listens any more.
 func Loop() int {
 	out := json.NewEncoder(os.Stdout)
 	seen, err := spinUntilTold(os.Args[1], out)
@@ -72,7 +73,6 @@ func spinUntilTold(list string, out *json.Encoder) ([]report.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal.Ignore(syscall.SIGINT)
 	end := make(chan os.Signal, 2)
 	signal.Notify(end, syscall.SIGTERM)
 	go func() {

@@ -136,6 +136,9 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 		}
 		return nil, nil
 	}
+	if args[0] == "" {
+		return nil, usageError("the command is an empty word")
+	}
 	path, err := launch.Find(args[0])
 	if err != nil {
 		return nil, notExecuted(args[0], err)

@@ -30,6 +30,9 @@ type Command struct {
 	Env  []string
 	CPUs cpulist.Set // where it runs; empty: where the caller runs
 	User *User       // nil: the caller's
+	// IgnoreInterrupt lets SIGINT, which a terminal sends to the caller as
+	// well, be ignored from the start.
+	IgnoreInterrupt bool
 
 	Stdout *os.File `json:"-"` // nil: the caller's
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -49,6 +50,9 @@ func stub(orders io.Reader, report *json.Encoder) error {
 	var c Command
 	if err := json.Unmarshal(line, &c); err != nil {
 		return fmt.Errorf("parsing the order %q: %w", line, err)
+	}
+	if c.IgnoreInterrupt {
+		signal.Ignore(syscall.SIGINT) // execve keeps it
 	}
 	if err := report.Encode(stubReport{TID: unix.Gettid()}); err != nil {
 		return fmt.Errorf("reporting the thread: %w", err)

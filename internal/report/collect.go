@@ -363,7 +363,7 @@ func verdict(t *cpuTotals, complete bool) string {
 	switch {
 	case t.breaks > 0:
 		return VerdictBroken
-	case t.lost > 0 || t.preempted > 0 || !complete:
+	case t.lost > 0 || t.preempted > 0 || !complete || t.user == 0: // no watched task was there
 		return VerdictUnknown
 	default:
 		return VerdictQuiet

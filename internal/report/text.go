@@ -128,8 +128,8 @@ func task(t *Task) string {
 
 func (t *text) cpu(r *Report, c *CPU) {
 	title := fmt.Sprintf("CPU %d: %s", c.CPU, c.Verdict)
-	t.printf("\n%s  user mode %s%s, %s breaks", t.paint(bold+verdictColour(c.Verdict), title), Span(c.User),
-		share(c.User, r.Duration), Count(c.Breaks))
+	t.printf("\n%s  user mode %s%s, %s", t.paint(bold+verdictColour(c.Verdict), title), Span(c.User),
+		share(c.User, r.Duration), plural(c.Breaks, "break", "breaks"))
 	if c.Kernel > 0 && c.Kernel <= r.Duration { // threads can be in the kernel side by side
 		t.printf(" in %s", Span(c.Kernel))
 	}
@@ -423,7 +423,7 @@ func (t *text) lost(r *Report) {
 		t.printf("  %s events came while one of their kind was being recorded, %s\n", Count(l.Missed), missedWhere(r))
 	}
 	if l.Children > 0 {
-		t.printf("  %s children could not be watched: too many at once\n", Count(l.Children))
+		t.printf("  %s could not be watched: too many at once\n", plural(l.Children, "child", "children"))
 	}
 }
 

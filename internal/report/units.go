@@ -54,3 +54,11 @@ func Count(n uint64) string {
 	}
 	return s
 }
+
+// plural returns n with the word for one or for several.
+func plural(n uint64, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Count(n) + " " + several
+}
