@@ -160,6 +160,7 @@ func TestVerdict(t *testing.T) {
 		happens  func(c *Collector)
 		want     string
 	}{
+		{"no task", []int{3}, nil, VerdictUnknown},
 		{"nothing", []int{3}, func(*Collector) {}, VerdictQuiet},
 		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, VerdictBroken},
 		{"a break in the warm-up", []int{3}, func(c *Collector) { c.Stay(tickAt(-1, 1)) }, VerdictQuiet},
@@ -170,7 +171,10 @@ func TestVerdict(t *testing.T) {
 		{"no context tracking", nil, func(*Collector) {}, VerdictUnknown},
 	} {
 		c := newSample(t)
-		tc.happens(c)
+		if tc.happens != nil {
+			tc.happens(c)
+			c.Stretch(stay.Stretch{CPU: 3, TID: 1, Since: begin}, begin+time.Second)
+		}
 		var r Report
 		c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, tc.complete...))
 		i := slices.IndexFunc(r.CPUs, func(c CPU) bool { return c.CPU == 3 })
