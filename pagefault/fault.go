@@ -20,9 +20,15 @@ type Fault struct {
 	Marked   bool    // after the thread said [ExpectNone]
 	Mapping  Mapping // that Address is in
 	Code     Mapping // that IP is in
-	// Stack holds return addresses, innermost first and beginning with IP, as
-	// far as they can be followed by frame pointers.
-	Stack []uint64
+	// Stack is innermost first and begins with IP. It goes as far as frame pointers do.
+	Stack []Frame
+}
+
+// Frame is an address on a stack: of the instruction that faulted, or of the one
+// after a call.
+type Frame struct {
+	IP   uint64
+	Code Mapping // that IP is in
 }
 
 // Severity returns "major" or "minor".

@@ -134,7 +134,7 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 	}
 	f := Fault{
 		Time: rec.time, PID: rec.pid, TID: rec.tid, Thread: t.name(rec.pid, rec.tid), Address: rec.address, IP: rec.ip,
-		Major: rec.fault == major, Kernel: rec.kernel, Marked: t.marked[rec.tid], Stack: rec.stack,
+		Major: rec.fault == major, Kernel: rec.kernel, Marked: t.marked[rec.tid],
 	}
 	if begin, ok := t.begun[rec.tid]; ok && begin.isOf(rec.address) {
 		f.Duration, f.Address = rec.time-begin.at, begin.address
@@ -143,6 +143,9 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 	f.Mapping = t.find(rec.pid, rec.address)
 	if !rec.kernel {
 		f.Code = t.find(rec.pid, rec.ip)
+	}
+	for _, ip := range rec.stack {
+		f.Stack = append(f.Stack, Frame{ip, t.find(rec.pid, ip)})
 	}
 	if f.Mapping.Kind == Anonymous && f.Mapping.isNearTop(rec.address, rec.sp) {
 		f.Mapping.Kind = Stack

@@ -380,11 +380,11 @@ func TestStack(t *testing.T) {
 	faults, _ := stopAndRead(t, w)
 	wantFaults(t, faults, m, false, m.addresses())
 	var names []string
-	for _, ip := range faults[0].Stack {
-		names = append(names, functionAt(ip))
+	for _, frame := range faults[0].Stack {
+		names = append(names, functionAt(frame.IP))
 	}
 	all := strings.Join(names, " ")
-	if faults[0].Stack[0] != faults[0].IP || !strings.HasSuffix(names[0], "write") || !strings.Contains(all, "TestStack") {
+	if faults[0].Stack[0].IP != faults[0].IP || faults[0].Stack[0].Code != faults[0].Code || !strings.HasSuffix(names[0], "write") || !strings.Contains(all, "TestStack") {
 		t.Errorf("stack %v", names)
 	}
 }
