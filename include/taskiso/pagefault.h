@@ -538,11 +538,18 @@ static inline int taskiso_pagefault_mark_(const char *name)
 	return err;
 }
 
+/* The first time is for what the mark itself may fault on: lazy binding, its code. */
+static inline int taskiso_pagefault_mark_twice_(const char *name)
+{
+	int err = taskiso_pagefault_mark_("taskiso:mark");
+	return err < 0 ? err : taskiso_pagefault_mark_(name);
+}
+
 /* taskiso_pagefault_mark_none tells `taskiso faults --marked` that this thread
  * expects no faults from here on, and taskiso_pagefault_mark_some the contrary. A
  * mapping of a certain name is the mark; nobody has to be watching. */
-static inline int taskiso_pagefault_mark_none(void) { return taskiso_pagefault_mark_("taskiso:expect-no-faults"); }
-static inline int taskiso_pagefault_mark_some(void) { return taskiso_pagefault_mark_("taskiso:expect-faults"); }
+static inline int taskiso_pagefault_mark_none(void) { return taskiso_pagefault_mark_twice_("taskiso:expect-no-faults"); }
+static inline int taskiso_pagefault_mark_some(void) { return taskiso_pagefault_mark_twice_("taskiso:expect-faults"); }
 
 /* taskiso_pagefault_explain says what is missing for an error of this header. */
 static inline const char *taskiso_pagefault_explain(int err)
