@@ -164,18 +164,24 @@ func isSwapped(t *testing.T, table *os.File, address uint64) bool {
 	return binary.NativeEndian.Uint64(entry[:])>>62&1 == 1
 }
 
-// A handler of its own provides pages: the kernel waits for it, so the fault is major.
-func TestGuestUserfaultfd(t *testing.T) {
+// A handler of its own provides pages. The kernel waits for it, and takes that for
+// major before 6.7 only: since then it waits under the lock of the mapping and begins
+// anew afterwards. The time says that it waited.
+func TestUserfaultfd(t *testing.T) {
 	onQuietThread(t)
 	m := mapPages(t, 20)
 	fd := userfaultfd(t, m)
 	go provide(fd)
-	w := watchTest(t, Thread(0), Options{})
+	w := watchTest(t, Thread(0), Options{Durations: true, Ranges: []Range{m.span()}})
 	for n := range m.pages() {
 		_ = m.read(n)
 	}
 	faults, _ := stopAndRead(t, w)
-	wantFaults(t, faults, m, true, m.addresses())
+	if len(faults) == 0 {
+		t.Fatal("no faults")
+	}
+	wantFaults(t, faults, m, faults[0].Major, m.addresses())
+	t.Logf("%v took %v", &faults[0], faults[0].Duration)
 }
 
 // ioctls of userfaultfd(2), include/uapi/linux/userfaultfd.h.
@@ -188,6 +194,9 @@ const (
 func userfaultfd(t *testing.T, m memory) int {
 	t.Helper()
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	if errno == unix.EPERM || errno == unix.ENOSYS {
+		t.Skip("opening a userfaultfd: ", errno)
+	}
 	if errno != 0 {
 		t.Fatal("opening a userfaultfd: ", errno)
 	}

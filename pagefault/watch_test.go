@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -395,8 +396,9 @@ func writeFrom(m memory) { m.write(0) }
 // Stacks of threads have no name; they are told by the stack pointer.
 func TestStackGrowth(t *testing.T) {
 	onThread(t)
+	debug.FreeOSMemory() // or the runtime gives it memory that was used before
 	w := watchTest(t, Thread(0), Options{})
-	deep(1000)
+	deep(3000)
 	faults, _ := stopAndRead(t, w)
 	stack := 0
 	for _, f := range faults {
