@@ -24,8 +24,8 @@
 //
 // A page fault that the kernel resolved, once for each, however often the
 // kernel had to try. It is major if something had to be read: pages from a disk or
-// from swap. Pages that a userfaultfd handler provides are major before Linux 6.7 and
-// minor since; [Options].Durations shows the wait. A thread that is signalled while
+// from swap. Pages that a userfaultfd handler provides are major on older kernels and
+// minor on those with locks per mapping; [Options].Durations shows the wait. A thread that is signalled while
 // it waits for a page repeats the access afterwards, which may find the page there:
 // a minor fault then.
 // Accesses that end in SIGSEGV or SIGBUS are not reported, nor are those that

@@ -165,7 +165,7 @@ func isSwapped(t *testing.T, table *os.File, address uint64) bool {
 }
 
 // A handler of its own provides pages. The kernel waits for it, and takes that for
-// major before 6.7 only: since then it waits under the lock of the mapping and begins
+// major where it has no locks per mapping: with one it waits under that and begins
 // anew afterwards. The time says that it waited.
 func TestUserfaultfd(t *testing.T) {
 	onQuietThread(t)

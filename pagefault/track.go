@@ -30,6 +30,7 @@ type tracker struct {
 type process struct {
 	space space
 	since time.Duration // when space was read: older records are in it already
+	tried time.Duration // when it was last tried to read it
 }
 
 // unfinished is a fault whose handler has begun.
@@ -145,7 +146,8 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 		f.Code = t.find(rec.pid, rec.ip)
 	}
 	for _, ip := range rec.stack {
-		f.Stack = append(f.Stack, Frame{ip, t.find(rec.pid, ip)})
+		m, _ := t.process(rec.pid).space.find(ip) // not looked for: without frame pointers it may be anything
+		f.Stack = append(f.Stack, Frame{ip, m})
 	}
 	if f.Mapping.Kind == Anonymous && f.Mapping.isNearTop(rec.address, rec.sp) {
 		f.Mapping.Kind = Stack
@@ -205,6 +207,7 @@ func (t *tracker) process(pid int) *process {
 
 func (t *tracker) reread(pid int, p *process) {
 	at := t.now()
+	p.tried = at
 	if s, err := t.read(pid); err == nil && len(s) > 0 {
 		p.space, p.since = s, at
 	}
@@ -215,13 +218,16 @@ func (t *tracker) reread(pid int, p *process) {
 func (t *tracker) find(pid int, address uint64) Mapping {
 	p := t.process(pid)
 	m, ok := p.space.find(address)
-	if ok {
+	if ok || t.now()-p.tried < rereadInterval {
 		return m
 	}
 	t.reread(pid, p)
 	m, _ = p.space.find(address)
 	return m
 }
+
+// rereadInterval bounds what addresses cost that are nowhere to be found.
+const rereadInterval = 100 * time.Millisecond
 
 // forget lets mappings be read anew: changes may have been missed.
 func (t *tracker) forget() { clear(t.spaces) }

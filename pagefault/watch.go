@@ -156,7 +156,9 @@ func (w *Watcher) look() error {
 			return err
 		}
 	}
-	slices.SortStableFunc(w.pending, func(a, b record) int { return cmp.Compare(a.time, b.time) })
+	if !slices.IsSortedFunc(w.pending, earlier) { // it is if all comes from one buffer
+		slices.SortStableFunc(w.pending, earlier)
+	}
 	until := w.settled
 	w.settled = began
 	if ends {
@@ -173,6 +175,8 @@ func (w *Watcher) look() error {
 	}
 	return nil
 }
+
+func earlier(a, b record) int { return cmp.Compare(a.time, b.time) }
 
 func (w *Watcher) take(rec *record) {
 	if rec.kind == unix.PERF_RECORD_LOST {
