@@ -259,6 +259,29 @@ func (a *attachment) owners() (map[uint64]int, error) {
 	return owners, nil
 }
 
+// owned returns the threads that events were opened for.
+func (a *attachment) owned() map[int]bool {
+	owned := make(map[int]bool)
+	for _, g := range a.groups {
+		owned[g.owner] = true
+	}
+	return owned
+}
+
+// adopt attaches to one more thread, switched on.
+func (a *attachment) adopt(tid int) error {
+	n := len(a.groups)
+	if err := a.openThread(tid); err != nil {
+		return err
+	}
+	for _, g := range a.groups[n:] {
+		if err := g.events[0].enableGroup(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *attachment) enable() error {
 	return a.eachGroup(func(g group) error { return g.events[0].enableGroup() })
 }

@@ -15,15 +15,16 @@ import (
 // tracker knows, from records in the order of time, what processes look like:
 // their mappings, the names of their threads, and who expects no faults.
 type tracker struct {
-	spaces map[int]*process
-	names  map[int]string     // by thread
-	marked map[int]bool       // by thread
-	begun  map[int]unfinished // by thread
-	owners map[uint64]int     // by number of the event: the thread it was opened for
-	last   map[int]sample     // by thread: the first one of its last fault
-	twice  [kinds]uint64      // samples of faults that came by other events as well
-	read   func(int) (space, error)
-	now    func() time.Duration
+	spaces  map[int]*process
+	names   map[int]string     // by thread
+	marked  map[int]bool       // by thread
+	begun   map[int]unfinished // by thread
+	covered map[int]bool       // threads that have our events: they made a record, or their creator did
+	owners  map[uint64]int     // by number of the event: the thread it was opened for
+	last    map[int]sample     // by thread: the first one of its last fault
+	twice   [kinds]uint64      // samples of faults that came by other events as well
+	read    func(int) (space, error)
+	now     func() time.Duration
 }
 
 // process is what is known of the mappings of one process.
@@ -56,13 +57,14 @@ func (s sample) isSame(other sample) bool {
 
 func newTracker() *tracker {
 	return &tracker{
-		spaces: make(map[int]*process),
-		names:  make(map[int]string),
-		marked: make(map[int]bool),
-		begun:  make(map[int]unfinished),
-		last:   make(map[int]sample),
-		read:   readSpace,
-		now:    monotonic,
+		spaces:  make(map[int]*process),
+		names:   make(map[int]string),
+		marked:  make(map[int]bool),
+		begun:   make(map[int]unfinished),
+		last:    make(map[int]sample),
+		covered: make(map[int]bool),
+		read:    readSpace,
+		now:     monotonic,
 	}
 }
 
@@ -76,6 +78,7 @@ func monotonic() time.Duration {
 
 // take takes in a record. It returns a fault if the record is the end of one.
 func (t *tracker) take(rec *record) (Fault, bool) {
+	t.covered[rec.tid] = true
 	switch rec.kind {
 	case unix.PERF_RECORD_MMAP2:
 		t.mapped(rec)
@@ -119,6 +122,7 @@ func (t *tracker) exited(rec *record) {
 	delete(t.marked, rec.tid)
 	delete(t.begun, rec.tid)
 	delete(t.last, rec.tid)
+	delete(t.covered, rec.tid)
 	if rec.pid == rec.tid {
 		delete(t.spaces, rec.pid)
 	}
@@ -149,7 +153,7 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 		m, _ := t.process(rec.pid).space.find(ip) // not looked for: without frame pointers it may be anything
 		f.Stack = append(f.Stack, Frame{ip, m})
 	}
-	if f.Mapping.Kind == Anonymous && f.Mapping.isNearTop(rec.address, rec.sp) {
+	if isOnStack(f.Mapping, rec.address, rec.sp) {
 		f.Mapping.Kind = Stack
 	}
 	return f, true
@@ -177,12 +181,14 @@ func (u unfinished) isOf(address uint64) bool {
 	return u.address == address || u.address-u.address%page == address
 }
 
-// isNearTop tells whether an address is on the part of a stack that is in use:
+// isOnStack tells whether an address is on the part of a stack that is in use:
 // no further below the stack pointer than the ABI lets a function write, and not
-// further above than frames usually are.
-func (m Mapping) isNearTop(address, sp uint64) bool {
+// further above than frames usually are. The mapping of a main thread's stack is
+// unknown if the process ended before it was looked for.
+func isOnStack(m Mapping, address, sp uint64) bool {
 	const below, above = 4096, 64 << 10
-	return m.Start <= sp && sp <= m.End && address+below >= sp && address < sp+above
+	within := m.Kind == Anonymous && m.Start <= sp && sp <= m.End
+	return (within || m.Kind == Unknown) && address+below >= sp && address < sp+above
 }
 
 func (t *tracker) name(pid, tid int) string {

@@ -22,7 +22,7 @@ func TestVM(t *testing.T) {
 		files[path] = module
 	}
 	vmtest.Run(t, vmtest.Config{
-		Tests:   `^Test(Guest|First|Agrees|KernelMode|FileMapping|Copy|Huge|Ranges|Once|Max|Pause|Major|Dur|Stack|Threads|Lost|Mapp|Marks|Count|Unpriv|Notify|PrefaultMem|NoSuch|FileLimit|Userfaultfd)`,
+		Tests:   `^Test(Guest|First|Agrees|KernelMode|FileMapping|Copy|Huge|Ranges|Once|Max|Pause|Major|Dur|Stack|ThreadsCreatedLater|Lost|Mapp|Marks|Count|Unpriv|Notify|PrefaultMem|NoSuch|FileLimit|Userfaultfd)`,
 		Files:   files,
 		Timeout: 4 * time.Minute,
 	})

@@ -25,21 +25,24 @@ type Watcher struct {
 	life    life
 	stop    chan struct{} // closed by Stop and Close
 
-	mu       sync.Mutex // guards everything below
-	open     *attachment
-	tracker  *tracker
-	pending  []record      // in no order, not yet taken in
-	settled  time.Duration // when the last look at the buffers began
-	ready    []Fault
-	counts   Counts
-	inSecond uint64        // faults since second, for the limit
-	second   time.Duration // when the second began that inSecond counts in
-	samples  [kinds]uint64 // taken from the buffers
-	kernel   [kinds]uint64 // as its counters said last
-	lost     uint64        // as records tell, so far
-	stopped  bool
-	finished bool // nothing comes any more
-	closed   bool
+	mu        sync.Mutex // guards everything below
+	open      *attachment
+	tracker   *tracker
+	pending   []record      // in no order, not yet taken in
+	settled   time.Duration // when the last look at the buffers began
+	ready     []Fault
+	counts    Counts
+	inSecond  uint64        // faults since second, for the limit
+	second    time.Duration // when the second began that inSecond counts in
+	samples   [kinds]uint64 // taken from the buffers
+	kernel    [kinds]uint64 // as its counters said last
+	lost      uint64        // as records tell, so far
+	adopted   time.Duration // when it was last looked for threads without events
+	strangers map[int]bool  // threads without events then
+	paused    bool
+	stopped   bool
+	finished  bool // nothing comes any more
+	closed    bool
 }
 
 // Watch begins to report page faults of a target. See the package comment for
@@ -85,6 +88,7 @@ func (w *Watcher) begin(t Target) error {
 	if w.tracker.owners, err = w.open.owners(); err != nil {
 		return errors.Join(err, w.life.close())
 	}
+	w.paused = w.options.Paused
 	if w.options.Paused || w.options.OnExec {
 		return nil
 	}
@@ -172,6 +176,43 @@ func (w *Watcher) look() error {
 	w.pending = slices.Delete(w.pending, 0, n)
 	if ends {
 		w.finish()
+		return nil
+	}
+	return w.adopt(began)
+}
+
+// adoptInterval is how often it is looked for threads without events.
+const adoptInterval = time.Second
+
+// adopt attaches to threads that were missed: their creators were just attached to
+// when they created them. All others make themselves known by a record. A thread is
+// missed if it has not in the time from one look to the next.
+func (w *Watcher) adopt(now time.Duration) error {
+	if w.open.target.thread || w.options.OnExec || w.paused || now-w.adopted < adoptInterval {
+		return nil
+	}
+	w.adopted = now
+	tids, err := threads(w.open.pid)
+	if err != nil {
+		return nil //nolint:nilerr // it has just ended, which the next look will find
+	}
+	known, before := w.open.owned(), w.strangers
+	w.strangers = make(map[int]bool)
+	for _, tid := range tids {
+		if known[tid] || w.tracker.covered[tid] {
+			continue
+		}
+		w.strangers[tid] = true
+		if !before[tid] {
+			continue
+		}
+		if err := w.open.adopt(tid); err != nil && !errors.Is(err, ErrNoTarget) {
+			return err
+		}
+		w.tracker.owners, err = w.open.owners()
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -269,12 +310,16 @@ func (w *Watcher) Counts() (Counts, error) {
 // Pause ends reporting until Resume, at the cost of one ioctl for each thread
 // and CPU of the target. Faults in between are not counted either.
 func (w *Watcher) Pause() error {
-	return w.switched(func() error { return w.open.disable() })
+	return w.switched(func() error {
+		w.paused = true
+		return w.open.disable()
+	})
 }
 
 // Resume goes on after Pause, or begins after [Options].Paused.
 func (w *Watcher) Resume() error {
 	return w.switched(func() error {
+		w.paused = false
 		err := w.open.enable()
 		w.tracker.forget() // changes of mappings were not recorded either
 		w.tracker.process(w.open.pid)
