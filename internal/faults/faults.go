@@ -135,10 +135,10 @@ type Collector struct {
 	before    uint64
 	unmarked  uint64
 	mappings  map[mappingKey]*Sum
-	locations map[place]*Sum
+	spots     map[spot]*Sum
 	threads   map[threadKey]*Sum
 	histogram map[time.Duration]uint64
-	longest   []Fault // descending
+	longest   []pagefault.Fault // descending
 }
 
 type mappingKey struct {
@@ -151,6 +151,26 @@ type threadKey struct {
 	name     string
 }
 
+// spot is a place in code as the kernel tells it. Names are found at the end:
+// files with debug information take long to read, and faults do not wait.
+type spot struct {
+	kind   pagefault.MappingKind
+	name   string
+	offset uint64 // in the file
+	pid    int    // of code that is in no file, with its address in offset
+	kernel bool
+}
+
+func spotOf(pid int, ip uint64, code pagefault.Mapping, kernel bool) spot {
+	switch {
+	case kernel:
+		return spot{kernel: true}
+	case code.Kind == pagefault.File:
+		return spot{kind: code.Kind, name: code.Name, offset: code.FileOffset(ip)}
+	}
+	return spot{kind: code.Kind, name: code.Name, offset: ip, pid: pid}
+}
+
 // place is a location in code with the file it is in.
 type place struct {
 	usersym.Location
@@ -160,7 +180,7 @@ type place struct {
 const (
 	// maxPlaces bounds what is kept apart: code that is generated all the time
 	// would let the report grow without bound.
-	maxPlaces    = 10_000
+	maxPlaces    = 100_000
 	longestCount = 10
 )
 
@@ -169,7 +189,7 @@ func NewCollector(symbols *usersym.Symbols, withProfile bool) *Collector {
 	c := &Collector{
 		symbols:   symbols,
 		mappings:  make(map[mappingKey]*Sum),
-		locations: make(map[place]*Sum),
+		spots:     make(map[spot]*Sum),
 		threads:   make(map[threadKey]*Sum),
 		histogram: make(map[time.Duration]uint64),
 	}
@@ -189,18 +209,20 @@ func (c *Collector) Add(f *pagefault.Fault) {
 		c.unmarked++
 		return
 	}
-	at := c.place(f.PID, f.IP, f.Code, f.Kernel)
 	c.all.add(f)
 	sumOf(c.mappings, mappingKey{f.Mapping.Kind, f.Mapping.Name}, mappingKey{name: "others"}).add(f)
-	sumOf(c.locations, at, place{object: "others"}).add(f)
+	sumOf(c.spots, spotOf(f.PID, f.IP, f.Code, f.Kernel), spot{name: "others"}).add(f)
 	sumOf(c.threads, threadKey{f.PID, f.TID, f.Thread}, threadKey{name: "others"}).add(f)
 	if f.Duration > 0 {
 		c.histogram[decade(f.Duration)]++
 	}
 	if c.profile != nil {
-		c.profile.add(f, c.frames(f, at))
+		c.profile.add(f)
 	}
-	c.detail(f, at)
+	c.keepLong(f)
+	if c.OnFault != nil {
+		c.OnFault(c.describe(f))
+	}
 }
 
 // Total returns the faults so far that count.
@@ -228,45 +250,30 @@ func decade(d time.Duration) time.Duration {
 	return p
 }
 
-// place names the code at an address.
-func (c *Collector) place(pid int, ip uint64, code pagefault.Mapping, kernel bool) place {
+// place names the code at a spot.
+func (c *Collector) place(s spot) place {
 	switch {
-	case kernel:
+	case s.kernel:
 		return place{object: "kernel, for a system call"}
-	case code.Kind == pagefault.File:
-		return place{c.symbols.InFile(code.Name, code.FileOffset(ip)), code.Name}
-	default:
-		return place{c.symbols.Compiled(pid, ip), code.String()}
+	case s.kind == pagefault.File:
+		return place{c.symbols.InFile(s.name, s.offset), s.name}
+	case s.pid == 0:
+		return place{object: s.name}
 	}
+	return place{c.symbols.Compiled(s.pid, s.offset), pagefault.Mapping{Kind: s.kind, Name: s.name}.String()}
 }
 
-// frames names a stack. Frames but the first are the instruction after a call.
-func (c *Collector) frames(f *pagefault.Fault, first place) []frame {
-	frames := []frame{{first, f.IP, f.Code}}
-	for _, s := range f.Stack[min(1, len(f.Stack)):] {
-		frames = append(frames, frame{c.place(f.PID, s.IP-1, s.Code, false), s.IP, s.Code})
-	}
-	return frames
-}
-
-func (c *Collector) detail(f *pagefault.Fault, at place) {
-	long := len(c.longest) < longestCount || f.Duration > c.longest[len(c.longest)-1].Duration
-	if !long && c.OnFault == nil {
+func (c *Collector) keepLong(f *pagefault.Fault) {
+	if len(c.longest) == longestCount && f.Duration <= c.longest[longestCount-1].Duration {
 		return
 	}
-	d := c.describe(f, at)
-	if c.OnFault != nil {
-		c.OnFault(d)
-	}
-	if !long {
-		return
-	}
-	i, _ := slices.BinarySearchFunc(c.longest, d.Duration, func(have Fault, d time.Duration) int { return cmp.Compare(d, have.Duration) })
-	c.longest = slices.Insert(c.longest, i, d)
+	i, _ := slices.BinarySearchFunc(c.longest, f.Duration, func(have pagefault.Fault, d time.Duration) int { return cmp.Compare(d, have.Duration) })
+	c.longest = slices.Insert(c.longest, i, *f)
 	c.longest = c.longest[:min(len(c.longest), longestCount)]
 }
 
-func (c *Collector) describe(f *pagefault.Fault, at place) Fault {
+func (c *Collector) describe(f *pagefault.Fault) Fault {
+	at := c.place(spotOf(f.PID, f.IP, f.Code, f.Kernel))
 	d := Fault{
 		At: f.Time - c.Begin, PID: f.PID, TID: f.TID, Thread: f.Thread, Severity: f.Severity(), Duration: f.Duration,
 		Address: hex(f.Address), Kind: f.Mapping.Kind, Name: f.Mapping.Name, IP: hex(f.IP),
@@ -278,6 +285,26 @@ func (c *Collector) describe(f *pagefault.Fault, at place) Fault {
 	return d
 }
 
+// places returns the sums of spots with the same name together.
+func (c *Collector) places() map[place]*Sum {
+	places := make(map[place]*Sum)
+	for at, sum := range c.spots {
+		p := c.place(at)
+		if places[p] == nil {
+			places[p] = &Sum{}
+		}
+		places[p].merge(sum)
+	}
+	return places
+}
+
+func (s *Sum) merge(more *Sum) {
+	s.Minor += more.Minor
+	s.Major += more.Major
+	s.Time += more.Time
+	s.Max = max(s.Max, more.Max)
+}
+
 // Fill writes the sums into r, the largest first.
 func (c *Collector) Fill(r *Report) {
 	r.Schema = Schema
@@ -287,8 +314,9 @@ func (c *Collector) Fill(r *Report) {
 	for _, k := range largest(c.mappings) {
 		r.Mappings = append(r.Mappings, Mapping{k.kind, k.name, *c.mappings[k]})
 	}
-	for _, k := range largest(c.locations) {
-		r.Locations = append(r.Locations, Location{k.Function, k.File, k.Line, k.object, *c.locations[k]})
+	places := c.places()
+	for _, k := range largest(places) {
+		r.Locations = append(r.Locations, Location{k.Function, k.File, k.Line, k.object, *places[k]})
 	}
 	for _, k := range largest(c.threads) {
 		r.Threads = append(r.Threads, Thread{k.pid, k.tid, k.name, *c.threads[k]})
@@ -297,7 +325,10 @@ func (c *Collector) Fill(r *Report) {
 	for _, from := range slices.Sorted(maps.Keys(c.histogram)) {
 		r.Histogram = append(r.Histogram, report.Bucket{From: from, Count: c.histogram[from]})
 	}
-	r.Longest = append([]Fault{}, c.longest...)
+	r.Longest = []Fault{}
+	for i := range c.longest {
+		r.Longest = append(r.Longest, c.describe(&c.longest[i]))
+	}
 }
 
 // largest returns the keys with the longest time first, and of those the most often.

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ianlancetaylor/demangle"
 )
 
 // Location is what is known of a place in code; empty and 0 what is not.
@@ -43,7 +45,9 @@ func New(root string) *Symbols {
 func (s *Symbols) InFile(path string, offset uint64) Location {
 	o, ok := s.files[path]
 	if !ok {
-		o = openObject(s.Root + path)
+		if o = openObject(s.Root + path); o.loads == nil {
+			o = openObject(path) // the root of a process goes with it
+		}
 		s.files[path] = o
 	}
 	return o.location(offset)
@@ -64,13 +68,21 @@ type object struct {
 	loads   []elf.ProgHeader
 	symbols table
 	debug   *dwarf.Data // nil if there is none
+	units   []unit      // of debug, by address
+	known   map[uint64]Location
+}
+
+// unit is a range of addresses of one compilation unit.
+type unit struct {
+	start, end uint64
+	entry      *dwarf.Entry
 }
 
 // debugDir is where distributions put debug information, by build ID.
 const debugDir = "/usr/lib/debug/.build-id/"
 
 func openObject(path string) *object {
-	o := &object{}
+	o := &object{known: make(map[uint64]Location)}
 	f, err := elf.Open(path)
 	if err != nil {
 		return o
@@ -89,7 +101,29 @@ func openObject(path string) *object {
 		}
 	}
 	o.symbols.sort()
+	o.findUnits()
 	return o
+}
+
+// findUnits makes an index of the debug information: to look for each address anew
+// takes milliseconds in large programs.
+func (o *object) findUnits() {
+	if o.debug == nil {
+		return
+	}
+	r := o.debug.Reader()
+	for {
+		entry, err := r.Next()
+		if err != nil || entry == nil {
+			break
+		}
+		ranges, _ := o.debug.Ranges(entry) // none: a unit without code
+		for _, bounds := range ranges {
+			o.units = append(o.units, unit{bounds[0], bounds[1], entry})
+		}
+		r.SkipChildren()
+	}
+	slices.SortFunc(o.units, func(a, b unit) int { return cmp.Compare(a.start, b.start) })
 }
 
 // add takes the symbols of f, and its debug information unless there is some already.
@@ -124,10 +158,19 @@ func buildID(f *elf.File) string {
 }
 
 func (o *object) location(offset uint64) Location {
+	l, ok := o.known[offset]
+	if !ok {
+		l = o.find(offset)
+		o.known[offset] = l
+	}
+	return l
+}
+
+func (o *object) find(offset uint64) Location {
 	for _, p := range o.loads {
 		if p.Off <= offset && offset < p.Off+p.Filesz {
 			address := offset - p.Off + p.Vaddr
-			l := Location{Function: o.symbols.find(address)}
+			l := Location{Function: demangle.Filter(o.symbols.find(address), demangle.NoParams)}
 			l.File, l.Line = o.line(address)
 			return l
 		}
@@ -136,14 +179,14 @@ func (o *object) location(offset uint64) Location {
 }
 
 func (o *object) line(address uint64) (string, int) {
-	if o.debug == nil {
+	i, found := slices.BinarySearchFunc(o.units, address, func(u unit, a uint64) int { return cmp.Compare(u.start, a) })
+	if !found {
+		i--
+	}
+	if i < 0 || address >= o.units[i].end {
 		return "", 0
 	}
-	unit, err := o.debug.Reader().SeekPC(address)
-	if err != nil {
-		return "", 0
-	}
-	lines, err := o.debug.LineReader(unit)
+	lines, err := o.debug.LineReader(o.units[i].entry)
 	if err != nil || lines == nil {
 		return "", 0
 	}
