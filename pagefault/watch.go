@@ -125,16 +125,16 @@ func (w *Watcher) next() (Fault, error) {
 	if w.closed {
 		return Fault{}, ErrClosed
 	}
-	if len(w.ready) == 0 && !w.finished {
+	if w.given == len(w.ready) && !w.finished {
+		w.ready, w.given = w.ready[:0], 0
 		if err := w.look(); err != nil {
 			return Fault{}, err
 		}
 	}
 	switch {
-	case len(w.ready) > 0:
-		f := w.ready[0]
-		w.ready = w.ready[1:]
-		return f, nil
+	case w.given < len(w.ready):
+		w.given++
+		return w.ready[w.given-1], nil
 	case w.finished:
 		return Fault{}, io.EOF
 	}

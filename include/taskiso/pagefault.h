@@ -312,7 +312,8 @@ static inline void taskiso_pagefault_close(struct taskiso_pagefault_watch *w)
 
 /*
  * taskiso_pagefault_watch calls options->handler with each page fault of the calling
- * thread in user mode. *w must not move until taskiso_pagefault_close.
+ * thread in user mode. *w must stay where it is until taskiso_pagefault_close: if it is
+ * in a function's frame, close it before the function returns, also main.
  *
  * -EINVAL: a range of length 0, no handler, or a kernel without sigtrap (before
  * 5.13), where taskiso_pagefault_record works. -EACCES: see taskiso_pagefault_explain.

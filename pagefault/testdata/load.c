@@ -51,6 +51,8 @@ int main(int argc, char **argv)
 		made += PAGES;
 		madvise(m, PAGES * 4096, MADV_DONTNEED);
 	}
+	if (handler)
+		taskiso_pagefault_close(&w);
 	if ((handler && handled < made) || (record && read_back < made))
 		return 4;
 	printf("%.1f\n", spent / (double)made);
