@@ -31,6 +31,7 @@ type Watcher struct {
 	pending   []record      // in no order, not yet taken in
 	settled   time.Duration // when the last look at the buffers began
 	ready     []Fault
+	given     int // how many of ready Read has returned
 	counts    Counts
 	inSecond  uint64        // faults since second, for the limit
 	second    time.Duration // when the second began that inSecond counts in
