@@ -94,9 +94,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.doctorCommand())
-	root.AddCommand(p.explainCommand())
-	root.AddCommand(p.entriesCommand())
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, given []string) error {

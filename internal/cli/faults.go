@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/faults"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/usersym"
+	"github.com/taskiso/taskiso/pagefault"
+)
+
+// exitFaults is the status of --fail-on-fault.
+const exitFaults = exitTooManyBreaks
+
+// faultsOptions are those of taskiso faults.
+type faultsOptions struct {
+	pid, tid     int
+	duration     duration
+	warmUp       duration
+	major        bool
+	kernel       bool
+	marked       bool
+	noTimes      bool
+	failOnFault  bool
+	maxPerSecond int
+	signal       string
+	json         bool
+	pprof        string
+	quiet        bool
+	verbose      bool
+
+	sig unix.Signal // 0 for none
+}
+
+func (p *program) faultsCommand() *cobra.Command {
+	var o faultsOptions
+	c := &cobra.Command{
+		Use:   "faults [flags] -p PID | -t TID | -- COMMAND [ARG...]",
+		Short: "Show the page faults of a program",
+		Long: `faults shows page faults: how many, in which mapping, by which code, and how
+long they took. It needs no privileges for one's own programs where the sysctl
+kernel.perf_event_paranoid is 2 or less.
+
+A process is watched with all its threads, a command also with its child
+processes, from its first instruction on. Faults in user mode are shown; those of
+system calls only with --kernel.
+
+With --marked only faults of threads count that have said that they expect none:
+pagefault.ExpectNone in Go, taskiso_pagefault_mark_none in C. With --signal each
+thread gets a signal with each fault that counts; TRAP is sent at the very
+instruction, others up to 20 ms later.
+
+The report goes to standard error. The exit status is that of COMMAND, or 128+n if
+signal n ended it; 3 with --fail-on-fault if faults counted, or were lost, and
+COMMAND succeeded; 2 for a wrong command line; 125 if taskiso failed; 126 if
+COMMAND cannot be executed and 127 if it was not found.`,
+		Example: `  taskiso faults -- ./app
+  taskiso faults -p 1234 -d 10s --major
+  taskiso faults --pprof app.pb.gz -- ./app && go tool pprof -top app.pb.gz
+  taskiso faults --warm-up 5s --fail-on-fault -d 1m -- ./realtime`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.complete(c, args); err != nil {
+				return err
+			}
+			return p.faults(&o, args)
+		},
+	}
+	o.register(c)
+	return c
+}
+
+func (o *faultsOptions) register(c *cobra.Command) {
+	f := c.Flags()
+	f.IntVarP(&o.pid, "pid", "p", 0, "watch process `PID`")
+	f.IntVarP(&o.tid, "tid", "t", 0, "watch thread `TID`")
+	f.VarP(&o.duration, "duration", "d", "end after this `TIME`: 30, 30s, 5m, 2h, 1d")
+	f.Var(&o.warmUp, "warm-up", "do not count what happens in the first `TIME`")
+	f.BoolVar(&o.major, "major", false, "only major faults")
+	f.BoolVar(&o.kernel, "kernel", false, "also faults that system calls take")
+	f.BoolVar(&o.marked, "marked", false, "only of threads that expect none")
+	f.BoolVar(&o.noTimes, "no-times", false, "do not measure how long faults take, which costs less")
+	f.BoolVar(&o.failOnFault, "fail-on-fault", false, "exit with status 3 if there are faults")
+	f.IntVar(&o.maxPerSecond, "max-per-second", 0, "look at no more than `N` faults per second, and count the others")
+	f.StringVar(&o.signal, "signal", "", "send `SIGNAL` to the thread that faults")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")
+	f.StringVar(&o.pprof, "pprof", "", "write a profile for go tool pprof to `FILE`")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each fault as it comes")
+}
+
+// complete refuses what cannot be meant.
+func (o *faultsOptions) complete(c *cobra.Command, args []string) error {
+	given := 0
+	for _, name := range []string{"pid", "tid"} {
+		if c.Flags().Changed(name) {
+			given++
+		}
+	}
+	if len(args) > 0 {
+		given++
+	}
+	switch {
+	case given != 1:
+		return usageError("one of -p PID, -t TID and -- COMMAND is needed")
+	case len(args) == 0 && o.pid+o.tid <= 0:
+		return usageError("%d is no process or thread", o.pid+o.tid)
+	case len(args) > 0 && c.ArgsLenAtDash() != 0:
+		return usageError("write -- before the command: taskiso faults [flags] -- %s", args[0])
+	case c.Flags().Changed("duration") && o.duration == 0:
+		return usageError("a duration of 0 would observe nothing")
+	case o.quiet && o.verbose:
+		return usageError("--quiet and --verbose exclude each other")
+	case o.maxPerSecond < 0:
+		return usageError("--max-per-second cannot be negative")
+	}
+	return o.parseSignal()
+}
+
+func (o *faultsOptions) parseSignal() error {
+	if o.signal == "" {
+		return nil
+	}
+	if n, err := strconv.Atoi(o.signal); err == nil && n > 0 && n <= 64 {
+		o.sig = unix.Signal(n)
+		return nil
+	}
+	o.sig = unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(o.signal), "SIG"))
+	if o.sig == 0 {
+		return usageError("%q is no signal: want a number or a name as USR1", o.signal)
+	}
+	return nil
+}
+
+// faultsRun is one run of taskiso faults.
+type faultsRun struct {
+	p         *program
+	o         *faultsOptions
+	report    faults.Report
+	collector *faults.Collector
+	watcher   *pagefault.Watcher
+	profile   *report.File    // nil if none was asked for
+	process   *launch.Process // nil if it is not ours
+	state     *os.ProcessState
+	ended     bool // by us
+}
+
+func (p *program) faults(o *faultsOptions, args []string) error {
+	r := &faultsRun{p: p, o: o, report: faults.Report{Version: version(), Kernel: kernelRelease(), Limits: []string{}}}
+	if o.pprof != "" {
+		var err error
+		if r.profile, err = report.Create(o.pprof); err != nil {
+			return err
+		}
+		defer r.profile.Discard()
+	}
+	r.report.Target = faults.Target{PID: o.pid, TID: o.tid, Command: args}
+	if err := r.attach(args); err != nil {
+		return err
+	}
+	defer r.watcher.Close()
+	if err := r.follow(); err != nil {
+		return err
+	}
+	if err := r.publish(); err != nil {
+		return err
+	}
+	return r.verdict()
+}
+
+// attach begins to watch, and lets a command run.
+func (r *faultsRun) attach(args []string) error {
+	options := pagefault.Options{
+		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, Stack: r.o.pprof != "", MaxPerSecond: r.o.maxPerSecond,
+	}
+	target := pagefault.Process(r.o.pid)
+	root := fmt.Sprintf("/proc/%d/root", r.o.pid)
+	switch {
+	case r.o.tid != 0:
+		target, root = pagefault.Thread(r.o.tid), fmt.Sprintf("/proc/%d/root", r.o.tid)
+	case r.o.pid == 0:
+		if err := r.start(args); err != nil {
+			return err
+		}
+		target, root = pagefault.Process(r.process.PID()), ""
+		options.OnExec, options.Children = true, true
+	}
+	if _, err := os.Readlink(root); err != nil {
+		root = "" // of another user: look for files where they are here
+	}
+	r.collector = faults.NewCollector(usersym.New(root), r.profile != nil)
+	r.collector.Marked = r.o.marked
+	r.collector.OnFault = r.onFault()
+	r.report.Started = time.Now()
+	r.collector.Begin = monotonicNow() + time.Duration(r.o.warmUp)
+	var err error
+	if r.watcher, err = pagefault.Watch(target, options); err != nil {
+		r.abandon()
+		return faultsFailed(err)
+	}
+	return r.release(args)
+}
+
+// faultsFailed gives an error about the target the status of a wrong command line.
+func faultsFailed(err error) error {
+	if errors.Is(err, pagefault.ErrNoTarget) {
+		return &status{exitUsage, err}
+	}
+	return err
+}
+
+func (r *faultsRun) start(args []string) error {
+	command, err := planCommand(args, "", cpulist.Set{})
+	if err != nil {
+		return err
+	}
+	if r.process, err = launch.Start(*command); err != nil {
+		return err
+	}
+	r.report.Target.PID = r.process.PID()
+	return nil
+}
+
+func (r *faultsRun) abandon() {
+	if r.process != nil {
+		r.process.Kill()
+	}
+}
+
+func (r *faultsRun) release(args []string) error {
+	if r.process == nil {
+		return nil
+	}
+	err := r.process.Release()
+	var failed *launch.ExecError
+	switch {
+	case errors.As(err, &failed):
+		err = notExecuted(args[0], failed)
+	case err == nil:
+		return nil
+	}
+	return errors.Join(err, r.watcher.Close())
+}
+
+func monotonicNow() time.Duration {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail: every Linux has this clock
+	return time.Duration(t.Nano())
+}
+
+// onFault returns what is to be done with each fault that counts, or nil.
+func (r *faultsRun) onFault() func(faults.Fault) {
+	if !r.o.verbose && r.o.sig == 0 {
+		return nil
+	}
+	return func(f faults.Fault) {
+		if r.o.verbose {
+			fmt.Fprintln(r.p.stderr, faults.Line(f))
+		}
+		if r.o.sig != 0 {
+			unix.Tgkill(f.PID, f.TID, r.o.sig) // the thread may be gone
+		}
+	}
+}
+
+// follow reads faults until the target has ended, or we are to end.
+func (r *faultsRun) follow() error {
+	read := make(chan error, 1)
+	go func() { read <- r.read() }()
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	exited := make(chan *os.ProcessState, 1)
+	if r.process != nil {
+		go func() { exited <- r.process.Wait() }()
+	}
+	err := r.until(exited, signals, read)
+	if r.process != nil && r.state == nil {
+		r.ended = true
+		t := task{process: r.process}
+		r.state = t.end(exited)
+	}
+	r.report.Duration = max(0, monotonicNow()-r.collector.Begin)
+	return err
+}
+
+// until waits for the end, and then for the last of the faults.
+func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Signal, read <-chan error) error {
+	var expired <-chan time.Time
+	if r.o.duration > 0 {
+		expired = time.After(time.Duration(r.o.warmUp + r.o.duration))
+	}
+	for {
+		select {
+		case err := <-read:
+			if r.process != nil && err == nil {
+				r.state = <-exited
+			}
+			return err
+		case r.state = <-exited:
+		case <-expired:
+		case sig := <-signals:
+			if r.passOn(sig) {
+				continue
+			}
+		}
+		return errors.Join(r.watcher.Stop(), <-read)
+	}
+}
+
+// passOn gives a signal to a command, unless the terminal has. It tells whether
+// there is a command.
+func (r *faultsRun) passOn(sig os.Signal) bool {
+	if r.process == nil {
+		return false
+	}
+	fromTerminal := sig == syscall.SIGINT || sig == syscall.SIGQUIT
+	if !fromTerminal || !controlsTerminal() {
+		r.process.Signal(sig)
+	}
+	return true
+}
+
+func (r *faultsRun) read() error {
+	for {
+		f, err := r.watcher.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.collector.Add(&f)
+	}
+}
+
+func (r *faultsRun) publish() error {
+	counts, err := r.watcher.Counts()
+	if err != nil {
+		return err
+	}
+	r.collector.Fill(&r.report)
+	r.report.Lost, r.report.Omitted = counts.Lost, counts.Suppressed
+	r.report.Limits = append(r.report.Limits, r.limits()...)
+	r.describeEnd()
+	if r.profile != nil {
+		if err := r.collector.WriteProfile(r.profile, r.report.Started, r.report.Duration); err != nil {
+			return err
+		}
+		if err := r.profile.Publish(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.o.json:
+		return faults.WriteJSON(r.p.stdout, &r.report)
+	case !r.o.quiet:
+		return faults.WriteText(r.p.stderr, &r.report)
+	}
+	return nil
+}
+
+func (r *faultsRun) limits() []string {
+	var limits []string
+	if !r.o.kernel {
+		limits = append(limits, "faults of system calls were left out; --kernel shows them, where that is allowed")
+	}
+	if r.o.major {
+		limits = append(limits, "minor faults were left out")
+	}
+	return limits
+}
+
+func (r *faultsRun) describeEnd() {
+	if r.state == nil {
+		return
+	}
+	code := exitCode(r.state)
+	r.report.Target.Status = &code
+	if u, ok := r.state.SysUsage().(*syscall.Rusage); ok {
+		r.report.Usage = &faults.Usage{Minor: u.Minflt, Major: u.Majflt}
+	}
+}
+
+// verdict returns the exit status. One of the command comes before one of ours.
+func (r *faultsRun) verdict() error {
+	if r.state != nil && !r.ended {
+		if code := exitCode(r.state); code != 0 {
+			return &status{code: code}
+		}
+	}
+	n := r.report.Minor + r.report.Major
+	if r.o.failOnFault && n+r.report.Lost+r.report.Omitted > 0 {
+		return &status{exitFaults, fmt.Errorf("%s page faults, %s lost", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
+	}
+	return nil
+}

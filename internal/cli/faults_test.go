@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/faults"
+	"github.com/taskiso/taskiso/pagefault"
+)
+
+// faulty makes as many page faults as its argument says in a function of its
+// own, after some others and a mark.
+const faulty = `#define _GNU_SOURCE
+#include <taskiso/pagefault.h>
+#include <signal.h>
+
+__attribute__((noinline)) static void touch_pages(char *m, long n)
+{
+	for (long i = 0; i < n; i++)
+		*(volatile char *)(m + i * 4096) = 1; /* line 8 */
+}
+
+static char *map(long n)
+{
+	char *m = mmap(NULL, n * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(m, n * 4096, MADV_NOHUGEPAGE);
+	return m;
+}
+
+int main(int argc, char **argv)
+{
+	long n = atol(argv[1]);
+	if (argc > 3)
+		sleep(atoi(argv[3]));
+	char *m = map(n + 1);
+	touch_pages(map(7), 7);
+	taskiso_pagefault_mark_none();
+	touch_pages(m, n);
+	taskiso_pagefault_mark_some();
+	touch_pages(map(9), 9);
+	if (argc > 2)
+		sleep(atoi(argv[2]));
+	return 0;
+}
+`
+
+func buildFaulty(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	source := filepath.Join(dir, "faulty.c")
+	if err := os.WriteFile(source, []byte(faulty), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "faulty")
+	gcc := exec.Command("gcc", "-g", "-O1", "-fno-omit-frame-pointer", "-Wno-unused-function", "-I../../include", "-o", program, source)
+	if out, err := gcc.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", gcc, err, out)
+	}
+	return program
+}
+
+// faultsProgram is built once for all tests of a run: the linker takes seconds.
+func faultsProgram(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(os.TempDir(), "taskiso-faults-test-"+strconv.Itoa(os.Getpid()))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	built := buildProgram(t)
+	if err := os.Rename(built, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+type faultsResult struct {
+	report faults.Report
+	code   int
+	stderr string
+}
+
+func runFaults(t *testing.T, args ...string) faultsResult {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), faultsProgram(t), append([]string{"faults", "--json"}, args...)...)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	if err != nil && c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	r := faultsResult{code: c.ProcessState.ExitCode(), stderr: stderr.String()}
+	if stdout.Len() > 0 {
+		if err := json.Unmarshal(stdout.Bytes(), &r.report); err != nil {
+			t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+		}
+	}
+	return r
+}
+
+// at returns the faults of a function.
+func (r faultsResult) at(function string) (sum faults.Sum, line int) {
+	for _, l := range r.report.Locations {
+		if l.Function == function {
+			sum.Minor += l.Minor
+			sum.Major += l.Major
+			line = l.Line
+		}
+	}
+	return sum, line
+}
+
+func TestFaultsOfCommand(t *testing.T) {
+	r := runFaults(t, "--", buildFaulty(t), "300")
+	sum, line := r.at("touch_pages")
+	if sum.Minor != 300+7+9 || sum.Major != 0 || line != 8 || r.code != 0 {
+		t.Errorf("%+v in line %d, status %d; want 316 minor in line 8\n%s", sum, line, r.code, r.stderr)
+	}
+	if r.report.Lost > 0 || r.report.Time <= 0 || r.report.Usage == nil || r.report.Usage.Minor < 316 {
+		t.Errorf("%+v", r.report)
+	}
+	for _, m := range r.report.Mappings {
+		if m.Kind == pagefault.Anonymous && m.Name == "" && m.Minor < 316 {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+func TestFaultsMarked(t *testing.T) {
+	program := buildFaulty(t)
+	r := runFaults(t, "--marked", "--fail-on-fault", "--", program, "25")
+	if r.report.Minor != 25 || r.code != exitFaults || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "25 page faults") {
+		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
+	}
+	r = runFaults(t, "--marked", "--fail-on-fault", "--", program, "0")
+	if r.report.Minor+r.report.Major != 0 || r.code != 0 {
+		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
+	}
+}
+
+func TestFaultsAfterWarmUp(t *testing.T) {
+	r := runFaults(t, "--warm-up", "60", "--fail-on-fault", "--", buildFaulty(t), "25")
+	if r.report.Minor+r.report.Major != 0 || r.report.Before < 41 || r.code != 0 {
+		t.Errorf("status %d, %+v", r.code, r.report)
+	}
+}
+
+func TestFaultsSignal(t *testing.T) {
+	r := runFaults(t, "--marked", "--signal", "KILL", "--", buildFaulty(t), "25", "60")
+	if r.code != exitSignal+9 {
+		t.Errorf("status %d\n%s", r.code, r.stderr)
+	}
+}
+
+func TestFaultsOfProcess(t *testing.T) {
+	c := exec.Command(buildFaulty(t), "100", "60", "2")
+	faultsProgram(t)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer c.Process.Kill()
+	r := runFaults(t, "-p", strconv.Itoa(c.Process.Pid), "-d", "4")
+	sum, _ := r.at("touch_pages")
+	if r.code != 0 || sum.Minor != 116 || len(r.report.Threads) != 1 || r.report.Threads[0].Name != "faulty" {
+		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
+	}
+	if r.report.Duration < 4*time.Second || r.report.Duration > 30*time.Second {
+		t.Errorf("lasted %v", r.report.Duration)
+	}
+}
+
+// The profile is read by the tool it is for.
+func TestFaultsProfile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "faults.pb.gz")
+	r := runFaults(t, "--pprof", file, "--", buildFaulty(t), "500")
+	if r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	out, err := exec.Command("go", "tool", "pprof", "-sample_index=faults", "-top", file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "516") || !strings.Contains(string(out), "touch_pages") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = exec.Command("go", "tool", "pprof", "-sample_index=faults", "-peek", "touch_pages", file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "main") {
+		t.Errorf("callers: %v\n%s", err, out)
+	}
+}
+
+func TestFaultsUsage(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"", exitUsage, "one of -p PID"},
+		{"-p 1 -t 1", exitUsage, "one of -p PID"},
+		{"-p 0", exitUsage, "no process"},
+		{"-p 4194304", exitUsage, "no such process"},
+		{"-t 4194304", exitUsage, "no such process or thread"},
+		{"-p 1 --signal FOO", exitUsage, "no signal"},
+		{"-p 1 -d 0", exitUsage, "duration of 0"},
+		{"-p 1 -q -v", exitUsage, "exclude"},
+		{"sleep 1", exitUsage, "write -- before"},
+		{"-- /no/such/program", exitNotFound, "/no/such/program"},
+		{"-- /etc/passwd", exitNotExecutable, "/etc/passwd"},
+		{"--pprof /no/such/dir/x -- true", exitFailed, "/no/such/dir"},
+		{"-- sh -c 'exit 9'", 9, ""},
+	} {
+		args := strings.Fields(tc.args)
+		if strings.HasSuffix(tc.args, "'") {
+			args = []string{"--", "sh", "-c", "exit 9"}
+		}
+		r := runFaults(t, args...)
+		if r.code != tc.code || !strings.Contains(r.stderr, tc.want) {
+			t.Errorf("%q: status %d, want %d; %s", tc.args, r.code, tc.code, r.stderr)
+		}
+	}
+}
+
+func TestFaultsFailed(t *testing.T) {
+	var s *status
+	if err := faultsFailed(pagefault.ErrNoTarget); !errors.As(err, &s) || s.code != exitUsage {
+		t.Error(err)
+	}
+	if err := faultsFailed(pagefault.ErrNotPermitted); errors.As(err, &s) && s.code == exitUsage {
+		t.Error("a lack of permission is not a wrong command line")
+	}
+}

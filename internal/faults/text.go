@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/pagefault"
+)
+
+func hex(v uint64) string { return fmt.Sprintf("%#x", v) }
+
+// WriteJSON writes r as one JSON object.
+func WriteJSON(w io.Writer, r *Report) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	if err := out.Encode(r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// rows is how many rows of each table the text shows; JSON has all.
+const rows = 15
+
+// WriteText writes r for people to read.
+func WriteText(w io.Writer, r *Report) error {
+	var t text
+	t.printf("\ntaskiso: %s on %s\n  %s\n", report.Span(r.Duration), r.Kernel, r.Target)
+	t.printf("\n%s minor and %s major page faults%s\n", report.Count(r.Minor), report.Count(r.Major), spent(r.Time))
+	t.mappings(r)
+	t.locations(r)
+	t.threads(r)
+	t.histogram(r)
+	t.longest(r)
+	t.besides(r)
+	if _, err := w.Write(t.Bytes()); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+func spent(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return ", " + report.Span(d) + " in them"
+}
+
+func (t Target) String() string {
+	var words []string
+	if len(t.Command) > 0 {
+		words = append(words, "command "+strings.Join(t.Command, " "))
+	}
+	if t.PID != 0 {
+		words = append(words, fmt.Sprintf("process %d", t.PID))
+	}
+	if t.TID != 0 {
+		words = append(words, fmt.Sprintf("thread %d", t.TID))
+	}
+	if t.Status != nil {
+		words = append(words, fmt.Sprintf("exit status %d", *t.Status))
+	}
+	return strings.Join(words, ", ")
+}
+
+// text is a report in the making.
+type text struct{ bytes.Buffer }
+
+func (t *text) printf(format string, args ...any) { fmt.Fprintf(&t.Buffer, format, args...) }
+
+// sumColumns are the first columns of all tables.
+var sumColumns = []string{"minor", "major", "time", "longest"}
+
+func (s Sum) row(more ...string) []string {
+	row := []string{report.Count(s.Minor), report.Count(s.Major), "-", "-"}
+	if s.Time > 0 {
+		row[2], row[3] = report.Span(s.Time), report.Span(s.Max)
+	}
+	return append(row, more...)
+}
+
+// table writes rows under headings. The first columns are numbers.
+func (t *text) table(headings []string, numbers int, rows [][]string) {
+	all := append([][]string{headings}, rows...)
+	widths := make([]int, len(headings))
+	for _, row := range all {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i < numbers {
+				cell = pad + cell
+			} else {
+				cell += pad
+			}
+			line.WriteString("  " + cell)
+		}
+		t.printf("%s\n", strings.TrimRight(line.String(), " "))
+	}
+}
+
+// sums writes a table of sums, the first of them only.
+func (t *text) sums(of string, table [][]string) {
+	if len(table) == 0 {
+		return
+	}
+	t.printf("\n")
+	t.table(append(sumColumns[:len(sumColumns):len(sumColumns)], of), len(sumColumns), table[:min(len(table), rows)])
+	if more := len(table) - rows; more > 0 {
+		t.printf("  and %d more; --json has all\n", more)
+	}
+}
+
+func (t *text) mappings(r *Report) {
+	var table [][]string
+	for _, m := range r.Mappings {
+		table = append(table, m.row(mappingName(m.Kind, m.Name)))
+	}
+	t.sums("mapping", table)
+}
+
+func mappingName(kind pagefault.MappingKind, name string) string {
+	return cmp.Or(strings.TrimSpace(string(kind)+" "+name), "unknown")
+}
+
+func (t *text) locations(r *Report) {
+	var table [][]string
+	for _, l := range r.Locations {
+		table = append(table, l.row(codeName(l.Function, l.File, l.Line, l.Object)))
+	}
+	t.sums("code", table)
+}
+
+// codeName is "function (file.c:12) in libx.so", as far as that is known.
+func codeName(function, file string, line int, object string) string {
+	name := cmp.Or(function, "?")
+	if file != "" {
+		name += fmt.Sprintf(" (%s:%d)", filepath.Base(file), line)
+	}
+	if object != "" {
+		name += " in " + strings.TrimPrefix(filepath.Base(object), "file ")
+	}
+	return name
+}
+
+func (t *text) threads(r *Report) {
+	if len(r.Threads) < 2 {
+		return
+	}
+	var table [][]string
+	for _, th := range r.Threads {
+		table = append(table, th.row(fmt.Sprintf("%d %s", th.TID, th.Name)))
+	}
+	t.sums("thread", table)
+}
+
+func (t *text) histogram(r *Report) {
+	if len(r.Histogram) == 0 {
+		return
+	}
+	var most uint64
+	for _, b := range r.Histogram {
+		most = max(most, b.Count)
+	}
+	var table [][]string
+	const width = 40
+	for _, b := range r.Histogram {
+		bar := strings.Repeat("▇", max(1, int(width*b.Count/most)))
+		table = append(table, []string{"from " + report.Span(b.From), report.Count(b.Count), bar})
+	}
+	t.printf("\n")
+	t.table([]string{"lasted", "faults", ""}, 2, table)
+}
+
+func (t *text) longest(r *Report) {
+	if len(r.Longest) == 0 || r.Longest[0].Duration == 0 {
+		return
+	}
+	var table [][]string
+	for _, f := range r.Longest {
+		table = append(table, f.row())
+	}
+	t.printf("\n")
+	t.table([]string{"at", "lasted", "thread", "", "address", "in", "by"}, 3, table)
+}
+
+func (f *Fault) row() []string {
+	in := mappingName(f.Kind, f.Name)
+	if f.Offset > 0 {
+		in += fmt.Sprintf("+%#x", f.Offset)
+	}
+	lasted := "-"
+	if f.Duration > 0 {
+		lasted = report.Span(f.Duration)
+	}
+	return []string{fmt.Sprintf("%.6f s", f.At.Seconds()), lasted, fmt.Sprint(f.TID), f.Severity, f.Address, in,
+		codeName(f.Function, f.File, f.Line, f.Object)}
+}
+
+// Line returns one fault as one line.
+func Line(f Fault) string { return strings.Join(f.row(), "  ") }
+
+// besides tells what is not in the tables.
+func (t *text) besides(r *Report) {
+	t.printf("\n")
+	for _, n := range []struct {
+		count uint64
+		what  string
+	}{
+		{r.Lost, "were lost for want of room in a buffer: they are in no table"},
+		{r.Omitted, "above --max-per-second are in no table"},
+		{r.Before, "during the warm-up do not count"},
+		{r.Unmarked, "of threads that had not said that they expect none do not count"},
+	} {
+		if n.count > 0 {
+			t.printf("  %s faults %s\n", report.Count(n.count), n.what)
+		}
+	}
+	if r.Usage != nil {
+		t.printf("  the kernel accounts %s minor and %s major faults to the command, also those in kernel mode and before it was executed\n",
+			report.Count(uint64(r.Usage.Minor)), report.Count(uint64(r.Usage.Major)))
+	}
+	for _, l := range r.Limits {
+		t.printf("  - %s\n", l)
+	}
+}

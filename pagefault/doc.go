@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pagefault tells a program of page faults: its own, and those of
+// programs whose owner it is.
+//
+// A page fault that the kernel resolves costs the thread microseconds, or
+// milliseconds if something has to be read first, and nothing tells the thread.
+// This package does:
+//
+//   - [Watch] returns a record of each fault: address, instruction, thread,
+//     time, minor or major, and the mapping that was hit.
+//   - [Count] only counts, which costs least.
+//   - [NotifyOn] lets a thread say "from now on I expect none" and get a signal
+//     of its choice with the next one.
+//   - [Prefault] removes the reasons beforehand and says where it could not.
+//   - [ExpectNone] and [ExpectSome] mark the stretch that matters for whoever
+//     watches from outside.
+//
+// C programs have the same in include/taskiso/pagefault.h, and with it a
+// handler that runs in the thread, at the instruction that faulted. Go programs
+// cannot have that: the Go runtime ends the program with SIGTRAP, see [NotifyOn].
+//
+// # What is a fault here
+//
+// A page fault that the kernel resolved, once for each, however often the
+// kernel had to try. It is major if something had to be read: pages from a disk or
+// from swap. Pages that a userfaultfd handler provides are major on older kernels and
+// minor on those with locks per mapping; [Options].Durations shows the wait. A thread that is signalled while
+// it waits for a page repeats the access afterwards, which may find the page there:
+// a minor fault then.
+// Accesses that end in SIGSEGV or SIGBUS are not reported, nor are those that
+// the kernel resolves without telling perf: pages it touches on a program's
+// behalf with get_user_pages, as mlock, MADV_POPULATE_WRITE, io_uring and
+// direct I/O do. This is what mm_account_fault in the kernel's mm/memory.c counts
+// as PERF_COUNT_SW_PAGE_FAULTS_MIN and _MAJ (since 5.10; see perf_event_open(2)).
+//
+// Faults taken in kernel mode, when a system call writes to a buffer that was
+// never touched, are left out unless [Options].KernelMode asks for them.
+//
+// # Privileges
+//
+// None for one's own processes as long as the sysctl kernel.perf_event_paranoid
+// is 2 or less; Debian's default is 3, which [ErrNotPermitted] then says. Faults in
+// kernel mode need 1 or less. CAP_PERFMON lifts both, CAP_SYS_PTRACE the limit to
+// own processes.
+//
+// # Cost
+//
+// A thread that nobody watches pays nothing: the kernel skips disabled software
+// events with a static branch. What a fault costs more while it is watched is in
+// docs/benchmarks.md.
+//
+// # Units and time
+//
+// Times are durations since the start of CLOCK_MONOTONIC. Addresses are virtual
+// addresses of the watched process, exact to the byte, except on arm64 before
+// Linux 5.12, which gives the start of the page.
+package pagefault
