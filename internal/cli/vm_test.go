@@ -35,6 +35,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuest[^P]", // not the provocations: provoke_vm_test.go
 		Timeout: 5 * time.Minute,
 	})
 }
