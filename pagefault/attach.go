@@ -135,9 +135,18 @@ func (a *attachment) openThread(tid int) error {
 
 func (a *attachment) explain(err error, tid int) error {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()), len(a.groups)*len(a.kinds()))
+		open := len(a.groups) * len(a.kinds())
+		a.closeLast() // to have a descriptor for counting the threads
+		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()), open)
 	}
 	return explainOpen(err, tid, a.options.KernelMode)
+}
+
+func (a *attachment) closeLast() {
+	if n := len(a.groups); n > 0 {
+		a.groups[n-1].close() // what comes next is an error anyway
+		a.groups = a.groups[:n-1]
+	}
 }
 
 func tooManyFiles(pid, perThread, open int) error {

@@ -32,7 +32,7 @@
 // the kernel resolves without telling perf: pages it touches on a program's
 // behalf with get_user_pages, as mlock, MADV_POPULATE_WRITE, io_uring and
 // direct I/O do. This is what mm_account_fault in the kernel's mm/memory.c counts
-// as PERF_COUNT_SW_PAGE_FAULTS_MIN and _MAJ (since 5.10; see perf_event_open(2)).
+// as PERF_COUNT_SW_PAGE_FAULTS_MIN and _MAJ (perf_event_open(2)).
 //
 // Faults taken in kernel mode, when a system call writes to a buffer that was
 // never touched, are left out unless [Options].KernelMode asks for them.
@@ -53,6 +53,6 @@
 // # Units and time
 //
 // Times are durations since the start of CLOCK_MONOTONIC. Addresses are virtual
-// addresses of the watched process, exact to the byte, except on arm64 before
-// Linux 5.12, which gives the start of the page.
+// addresses of the watched process, exact to the byte, except on arm64 with older
+// kernels, which give the start of the page (addr & PAGE_MASK in arch/arm64/mm/fault.c).
 package pagefault

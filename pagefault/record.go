@@ -39,7 +39,7 @@ type layout struct{ stack bool }
 
 // filler is fields that software events leave zero. They stand at the end of a
 // sample, and their number says which kind of event it is of. The number of the
-// event cannot say it: since 6.2 all events that sample the same fault
+// event cannot say it: on newer kernels (seen on 6.18) all events that sample the same fault
 // of a thread get the number of the first (perf_prepare_sample fills in only what
 // is missing), and that may be an event of another program.
 func (k kind) filler() uint64 {

@@ -162,7 +162,7 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 // isSecond finds further samples of the same fault. A thread that was created while
 // its process was being attached to can have events of its own and inherited
 // ones, and pass both on to threads it creates. Their samples come one after the
-// other. Before 6.2 they differ in the event, since then they are equal in time
+// other. On some kernels they differ in the event, on others they are equal in time
 // and event (see [kind.filler]). A page that goes and is faulted in again by the
 // same instruction differs in time and has the same event.
 func (t *tracker) isSecond(rec *record) bool {
@@ -175,7 +175,7 @@ func (t *tracker) isSecond(rec *record) bool {
 }
 
 // isOf tells whether the fault at address is the one that has begun: on arm64
-// before 5.12 one of them is the start of the page.
+// with older kernels one of them is the start of the page.
 func (u unfinished) isOf(address uint64) bool {
 	page := uint64(os.Getpagesize())
 	return u.address == address || u.address-u.address%page == address

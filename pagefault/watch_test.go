@@ -574,15 +574,15 @@ func TestManyFaults(t *testing.T) {
 	w := watchTest(t, Thread(0), Options{})
 	result := make(chan int)
 	go func() {
-		in := 0
+		in := make(map[uint64]bool)
 		for {
 			f, err := w.Read()
 			if err != nil {
-				result <- in
+				result <- len(in)
 				return
 			}
 			if m.span().contains(f.Address) {
-				in++
+				in[f.Address] = true
 			}
 		}
 	}()
@@ -602,7 +602,8 @@ func TestManyFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Total() != c.Reported+c.Lost || uint64(in)+c.Lost < pages {
+	// The buffer holds some 8,000: more have come only if it was emptied meanwhile.
+	if c.Total() != c.Reported+c.Lost || uint64(in)+c.Lost < pages || in < pages/5 {
 		t.Errorf("%d of %d reported, counts %+v", in, pages, c)
 	}
 	t.Logf("%.0f faults/s: %d reported, %d lost", rate, c.Reported, c.Lost)

@@ -61,9 +61,9 @@ processes, from its first instruction on. Faults in user mode are shown; those o
 system calls only with --kernel.
 
 With --marked only faults of threads count that have said that they expect none:
-pagefault.ExpectNone in Go, taskiso_pagefault_mark_none in C. With --signal each
-thread gets a signal with each fault that counts; TRAP is sent at the very
-instruction, others up to 20 ms later.
+pagefault.ExpectNone in Go, taskiso_pagefault_mark_none in C. With --signal a
+thread gets a signal with each fault that counts, up to 20 ms later. (A program
+can have it at the very instruction: taskiso_pagefault_notify_on.)
 
 The report goes to standard error. The exit status is that of COMMAND, or 128+n if
 signal n ended it; 3 with --fail-on-fault if faults counted, or were lost, and

@@ -72,18 +72,18 @@ func buildFaulty(t *testing.T) string {
 	return program
 }
 
-// faultsProgram is built once for all tests of a run: the linker takes seconds.
-func faultsProgram(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(os.TempDir(), "taskiso-faults-test-"+strconv.Itoa(os.Getpid()))
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	built := buildProgram(t)
-	if err := os.Rename(built, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
+// faultsTest is what the tests of taskiso faults share, as both take seconds to build.
+type faultsTest struct{ taskiso, faulty string }
+
+func TestFaults(t *testing.T) {
+	f := faultsTest{buildProgram(t), buildFaulty(t)}
+	t.Run("command", f.command)
+	t.Run("marked", f.marked)
+	t.Run("after warm-up", f.afterWarmUp)
+	t.Run("signal", f.signal)
+	t.Run("process", f.process)
+	t.Run("profile", f.profile)
+	t.Run("usage", f.usage)
 }
 
 type faultsResult struct {
@@ -92,9 +92,9 @@ type faultsResult struct {
 	stderr string
 }
 
-func runFaults(t *testing.T, args ...string) faultsResult {
+func (f faultsTest) run(t *testing.T, args ...string) faultsResult {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), faultsProgram(t), append([]string{"faults", "--json"}, args...)...)
+	c := exec.CommandContext(t.Context(), f.taskiso, append([]string{"faults", "--json"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err := c.Run()
@@ -122,8 +122,8 @@ func (r faultsResult) at(function string) (sum faults.Sum, line int) {
 	return sum, line
 }
 
-func TestFaultsOfCommand(t *testing.T) {
-	r := runFaults(t, "--", buildFaulty(t), "300")
+func (f faultsTest) command(t *testing.T) {
+	r := f.run(t, "--", f.faulty, "300")
 	sum, line := r.at("touch_pages")
 	if sum.Minor != 300+7+9 || sum.Major != 0 || line != 8 || r.code != 0 {
 		t.Errorf("%+v in line %d, status %d; want 316 minor in line 8\n%s", sum, line, r.code, r.stderr)
@@ -138,41 +138,40 @@ func TestFaultsOfCommand(t *testing.T) {
 	}
 }
 
-func TestFaultsMarked(t *testing.T) {
-	program := buildFaulty(t)
-	r := runFaults(t, "--marked", "--fail-on-fault", "--", program, "25")
+func (f faultsTest) marked(t *testing.T) {
+	program := f.faulty
+	r := f.run(t, "--marked", "--fail-on-fault", "--", program, "25")
 	if r.report.Minor != 25 || r.code != exitFaults || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "25 page faults") {
 		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
 	}
-	r = runFaults(t, "--marked", "--fail-on-fault", "--", program, "0")
+	r = f.run(t, "--marked", "--fail-on-fault", "--", program, "0")
 	if r.report.Minor+r.report.Major != 0 || r.code != 0 {
 		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
 	}
 }
 
-func TestFaultsAfterWarmUp(t *testing.T) {
-	r := runFaults(t, "--warm-up", "60", "--fail-on-fault", "--", buildFaulty(t), "25")
+func (f faultsTest) afterWarmUp(t *testing.T) {
+	r := f.run(t, "--warm-up", "60", "--fail-on-fault", "--", f.faulty, "25")
 	if r.report.Minor+r.report.Major != 0 || r.report.Before < 41 || r.code != 0 {
 		t.Errorf("status %d, %+v", r.code, r.report)
 	}
 }
 
-func TestFaultsSignal(t *testing.T) {
-	r := runFaults(t, "--marked", "--signal", "KILL", "--", buildFaulty(t), "25", "60")
+func (f faultsTest) signal(t *testing.T) {
+	r := f.run(t, "--marked", "--signal", "KILL", "--", f.faulty, "25", "60")
 	if r.code != exitSignal+9 {
 		t.Errorf("status %d\n%s", r.code, r.stderr)
 	}
 }
 
-func TestFaultsOfProcess(t *testing.T) {
-	c := exec.Command(buildFaulty(t), "100", "60", "2")
-	faultsProgram(t)
+func (f faultsTest) process(t *testing.T) {
+	c := exec.Command(f.faulty, "100", "60", "2")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer c.Wait()
 	defer c.Process.Kill()
-	r := runFaults(t, "-p", strconv.Itoa(c.Process.Pid), "-d", "4")
+	r := f.run(t, "-p", strconv.Itoa(c.Process.Pid), "-d", "4")
 	sum, _ := r.at("touch_pages")
 	if r.code != 0 || sum.Minor != 116 || len(r.report.Threads) != 1 || r.report.Threads[0].Name != "faulty" {
 		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
@@ -183,9 +182,9 @@ func TestFaultsOfProcess(t *testing.T) {
 }
 
 // The profile is read by the tool it is for.
-func TestFaultsProfile(t *testing.T) {
+func (f faultsTest) profile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "faults.pb.gz")
-	r := runFaults(t, "--pprof", file, "--", buildFaulty(t), "500")
+	r := f.run(t, "--pprof", file, "--", f.faulty, "500")
 	if r.code != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -199,7 +198,7 @@ func TestFaultsProfile(t *testing.T) {
 	}
 }
 
-func TestFaultsUsage(t *testing.T) {
+func (f faultsTest) usage(t *testing.T) {
 	for _, tc := range []struct {
 		args string
 		code int
@@ -223,7 +222,7 @@ func TestFaultsUsage(t *testing.T) {
 		if strings.HasSuffix(tc.args, "'") {
 			args = []string{"--", "sh", "-c", "exit 9"}
 		}
-		r := runFaults(t, args...)
+		r := f.run(t, args...)
 		if r.code != tc.code || !strings.Contains(r.stderr, tc.want) {
 			t.Errorf("%q: status %d, want %d; %s", tc.args, r.code, tc.code, r.stderr)
 		}
