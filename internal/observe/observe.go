@@ -22,6 +22,10 @@ import (
 // PollInterval is how often the ring buffers are to be drained.
 const PollInterval = 10 * time.Millisecond
 
+// gcPercent trades processor time, of which housekeeping CPUs have enough, for
+// memory, which taskiso should take little of.
+const gcPercent = 40
+
 // Config says what to observe and how.
 type Config struct {
 	Trace trace.Config
@@ -61,6 +65,7 @@ func Open(cfg Config) (*Observer, error) {
 	}
 	names := newNames(cfg.Files)
 	debug.FreeOSMemory() // reading the symbols leaves more garbage than all the rest
+	debug.SetGCPercent(gcPercent)
 	tracer, err := trace.Open(cfg.Trace)
 	if err != nil {
 		return nil, err

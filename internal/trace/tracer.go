@@ -29,11 +29,11 @@ const (
 	FollowProcesses
 )
 
-// Sizes of ring buffers. At 56 bytes an event, the default holds 0.7 s of 200,000
-// events per second, many times the interval at which it is drained. Many CPUs
+// Sizes of ring buffers. At 56 bytes an event, the default holds 0.37 s of
+// 200,000 events per second, many times the interval at which it is drained. Many CPUs
 // share that much memory, down to a minimum each. Senders' events are rare.
 const (
-	defaultRingBytes = 8 << 20
+	defaultRingBytes = 4 << 20
 	minRingBytes     = 1 << 20
 	senderRingBytes  = 2 << 20
 )
