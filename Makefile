@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench soak provocations demo setup setup-vm clean
+.PHONY: all build generate check test test-unit test-root test-vm bench soak provocations silence demo setup setup-vm clean
 
 all: build
 
@@ -79,7 +79,11 @@ bench:
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations deferral-soak
+	$(MAKE) provocations silence deferral-soak
+
+# Being observed interrupts an isolated CPU no more than being left alone.
+silence: setup setup-vm
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 30m -run '^TestVMSilence$$' -v ./internal/trace
 
 # Fifty real operations against an isolated CPU on each kernel, each to be named.
 provocations: setup setup-vm

@@ -32,15 +32,6 @@ func TestMain(m *testing.M) {
 	vmtest.Main(m)
 }
 
-func TestVM(t *testing.T) {
-	// What interrupts an idle isolated CPU anyway is switched off as far as the
-	// kernel lets us; see docs/causes.md.
-	vmtest.Run(t, vmtest.Config{
-		Cmdline: vmtest.Isolated + " tsc=nowatchdog transparent_hugepage=never nmi_watchdog=0",
-		Timeout: 5 * time.Minute, // the spinning CPU leaves the guest's others little of the emulator
-	})
-}
-
 const (
 	spinCPU     = 3
 	quietTime   = 8 * time.Second
