@@ -214,8 +214,15 @@ func (o *Observer) fillLost(r *report.Report) error {
 	if r.Lost.Missed, err = o.tracer.Missed(); err != nil {
 		return err
 	}
-	r.Lost.Children, err = o.tracer.UnwatchedChildren()
-	return err
+	if r.Lost.Children, err = o.tracer.UnwatchedChildren(); err != nil {
+		return err
+	}
+	for i := range r.CPUs { // a child that was not watched may have been broken
+		if r.Lost.Children > 0 && r.CPUs[i].Verdict == report.VerdictQuiet {
+			r.CPUs[i].Verdict = report.VerdictUnknown
+		}
+	}
+	return nil
 }
 
 // Close detaches everything.
