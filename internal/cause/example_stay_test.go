@@ -22,6 +22,11 @@ func example(t *testing.T, c *Catalogue, entry string, pick map[aspect]string) (
 	x := &exampleStay{names: &fakeNames{}, at: time.Second}
 	x.enter(entry, pick)
 	x.run(entry, pick, c)
+	for mask, name := range tickDependencies {
+		if name == pick[tick] {
+			x.add(trace.Event{Kind: trace.Tick, B: mask}, 0)
+		}
+	}
 	for _, of := range []aspect{next, work, signalName} {
 		if word, ok := pick[of]; ok {
 			x.follow(of, concrete(word))

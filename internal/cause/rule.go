@@ -22,6 +22,7 @@ type rule struct {
 	Work     []string `toml:"work"`
 	Next     []string `toml:"next"`
 	Fault    []string `toml:"fault"`
+	Tick     []string `toml:"tick"`
 	Syscall  []string `toml:"syscall"`
 	IRQ      []string `toml:"irq"`
 	Detail   string   `toml:"detail"`
@@ -75,7 +76,7 @@ func (r *rule) prepare(row Row, groups map[string][]string) error {
 func (r *rule) ask() []condition {
 	var conditions []condition
 	for _, c := range []condition{
-		{syscallName, r.Syscall}, {irqName, r.IRQ}, {faultKind, r.Fault}, {function, r.Function},
+		{syscallName, r.Syscall}, {irqName, r.IRQ}, {faultKind, r.Fault}, {tick, r.Tick}, {function, r.Function},
 		{sender, r.Sender}, {signalName, r.Signal}, {next, r.Next}, {work, r.Work},
 	} {
 		if len(c.words) > 0 {

@@ -24,6 +24,7 @@ const (
 	syscallName aspect = iota // of the entry
 	irqName                   // device of the entry's interrupt, as the kernel calls it
 	faultKind                 // "absent" or "protected", with what the access was
+	tick                      // what keeps the tick
 	function                  // what the entry was for; see subject.call
 	sender                    // operation that sent it; see subject.sender
 	signalName                // first signal that was delivered
@@ -60,6 +61,8 @@ func (s *subject) lookUp(a aspect) string {
 		return device
 	case faultKind:
 		return faultName(s.Entry.B)
+	case tick:
+		return tickDependency(s.Stay)
 	case function:
 		name, _ := s.call()
 		return name
@@ -137,7 +140,7 @@ func (s *subject) symbol(addr uint64) string {
 // cause.
 func functions(s *stay.Stay) iter.Seq[uint64] {
 	return func(yield func(addr uint64) bool) {
-		for _, p := range ofEntry(s) {
+		for _, p := range s.OfEntry() {
 			if runsFor(s.Entry.Kind, p.Event.Kind) && !yield(p.Event.A) {
 				return
 			}
@@ -148,24 +151,6 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 			}
 		}
 	}
-}
-
-// ofEntry returns the parts of a stay that belong to its entry: up to the next
-// interrupt or task. An NMI comes at any time and ends nothing.
-func ofEntry(s *stay.Stay) []stay.Part {
-	first := -1
-	for i, p := range s.Inside {
-		switch k := p.Event.Kind; {
-		case first < 0 && k == s.Entry.Kind && p.Event.Time == s.Entry.Time:
-			first = i
-		case first >= 0 && (k == trace.Switch || k == trace.IRQEnter || k.IsVectorEnter()):
-			return s.Inside[first:i]
-		}
-	}
-	if first < 0 {
-		return nil
-	}
-	return s.Inside[first:]
 }
 
 // runsFor tells whether an event of kind k shows a function that an entry of
@@ -202,6 +187,22 @@ func taskName(e trace.Event) string {
 		return "kernel " + e.Task.Name
 	}
 	return "user " + e.Task.Name
+}
+
+// tickDependencies are what the tick can be kept for, by the names that
+// timer:tick_stop prints: TICK_DEP_MASK_* in include/linux/tick.h.
+var tickDependencies = map[uint64]string{
+	1: "POSIX_TIMER", 2: "PERF_EVENTS", 4: "SCHED", 8: "CLOCK_UNSTABLE", 16: "RCU", 32: "RCU_EXP",
+}
+
+// tickDependency returns what the kernel says it cannot stop the tick for.
+func tickDependency(s *stay.Stay) string {
+	for _, p := range s.Inside {
+		if p.Event.Kind == trace.Tick && p.Event.A == 0 {
+			return tickDependencies[p.Event.B]
+		}
+	}
+	return ""
 }
 
 // SignalName returns the name of a signal: "SIGURG".

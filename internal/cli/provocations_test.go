@@ -27,8 +27,7 @@ type provocation struct {
 	// cause is the id of the break; of several if kernels differ.
 	cause []string
 	// sender is in the name of a function on the stack of an origin, and from
-	// its process; empty if nobody sends it. They are asked for where the kernel shows
-	// origins at all.
+	// its process; empty if nobody sends it.
 	sender, from string
 }
 

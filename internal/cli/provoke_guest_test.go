@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // Each provocation is made once while taskiso observes the victim, and must be
@@ -35,15 +34,12 @@ func TestGuestProvocations(t *testing.T) {
 	if len(all) != len(provocations) {
 		t.Fatalf("%d of %d provocations were made", len(all), len(provocations))
 	}
-	// Without csd events (6.1) nobody sees what an IPI was for, nor from whom.
-	// Then taskiso must not pretend to know.
-	origins := r.Sees(trace.SendCall.String())
 	for i, p := range provocations {
-		t.Run(p.name, func(t *testing.T) { checkProvocation(t, p, all[i], r.Began, breaks, origins) })
+		t.Run(p.name, func(t *testing.T) { checkProvocation(t, p, all[i], r.Began, breaks) })
 	}
 }
 
-func checkProvocation(t *testing.T, p provocation, d done, began time.Duration, breaks []report.Break, origins bool) {
+func checkProvocation(t *testing.T, p provocation, d done, began time.Duration, breaks []report.Break) {
 	if strings.HasPrefix(d.Error, errCannot.Error()) {
 		t.Logf("not provoked: %s", d.Error)
 		return
@@ -51,33 +47,18 @@ func checkProvocation(t *testing.T, p provocation, d done, began time.Duration, 
 	if d.Error != "" {
 		t.Fatalf("provoking: %s", d.Error)
 	}
-	causes := p.cause
-	if !origins {
-		causes = withoutFunctions(causes)
-	}
 	var found []string
 	for _, b := range breaks {
 		if at := began + b.At; at < d.From || at > d.To {
 			continue
 		}
-		if slices.Contains(causes, b.ID) && (!origins || p.sender == "" || hasOrigin(b, p)) {
+		if slices.Contains(p.cause, b.ID) && (p.sender == "" || hasOrigin(b, p)) {
 			t.Logf("found: %s", report.BreakLine(b))
 			return
 		}
 		found = append(found, b.ID+" "+report.BreakLine(b))
 	}
 	t.Errorf("no break of cause %v from %s in %s; found\n\t%s", p.cause, p.from, p.sender, strings.Join(found, "\n\t"))
-}
-
-// withoutFunctions replaces the causes that are recognised by a called function.
-func withoutFunctions(causes []string) []string {
-	seen := slices.Clone(causes)
-	for i, id := range seen {
-		if strings.HasPrefix(id, "ipi-") && id != "ipi-reschedule" {
-			seen[i] = "ipi-function"
-		}
-	}
-	return seen
 }
 
 func hasOrigin(b report.Break, p provocation) bool {

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,14 @@ func TestMain(m *testing.M) {
 		beVictim(file)
 		return
 	}
+	if file := os.Getenv(pacedVariable); file != "" {
+		bePaced(file)
+		return
+	}
+	if os.Getenv(wakingVariable) != "" {
+		fmt.Fprintln(os.Stderr, beWaking())
+		os.Exit(1)
+	}
 	if name := os.Getenv(helperVariable); name != "" {
 		beHelper(name)
 		return
@@ -35,7 +44,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^P]", // not the provocations: provoke_vm_test.go
+		Tests:   "^TestGuest[^PS]", // not provocations and silence: soak_vm_test.go
 		Timeout: 5 * time.Minute,
 	})
 }

@@ -209,7 +209,8 @@ func comesFromElsewhere(k trace.Kind) bool {
 
 func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names) {
 	key := originKey{kind: from.Kind, pid: from.Sender.PID, name: from.Sender.Name}
-	if from.Kind == trace.SendCall || from.Kind == trace.SendWork {
+	switch from.Kind {
+	case trace.SendCall, trace.SendWork, trace.SendHRTimer, trace.SendTimer:
 		key.function = from.B
 	}
 	if n := len(from.Sender.Stack); n > 0 {
@@ -251,6 +252,12 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 		o.Did, o.Function = DidQueue, names.Function(from.B)
 	case trace.SendIRQ:
 		o.Did = DidMove
+	case trace.SendHRTimer, trace.SendTimer:
+		o.Did, o.Function = DidArm, names.Function(from.B)
+	case trace.SendAffinity:
+		o.Did = DidAffinity
+	case trace.SendCgroup:
+		o.Did = DidCgroup
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)
@@ -278,7 +285,8 @@ func isProbe(function string) bool {
 // call what is above it, but was interrupted by it.
 func isInterrupt(function string) bool {
 	return strings.HasPrefix(function, "asm_sysvec_") || strings.HasPrefix(function, "sysvec_") ||
-		function == "asm_common_interrupt" || function == "common_interrupt" || function == "el1_interrupt" || function == "el0_interrupt"
+		function == "asm_common_interrupt" || function == "common_interrupt" || strings.HasPrefix(function, "el1h_64_irq") ||
+		function == "el1_interrupt" || function == "el0_interrupt"
 }
 
 func (t *cpuTotals) isLong(d time.Duration) bool {

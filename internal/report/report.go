@@ -7,7 +7,6 @@ package report
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -34,13 +33,6 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
-}
-
-// Sees tells whether the source of the events of a tracepoint was active.
-func (r *Report) Sees(tracepoint string) bool {
-	return slices.ContainsFunc(r.Host.Sources, func(s Source) bool {
-		return s.Active && strings.HasSuffix(s.Name, ":"+tracepoint)
-	})
 }
 
 // Host is where it was observed.
@@ -156,6 +148,9 @@ const (
 	DidWake       = "wake"       // woke the task that ran instead
 	DidQueue      = "queue"      // queued the work that ran instead
 	DidMove       = "move-irq"   // moved the interrupt to the CPU
+	DidArm        = "arm"        // armed the timer that expired
+	DidAffinity   = "affinity"   // let the task that ran instead run on the CPU
+	DidCgroup     = "cgroup"     // moved the task that ran instead to another cgroup
 )
 
 // Break is one break.

@@ -226,6 +226,12 @@ func origin(o *Origin) string {
 		did = o.Function + " queued by"
 	case DidMove:
 		did = "moved here by"
+	case DidArm:
+		did = o.Function + " armed by"
+	case DidAffinity:
+		did = "task allowed here by"
+	case DidCgroup:
+		did = "task moved to its cgroup by"
 	}
 	s := fmt.Sprintf("%s× %s %s on CPU %d", Count(o.Count), did, who, o.CPU)
 	if path := callPath(o.Stack); path != "" {
@@ -254,7 +260,7 @@ func callPath(stack []string) string {
 // why it sent: the entry code and the sending itself.
 func isPlumbing(function string) bool {
 	for _, prefix := range []string{"entry_", "do_syscall_", "x64_sys_call", "asm_", "ret_from_fork", "smp_call_", "on_each_cpu",
-		"generic_exec_single", "__smp_call_", "native_smp_send"} {
+		"generic_exec_single", "__smp_call_", "native_smp_send", "enqueue_hrtimer", "__hrtimer_start_range_ns", "enqueue_timer"} {
 		if strings.HasPrefix(function, prefix) {
 			return true
 		}

@@ -26,6 +26,8 @@ type senders struct {
 	wakes       map[uint32]trace.Event // the latest of each thread
 	works       map[uint64]trace.Event // the latest of each work item
 	irqs        map[call]trace.Event   // the latest of each irq and CPU; kept
+	timers      map[uint64]trace.Event // who armed each timer; kept, as it may be periodic
+	moves       map[uint32]trace.Event // who last let each thread run where it may; kept
 }
 
 // call is something that waits on a CPU: a csd, or the number of an irq.
@@ -33,6 +35,9 @@ type call struct {
 	target int
 	csd    uint64
 }
+
+// maxKept bounds each kind of what is kept whether or not it arrives.
+const maxKept = 16384
 
 // maxSendAge bounds how long a send without arrival is kept: the target may
 // have run a task that is not watched, whose interrupts are not recorded.
@@ -46,13 +51,16 @@ func newSenders() senders {
 		wakes:       make(map[uint32]trace.Event),
 		works:       make(map[uint64]trace.Event),
 		irqs:        make(map[call]trace.Event),
+		timers:      make(map[uint64]trace.Event),
+		moves:       make(map[uint32]trace.Event),
 	}
 }
 
 func (s senders) sent(e trace.Event) {
 	target := int(e.A)
 	switch e.Kind {
-	case trace.SendCall:
+	case trace.SendCall, trace.SendCalls:
+		e.Kind = trace.SendCall // they differ only in how they were seen
 		s.calls[call{target, e.C}] = e
 	case trace.SendReschedule:
 		s.reschedules[target] = append(s.reschedules[target], e)
@@ -62,7 +70,25 @@ func (s senders) sent(e trace.Event) {
 		s.works[e.C] = e
 	case trace.SendIRQ:
 		s.irqs[call{target, e.B}] = e
+	case trace.SendHRTimer, trace.SendTimer:
+		keep(s.timers, e.C, e)
+	case trace.SendAffinity, trace.SendCgroup:
+		keep(s.moves, uint32(e.B), e)
 	}
+}
+
+func keep[K comparable](kept map[K]trace.Event, key K, e trace.Event) {
+	if len(kept) >= maxKept {
+		clear(kept) // nothing says which of them are of no more use
+	}
+	kept[key] = e
+}
+
+func look[K comparable](kept map[K]trace.Event, key K) []trace.Event {
+	if e, ok := kept[key]; ok {
+		return []trace.Event{e}
+	}
+	return nil
 }
 
 // arrived returns, and forgets, those who sent what e shows the arrival of.
@@ -71,13 +97,13 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 	case trace.CSDEnter:
 		return take(s.calls, call{e.CPU, e.B})
 	case trace.Switch:
-		return take(s.wakes, e.Task.TID)
+		return append(take(s.wakes, e.Task.TID), look(s.moves, e.Task.TID)...)
+	case trace.HRTimer, trace.Timer:
+		return look(s.timers, e.B)
 	case trace.Work:
 		return take(s.works, e.B)
 	case trace.IRQEnter: // the move stays the reason for every interrupt after it
-		if from, ok := s.irqs[call{e.CPU, e.A}]; ok {
-			return []trace.Event{from}
-		}
+		return look(s.irqs, call{e.CPU, e.A})
 	case trace.RescheduleEnter:
 		from := s.reschedules[e.CPU]
 		delete(s.reschedules, e.CPU)
@@ -85,7 +111,7 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
 		s.emptying[e.CPU] = e.Time
 	case trace.CallFunctionExit, trace.CallFunctionSingleExit:
-		return s.irqWorks(e.CPU)
+		return s.leftOver(e.CPU)
 	}
 	return nil
 }
@@ -99,9 +125,12 @@ func take[K comparable](from map[K]trace.Event, key K) []trace.Event {
 	return []trace.Event{e}
 }
 
-// irqWorks returns, and forgets, those who queued the irq_works that ran in the
-// function-call interrupt that ends on a CPU.
-func (s senders) irqWorks(cpu int) []trace.Event {
+// leftOver returns, and forgets, those whose calls ran in the function-call
+// interrupt that ends on a CPU, though no event showed which.
+//
+// A conditional call may not have been sent. It was if nothing else was: the
+// interrupt came.
+func (s senders) leftOver(cpu int) []trace.Event {
 	began, known := s.emptying[cpu]
 	if !known {
 		return nil
@@ -115,7 +144,11 @@ func (s senders) irqWorks(cpu int) []trace.Event {
 		}
 	}
 	slices.SortFunc(from, func(a, b trace.Event) int { return cmp.Compare(a.Time, b.Time) })
-	return from
+	conditional := func(e trace.Event) bool { return e.Sender.Conditional }
+	if !slices.ContainsFunc(from, func(e trace.Event) bool { return !conditional(e) }) {
+		return from
+	}
+	return slices.DeleteFunc(from, conditional)
 }
 
 // forget drops what was sent to a CPU whose events were lost: it may have
@@ -124,6 +157,7 @@ func (s senders) forget(cpu int) {
 	maps.DeleteFunc(s.calls, func(key call, _ trace.Event) bool { return key.target == cpu })
 	maps.DeleteFunc(s.wakes, func(_ uint32, e trace.Event) bool { return int(e.A) == cpu })
 	maps.DeleteFunc(s.works, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
+	maps.DeleteFunc(s.timers, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
 	delete(s.reschedules, cpu)
 	delete(s.emptying, cpu)
 }

@@ -175,6 +175,50 @@ func TestOrigins(t *testing.T) {
 			causes: []string{"bash irq_handler_entry"},
 		},
 		{
+			name: "where no event shows which functions ran: all that were queued",
+			script: []trace.Event{
+				queued(5, "bash", 1), calls(6, "cron", 2), conditional(7, "perhaps", 3), at(10, single), at(13, singleExit),
+			},
+			shown:  "10-13 call_function_single_entry quiet -1: call_function_single_entry 3<bash<cron",
+			causes: []string{"bash call_function_single_entry", "cron call_function_single_entry"},
+		},
+		{
+			name:   "a conditional call, if nobody else can have sent the interrupt",
+			script: []trace.Event{conditional(7, "bash", 3), at(10, single), at(13, singleExit)},
+			shown:  "10-13 call_function_single_entry quiet -1: call_function_single_entry 3<bash",
+			causes: []string{"bash call_function_single_entry"},
+		},
+		{
+			name: "who armed the timer, each time it expires",
+			script: []trace.Event{
+				send(1, trace.SendHRTimer, "bash", 5, 7), send(1, trace.SendTimer, "other", 5, 8),
+				at(10, trace.LocalTimerEnter), at(11, trace.HRTimer, argA(5), argB(7)), at(12, trace.LocalTimerExit),
+				at(20, trace.LocalTimerEnter), at(21, trace.HRTimer, argA(5), argB(7)), at(22, trace.LocalTimerExit),
+			},
+			shown:  "20-22 local_timer_entry quiet 8: local_timer_entry 2, hrtimer_expire_entry<bash",
+			causes: []string{"bash hrtimer_expire_entry"},
+		},
+		{
+			name: "who armed a timer that expires in a softirq, but none of the next interrupt",
+			script: []trace.Event{
+				send(1, trace.SendTimer, "bash", 5, 7), send(1, trace.SendTimer, "other", 5, 8),
+				at(10, trace.LocalTimerEnter), at(11, trace.LocalTimerExit), at(12, trace.SoftirqEnter), at(13, trace.Timer, argB(7)),
+				at(14, single), at(15, trace.Timer, argB(8)), at(16, singleExit), at(17, trace.SoftirqExit),
+			},
+			shown: "10-17 local_timer_entry quiet -1: local_timer_entry 1, softirq_entry 5, timer_expire_entry<bash, " +
+				"call_function_single_entry 2, timer_expire_entry<other",
+			causes: []string{"bash timer_expire_entry"},
+		},
+		{
+			name: "who let the task run here that ran instead",
+			script: []trace.Event{
+				send(1, trace.SendAffinity, "bash", uint64(kworker.TID), 0),
+				at(10, trace.RescheduleEnter), at(11, trace.RescheduleExit), switched(12, app, kworker, runnable), switched(20, kworker, app, sleeping),
+			},
+			shown:  "10-20 reschedule_entry quiet -1: reschedule_entry 1, sched_switch kworker 8<bash",
+			causes: []string{"bash sched_switch"},
+		},
+		{
 			name: "without events of the interrupt itself",
 			script: []trace.Event{
 				queued(5, "bash", 1), called(11, 1), at(12, trace.CSDExit),
@@ -198,6 +242,19 @@ func TestOrigins(t *testing.T) {
 			}
 		})
 	}
+}
+
+// calls is a call to many CPUs on a kernel without events of function calls.
+func calls(t int, sender string, number uint64) trace.Event {
+	e := queued(t, sender, number)
+	e.Kind = trace.SendCalls
+	return e
+}
+
+func conditional(t int, sender string, number uint64) trace.Event {
+	e := calls(t, sender, number)
+	e.Sender.Conditional = true
+	return e
 }
 
 // An NMI that is seen before the interrupt it came in does not hide its senders.

@@ -105,6 +105,13 @@ func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
 				}
 			}
 		}
+		for _, p := range s.OfEntry() {
+			for _, from := range p.Senders {
+				if (p.Event.Kind == trace.HRTimer || p.Event.Kind == trace.Timer) && !yield(from, p.Event) {
+					return
+				}
+			}
+		}
 		for p := range s.yieldedTo() {
 			for _, from := range p.Senders {
 				if !yield(from, p.Event) {
@@ -130,6 +137,24 @@ func (s *Stay) entered() []Part {
 		}
 	}
 	return parts
+}
+
+// OfEntry returns the parts that belong to the entry: up to the next interrupt or
+// task. An NMI comes at any time and ends nothing.
+func (s *Stay) OfEntry() []Part {
+	first := -1
+	for i, p := range s.Inside {
+		switch k := p.Event.Kind; {
+		case first < 0 && k == s.Entry.Kind && p.Event.Time == s.Entry.Time:
+			first = i
+		case first >= 0 && (k == trace.Switch || isInterrupt(k)):
+			return s.Inside[first:i]
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	return s.Inside[first:]
 }
 
 // isCausedBy tells whether what was sent by an event of kind k can be what

@@ -22,8 +22,9 @@ type bpfCpuState struct {
 	Running     uint32
 	Preempted   uint32
 	Pad         [10]uint32
-	Seen        [48]uint64
-	Lost        [48]uint64
+	Seen        [54]uint64
+	Lost        [54]uint64
+	_           [32]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -33,10 +34,12 @@ const (
 	bpfMapCpus                     = "cpus"
 	bpfMapRings                    = "rings"
 	bpfMapTasks                    = "tasks"
+	bpfProgSmpCallSingleQueue      = "__smp_call_single_queue"
 	bpfProgCallFunctionEntry       = "call_function_entry"
 	bpfProgCallFunctionExit        = "call_function_exit"
 	bpfProgCallFunctionSingleEntry = "call_function_single_entry"
 	bpfProgCallFunctionSingleExit  = "call_function_single_exit"
+	bpfProgCgroupAttachTask        = "cgroup_attach_task"
 	bpfProgCsdFunctionEntry        = "csd_function_entry"
 	bpfProgCsdFunctionExit         = "csd_function_exit"
 	bpfProgCsdQueueCpu             = "csd_queue_cpu"
@@ -45,6 +48,7 @@ const (
 	bpfProgErrorApicEntry          = "error_apic_entry"
 	bpfProgErrorApicExit           = "error_apic_exit"
 	bpfProgHrtimerExpireEntry      = "hrtimer_expire_entry"
+	bpfProgHrtimerStart            = "hrtimer_start"
 	bpfProgIpiSendCpu              = "ipi_send_cpu"
 	bpfProgIrqHandlerEntry         = "irq_handler_entry"
 	bpfProgIrqHandlerExit          = "irq_handler_exit"
@@ -52,6 +56,7 @@ const (
 	bpfProgIrqWorkExit             = "irq_work_exit"
 	bpfProgLocalTimerEntry         = "local_timer_entry"
 	bpfProgLocalTimerExit          = "local_timer_exit"
+	bpfProgNativeSmpSendReschedule = "native_smp_send_reschedule"
 	bpfProgNmiHandler              = "nmi_handler"
 	bpfProgPageFaultUser           = "page_fault_user"
 	bpfProgRescheduleEntry         = "reschedule_entry"
@@ -59,9 +64,11 @@ const (
 	bpfProgSchedProcessExec        = "sched_process_exec"
 	bpfProgSchedProcessExit        = "sched_process_exit"
 	bpfProgSchedProcessFork        = "sched_process_fork"
+	bpfProgSchedSetaffinity        = "sched_setaffinity"
 	bpfProgSchedSwitch             = "sched_switch"
 	bpfProgSchedWaking             = "sched_waking"
 	bpfProgSignalDeliver           = "signal_deliver"
+	bpfProgSmpCallFunctionManyCond = "smp_call_function_many_cond"
 	bpfProgSoftirqEntry            = "softirq_entry"
 	bpfProgSoftirqExit             = "softirq_exit"
 	bpfProgSpuriousApicEntry       = "spurious_apic_entry"
@@ -72,7 +79,9 @@ const (
 	bpfProgThermalApicExit         = "thermal_apic_exit"
 	bpfProgThresholdApicEntry      = "threshold_apic_entry"
 	bpfProgThresholdApicExit       = "threshold_apic_exit"
+	bpfProgTickStop                = "tick_stop"
 	bpfProgTimerExpireEntry        = "timer_expire_entry"
+	bpfProgTimerStart              = "timer_start"
 	bpfProgUserEnter               = "user_enter"
 	bpfProgUserExit                = "user_exit"
 	bpfProgVectorConfig            = "vector_config"
@@ -83,7 +92,8 @@ const (
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarFollow                   = "follow"
-	bpfVarSubmitFlags              = "submit_flags"
+	bpfVarTarget                   = "target"
+	bpfVarTargets                  = "targets"
 	bpfVarTaskChanges              = "task_changes"
 	bpfVarUnwatchedChildren        = "unwatched_children"
 	bpfVarWireFormat               = "wire_format"
@@ -131,10 +141,12 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	SmpCallSingleQueue      *ebpf.ProgramSpec `ebpf:"__smp_call_single_queue"`
 	CallFunctionEntry       *ebpf.ProgramSpec `ebpf:"call_function_entry"`
 	CallFunctionExit        *ebpf.ProgramSpec `ebpf:"call_function_exit"`
 	CallFunctionSingleEntry *ebpf.ProgramSpec `ebpf:"call_function_single_entry"`
 	CallFunctionSingleExit  *ebpf.ProgramSpec `ebpf:"call_function_single_exit"`
+	CgroupAttachTask        *ebpf.ProgramSpec `ebpf:"cgroup_attach_task"`
 	CsdFunctionEntry        *ebpf.ProgramSpec `ebpf:"csd_function_entry"`
 	CsdFunctionExit         *ebpf.ProgramSpec `ebpf:"csd_function_exit"`
 	CsdQueueCpu             *ebpf.ProgramSpec `ebpf:"csd_queue_cpu"`
@@ -143,6 +155,7 @@ type bpfProgramSpecs struct {
 	ErrorApicEntry          *ebpf.ProgramSpec `ebpf:"error_apic_entry"`
 	ErrorApicExit           *ebpf.ProgramSpec `ebpf:"error_apic_exit"`
 	HrtimerExpireEntry      *ebpf.ProgramSpec `ebpf:"hrtimer_expire_entry"`
+	HrtimerStart            *ebpf.ProgramSpec `ebpf:"hrtimer_start"`
 	IpiSendCpu              *ebpf.ProgramSpec `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.ProgramSpec `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.ProgramSpec `ebpf:"irq_handler_exit"`
@@ -150,6 +163,7 @@ type bpfProgramSpecs struct {
 	IrqWorkExit             *ebpf.ProgramSpec `ebpf:"irq_work_exit"`
 	LocalTimerEntry         *ebpf.ProgramSpec `ebpf:"local_timer_entry"`
 	LocalTimerExit          *ebpf.ProgramSpec `ebpf:"local_timer_exit"`
+	NativeSmpSendReschedule *ebpf.ProgramSpec `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.ProgramSpec `ebpf:"nmi_handler"`
 	PageFaultUser           *ebpf.ProgramSpec `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.ProgramSpec `ebpf:"reschedule_entry"`
@@ -157,9 +171,11 @@ type bpfProgramSpecs struct {
 	SchedProcessExec        *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
+	SchedSetaffinity        *ebpf.ProgramSpec `ebpf:"sched_setaffinity"`
 	SchedSwitch             *ebpf.ProgramSpec `ebpf:"sched_switch"`
 	SchedWaking             *ebpf.ProgramSpec `ebpf:"sched_waking"`
 	SignalDeliver           *ebpf.ProgramSpec `ebpf:"signal_deliver"`
+	SmpCallFunctionManyCond *ebpf.ProgramSpec `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.ProgramSpec `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.ProgramSpec `ebpf:"softirq_exit"`
 	SpuriousApicEntry       *ebpf.ProgramSpec `ebpf:"spurious_apic_entry"`
@@ -170,7 +186,9 @@ type bpfProgramSpecs struct {
 	ThermalApicExit         *ebpf.ProgramSpec `ebpf:"thermal_apic_exit"`
 	ThresholdApicEntry      *ebpf.ProgramSpec `ebpf:"threshold_apic_entry"`
 	ThresholdApicExit       *ebpf.ProgramSpec `ebpf:"threshold_apic_exit"`
+	TickStop                *ebpf.ProgramSpec `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
+	TimerStart              *ebpf.ProgramSpec `ebpf:"timer_start"`
 	UserEnter               *ebpf.ProgramSpec `ebpf:"user_enter"`
 	UserExit                *ebpf.ProgramSpec `ebpf:"user_exit"`
 	VectorConfig            *ebpf.ProgramSpec `ebpf:"vector_config"`
@@ -196,7 +214,8 @@ type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
-	SubmitFlags       *ebpf.VariableSpec `ebpf:"submit_flags"`
+	Target            *ebpf.VariableSpec `ebpf:"target"`
+	Targets           *ebpf.VariableSpec `ebpf:"targets"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
@@ -242,7 +261,8 @@ type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
-	SubmitFlags       *ebpf.Variable `ebpf:"submit_flags"`
+	Target            *ebpf.Variable `ebpf:"target"`
+	Targets           *ebpf.Variable `ebpf:"targets"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
@@ -252,10 +272,12 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	SmpCallSingleQueue      *ebpf.Program `ebpf:"__smp_call_single_queue"`
 	CallFunctionEntry       *ebpf.Program `ebpf:"call_function_entry"`
 	CallFunctionExit        *ebpf.Program `ebpf:"call_function_exit"`
 	CallFunctionSingleEntry *ebpf.Program `ebpf:"call_function_single_entry"`
 	CallFunctionSingleExit  *ebpf.Program `ebpf:"call_function_single_exit"`
+	CgroupAttachTask        *ebpf.Program `ebpf:"cgroup_attach_task"`
 	CsdFunctionEntry        *ebpf.Program `ebpf:"csd_function_entry"`
 	CsdFunctionExit         *ebpf.Program `ebpf:"csd_function_exit"`
 	CsdQueueCpu             *ebpf.Program `ebpf:"csd_queue_cpu"`
@@ -264,6 +286,7 @@ type bpfPrograms struct {
 	ErrorApicEntry          *ebpf.Program `ebpf:"error_apic_entry"`
 	ErrorApicExit           *ebpf.Program `ebpf:"error_apic_exit"`
 	HrtimerExpireEntry      *ebpf.Program `ebpf:"hrtimer_expire_entry"`
+	HrtimerStart            *ebpf.Program `ebpf:"hrtimer_start"`
 	IpiSendCpu              *ebpf.Program `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.Program `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.Program `ebpf:"irq_handler_exit"`
@@ -271,6 +294,7 @@ type bpfPrograms struct {
 	IrqWorkExit             *ebpf.Program `ebpf:"irq_work_exit"`
 	LocalTimerEntry         *ebpf.Program `ebpf:"local_timer_entry"`
 	LocalTimerExit          *ebpf.Program `ebpf:"local_timer_exit"`
+	NativeSmpSendReschedule *ebpf.Program `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.Program `ebpf:"nmi_handler"`
 	PageFaultUser           *ebpf.Program `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.Program `ebpf:"reschedule_entry"`
@@ -278,9 +302,11 @@ type bpfPrograms struct {
 	SchedProcessExec        *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.Program `ebpf:"sched_process_fork"`
+	SchedSetaffinity        *ebpf.Program `ebpf:"sched_setaffinity"`
 	SchedSwitch             *ebpf.Program `ebpf:"sched_switch"`
 	SchedWaking             *ebpf.Program `ebpf:"sched_waking"`
 	SignalDeliver           *ebpf.Program `ebpf:"signal_deliver"`
+	SmpCallFunctionManyCond *ebpf.Program `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.Program `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.Program `ebpf:"softirq_exit"`
 	SpuriousApicEntry       *ebpf.Program `ebpf:"spurious_apic_entry"`
@@ -291,7 +317,9 @@ type bpfPrograms struct {
 	ThermalApicExit         *ebpf.Program `ebpf:"thermal_apic_exit"`
 	ThresholdApicEntry      *ebpf.Program `ebpf:"threshold_apic_entry"`
 	ThresholdApicExit       *ebpf.Program `ebpf:"threshold_apic_exit"`
+	TickStop                *ebpf.Program `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.Program `ebpf:"timer_expire_entry"`
+	TimerStart              *ebpf.Program `ebpf:"timer_start"`
 	UserEnter               *ebpf.Program `ebpf:"user_enter"`
 	UserExit                *ebpf.Program `ebpf:"user_exit"`
 	VectorConfig            *ebpf.Program `ebpf:"vector_config"`
@@ -303,10 +331,12 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.SmpCallSingleQueue,
 		p.CallFunctionEntry,
 		p.CallFunctionExit,
 		p.CallFunctionSingleEntry,
 		p.CallFunctionSingleExit,
+		p.CgroupAttachTask,
 		p.CsdFunctionEntry,
 		p.CsdFunctionExit,
 		p.CsdQueueCpu,
@@ -315,6 +345,7 @@ func (p *bpfPrograms) Close() error {
 		p.ErrorApicEntry,
 		p.ErrorApicExit,
 		p.HrtimerExpireEntry,
+		p.HrtimerStart,
 		p.IpiSendCpu,
 		p.IrqHandlerEntry,
 		p.IrqHandlerExit,
@@ -322,6 +353,7 @@ func (p *bpfPrograms) Close() error {
 		p.IrqWorkExit,
 		p.LocalTimerEntry,
 		p.LocalTimerExit,
+		p.NativeSmpSendReschedule,
 		p.NmiHandler,
 		p.PageFaultUser,
 		p.RescheduleEntry,
@@ -329,9 +361,11 @@ func (p *bpfPrograms) Close() error {
 		p.SchedProcessExec,
 		p.SchedProcessExit,
 		p.SchedProcessFork,
+		p.SchedSetaffinity,
 		p.SchedSwitch,
 		p.SchedWaking,
 		p.SignalDeliver,
+		p.SmpCallFunctionManyCond,
 		p.SoftirqEntry,
 		p.SoftirqExit,
 		p.SpuriousApicEntry,
@@ -342,7 +376,9 @@ func (p *bpfPrograms) Close() error {
 		p.ThermalApicExit,
 		p.ThresholdApicEntry,
 		p.ThresholdApicExit,
+		p.TickStop,
 		p.TimerExpireEntry,
+		p.TimerStart,
 		p.UserEnter,
 		p.UserExit,
 		p.VectorConfig,

@@ -14,6 +14,9 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 )
 
+// recordHeader is BPF_RINGBUF_HDR_SZ of include/uapi/linux/bpf.h.
+const recordHeader = 8
+
 // Batch is what happened since the Batch before it.
 type Batch struct {
 	// Events in the order of their time, none later than Until. They are valid
@@ -98,7 +101,10 @@ func (t *Tracer) Read() (Batch, error) {
 			return Batch{}, err
 		}
 	}
-	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.Time, b.Time) })
+	byTime := func(a, b Event) int { return cmp.Compare(a.Time, b.Time) }
+	if !slices.IsSortedFunc(events, byTime) { // a flood comes from one ring, and sorting it for nothing is slow
+		slices.SortStableFunc(events, byTime)
+	}
 	n, _ := slices.BinarySearchFunc(events, until, func(e Event, until time.Duration) int {
 		if e.Time <= until {
 			return -1
@@ -109,11 +115,13 @@ func (t *Tracer) Read() (Batch, error) {
 	return Batch{Events: events[:n], Until: until, Lost: t.newlyLost()}, nil
 }
 
+// drain takes what is in the ring: all of it, but no more than fits in, because a
+// CPU may record as fast as this reads. What was there at the start is taken then.
 func (r ring) drain(events []Event) ([]Event, error) {
 	// Nobody wakes the reader: a deadline in the past makes it look once.
 	r.reader.SetDeadline(time.Unix(1, 0))
 	var rec ringbuf.Record
-	for {
+	for taken := 0; taken < r.reader.BufferSize(); taken += recordHeader + len(rec.RawSample) {
 		if err := r.reader.ReadInto(&rec); errors.Is(err, os.ErrDeadlineExceeded) {
 			return events, nil
 		} else if err != nil {
@@ -125,6 +133,7 @@ func (r ring) drain(events []Event) ([]Event, error) {
 		}
 		events = append(events, e)
 	}
+	return events, nil
 }
 
 func (t *Tracer) newlyLost() map[int]uint64 {

@@ -19,7 +19,7 @@ type Event struct {
 	UserIP  uint64  // where it left user mode; 0 for kernel threads
 	A, B, C uint64  // see Kind
 	Task    *Task   // of Switch and Exec
-	Sender  *Sender // of SendCall and SendReschedule
+	Sender  *Sender // of kinds that say who caused something
 }
 
 // Task is a thread that begins to run.
@@ -30,8 +30,13 @@ type Task struct {
 	Watched  bool
 }
 
-// Sender is who sent an inter-processor interrupt, taken in its own context.
+// Sender is who sent an interrupt, or caused something in another way, taken in
+// its own context.
 type Sender struct {
+	// Conditional tells that a function decided after this was recorded whether
+	// the target is called at all. Only of SendCalls.
+	Conditional bool
+
 	PID    uint32
 	Name   string
 	Cgroup uint64   // inode number of its cgroup v2 directory
@@ -45,8 +50,9 @@ const (
 	maxStack      = 32
 	sendEventSize = eventSize + 32 + maxStack*8
 
-	taskKernel  = 1
-	taskWatched = 2
+	taskKernel      = 1
+	taskWatched     = 2
+	sendConditional = 4
 )
 
 func decode(raw []byte) (Event, error) {
@@ -73,6 +79,7 @@ func decode(raw []byte) (Event, error) {
 		e.Task = decodeTask(uint32(e.A), raw[eventSize:])
 	case e.Kind.IsSend():
 		e.Sender = decodeSender(raw[eventSize:])
+		e.Sender.Conditional = raw[9]&sendConditional != 0
 	}
 	return e, nil
 }

@@ -50,8 +50,9 @@ const (
 	SoftirqExit
 	CSDEnter // function called by another CPU; A: function, B: csd
 	CSDExit
-	HRTimer // A: function
-	Timer   // A: function
+	HRTimer // A: function, B: timer
+	Timer   // A: function, B: timer
+	Tick    // whether the tick can stop; A: 0 if not, B: what needs it
 	Work    // A: function, B: work item
 	Switch  // Task is the next one; B: state of the previous one, C: its process
 
@@ -60,10 +61,15 @@ const (
 	Exit
 
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
+	SendCalls      // the same, to many CPUs at once; C: any unique number
 	SendReschedule // Sender; A: target CPU, UserIP: call site
 	SendWake       // Sender; A: CPU the thread ran on last, B: thread that is woken
 	SendWork       // Sender; A: target CPU, B: function, C: work item
 	SendIRQ        // Sender; A: target CPU, B: irq number whose interrupts will go there
+	SendHRTimer    // Sender; A: target CPU, B: function, C: timer
+	SendTimer      // Sender; A: target CPU, B: function, C: timer
+	SendAffinity   // Sender; A: a watched CPU on which thread B may run from now on
+	SendCgroup     // Sender; A: CPU of thread B, which is moved to another cgroup
 
 	kinds
 )
@@ -91,9 +97,9 @@ func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
 // String returns the name of the tracepoint behind k, without its subsystem.
 func (k Kind) String() string {
-	for _, s := range sources {
+	for _, s := range allSources() {
 		if s.kind == k {
-			return s.tracepoint
+			return s.name
 		}
 	}
 	return "unknown"

@@ -5,26 +5,32 @@ package trace
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
-// source is one tracepoint and the program attached to it; both have its name.
+// source is a tracepoint, or a function that a kprobe is set on, and the program
+// attached to it; all have its name.
 type source struct {
-	kind       Kind
-	system     string
-	tracepoint string
+	kind   Kind
+	system string
+	name   string
 	// params are the arguments we read, and those before them, as the
-	// kernel's BTF has them: a raw tracepoint hands over its arguments by
-	// position, so a kernel that changed them must not be read wrongly.
+	// kernel's BTF has them: programs get them by position, so a kernel that
+	// changed them must not be read wrongly.
 	params string
 	// shows says what a user does not see when the source is missing.
 	shows string
 	// needed sources are those without which nothing can be told apart.
 	needed bool
 }
+
+// kprobes is the system of sources that are functions. Setting a kprobe needs no
+// tracepoint, but its function can change from one kernel to the next.
+const kprobes = "kprobe"
 
 const vectorParams = "int"
 
@@ -69,6 +75,7 @@ var sources = []source{
 	{CSDExit, "csd", "csd_function_exit", "smp_call_func_t, call_single_data_t *", "how long such a function took", false},
 	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *", "which high-resolution timer expired", false},
 	{Timer, "timer", "timer_expire_entry", "struct timer_list *", "which timer expired", false},
+	{Tick, "timer", "tick_stop", "int, int", "what keeps the tick", false},
 	{Work, "workqueue", "workqueue_execute_start", "struct work_struct *", "which work a kworker ran", false},
 	{Switch, "sched", "sched_switch", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true},
 
@@ -81,53 +88,119 @@ var sources = []source{
 	{SendWake, "sched", "sched_waking", "struct task_struct *", "who woke a task", false},
 	{SendWork, "workqueue", "workqueue_queue_work", "int, struct pool_workqueue *, struct work_struct *", "who queued work", false},
 	{SendIRQ, "irq_vectors", "vector_config", "unsigned int, unsigned int, unsigned int", "who moved an interrupt", false},
+	{SendHRTimer, "timer", "hrtimer_start", "struct hrtimer *", "who armed a high-resolution timer", false},
+	{SendTimer, "timer", "timer_start", "struct timer_list *", "who armed a timer", false},
+	{SendCgroup, "cgroup", "cgroup_attach_task", "struct cgroup *, const char *, struct task_struct *", "who moved a task to another cgroup", false},
+	{SendAffinity, kprobes, "sched_setaffinity", "pid_t, const struct cpumask *", "who let a task run on the CPU", false},
 }
 
-// errNoTracepoint is the reason of a source the kernel was built without.
-var errNoTracepoint = errors.New("this kernel has no such tracepoint")
+// standIns are used, all of them, where a tracepoint is missing.
+var standIns = map[string][]source{
+	"csd_queue_cpu": {
+		{SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "who sent a function-call interrupt", false},
+		{SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "who sent function-call interrupts to many CPUs", false},
+	},
+	"ipi_send_cpu": {
+		{SendReschedule, kprobes, "native_smp_send_reschedule", "int", "who sent a rescheduling interrupt", false},
+	},
+}
 
-// Source is one tracepoint and whether the kernel offers it.
+// looksForTargets tells whether the program goes through a list of CPUs.
+func (s source) looksForTargets() bool { return s.kind == SendCalls || s.kind == SendAffinity }
+
+// allSources lists the sources, and then those that stand in for one.
+func allSources() []source {
+	all := slices.Clone(sources)
+	for _, s := range sources {
+		all = append(all, standIns[s.name]...)
+	}
+	return all
+}
+
+// errNotThere is the reason of a source the kernel was built without.
+var errNotThere = errors.New("not in this kernel")
+
+// Source is one tracepoint or kprobe and whether the kernel offers it.
 type Source struct {
 	Name  string // "irq_vectors:local_timer_entry"
 	Kind  Kind
 	Shows string // what is not seen without it
 	Err   error  // why it is missing; nil when it is available
+
+	source source
 }
 
 // Sources lists every tracepoint the tracer can use, with the reason for those
-// that the kernel described by its BTF does not have in the form we know.
+// that the kernel described by its BTF does not have in the form we know. Where
+// kprobes can stand in for one, they are listed in its place.
 func Sources(kernel *btf.Spec) []Source {
 	list := make([]Source, 0, len(sources))
 	for _, s := range sources {
-		list = append(list, Source{
-			Name:  s.system + ":" + s.tracepoint,
-			Kind:  s.kind,
-			Shows: s.shows,
-			Err:   s.check(kernel),
-		})
+		found := s.find(kernel)
+		if found.Err == nil {
+			list = append(list, found)
+		} else if others, ok := findAll(kernel, standIns[s.name]); ok {
+			list = append(list, others...)
+		} else {
+			list = append(list, found)
+		}
 	}
 	return list
 }
 
-func (s source) check(kernel *btf.Spec) error {
-	var def *btf.Typedef
-	if err := kernel.TypeByName("btf_trace_"+s.tracepoint, &def); errors.Is(err, btf.ErrNotFound) {
-		return fmt.Errorf("%w: %w", errNoTracepoint, ebpf.ErrNotSupported)
-	} else if err != nil {
-		return fmt.Errorf("looking up tracepoint %s in BTF: %w", s.tracepoint, err)
+// findAll returns sources, and whether there are any and all of them are available.
+func findAll(kernel *btf.Spec, sources []source) ([]Source, bool) {
+	list := make([]Source, 0, len(sources))
+	for _, s := range sources {
+		found := s.find(kernel)
+		if found.Err != nil {
+			return nil, false
+		}
+		list = append(list, found)
 	}
-	params, err := tracepointParams(def)
+	return list, len(list) > 0
+}
+
+func (s source) find(kernel *btf.Spec) Source {
+	return Source{Name: s.system + ":" + s.name, Kind: s.kind, Shows: s.shows, Err: s.check(kernel), source: s}
+}
+
+// check looks for the source in the kernel's BTF.
+func (s source) check(kernel *btf.Spec) error {
+	params, err := s.signature(kernel)
+	if errors.Is(err, btf.ErrNotFound) {
+		return fmt.Errorf("%w: %w", errNotThere, ebpf.ErrNotSupported)
+	}
 	if err != nil {
-		return fmt.Errorf("reading the signature of tracepoint %s: %w", s.tracepoint, err)
+		return fmt.Errorf("reading the signature of %s: %w", s.name, err)
 	}
 	if !strings.HasPrefix(params+",", s.params+",") {
-		return fmt.Errorf("tracepoint has arguments (%s), not (%s): %w", params, s.params, ebpf.ErrNotSupported)
+		return fmt.Errorf("it has arguments (%s), not (%s): %w", params, s.params, ebpf.ErrNotSupported)
 	}
 	return nil
 }
 
-// tracepointParams returns the arguments of a tracepoint as C would write them.
-// The first one is the tracepoint's private data and is not part of its signature.
+// signature returns the arguments of the source as C would write them.
+func (s source) signature(kernel *btf.Spec) (string, error) {
+	if s.system == kprobes {
+		var function *btf.Func
+		if err := kernel.TypeByName(s.name, &function); err != nil {
+			return "", err
+		}
+		proto, ok := function.Type.(*btf.FuncProto)
+		if !ok {
+			return "", fmt.Errorf("%v is no function", function.Type)
+		}
+		return paramNames(proto.Params), nil
+	}
+	var def *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_"+s.name, &def); err != nil {
+		return "", err
+	}
+	return tracepointParams(def)
+}
+
+// tracepointParams returns the arguments of a tracepoint. The first one is the tracepoint's private data and is not part of its signature.
 func tracepointParams(def *btf.Typedef) (string, error) {
 	ptr, ok := def.Type.(*btf.Pointer)
 	if !ok {
@@ -137,11 +210,15 @@ func tracepointParams(def *btf.Typedef) (string, error) {
 	if !ok || len(proto.Params) == 0 {
 		return "", fmt.Errorf("%v is no function with arguments", ptr.Target)
 	}
-	names := make([]string, 0, len(proto.Params))
-	for _, p := range proto.Params[1:] {
+	return paramNames(proto.Params[1:]), nil
+}
+
+func paramNames(params []btf.FuncParam) string {
+	names := make([]string, 0, len(params))
+	for _, p := range params {
 		names = append(names, typeName(p.Type))
 	}
-	return strings.Join(names, ", "), nil
+	return strings.Join(names, ", ")
 }
 
 func typeName(t btf.Type) string {

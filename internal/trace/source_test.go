@@ -75,7 +75,7 @@ func TestSourceCheck(t *testing.T) {
 		{"a longer type name", UserExit, kernelWith(t, "user_exit", private, &btf.Typedef{Name: "int_fast", Type: cInt}), "has arguments"},
 		{"a constant", SendReschedule, kernelWith(t, "ipi_send_cpu", private, &btf.Const{Type: cUnsigned},
 			&btf.Int{Name: "long unsigned int", Size: 8}, private), ""},
-		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "no such tracepoint"},
+		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "not in this kernel"},
 		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is no pointer"},
 		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is no function"},
 		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is no function with arguments"},
@@ -100,7 +100,7 @@ func TestSourcesOfAKernelWithOneTracepoint(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(s.Err, ebpf.ErrNotSupported) || !errors.Is(s.Err, errNoTracepoint) {
+		if !errors.Is(s.Err, ebpf.ErrNotSupported) || !errors.Is(s.Err, errNotThere) {
 			t.Errorf("%s: error %v", s.Name, s.Err)
 		}
 	}

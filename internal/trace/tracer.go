@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"unsafe"
@@ -38,6 +39,9 @@ const (
 	senderRingBytes  = 2 << 20
 )
 
+// maxTargets is MAX_TARGETS of bpf/core.h.
+const maxTargets = 1024
+
 // Config says what to observe.
 type Config struct {
 	// CPUs whose entries are all recorded, whatever task they hit. When empty,
@@ -53,8 +57,6 @@ type Config struct {
 	// CPUs of the only one: a power of two and a multiple of the page size. 0
 	// stands for a size that suits the number of CPUs.
 	RingBytes int
-
-	waking bool // wake the reader with each event, as no observer should
 }
 
 // Tracer is an attached observation. Its methods are not safe for concurrent use.
@@ -65,6 +67,7 @@ type Tracer struct {
 	state   *ebpf.Memory
 	tasks   *ebpf.Map
 	cpus    cpulist.Set
+	targets int // number of CPUs that can be watched
 	sources []Source
 
 	taskChanges uint32
@@ -103,7 +106,7 @@ func Open(cfg Config) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's type information: %w", err)
 	}
-	t := &Tracer{cpus: cfg.CPUs, sources: Sources(kernel), lost: make(map[int]uint64)}
+	t := &Tracer{cpus: cfg.CPUs, targets: len(targets(cfg)), sources: Sources(kernel), lost: make(map[int]uint64)}
 	if err := t.load(cfg); err != nil {
 		t.Close()
 		return nil, err
@@ -154,11 +157,9 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the embedded BPF programs: %w", err)
 	}
-	for i, s := range t.sources {
-		if s.Err != nil {
-			delete(spec.Programs, sources[i].tracepoint)
-		}
-	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
+		return !slices.ContainsFunc(t.sources, func(s Source) bool { return s.source.name == name && s.Err == nil })
+	})
 	cpus := spec.Maps["cpus"]
 	cpus.MaxEntries = uint32(cfg.PossibleCPUs)
 	for cpu := range cfg.PossibleCPUs {
@@ -166,11 +167,14 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	}
 	spec.Maps["rings"].MaxEntries = uint32(cfg.PossibleCPUs)
 
+	var list [maxTargets]uint32
+	n := copy(list[:], targets(cfg)) // see attachSource for more than fit in
 	for name, value := range map[string]any{
-		"all_tasks":    cfg.AllTasks,
-		"any_cpu":      cfg.CPUs.Len() == 0,
-		"follow":       uint32(cfg.Follow),
-		"submit_flags": submitFlags(cfg.waking),
+		"targets":   uint32(n),
+		"target":    list,
+		"all_tasks": cfg.AllTasks,
+		"any_cpu":   cfg.CPUs.Len() == 0,
+		"follow":    uint32(cfg.Follow),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s to %v: %w", name, value, err)
@@ -179,33 +183,43 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// submitFlags are those of bpf_ringbuf_submit(), from include/uapi/linux/bpf.h.
-func submitFlags(waking bool) uint64 {
-	const noWakeup, forceWakeup = 1 << 0, 1 << 1
-	if waking {
-		return forceWakeup
+// targets are the CPUs that a program goes through when it must look which of
+// them are meant: those of cfg, or all.
+func targets(cfg Config) []uint32 {
+	var list []uint32
+	for cpu := range cfg.PossibleCPUs {
+		if cfg.CPUs.IsEmpty() || cfg.CPUs.Contains(cpu) {
+			list = append(list, uint32(cpu))
+		}
 	}
-	return noWakeup
+	return list
 }
 
 func (t *Tracer) attach() error {
 	for i := range t.sources {
 		s := &t.sources[i]
 		if s.Err == nil {
-			s.Err = t.attachSource(sources[i].tracepoint)
+			s.Err = t.attachSource(s.source)
 		}
-		if s.Err != nil && sources[i].needed {
+		if s.Err != nil && s.source.needed {
 			return fmt.Errorf("attaching to %s, which is needed to see %s: %w", s.Name, s.Shows, s.Err)
 		}
 	}
 	return nil
 }
 
-func (t *Tracer) attachSource(tracepoint string) error {
-	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{
-		Name:    tracepoint,
-		Program: t.coll.Programs[tracepoint],
-	})
+func (t *Tracer) attachSource(s source) error {
+	if s.looksForTargets() && t.targets > maxTargets {
+		return fmt.Errorf("it can look for %d CPUs, not for %d: %w", maxTargets, t.targets, ebpf.ErrNotSupported)
+	}
+	var l link.Link
+	var err error
+	program := t.coll.Programs[s.name]
+	if s.system == kprobes {
+		l, err = link.Kprobe(s.name, program, nil)
+	} else {
+		l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: s.name, Program: program})
+	}
 	if err != nil {
 		return err
 	}

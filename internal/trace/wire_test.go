@@ -42,9 +42,10 @@ var goNames = map[string]Kind{
 	"PLATFORM_IPI_ENTER": PlatformIPIEnter, "PLATFORM_IPI_EXIT": PlatformIPIExit,
 	"IRQ_ENTER": IRQEnter, "IRQ_EXIT": IRQExit, "NMI": NMI,
 	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
-	"HRTIMER": HRTimer, "TIMER": Timer, "WORK": Work, "SWITCH": Switch,
+	"HRTIMER": HRTimer, "TIMER": Timer, "TICK": Tick, "WORK": Work, "SWITCH": Switch,
 	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
-	"SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
+	"SEND_CALLS": SendCalls, "SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
+	"SEND_HRTIMER": SendHRTimer, "SEND_TIMER": SendTimer, "SEND_AFFINITY": SendAffinity, "SEND_CGROUP": SendCgroup,
 }
 
 func TestKindsAreThoseOfTheBPFPrograms(t *testing.T) {
@@ -107,7 +108,7 @@ func TestEventLayout(t *testing.T) {
 	if err := types.TypeByName("task_flag", &flags); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]uint64{"TASK_KERNEL": taskKernel, "TASK_WATCHED": taskWatched}
+	want := map[string]uint64{"TASK_KERNEL": taskKernel, "TASK_WATCHED": taskWatched, "SEND_CONDITIONAL": sendConditional}
 	for _, v := range flags.Values {
 		if v.Value != want[v.Name] {
 			t.Errorf("%s is %d, want %d", v.Name, v.Value, want[v.Name])
@@ -229,17 +230,21 @@ func TestSourcesAreThePrograms(t *testing.T) {
 	spec := loadSpec(t)
 	var fromSources []string
 	seen := make(map[Kind]bool)
-	for _, s := range sources {
-		fromSources = append(fromSources, s.tracepoint)
-		if p := spec.Programs[s.tracepoint]; p != nil && (p.Type != ebpf.RawTracepoint || p.SectionName != "raw_tp/"+s.tracepoint) {
-			t.Errorf("program %s is %s in section %s", s.tracepoint, p.Type, p.SectionName)
+	for _, s := range allSources() {
+		fromSources = append(fromSources, s.name)
+		typ, section := ebpf.RawTracepoint, "raw_tp/"
+		if s.system == kprobes {
+			typ, section = ebpf.Kprobe, "kprobe/"
 		}
-		if seen[s.kind] {
+		if p := spec.Programs[s.name]; p != nil && (p.Type != typ || p.SectionName != section+s.name) {
+			t.Errorf("program %s is %s in section %s", s.name, p.Type, p.SectionName)
+		}
+		if seen[s.kind] && !slices.Contains([]Kind{SendCall, SendReschedule}, s.kind) {
 			t.Errorf("two sources of kind %d", s.kind)
 		}
 		seen[s.kind] = true
 		if s.system == "" || s.shows == "" || s.params == "" {
-			t.Errorf("%s lacks a word: %+v", s.tracepoint, s)
+			t.Errorf("%s lacks a word: %+v", s.name, s)
 		}
 	}
 	fromPrograms := slices.Sorted(maps.Keys(spec.Programs))

@@ -36,6 +36,7 @@ struct task_event {
 enum task_flag {
 	TASK_KERNEL = 1,  /* has no user mode */
 	TASK_WATCHED = 2,
+	SEND_CONDITIONAL = 4, /* of KIND_SEND_CALLS: a function decides whether the target is called */
 };
 
 /* KIND_SEND_*: what a sender did to a watched CPU, and who it was. */
@@ -120,6 +121,11 @@ volatile const bool any_cpu = false;
 /* Children of watched tasks are watched too: 1 threads only, 2 processes as well. */
 volatile const __u32 follow = 2;
 
+/* The CPUs that can be watched: those of the observation, or if any_cpu all. */
+#define MAX_TARGETS 1024
+volatile const __u32 target[MAX_TARGETS];
+volatile const __u32 targets = 0;
+
 static __always_inline struct cpu_state *cpu_state(__u32 cpu)
 {
 	return bpf_map_lookup_elem(&cpus, &cpu);
@@ -164,30 +170,31 @@ static __always_inline bool watched_task(struct cpu_state *s)
 }
 
 /*
- * A program on a raw tracepoint of its name. While it runs on a CPU the kernel
+ * A program on a raw tracepoint, or a kprobe on a function, of its name. While it runs on a CPU the kernel
  * does not run it there again: such an event is missed, and counted for all
  * CPUs together. Interrupts do not nest, so that takes a program that is
  * preempted, where tracepoints leave preemption enabled, by a task that comes to
  * the same tracepoint. sched_switch notes this: on a CPU where it noted nothing,
  * nothing was missed.
  */
-#define PROGRAM(name)                                                                          \
-	static __always_inline void do_##name(struct bpf_raw_tracepoint_args *ctx,             \
-					      struct cpu_state *s);                            \
-	SEC("raw_tp/" #name)                                                                   \
-	int name(struct bpf_raw_tracepoint_args *ctx)                                          \
-	{                                                                                      \
-		struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());                   \
-                                                                                               \
-		if (!s)                                                                        \
-			return 0;                                                              \
-		s->running++;                                                                  \
-		do_##name(ctx, s);                                                             \
-		s->running--;                                                                  \
-		return 0;                                                                      \
-	}                                                                                      \
-	static __always_inline void do_##name(struct bpf_raw_tracepoint_args *ctx,             \
-					      struct cpu_state *s)
+#define PROGRAM(name) PROGRAM_OF("raw_tp/" #name, name, struct bpf_raw_tracepoint_args)
+#define PROBE(name) PROGRAM_OF("kprobe/" #name, name, struct pt_regs)
+
+#define PROGRAM_OF(section, name, context)                                        \
+	static __always_inline void do_##name(context *ctx, struct cpu_state *s); \
+	SEC(section)                                                              \
+	int name(context *ctx)                                                    \
+	{                                                                         \
+		struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());      \
+                                                                                  \
+		if (!s)                                                           \
+			return 0;                                                 \
+		s->running++;                                                     \
+		do_##name(ctx, s);                                                \
+		s->running--;                                                     \
+		return 0;                                                         \
+	}                                                                         \
+	static __always_inline void do_##name(context *ctx, struct cpu_state *s)
 
 static __always_inline __u64 user_ip(struct cpu_state *s)
 {
@@ -221,12 +228,9 @@ static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
 	return e;
 }
 
-/* Only a test of silence changes this, to see that it would notice. */
-volatile const __u64 submit_flags = BPF_RB_NO_WAKEUP;
-
 static __always_inline void submit(void *e)
 {
-	bpf_ringbuf_submit(e, submit_flags);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void record_at(struct cpu_state *s, __u8 kind, __u64 ip, __u64 a, __u64 b, __u64 c)

@@ -38,9 +38,10 @@ EVENT(csd_function_entry, KIND_CSD_ENTER, ctx->args[0], ctx->args[1], 0)
 EVENT(csd_function_exit, KIND_CSD_EXIT, ctx->args[0], ctx->args[1], 0)
 
 EVENT(hrtimer_expire_entry, KIND_HRTIMER,
-      (__u64)BPF_CORE_READ((struct hrtimer *)ctx->args[0], function), 0, 0)
+      (__u64)BPF_CORE_READ((struct hrtimer *)ctx->args[0], function), ctx->args[0], 0)
 EVENT(timer_expire_entry, KIND_TIMER,
-      (__u64)BPF_CORE_READ((struct timer_list *)ctx->args[0], function), 0, 0)
+      (__u64)BPF_CORE_READ((struct timer_list *)ctx->args[0], function), ctx->args[0], 0)
+EVENT(tick_stop, KIND_TICK, (__u32)ctx->args[0], (__u32)ctx->args[1], 0)
 EVENT(workqueue_execute_start, KIND_WORK,
       (__u64)BPF_CORE_READ((struct work_struct *)ctx->args[0], func), ctx->args[0], 0)
 

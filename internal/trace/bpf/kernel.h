@@ -26,13 +26,42 @@ struct irqaction {
 	void *handler;
 };
 
+struct hrtimer;
+
+struct hrtimer_cpu_base {
+	unsigned int cpu;
+};
+
+struct hrtimer_clock_base {
+	struct hrtimer_cpu_base *cpu_base;
+	struct hrtimer *running; /* whose function is being called */
+};
+
 struct hrtimer {
+	struct hrtimer_clock_base *base;
 	void *function;
 };
 
 struct timer_list {
 	void *function;
+	__u32 flags;
 };
+
+#define TIMER_CPUMASK 0x0003FFFF /* include/linux/timer.h: the CPU, in timer_list.flags */
+
+struct __call_single_node {
+	unsigned int u_flags;
+};
+
+/* struct irq_work begins with the same members. */
+struct __call_single_data {
+	struct __call_single_node node;
+	void *func;
+};
+
+/* include/linux/smp_types.h: what a __call_single_node is part of. */
+#define CSD_TYPE_TTWU 0x30
+#define CSD_FLAG_TYPE_MASK 0xF0
 
 struct work_struct {
 	void *func;
@@ -61,16 +90,24 @@ struct kernel_siginfo {
 struct pt_regs {
 	unsigned long ip;
 	unsigned long orig_ax;
+	unsigned long di, si, r8;
 };
 #define READ_USER_IP(regs) BPF_CORE_READ(regs, ip)
 #define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, orig_ax)
+#define ARG1(c) ((c)->di)
+#define ARG2(c) ((c)->si)
+#define ARG5(c) ((c)->r8)
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
+	unsigned long regs[31];
 	unsigned long pc;
 	int syscallno;
 };
 #define READ_USER_IP(regs) BPF_CORE_READ(regs, pc)
 #define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, syscallno)
+#define ARG1(c) ((c)->regs[0])
+#define ARG2(c) ((c)->regs[1])
+#define ARG5(c) ((c)->regs[4])
 #else
 #error "name the program counter and the system call number of this architecture"
 #endif

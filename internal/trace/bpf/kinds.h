@@ -49,8 +49,9 @@ enum kind {
 	KIND_SOFTIRQ_EXIT,
 	KIND_CSD_ENTER, /* a function called by another CPU; a: function, b: csd */
 	KIND_CSD_EXIT,
-	KIND_HRTIMER, /* a: function */
-	KIND_TIMER,   /* a: function */
+	KIND_HRTIMER, /* a: function, b: timer */
+	KIND_TIMER,   /* a: function, b: timer */
+	KIND_TICK,    /* the kernel would like to stop the tick; a: whether it can, b: what needs it */
 	KIND_WORK,    /* a: function, b: work item */
 	KIND_SWITCH,  /* struct task_event of the next task; b: state of the previous one */
 
@@ -61,10 +62,15 @@ enum kind {
 
 	/* senders, on their own CPU: struct send_event; a: target CPU */
 	KIND_SEND_CALL,       /* b: function, c: csd */
+	KIND_SEND_CALLS,      /* the same, to many CPUs; c: any unique number */
 	KIND_SEND_RESCHEDULE,
 	KIND_SEND_WAKE,       /* b: thread that is woken; target: where it ran last */
 	KIND_SEND_WORK,       /* b: function, c: work item */
 	KIND_SEND_IRQ,        /* b: irq number, whose interrupts will go to the target */
+	KIND_SEND_HRTIMER,    /* b: function, c: timer */
+	KIND_SEND_TIMER,      /* b: function, c: timer */
+	KIND_SEND_AFFINITY,   /* b: thread that may run on the target from now on */
+	KIND_SEND_CGROUP,     /* b: thread that is moved to another cgroup; the target is where it ran */
 
 	KINDS,
 };

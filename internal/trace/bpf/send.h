@@ -13,18 +13,23 @@
 /* smp_send_reschedule() passes no callback; everything else has a csd. */
 #define RESCHEDULE_CALLBACK 0
 
-static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, struct cpu_state *s, __u8 kind, __u32 target,
-					__u64 callsite, __u64 func, __u64 csd)
+/* Whether anybody wants to know what is done to a CPU. */
+static __always_inline bool watched_target(__u32 target)
 {
 	struct cpu_state *t = cpu_state(target);
-	struct send_event *e;
+
+	return t && (t->watched || (any_cpu && t->cached_flags & TASK_WATCHED));
+}
+
+static __always_inline void send(void *ctx, struct cpu_state *s, __u8 kind, __u32 target, __u64 callsite, __u64 func,
+				 __u64 csd, __u8 flags)
+{
+	struct send_event *e = reserve(s, kind, sizeof(*e));
 	long size;
 
-	if (!t || !(t->watched || (any_cpu && t->cached_flags & TASK_WATCHED)))
-		return;
-	e = reserve(s, kind, sizeof(*e));
 	if (!e)
 		return;
+	e->e.flags |= flags;
 	e->e.ip = callsite;
 	e->e.a = target;
 	e->e.b = func;
@@ -35,6 +40,13 @@ static __always_inline void record_send(struct bpf_raw_tracepoint_args *ctx, str
 	size = bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
 	e->frames = size > 0 ? size / sizeof(e->stack[0]) : 0;
 	submit(e);
+}
+
+static __always_inline void record_send(void *ctx, struct cpu_state *s, __u8 kind, __u32 target, __u64 callsite,
+					__u64 func, __u64 csd)
+{
+	if (watched_target(target))
+		send(ctx, s, kind, target, callsite, func, csd, 0);
 }
 
 PROGRAM(csd_queue_cpu)
@@ -68,4 +80,43 @@ PROGRAM(workqueue_queue_work)
 PROGRAM(vector_config)
 {
 	record_send(ctx, s, KIND_SEND_IRQ, (__u32)ctx->args[2], 0, (__u32)ctx->args[0], 0);
+}
+
+/*
+ * The tick is armed by whatever happens to run when it is needed again; what
+ * needs it is told by tick_stop. Its function has these names.
+ */
+extern void tick_nohz_handler __ksym __weak;
+extern void tick_sched_timer __ksym __weak;
+
+static __always_inline bool is_tick(__u64 func)
+{
+	return func == (__u64)&tick_nohz_handler || func == (__u64)&tick_sched_timer;
+}
+
+/* A timer that its own function sets again is still the doing of who set it first. */
+PROGRAM(hrtimer_start)
+{
+	struct hrtimer *timer = (void *)ctx->args[0];
+	__u64 func = (__u64)BPF_CORE_READ(timer, function);
+
+	if (!is_tick(func) && BPF_CORE_READ(timer, base, running) != timer)
+		record_send(ctx, s, KIND_SEND_HRTIMER, BPF_CORE_READ(timer, base, cpu_base, cpu), 0, func, (__u64)timer);
+}
+
+PROGRAM(timer_start)
+{
+	struct timer_list *timer = (void *)ctx->args[0];
+
+	record_send(ctx, s, KIND_SEND_TIMER, BPF_CORE_READ(timer, flags) & TIMER_CPUMASK, 0,
+		    (__u64)BPF_CORE_READ(timer, function), (__u64)timer);
+}
+
+/* A task can come to a watched CPU through its cgroup's cpuset; which CPUs that has is not asked. */
+PROGRAM(cgroup_attach_task)
+{
+	struct task_struct *task = (void *)ctx->args[2];
+
+	if (targets > 0 || any_cpu)
+		send(ctx, s, KIND_SEND_CGROUP, BPF_CORE_READ(task, thread_info.cpu), 0, BPF_CORE_READ(task, pid), 0, 0);
 }

@@ -9,6 +9,7 @@
 #include "irq.h"
 #include "sched.h"
 #include "send.h"
+#include "probe.h"
 
 /* The helpers for stacks, tasks and registers are reserved for GPL programs. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

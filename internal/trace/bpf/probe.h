@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Who caused something, where no tracepoint tells: kprobes on functions whose
+ * signature the loader has checked. Those of function calls stand in for
+ * csd_queue_cpu, which kernels before 6.5 lack, and run, like it, before the
+ * call is queued: what is queued when its interrupt comes has been recorded.
+ */
+#pragma once
+
+#include "send.h"
+
+/* Whether a struct cpumask contains a CPU. */
+static __always_inline bool has_cpu(void *mask, __u32 cpu)
+{
+	__u64 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), mask + cpu / 64 * sizeof(word));
+	return word >> (cpu % 64) & 1;
+}
+
+/* Wakes a task of another CPU; the tasks themselves stand in the queue, and no function. */
+extern void sched_ttwu_pending __ksym __weak;
+
+PROBE(__smp_call_single_queue)
+{
+	struct __call_single_data *csd = (void *)ARG2(ctx);
+	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
+	__u64 func = type == CSD_TYPE_TTWU ? (__u64)&sched_ttwu_pending : (__u64)BPF_CORE_READ(csd, func);
+
+	record_send(ctx, s, KIND_SEND_CALL, ARG1(ctx), 0, func, (__u64)csd);
+}
+
+PROBE(smp_call_function_many_cond)
+{
+	void *mask = (void *)ARG1(ctx);
+	__u64 func = ARG2(ctx), now = bpf_ktime_get_ns();
+	__u8 flags = ARG5(ctx) ? SEND_CONDITIONAL : 0;
+	__u32 i, cpu;
+
+	for (i = 0; i < targets && i < MAX_TARGETS; i++) {
+		cpu = target[i];
+		if (cpu != bpf_get_smp_processor_id() && has_cpu(mask, cpu) && watched_target(cpu))
+			send(ctx, s, KIND_SEND_CALLS, cpu, 0, func, now, flags);
+	}
+}
+
+PROBE(native_smp_send_reschedule)
+{
+	record_send(ctx, s, KIND_SEND_RESCHEDULE, ARG1(ctx), 0, 0, 0);
+}
+
+PROBE(sched_setaffinity)
+{
+	__u32 i, tid = ARG1(ctx);
+	void *mask = (void *)ARG2(ctx);
+
+	if (!tid)
+		tid = bpf_get_current_pid_tgid();
+	for (i = 0; i < targets && i < MAX_TARGETS; i++) {
+		if (has_cpu(mask, target[i]) && watched_target(target[i])) {
+			send(ctx, s, KIND_SEND_AFFINITY, target[i], 0, tid, 0, 0);
+			return;
+		}
+	}
+}
