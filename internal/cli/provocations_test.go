@@ -62,6 +62,10 @@ var provocations = []provocation{
 	{"membarrier for code", membarrier(registerPrivateSyncCoreExpedited, privateSyncCoreExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"membarrier for rseq", membarrier(registerPrivateRseqExpedited, privateRseqExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"membarrier of all", membarrier(registerGlobalExpedited, globalExpedited), []string{"ipi-membarrier"}, "membarrier", self},
+	{"clear_refs", func(*victim) error { return os.WriteFile("/proc/self/clear_refs", []byte("4"), 0) }, []string{"ipi-tlb-user-proc"}, "clear_refs_write", self},
+	{"merging of equal pages", mergePages, []string{"ipi-tlb-user-ksm"}, "ksm", "ksmd"},
+	{"swap-out", swapOut, []string{"ipi-tlb-user-reclaim"}, "madvise", self},
+	{"memory policy migration", movePages, []string{"ipi-tlb-user-migration"}, "migrate_pages", self},
 	{"modify_ldt", func(*victim) error { return modifyLDT() }, []string{"ipi-cpu-attribute"}, "ldt", self},
 
 	// by the task itself
@@ -78,18 +82,33 @@ var provocations = []provocation{
 	{"write to the zero page", func(v *victim) error { return v.writeToZeroPage() }, []string{"page-fault-protected", "page-fault"}, "", ""},
 	{"general protection fault", onVictim(protectionFault), []string{"exception-signal"}, "", ""},
 
+	{"io_uring worker", onVictim(asyncIO), []string{"task-user"}, "", ""},
+	{"split lock", splitLock, []string{"split-lock"}, "", ""},
+
 	// by another process
 	{"second task", func(v *victim) error { return v.helper("run there", unix.SCHED_NORMAL) }, []string{"task-user"}, "", ""},
 	{"real-time task", func(v *victim) error { return v.helper("run there", unix.SCHED_FIFO) }, []string{"task-user", "stopper-affinity", "stopper"}, "", ""},
+	{"task set on the CPU", foreignTask(setAffinity), []string{"task-user"}, "sched_setaffinity", self},
+	{"task moved by cgroup", foreignTask(moveToCpuset), []string{"task-user"}, "cgroup", self},
 	{"signal", func(v *victim) error { return unix.Tgkill(unix.Getpid(), v.tid, unix.SIGURG) }, []string{"signal-go-preemption", "signal"}, "tgkill", self},
 	{"stop and continue", func(v *victim) error { return v.helper("stop and continue") }, []string{"signal", "ipi-reschedule"}, "", ""},
 	{"ptrace", func(v *victim) error { return v.helper("ptrace") }, []string{"signal", "ipi-reschedule"}, "ptrace", self},
+	{"breakpoint of a debugger", breakpoint, []string{"exception-signal"}, "", ""},
+	{"seccomp filter of another process", func(v *victim) error { return v.helper("load seccomp filter") }, []string{"ipi-tlb-kernel"}, "seccomp", self},
 	{"write to its memory", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-proc", "ipi-tlb-user"}, "access_remote_vm", self},
 	{"perf on the CPU", func(*victim) error { return perf(-1, victimCPU) }, []string{"ipi-perf"}, "perf_event_open", self},
 	{"perf on the thread", func(v *victim) error { return perf(v.tid, -1) }, []string{"ipi-perf"}, "perf_event_open", self},
 
+	{"perf by frequency", sampleByFrequency, []string{"tick-perf"}, "", ""},
+
 	// by the administrator
+	{"module", loadModule, []string{"ipi-text-patching-module", "ipi-tlb-kernel"}, "module", self},
+	{"drop_caches", afterTouching("drop_caches"), []string{"work-lru-drain"}, "drop_caches", self},
+	{"compact_memory", afterTouching("compact_memory"), []string{"work-lru-drain"}, "compact", self},
+	{"clock step", stepClock, []string{"ipi-clock-set"}, "clock_settime", self},
+	{"expedited RCU", expeditedRCU, []string{"ipi-rcu-expedited"}, "", ""},
 	{"packet timestamps", func(*victim) error { return timestamps() }, []string{"ipi-text-patching-timestamps", "ipi-text-patching-static-key"}, "", ""},
+	{"UDP encapsulation", func(*victim) error { return encapsulation() }, []string{"ipi-text-patching-static-key"}, "setsockopt", self},
 	{"schedstats", sysctl("kernel/sched_schedstats"), []string{"ipi-text-patching-static-key"}, "ksys_write", self},
 	{"delay accounting", sysctl("kernel/task_delayacct"), []string{"ipi-text-patching-static-key"}, "ksys_write", self},
 	{"BPF statistics", sysctl("kernel/bpf_stats_enabled"), []string{"ipi-text-patching-static-key"}, "ksys_write", self},
@@ -110,7 +129,7 @@ var provocations = []provocation{
 	{"limit of CPU time", func(*victim) error {
 		limit := unix.Rlimit{Cur: 100000, Max: unix.RLIM_INFINITY}
 		return unix.Setrlimit(unix.RLIMIT_CPU, &limit)
-	}, []string{"ipi-tick-kick", "tick", "ipi-function"}, "", ""},
+	}, []string{"tick-posix-timer"}, "", ""},
 }
 
 func call(nr uintptr, args ...uintptr) error {
@@ -315,6 +334,9 @@ func perf(tid, cpu int) error {
 }
 
 func timestamps() error {
+	if users, err := kernelInt("netstamp_needed_key"); err == nil && users > 0 {
+		return cannot(fmt.Errorf("packets are stamped already, for %d users", users))
+	}
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		return err

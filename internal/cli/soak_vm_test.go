@@ -14,9 +14,11 @@ import (
 
 // TestVMProvocations takes minutes on each kernel.
 func TestVMProvocations(t *testing.T) {
+	files := vmtest.Modules(t, "crc7", "brd")
+	files[guestProgram] = buildProgram(t)
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
-		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Files:   files,
 		Tests:   "^TestGuestProvocations$",
 		Timeout: 10 * time.Minute,
 	})

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -135,14 +134,9 @@ const helperVariable = "TASKISO_TEST_HELPER"
 
 // helper runs the named part of helpers in a child process.
 func (v *victim) helper(name string, args ...any) error {
-	self, err := os.Executable()
+	c, err := v.helperCommand(name, args...)
 	if err != nil {
 		return err
-	}
-	c := exec.Command(self)
-	c.Env = append(os.Environ(), helperVariable+"="+name, victimVariable+"=", fmt.Sprintf("ARG0=%v", v.tid))
-	for i, a := range args {
-		c.Env = append(c.Env, fmt.Sprintf("ARG%d=%v", i+1, a))
 	}
 	out, err := c.CombinedOutput()
 	if err != nil {
@@ -171,18 +165,21 @@ var helpers = map[string]func() error{
 	"ptrace": func() error {
 		runtime.LockOSThread()
 		tid := arg(0)
-		if err := unix.PtraceSeize(tid); err != nil {
-			return err
-		}
-		if err := unix.PtraceInterrupt(tid); err != nil {
-			return err
-		}
-		var status unix.WaitStatus
-		if _, err := unix.Wait4(tid, &status, unix.WALL, nil); err != nil {
+		if err := seize(tid); err != nil {
 			return err
 		}
 		return unix.PtraceDetach(tid)
 	},
+	"set breakpoint": func() error {
+		runtime.LockOSThread()
+		return setBreakpoint()
+	},
+	"be busy": func() error {
+		for begin := time.Now(); time.Since(begin) < 4*settle; {
+		}
+		return nil
+	},
+	"load seccomp filter": loadSeccompFilter,
 	"write memory": func() error {
 		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", os.Getppid()), os.O_RDWR, 0)
 		if err != nil {

@@ -59,7 +59,7 @@ func newSenders() senders {
 func (s senders) sent(e trace.Event) {
 	target := int(e.A)
 	switch e.Kind {
-	case trace.SendCall, trace.SendCalls:
+	case trace.SendCall, trace.SendSingle, trace.SendCalls:
 		e.Kind = trace.SendCall // they differ only in how they were seen
 		s.calls[call{target, e.C}] = e
 	case trace.SendReschedule:

@@ -22,9 +22,9 @@ type bpfCpuState struct {
 	Running     uint32
 	Preempted   uint32
 	Pad         [10]uint32
-	Seen        [54]uint64
-	Lost        [54]uint64
-	_           [32]byte
+	Seen        [55]uint64
+	Lost        [55]uint64
+	_           [16]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -47,6 +47,7 @@ const (
 	bpfProgDeferredErrorApicExit   = "deferred_error_apic_exit"
 	bpfProgErrorApicEntry          = "error_apic_entry"
 	bpfProgErrorApicExit           = "error_apic_exit"
+	bpfProgGenericExecSingle       = "generic_exec_single"
 	bpfProgHrtimerExpireEntry      = "hrtimer_expire_entry"
 	bpfProgHrtimerStart            = "hrtimer_start"
 	bpfProgIpiSendCpu              = "ipi_send_cpu"
@@ -154,6 +155,7 @@ type bpfProgramSpecs struct {
 	DeferredErrorApicExit   *ebpf.ProgramSpec `ebpf:"deferred_error_apic_exit"`
 	ErrorApicEntry          *ebpf.ProgramSpec `ebpf:"error_apic_entry"`
 	ErrorApicExit           *ebpf.ProgramSpec `ebpf:"error_apic_exit"`
+	GenericExecSingle       *ebpf.ProgramSpec `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.ProgramSpec `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.ProgramSpec `ebpf:"hrtimer_start"`
 	IpiSendCpu              *ebpf.ProgramSpec `ebpf:"ipi_send_cpu"`
@@ -285,6 +287,7 @@ type bpfPrograms struct {
 	DeferredErrorApicExit   *ebpf.Program `ebpf:"deferred_error_apic_exit"`
 	ErrorApicEntry          *ebpf.Program `ebpf:"error_apic_entry"`
 	ErrorApicExit           *ebpf.Program `ebpf:"error_apic_exit"`
+	GenericExecSingle       *ebpf.Program `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.Program `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.Program `ebpf:"hrtimer_start"`
 	IpiSendCpu              *ebpf.Program `ebpf:"ipi_send_cpu"`
@@ -344,6 +347,7 @@ func (p *bpfPrograms) Close() error {
 		p.DeferredErrorApicExit,
 		p.ErrorApicEntry,
 		p.ErrorApicExit,
+		p.GenericExecSingle,
 		p.HrtimerExpireEntry,
 		p.HrtimerStart,
 		p.IpiSendCpu,

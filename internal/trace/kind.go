@@ -61,6 +61,7 @@ const (
 	Exit
 
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
+	SendSingle     // the same, seen in another place
 	SendCalls      // the same, to many CPUs at once; C: any unique number
 	SendReschedule // Sender; A: target CPU, UserIP: call site
 	SendWake       // Sender; A: CPU the thread ran on last, B: thread that is woken

@@ -94,10 +94,12 @@ var sources = []source{
 	{SendAffinity, kprobes, "sched_setaffinity", "pid_t, const struct cpumask *", "who let a task run on the CPU", false},
 }
 
-// standIns are used, all of them, where a tracepoint is missing.
+// standIns are used where a tracepoint is missing. The compiler may have made one
+// part of another, so the first two overlap.
 var standIns = map[string][]source{
 	"csd_queue_cpu": {
 		{SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "who sent a function-call interrupt", false},
+		{SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "who sent a function-call interrupt to one CPU", false},
 		{SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "who sent function-call interrupts to many CPUs", false},
 	},
 	"ipi_send_cpu": {
@@ -137,9 +139,8 @@ func Sources(kernel *btf.Spec) []Source {
 	list := make([]Source, 0, len(sources))
 	for _, s := range sources {
 		found := s.find(kernel)
-		if found.Err == nil {
-			list = append(list, found)
-		} else if others, ok := findAll(kernel, standIns[s.name]); ok {
+		others, ok := findAny(kernel, standIns[s.name])
+		if found.Err != nil && ok {
 			list = append(list, others...)
 		} else {
 			list = append(list, found)
@@ -148,17 +149,15 @@ func Sources(kernel *btf.Spec) []Source {
 	return list
 }
 
-// findAll returns sources, and whether there are any and all of them are available.
-func findAll(kernel *btf.Spec, sources []source) ([]Source, bool) {
-	list := make([]Source, 0, len(sources))
+// findAny returns sources, and whether any of them is available.
+func findAny(kernel *btf.Spec, sources []source) ([]Source, bool) {
+	var list []Source
+	any := false
 	for _, s := range sources {
-		found := s.find(kernel)
-		if found.Err != nil {
-			return nil, false
-		}
-		list = append(list, found)
+		list = append(list, s.find(kernel))
+		any = any || list[len(list)-1].Err == nil
 	}
-	return list, len(list) > 0
+	return list, any
 }
 
 func (s source) find(kernel *btf.Spec) Source {

@@ -44,7 +44,7 @@ var goNames = map[string]Kind{
 	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
 	"HRTIMER": HRTimer, "TIMER": Timer, "TICK": Tick, "WORK": Work, "SWITCH": Switch,
 	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
-	"SEND_CALLS": SendCalls, "SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
+	"SEND_SINGLE": SendSingle, "SEND_CALLS": SendCalls, "SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
 	"SEND_HRTIMER": SendHRTimer, "SEND_TIMER": SendTimer, "SEND_AFFINITY": SendAffinity, "SEND_CGROUP": SendCgroup,
 }
 

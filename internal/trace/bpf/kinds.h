@@ -62,6 +62,7 @@ enum kind {
 
 	/* senders, on their own CPU: struct send_event; a: target CPU */
 	KIND_SEND_CALL,       /* b: function, c: csd */
+	KIND_SEND_SINGLE,     /* the same; seen in another place */
 	KIND_SEND_CALLS,      /* the same, to many CPUs; c: any unique number */
 	KIND_SEND_RESCHEDULE,
 	KIND_SEND_WAKE,       /* b: thread that is woken; target: where it ran last */

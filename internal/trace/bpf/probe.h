@@ -21,13 +21,25 @@ static __always_inline bool has_cpu(void *mask, __u32 cpu)
 /* Wakes a task of another CPU; the tasks themselves stand in the queue, and no function. */
 extern void sched_ttwu_pending __ksym __weak;
 
-PROBE(__smp_call_single_queue)
+static __always_inline void record_single(struct pt_regs *ctx, struct cpu_state *s, __u8 kind)
 {
 	struct __call_single_data *csd = (void *)ARG2(ctx);
+	__u32 cpu = ARG1(ctx);
 	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
 	__u64 func = type == CSD_TYPE_TTWU ? (__u64)&sched_ttwu_pending : (__u64)BPF_CORE_READ(csd, func);
 
-	record_send(ctx, s, KIND_SEND_CALL, ARG1(ctx), 0, func, (__u64)csd);
+	if (cpu != bpf_get_smp_processor_id()) /* else it is called at once */
+		record_send(ctx, s, kind, cpu, 0, func, (__u64)csd);
+}
+
+PROBE(__smp_call_single_queue)
+{
+	record_single(ctx, s, KIND_SEND_CALL);
+}
+
+PROBE(generic_exec_single)
+{
+	record_single(ctx, s, KIND_SEND_SINGLE);
 }
 
 PROBE(smp_call_function_many_cond)

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/vmtest"
+)
+
+// loadModule loads a small module that nothing needs, and unloads it.
+func loadModule(*victim) error {
+	const module = "crc7"
+	if err := vmtest.LoadModule(module, ""); errors.Is(err, os.ErrNotExist) {
+		return cannot(err)
+	} else if err != nil {
+		return err
+	}
+	return unix.DeleteModule(module, 0)
+}
+
+// afterTouching writes to a file of /proc/sys when the victim has a page on the
+// way to the lists of its memory, which its CPU alone can put there.
+func afterTouching(name string) func(*victim) error {
+	return func(v *victim) error {
+		if err := onVictim(touch(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, true))(v); err != nil {
+			return err
+		}
+		return os.WriteFile("/proc/sys/vm/"+name, []byte("1"), 0)
+	}
+}
+
+// mergePages has KSM find equal pages in the victim's process.
+func mergePages(*victim) error {
+	const dir = "/sys/kernel/mm/ksm/"
+	if _, err := os.Stat(dir); err != nil {
+		return cannot(err)
+	}
+	m, err := unix.Mmap(-1, 0, 64*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	for i := range m {
+		m[i] = 42
+	}
+	if err := unix.Madvise(m, unix.MADV_MERGEABLE); err != nil {
+		return err
+	}
+	for file, value := range map[string]string{"sleep_millisecs": "1", "pages_to_scan": "1000", "run": "1"} {
+		if err := os.WriteFile(dir+file, []byte(value), 0); err != nil {
+			return err
+		}
+	}
+	time.Sleep(time.Second)
+	return os.WriteFile(dir+"run", []byte("0"), 0)
+}
+
+// swapOut has pages of the victim's process written to a swap device in memory.
+func swapOut(*victim) error {
+	const device = "/dev/ram1"
+	if _, err := os.Stat(device); err != nil {
+		if err := vmtest.LoadModule("brd", "rd_nr=2 rd_size=4096"); errors.Is(err, os.ErrNotExist) {
+			return cannot(err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := makeSwap(device, 1024); err != nil {
+		return err
+	}
+	path, err := unix.BytePtrFromString(device)
+	if err != nil {
+		return err
+	}
+	if err := call(unix.SYS_SWAPON, uintptr(unsafe.Pointer(path)), 0); err != nil {
+		return err
+	}
+	return onMapping(func(m []byte) error { return unix.Madvise(m, unix.MADV_PAGEOUT) })(nil)
+}
+
+// makeSwap writes union swap_header of include/linux/swap.h.
+func makeSwap(device string, pages int) error {
+	header := make([]byte, os.Getpagesize())
+	binary.NativeEndian.PutUint32(header[1024:], 1) // version
+	binary.NativeEndian.PutUint32(header[1028:], uint32(pages-1))
+	copy(header[len(header)-10:], "SWAPSPACE2")
+	f, err := os.OpenFile(device, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(header); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// sampleByFrequency opens a perf event whose period is adjusted in the tick.
+func sampleByFrequency(v *victim) error {
+	attr := unix.PerfEventAttr{
+		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CONTEXT_SWITCHES,
+		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Sample: 1000, Bits: unix.PerfBitFreq,
+	}
+	fd, err := unix.PerfEventOpen(&attr, v.tid, -1, -1, 0)
+	if err != nil {
+		return err
+	}
+	time.Sleep(settle)
+	return unix.Close(fd)
+}
+
+// foreignTask has a process that began elsewhere run on the victim's CPU, by
+// what move does to it.
+func foreignTask(move func(pid int) error) func(*victim) error {
+	return func(v *victim) error {
+		c, err := v.helperCommand("be busy")
+		if err != nil {
+			return err
+		}
+		if err := c.Start(); err != nil {
+			return err
+		}
+		time.Sleep(settle) // it has begun
+		return errors.Join(move(c.Process.Pid), c.Wait())
+	}
+}
+
+func setAffinity(pid int) error {
+	cpus, err := cpulist.New(victimCPU)
+	if err != nil {
+		return err
+	}
+	return launch.SetAffinity(pid, cpus)
+}
+
+func moveToCpuset(pid int) error {
+	const root = "/sys/fs/cgroup/"
+	dir := filepath.Join(root, "taskiso_test")
+	for _, w := range []struct{ file, text string }{
+		{root + "cgroup.subtree_control", "+cpuset"},
+		{dir + "/cpuset.cpus", fmt.Sprint(victimCPU)},
+		{dir + "/cgroup.procs", fmt.Sprint(pid)},
+	} {
+		if err := os.WriteFile(w.file, []byte(w.text), 0); err != nil {
+			return cannot(err)
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Of include/uapi/linux/io_uring.h.
+const (
+	ioUringParams   = 120 // size of struct io_uring_params
+	ioUringTail     = 40 + 4
+	ioUringArray    = 40 + 24
+	ioUringEntries  = 0x10000000
+	ioUringSQEAsync = 1 << 4
+)
+
+// asyncIO has the kernel do an operation of an io_uring in a worker thread,
+// which it makes of the thread that asks.
+func asyncIO() error {
+	var params [ioUringParams]byte
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
+	if errno != 0 {
+		return cannot(errno)
+	}
+	ring, err := unix.Mmap(int(fd), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	entries, err := unix.Mmap(int(fd), ioUringEntries, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	entries[1] = ioUringSQEAsync // an operation without effect: IORING_OP_NOP is 0
+	binary.NativeEndian.PutUint32(ring[binary.NativeEndian.Uint32(params[ioUringArray:]):], 0)
+	tail := (*uint32)(unsafe.Pointer(&ring[binary.NativeEndian.Uint32(params[ioUringTail:])]))
+	atomic.StoreUint32(tail, 1)
+	return call(unix.SYS_IO_URING_ENTER, fd, 1, 0, 0)
+}
+
+// stepClock sets the system clock to what it shows.
+func stepClock(*victim) error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return err
+	}
+	return unix.ClockSettime(unix.CLOCK_REALTIME, &now)
+}
+
+// encapsulation opens a socket for IPsec in UDP, for which a static key is switched on.
+func encapsulation() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_ENCAP, unix.UDP_ENCAP_ESPINUDP)
+}
+
+// kernelInt reads an int of the kernel by its symbol.
+func kernelInt(symbol string) (int32, error) {
+	f, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var address int64
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[2] == symbol {
+			if address, err = parseAddress(fields[0]); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if address == 0 {
+		return 0, fmt.Errorf("no symbol %s", symbol)
+	}
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:    ebpf.SocketFilter,
+		License: "GPL",
+		Instructions: asm.Instructions{
+			asm.Mov.Reg(asm.R1, asm.RFP),
+			asm.Add.Imm(asm.R1, -8),
+			asm.Mov.Imm(asm.R2, 4),
+			asm.LoadImm(asm.R3, address, asm.DWord),
+			asm.FnProbeReadKernel.Call(),
+			asm.LoadMem(asm.R0, asm.RFP, -8, asm.Word),
+			asm.Return(),
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer program.Close()
+	value, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64)})
+	return int32(value), err
+}
+
+func parseAddress(text string) (int64, error) {
+	n, err := strconv.ParseUint(text, 16, 64)
+	return int64(n), err
+}
+
+// debugged is where the debugger's breakpoint is.
+//
+//go:noinline
+func debugged() { sink++ }
+
+// breakpoint has the victim run into a debugger's breakpoint.
+func breakpoint(v *victim) error {
+	var ended atomic.Bool
+	result := make(chan error, 1)
+	go func() {
+		f := debugged
+		result <- v.helper("set breakpoint", **(**uintptr)(unsafe.Pointer(&f)))
+		ended.Store(true)
+	}()
+	v.on(func() {
+		for !ended.Load() {
+			debugged()
+		}
+	})
+	return <-result
+}
+
+func setBreakpoint() error {
+	tid, address := arg(0), uintptr(arg(1))
+	if err := seize(tid); err != nil {
+		return err
+	}
+	original := make([]byte, 1)
+	if _, err := unix.PtracePeekText(tid, address, original); err != nil {
+		return err
+	}
+	if _, err := unix.PtracePokeText(tid, address, breakpointInstruction); err != nil {
+		return err
+	}
+	if err := unix.PtraceCont(tid, 0); err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(tid, &status, unix.WALL, nil); err != nil {
+		return err
+	}
+	if !status.Stopped() || status.StopSignal() != unix.SIGTRAP {
+		return fmt.Errorf("stopped with status %#x, not by the breakpoint", status)
+	}
+	if _, err := unix.PtracePokeText(tid, address, original); err != nil {
+		return err
+	}
+	if err := rewind(tid, address); err != nil {
+		return err
+	}
+	return unix.PtraceDetach(tid)
+}
+
+// movePages moves the victim's memory to another node.
+func movePages(*victim) error {
+	if _, err := os.Stat("/sys/devices/system/node/node1"); err != nil {
+		return cannot(errors.New("the machine has one memory node"))
+	}
+	from, to := uint64(1), uint64(2)
+	return call(unix.SYS_MIGRATE_PAGES, 0, 64, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&to)))
+}
+
+// expeditedRCU waits for a grace period in a hurry.
+func expeditedRCU(*victim) error {
+	return cannot(errors.New("a nohz_full CPU in user mode is idle to RCU, which asks nothing of it"))
+}
+
+func splitLock(*victim) error {
+	return cannot(errors.New("the emulated CPU does not trap split locks"))
+}
+
+// loadSeccompFilter loads a filter that allows everything.
+func loadSeccompFilter() error {
+	const setModeFilter, allow = 1, 0x7fff0000 // include/uapi/linux/seccomp.h
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: allow}}
+	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return call(unix.SYS_SECCOMP, setModeFilter, 0, uintptr(unsafe.Pointer(&filter)))
+}
+
+func seize(tid int) error {
+	if err := unix.PtraceSeize(tid); err != nil {
+		return err
+	}
+	if err := unix.PtraceInterrupt(tid); err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	_, err := unix.Wait4(tid, &status, unix.WALL, nil)
+	return err
+}
+
+// helperCommand is the command that runs the named part of helpers.
+func (v *victim) helperCommand(name string, args ...any) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(self)
+	c.Env = append(os.Environ(), helperVariable+"="+name, victimVariable+"=", fmt.Sprintf("ARG0=%v", v.tid))
+	for i, a := range args {
+		c.Env = append(c.Env, fmt.Sprintf("ARG%d=%v", i+1, a))
+	}
+	return c, nil
+}
