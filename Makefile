@@ -83,11 +83,12 @@ soak: setup
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 30m -run '^TestVMSilence$$' -v ./internal/trace
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli
 
-# Fifty real operations against an isolated CPU on each kernel, each to be named.
+# Real operations against an isolated CPU on each kernel, each to be named.
 provocations: setup setup-vm
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMProvocations$$' -v ./internal/cli
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 90m -run '^TestVMProvocations$$' -v ./internal/cli -args -update
+	$(GO) generate ./internal/cause
 
 demo: build
 	$(SUDO) bin/taskiso run -d $(DEMO_TIME)

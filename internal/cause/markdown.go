@@ -13,10 +13,16 @@ import (
 func (c *Catalogue) WriteMarkdown(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString(markdownHead)
-	b.WriteString("| id | what it is | remedies |\n|---|---|---|\n")
-	for _, row := range c.rows {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s |\n", row.ID, row.ID, row.Title, strings.Join(row.Kinds(), ", "))
+	provoked, err := Provoked()
+	if err != nil {
+		return err
 	}
+	b.WriteString("| id | what it is | remedies | provoked on |\n|---|---|---|---|\n")
+	for _, row := range c.rows {
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s |\n", row.ID, row.ID, row.Title, strings.Join(row.Kinds(), ", "),
+			strings.Join(provokedOn(provoked, row.ID), ", "))
+	}
+	writeProvocations(&b, provoked)
 	for _, row := range c.rows {
 		c.markdownRow(&b, row)
 	}
@@ -36,6 +42,9 @@ What can enter the kernel on a CPU that should be left alone, how taskiso recogn
 A remedy at **run time** is a setting of the running system, one at **boot** a boot parameter or a setting of the
 firmware, one in the **program** a change in the program or in how it is started. N and CPULIST stand for the isolated
 CPUs, HOUSEKEEPING for the others. Rules are tried in this order and the first that matches names a stay.
+
+"Provoked on" lists the kernels on which a test made the cause with a real operation and found it named so, with its
+origin; see [Provocations](#provocations). The others rest on the sources given.
 
 `
 
@@ -88,7 +97,7 @@ func (c *Catalogue) rule(id string) *rule {
 // aspectTitles say what a condition asks for.
 var aspectTitles = map[aspect]string{
 	syscallName: "system call", irqName: "device", faultKind: "access to a page that is", function: "function",
-	sender: "on the sender's stack", signalName: "signal", next: "then runs", work: "then runs the work item",
+	sender: "on the sender's stack", signalName: "signal", tick: "the tick is kept for", next: "then runs", work: "then runs the work item",
 }
 
 func (r *rule) markdown() string {

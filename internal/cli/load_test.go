@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/report"
 )
 
 // loadVariable makes the test binary the load: it holds how many seconds to
@@ -98,6 +100,56 @@ func TestLoad(t *testing.T) {
 	}
 	if memory > maxMemory {
 		t.Errorf("taskiso used %d MiB of memory, more than %d", memory>>20, maxMemory>>20)
+	}
+}
+
+// With a buffer that is much too small the report says how many events were lost,
+// and when, and claims no quiet time over that.
+func TestLossIsReported(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("tracing needs root")
+	}
+	file := filepath.Join(t.TempDir(), "report.json")
+	c := exec.Command(buildProgram(t), "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--", testBinary(t))
+	c.Env = append(os.Environ(), loadVariable+"=2x50000")
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	r := readReport(t, file)
+	var inIntervals, calls uint64
+	for _, i := range r.Lost.Intervals {
+		if i.From >= i.To || i.Events == 0 {
+			t.Errorf("interval %+v", i)
+		}
+		inIntervals += i.Events
+	}
+	for _, cpu := range r.CPUs {
+		for _, e := range cpu.Events {
+			if e.Name == "sys_enter" {
+				calls += e.Lost
+			}
+		}
+		if cpu.Lost > 0 && cpu.Verdict == report.VerdictQuiet {
+			t.Errorf("CPU %d is called quiet though %d events were lost", cpu.CPU, cpu.Lost)
+		}
+		// The load never rests longer than between two calls, 20 µs, unless it is held up.
+		if cpu.Lost > calls && cpu.Quiet.Longest > 100*time.Millisecond {
+			t.Errorf("CPU %d is said to have been quiet for %v", cpu.CPU, cpu.Quiet.Longest)
+		}
+	}
+	t.Logf("%d events lost, %d in %d intervals, %d more intervals not listed; %d calls",
+		r.Lost.Events, inIntervals, len(r.Lost.Intervals), r.Lost.OmittedIntervals, calls)
+	const made = 100_000
+	if calls < made/2 {
+		t.Errorf("%d of %d calls lost: the buffer was not small", calls, made)
+	}
+	if r.Lost.OmittedIntervals == 0 && inIntervals != r.Lost.Events {
+		t.Errorf("%d events lost in the intervals, %d in all", inIntervals, r.Lost.Events)
+	}
+	if !strings.Contains(stderr.String(), "lost") {
+		t.Errorf("the text says nothing of it:\n%s", stderr.String())
 	}
 }
 

@@ -40,6 +40,7 @@ type observation struct {
 // observe attaches an observer. That none could be attached is no error: a
 // command is worth running, and some things are seen without one.
 func (p *program) observe(opts *options, t target, out *output, cfg trace.Config) *observation {
+	cfg.RingBytes = int(opts.buffer)
 	o := &observation{p: p, opts: opts, target: t, out: out, signals: make(chan os.Signal, 16)}
 	last, _ := t.machine.possible.Last()
 	cfg.PossibleCPUs = last + 1

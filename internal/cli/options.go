@@ -15,6 +15,7 @@ type options struct {
 	report       string
 	events       string
 	maxBreaks    uint64
+	buffer       bufferSize
 	quiet        bool
 	verbose      bool
 	json         bool
@@ -31,6 +32,7 @@ func (o *options) register(c *cobra.Command) {
 	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
+	f.Var(&o.buffer, "buffer", "`SIZE` of the buffer for the events of each observed CPU, a power of two: 64K, 4M")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each break as it comes")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")

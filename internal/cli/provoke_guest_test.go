@@ -39,9 +39,13 @@ func TestGuestProvocations(t *testing.T) {
 	}
 }
 
+// provokedMark begins a line with the name of a provocation, the cause found, and
+// details or the reason why it was not made, between tabs.
+const provokedMark = "provoked:\t"
+
 func checkProvocation(t *testing.T, p provocation, d done, began time.Duration, breaks []report.Break) {
 	if strings.HasPrefix(d.Error, errCannot.Error()) {
-		t.Logf("not provoked: %s", d.Error)
+		t.Logf("%s%s\t\t%s", provokedMark, p.name, strings.TrimPrefix(d.Error, errCannot.Error()+": "))
 		return
 	}
 	if d.Error != "" {
@@ -53,7 +57,7 @@ func checkProvocation(t *testing.T, p provocation, d done, began time.Duration, 
 			continue
 		}
 		if slices.Contains(p.cause, b.ID) && (p.sender == "" || hasOrigin(b, p)) {
-			t.Logf("found: %s", report.BreakLine(b))
+			t.Logf("%s%s\t%s\t%s", provokedMark, p.name, b.ID, report.BreakLine(b))
 			return
 		}
 		found = append(found, b.ID+" "+report.BreakLine(b))

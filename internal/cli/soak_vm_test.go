@@ -5,23 +5,69 @@
 package cli
 
 import (
+	"encoding/json"
+	"flag"
+	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
+var update = flag.Bool("update", false, "write what was provoked, for docs/causes.md")
+
+const provokedFile = "../cause/provoked.json"
+
 // TestVMProvocations takes minutes on each kernel.
 func TestVMProvocations(t *testing.T) {
+	all := make([]cause.Provocation, len(provocations))
+	for i, p := range provocations {
+		all[i] = cause.Provocation{Name: p.name, Kernels: make(map[string]cause.Outcome)}
+	}
 	files := vmtest.Modules(t, "crc7", "brd")
 	files[guestProgram] = buildProgram(t)
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   files,
 		Tests:   "^TestGuestProvocations$",
-		Timeout: 10 * time.Minute,
+		Timeout: 15 * time.Minute,
+		Output:  func(release, text string) { collectProvoked(all, release, text) },
 	})
+	if !*update {
+		return
+	}
+	text, err := json.MarshalIndent(all, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(provokedFile, append(text, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// collectProvoked reads what the guest's test found of each provocation.
+func collectProvoked(all []cause.Provocation, release, text string) {
+	parts := strings.SplitN(release, ".", 3)
+	kernel := strings.Join(parts[:min(2, len(parts))], ".")
+	for line := range strings.Lines(text) {
+		_, found, ok := strings.Cut(strings.TrimSpace(line), provokedMark)
+		fields := strings.Split(found, "\t")
+		if !ok || len(fields) < 3 {
+			continue
+		}
+		for _, p := range all {
+			if p.Name != fields[0] {
+				continue
+			}
+			p.Kernels[kernel] = cause.Outcome{Cause: fields[1]}
+			if fields[1] == "" {
+				p.Kernels[kernel] = cause.Outcome{Reason: fields[2]}
+			}
+		}
+	}
 }
 
 // TestVMSilence takes eight minutes on each kernel.

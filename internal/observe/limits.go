@@ -3,11 +3,8 @@
 package observe
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 
-	"github.com/taskiso/taskiso/internal/ksym"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -22,9 +19,7 @@ func (o *Observer) limits() []string {
 		limits = append(limits, "threads were followed across CPUs: interrupts are seen only while a watched thread runs, and are not compared with the kernel's counts")
 	}
 	limits = append(limits, o.missingSources()...)
-	if err := o.names.symbolsErr; errors.Is(err, ksym.ErrRestricted) {
-		limits = append(limits, "kernel functions are shown as addresses: "+err.Error())
-	} else if err != nil {
+	if err := o.names.symbolsErr; err != nil {
 		limits = append(limits, "kernel functions are shown as addresses: "+err.Error())
 	}
 	return limits
@@ -34,18 +29,13 @@ func (o *Observer) limits() []string {
 // something of its own. Vectors that this machine does not have are not
 // missed by anybody; they are listed with the sources of the report.
 func (o *Observer) missingSources() []string {
-	var limits, origins []string
+	var limits []string
 	for _, s := range o.tracer.Sources() {
 		switch {
 		case s.Err == nil, s.Kind.IsVector(), s.Kind == trace.UserExit, s.Kind == trace.UserEnter:
-		case s.Kind.IsSend():
-			origins = append(origins, s.Name)
 		default:
 			limits = append(limits, fmt.Sprintf("%s is missing, so %s cannot be seen: %v", s.Name, s.Shows, s.Err))
 		}
-	}
-	if len(origins) > 0 {
-		limits = append(limits, "origins of interrupts from other CPUs are not visible on this kernel: it has no "+strings.Join(origins, ", "))
 	}
 	return limits
 }

@@ -94,6 +94,7 @@ func (o *Observer) Start() error {
 	if err := o.tracer.Start(); err != nil {
 		return err
 	}
+	o.until = now()
 	var err error
 	o.baseline, err = o.count()
 	return err
@@ -121,7 +122,7 @@ func (o *Observer) Poll() error {
 		return err
 	}
 	if o.root != 0 {
-		o.lookForExec(batch.Events)
+		o.lookForExec(batch)
 	}
 	o.builder.Add(batch)
 	for cpu, n := range batch.Lost {
@@ -131,10 +132,17 @@ func (o *Observer) Poll() error {
 	return nil
 }
 
-func (o *Observer) lookForExec(events []trace.Event) {
-	for _, e := range events {
+func (o *Observer) lookForExec(batch trace.Batch) {
+	for _, e := range batch.Events {
 		if e.Kind == trace.Exec && (e.Task.TID == o.root || e.B == uint64(o.root)) {
 			o.beginAt(e.Time + o.warmUp)
+			o.root = 0
+			return
+		}
+	}
+	for cpu := range batch.Lost {
+		if o.tracer.Lost(cpu, trace.Exec) > 0 { // it came some time in this batch
+			o.beginAt(o.until + o.warmUp)
 			o.root = 0
 			return
 		}

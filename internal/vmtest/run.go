@@ -42,6 +42,8 @@ type Config struct {
 	Memory int
 	// Timeout bounds the tests in one guest, two minutes if zero. Booting has a limit of its own.
 	Timeout time.Duration
+	// Output, if set, is called with what the tests wrote in each guest and the release of its kernel.
+	Output func(release, text string)
 }
 
 // bootTime bounds what a guest may take besides its tests. Four CPUs under TCG boot in five seconds on an idle host.
@@ -92,6 +94,9 @@ func runOn(t *testing.T, c Config, k kernel, have supply) {
 	m := c.machine(t, k, have)
 	result, err := c.execute(t, m, k, have.cache)
 	t.Logf("%s, %s", result.hello.Release, result.summary())
+	if c.Output != nil {
+		c.Output(result.hello.Release, string(result.output))
+	}
 	conclude(t, result, err)
 	if t.Failed() {
 		t.Logf("end of the console, all of it is in %s (go test -artifacts keeps it):\n%s",
