@@ -39,7 +39,7 @@ type Names interface {
 
 // Of names the cause of s: the first rule that matches.
 func (c *Catalogue) Of(s *stay.Stay, names Names) Cause {
-	entry := unnamed
+	entry := Unnamed
 	if s.Named() {
 		entry = s.Entry.Kind.String()
 	}
@@ -49,7 +49,7 @@ func (c *Catalogue) Of(s *stay.Stay, names Names) Cause {
 			return Cause{ID: r.id, Title: r.title, Detail: details[r.Detail](of)}
 		}
 	}
-	return Cause{ID: unnamed, Title: unnamed}
+	return Cause{ID: Unnamed, Title: Unnamed}
 }
 
 // details maps the words that a rule can ask for to what they say of a stay.

@@ -118,10 +118,10 @@ func TestCatalogueNamesEveryEntry(t *testing.T) {
 	c := load(t)
 	for k := range trace.Kind(255) {
 		s := stay.Stay{Entry: trace.Event{Kind: k}}
-		if s.Named() && c.Of(&s, addresses{}).ID == unnamed {
+		if s.Named() && c.Of(&s, addresses{}).ID == Unnamed {
 			t.Errorf("no rule for an entry by %s", k)
 		}
-		if s.Named() != (k.String() != unnamed && isEntry(k.String())) {
+		if s.Named() != (k.String() != Unnamed && isEntry(k.String())) {
 			t.Errorf("%s: named %v, but rules can ask for it: %v", k, s.Named(), isEntry(k.String()))
 		}
 	}

@@ -174,7 +174,7 @@ func TestCarriersGiveWay(t *testing.T) {
 		"unknown function": {trace.CallFunctionEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}}, []string{"some_function"}, "ipi-function"},
 		"interrupt, timer": {trace.IRQEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
 		"interrupt":        {trace.IRQEnter, nil, nil, "irq"},
-		"nothing":          {trace.UserExit, nil, nil, unnamed},
+		"nothing":          {trace.UserExit, nil, nil, Unnamed},
 	} {
 		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "24 arch_timer"}}
 		if tc.entry != trace.UserExit {

@@ -38,8 +38,9 @@ type condition struct {
 	words []string
 }
 
-// unnamed stands for the entry of a stay that no event named.
-const unnamed = "unnamed"
+// Unnamed stands for the entry of a stay that no event named, and is the id of
+// its cause.
+const Unnamed = "unnamed"
 
 func (r *rule) isEmpty() bool {
 	return len(r.Entry)+len(r.Detail) == 0 && len(r.ask()) == 0
@@ -115,7 +116,7 @@ func isEntry(name string) bool {
 			return true
 		}
 	}
-	return name == unnamed
+	return name == Unnamed
 }
 
 func entryKinds() []trace.Kind {

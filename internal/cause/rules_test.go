@@ -66,7 +66,7 @@ func conflicts(c *Catalogue) []string {
 }
 
 func entries(c *Catalogue) []string {
-	list := []string{unnamed}
+	list := []string{Unnamed}
 	for _, k := range entryKinds() {
 		list = append(list, k.String())
 	}

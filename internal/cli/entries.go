@@ -42,6 +42,23 @@ type entryPoints struct {
 	Unknown  []string        `json:"unknown"` // symbols that are not in the table
 }
 
+// candidates says what n breaks without a name can have been.
+func (p *program) candidates(n uint64) string {
+	unnamed := report.Count(n) + " breaks have no name"
+	e, err := p.readEntries()
+	if err != nil {
+		return fmt.Sprintf("%s, and what enters this kernel without one is not known: %v", unnamed, err)
+	}
+	var silent []string
+	for _, point := range e.Points {
+		switch point.Seen {
+		case entries.ByCatchAll, entries.ByInterrupts, entries.Blind:
+			silent = append(silent, point.What)
+		}
+	}
+	return fmt.Sprintf("%s; what enters this kernel without one is: %s (\"taskiso entries\")", unnamed, strings.Join(silent, ", "))
+}
+
 func (p *program) entries(asJSON bool) error {
 	e, err := p.readEntries()
 	if err != nil {

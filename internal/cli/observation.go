@@ -233,7 +233,13 @@ func (o *observation) signalled(sig os.Signal, t *task) bool {
 func (o *observation) finish() error {
 	o.progress.clear()
 	if o.observer != nil {
-		return o.observer.Finish(&o.report)
+		if err := o.observer.Finish(&o.report); err != nil {
+			return err
+		}
+		if n := o.report.Unnamed(); n > 0 {
+			o.report.Limits = append(o.report.Limits, o.p.candidates(n))
+		}
+		return nil
 	}
 	o.report.Duration = time.Since(o.report.Started)
 	o.report.Limits = append(o.report.Limits, fmt.Sprintf("kernel entries could not be seen: %v; %s", o.why, nextStep(o.why)))

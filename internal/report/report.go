@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/cause"
 )
 
 // Schema is the version of the JSON report. It is raised when a field changes
@@ -33,6 +34,19 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
+}
+
+// Unnamed returns how many breaks no event named.
+func (r *Report) Unnamed() uint64 {
+	var n uint64
+	for _, cpu := range r.CPUs {
+		for _, c := range cpu.Causes {
+			if c.ID == cause.Unnamed {
+				n += c.Count
+			}
+		}
+	}
+	return n
 }
 
 // Host is where it was observed.
