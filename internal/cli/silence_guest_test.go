@@ -3,10 +3,7 @@
 package cli
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +24,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -35,41 +33,16 @@ const (
 	observedTime = 60 * time.Second
 	attachTime   = 15 * time.Second // what the slowest observer takes in an emulated machine
 	pace         = 10 * time.Millisecond
-	endTime      = 30 * time.Second // to write what was recorded
 	// Interrupts in a minute that are nobody's doing and can fall into any.
 	strayInterrupts = 2
 )
 
-// observer is a program that records what happens on the victim's CPU, until SIGINT.
-type observer struct {
-	name    string
-	command []string
-	env     string
-	// events returns how many events of system calls it has recorded.
-	events func(dir string) (int, error)
-}
-
-// The peers are asked to record the same: system calls, interrupts and context
-// switches of the victim's CPU. They are not asked for irq_work interrupts: those
-// wake bpftrace's reader, so that each one recorded makes the next, for ever.
-func observers(dir string) []observer {
-	cpu, mask := fmt.Sprint(victimCPU), fmt.Sprintf("%x", 1<<victimCPU)
-	events := []string{"raw_syscalls:sys_enter", "raw_syscalls:sys_exit", "irq_vectors:local_timer_entry", "irq_vectors:reschedule_entry",
-		"irq_vectors:call_function_entry", "irq_vectors:call_function_single_entry", "sched:sched_switch"}
-	var script strings.Builder
-	traceCmd := []string{"trace-cmd", "record", "-q", "-M", mask, "-o", dir + "/trace.dat"}
-	for _, e := range events {
-		fmt.Fprintf(&script, "tracepoint:%s /cpu == %s/ { printf(\"%%s\\n\", probe) } ", e, cpu)
-		traceCmd = append(traceCmd, "-e", e)
-	}
-	return []observer{
-		{name: "nothing"},
-		{name: "taskiso watch", command: []string{guestProgram, "watch", "-q", "-c", cpu, "--report", dir + "/taskiso.json"}, events: reportedSyscalls},
-		{name: wakingObserver, command: []string{"/proc/self/exe"}, env: wakingVariable + "=1", events: printedSyscalls(wakingObserver)},
-		{name: "bpftrace", command: []string{"bpftrace", "-e", script.String()}, events: printedSyscalls("bpftrace")},
-		{name: "perf trace", command: []string{"perf", "trace", "-C", cpu, "-e", strings.Join(events, ","), "-o", dir + "/perf"}, events: printedSyscalls("perf")},
-		{name: "trace-cmd", command: traceCmd, events: traceCmdSyscalls},
-	}
+// silence is what came of a minute under an observer.
+type silence struct {
+	observer   string
+	interrupts map[string]int // by row of /proc/interrupts
+	syscalls   int            // recorded by the observer
+	err        error          // why it was not measured
 }
 
 // Observing an isolated CPU, with events coming and being read, interrupts it no
@@ -83,29 +56,34 @@ func TestGuestSilence(t *testing.T) {
 	}
 	startPacedVictim(t)
 	dir := t.TempDir()
-	interrupts, events := map[string]map[string]int{}, map[string]int{}
-	for _, o := range observers(dir) {
-		counts, err := interruptsUnder(t, o, dir)
-		if err == nil && o.events != nil {
-			events[o.name], err = o.events(dir)
-		}
-		if err != nil {
-			t.Logf("%s: %v", o.name, err)
-			continue
-		}
-		interrupts[o.name] = counts
-		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "silence: %s: %v", o.name, counts), 0) // progress, on the console
+	ours := peers.Observer{
+		Name: "taskiso watch", Command: []string{guestProgram, "watch", "-q", "-c", fmt.Sprint(victimCPU), "--report", "taskiso.json"},
+		Syscalls: reportedSyscalls,
 	}
-	t.Log(silenceTable(observers(dir), interrupts, events))
+	waking := peers.Observer{
+		Name: "waking ring buffer", Command: []string{"/proc/self/exe"}, Env: []string{wakingVariable + "=1"},
+		Syscalls: peers.Printed("waking ring buffer"),
+	}
+	results := []silence{{observer: "nothing", interrupts: interruptsWhile(t, func() { time.Sleep(observedTime) })}}
+	for _, o := range append([]peers.Observer{ours, waking}, peers.Of(victimCPU, false)...) {
+		r := silence{observer: o.Name}
+		r.syscalls, r.err = o.During(dir, attachTime, func() {
+			r.interrupts = interruptsWhile(t, func() { time.Sleep(observedTime) })
+		})
+		results = append(results, r)
+		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "silence: %+v", r), 0) // progress, on the console
+	}
+	t.Log(silenceTable(results))
 
-	control, want := total(interrupts["nothing"]), int(observedTime/pace)*9/10
-	if n := events["taskiso watch"]; n < want {
-		t.Errorf("taskiso has seen %d system calls, want %d or more", n, want)
+	control, want := results[0], int(observedTime/pace)*9/10
+	if r := results[1]; r.err != nil {
+		t.Error(r.err)
+	} else if more := total(r.interrupts) - total(control.interrupts); more > strayInterrupts || r.syscalls < want {
+		t.Errorf("observed, with %d system calls seen, the CPU was interrupted %d times more", r.syscalls, more)
 	}
-	if more := total(interrupts["taskiso watch"]) - control; more > strayInterrupts {
-		t.Errorf("observed, the CPU was interrupted %d times more", more)
-	}
-	if more := total(interrupts[wakingObserver]) - control; more < want/4 {
+	if r := results[2]; r.err != nil {
+		t.Error(r.err)
+	} else if more := total(r.interrupts) - total(control.interrupts); more < want/4 {
 		t.Errorf("waking the reader interrupted the CPU only %d times more: this test would notice nothing", more)
 	}
 	checkNoOriginIsOurs(t, filepath.Join(dir, "taskiso.json"))
@@ -190,45 +168,6 @@ func bePaced(file string) {
 	}
 }
 
-// interruptsUnder returns how often the victim's CPU was interrupted while the
-// observer was at work, by row of /proc/interrupts. Attaching and detaching are
-// not part of that time.
-func interruptsUnder(t *testing.T, o observer, dir string) (map[string]int, error) {
-	if o.command == nil {
-		return interruptsWhile(t, func() { time.Sleep(observedTime) }), nil
-	}
-	if _, err := exec.LookPath(o.command[0]); err != nil {
-		return nil, fmt.Errorf("not installed on the host: %w", err)
-	}
-	out, err := os.Create(filepath.Join(dir, o.name))
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), attachTime+observedTime+endTime)
-	defer cancel()
-	c := exec.CommandContext(ctx, o.command[0], o.command[1:]...)
-	var complaints bytes.Buffer
-	c.Env, c.Stdout, c.Stderr = append(os.Environ(), o.env), out, &complaints
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	time.Sleep(attachTime)
-	counts := interruptsWhile(t, func() { time.Sleep(observedTime) })
-	if err := c.Process.Signal(os.Interrupt); err != nil {
-		return nil, fmt.Errorf("ended by itself: %w: %s", c.Wait(), complaints.Bytes())
-	}
-	var exit *exec.ExitError // some take SIGINT for a failure
-	err = c.Wait()
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("not ended %v after SIGINT", endTime)
-	}
-	if err != nil && !errors.As(err, &exit) {
-		return nil, err
-	}
-	return counts, nil
-}
-
 // interruptsWhile returns what f has the CPU interrupted by, by row of
 // /proc/interrupts.
 func interruptsWhile(t *testing.T, f func()) map[string]int {
@@ -279,33 +218,16 @@ func reportedSyscalls(dir string) (int, error) {
 	return n, nil
 }
 
-// printedSyscalls counts the system calls that an observer has written to file.
-func printedSyscalls(file string) func(string) (int, error) {
-	return func(dir string) (int, error) {
-		text, err := os.ReadFile(filepath.Join(dir, file))
-		return bytes.Count(text, []byte("sys_enter")), err
-	}
-}
-
-func traceCmdSyscalls(dir string) (int, error) {
-	out, err := exec.Command("trace-cmd", "report", "-i", filepath.Join(dir, "trace.dat")).Output()
-	if err != nil {
-		return 0, fmt.Errorf("reading what trace-cmd has recorded: %w", err)
-	}
-	return bytes.Count(out, []byte("sys_enter")), nil
-}
-
-func silenceTable(all []observer, interrupts map[string]map[string]int, events map[string]int) string {
+func silenceTable(results []silence) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "observer\tsystem calls recorded\tinterrupts of CPU %d in %v\tby row of /proc/interrupts\n", victimCPU, observedTime)
-	for _, o := range all {
-		counts, ok := interrupts[o.name]
-		if !ok {
-			fmt.Fprintf(w, "%s\tnot measured\n", o.name)
+	for _, r := range results {
+		if r.err != nil {
+			fmt.Fprintf(w, "%s\tnot measured: %v\n", r.observer, r.err)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%v\n", o.name, events[o.name], total(counts), counts)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%v\n", r.observer, r.syscalls, total(r.interrupts), r.interrupts)
 	}
 	w.Flush()
 	return b.String()
@@ -327,10 +249,7 @@ func checkNoOriginIsOurs(t *testing.T, file string) {
 // wakingVariable makes the test binary an observer that wakes its reader with
 // each system call. It records nothing else: its wake-ups are interrupts, and if
 // those were recorded and woke it again, that would never end.
-const (
-	wakingVariable = "TASKISO_TEST_WAKING"
-	wakingObserver = "waking ring buffer"
-)
+const wakingVariable = "TASKISO_TEST_WAKING"
 
 func beWaking() error {
 	buffer, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 1 << 16})
