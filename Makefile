@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench soak provocations silence demo setup setup-vm clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak provocations silence demo setup setup-vm clean
 
 all: build
 
@@ -76,6 +76,12 @@ test-vm: setup-vm
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+# What observing costs, beside Debian's bpftrace, linux-perf and trace-cmd. They look for tracefs,
+# which is mounted for them alone.
+bench-observers: build
+	$(GO) build -o bin/bench-observers ./internal/peers/bench
+	$(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec bin/bench-observers'
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)

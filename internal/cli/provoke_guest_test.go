@@ -34,6 +34,9 @@ func TestGuestProvocations(t *testing.T) {
 	if len(all) != len(provocations) {
 		t.Fatalf("%d of %d provocations were made", len(all), len(provocations))
 	}
+	if r.Lost.Events > 0 {
+		t.Logf("lost: %+v", r.Lost)
+	}
 	for i, p := range provocations {
 		t.Run(p.name, func(t *testing.T) { checkProvocation(t, p, all[i], r.Began, breaks) })
 	}

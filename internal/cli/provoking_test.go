@@ -92,7 +92,15 @@ func swapOut(*victim) error {
 	if err := call(unix.SYS_SWAPON, uintptr(unsafe.Pointer(path)), 0); err != nil {
 		return err
 	}
-	return onMapping(func(m []byte) error { return unix.Madvise(m, unix.MADV_PAGEOUT) })(nil)
+	const pages = 256 // more than wait on a CPU for their way to the lists of memory
+	m, err := unix.Mmap(-1, 0, pages*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	for i := range m {
+		m[i] = byte(i)
+	}
+	return unix.Madvise(m, unix.MADV_PAGEOUT)
 }
 
 // makeSwap writes union swap_header of include/linux/swap.h.
@@ -173,15 +181,16 @@ const (
 	ioUringParams   = 120 // size of struct io_uring_params
 	ioUringTail     = 40 + 4
 	ioUringArray    = 40 + 24
-	ioUringEntries  = 0x10000000
+	ioUringEntries  = 0x10000000 // offset of the entries in the file
+	ioUringEntry    = 64         // size of struct io_uring_sqe
 	ioUringSQEAsync = 1 << 4
 )
 
-// asyncIO has the kernel do an operation of an io_uring in a worker thread,
-// which it makes of the thread that asks.
-func asyncIO() error {
+// asyncIO has the kernel do operations of an io_uring in a worker thread, which it
+// makes of the thread that asks and gives a name of its own when it first runs.
+func asyncIO(v *victim) error {
 	var params [ioUringParams]byte
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 2, uintptr(unsafe.Pointer(&params)), 0)
 	if errno != 0 {
 		return cannot(errno)
 	}
@@ -193,11 +202,18 @@ func asyncIO() error {
 	if err != nil {
 		return err
 	}
-	entries[1] = ioUringSQEAsync // an operation without effect: IORING_OP_NOP is 0
-	binary.NativeEndian.PutUint32(ring[binary.NativeEndian.Uint32(params[ioUringArray:]):], 0)
+	indexes := ring[binary.NativeEndian.Uint32(params[ioUringArray:]):]
 	tail := (*uint32)(unsafe.Pointer(&ring[binary.NativeEndian.Uint32(params[ioUringTail:])]))
-	atomic.StoreUint32(tail, 1)
-	return call(unix.SYS_IO_URING_ENTER, fd, 1, 0, 0)
+	for i := range uint32(2) {
+		entries[ioUringEntry*i+1] = ioUringSQEAsync // an operation without effect: IORING_OP_NOP is 0
+		binary.NativeEndian.PutUint32(indexes[4*i:], i)
+		atomic.StoreUint32(tail, i+1)
+		if err := onVictim(func() error { return call(unix.SYS_IO_URING_ENTER, fd, 1, 0, 0) })(v); err != nil {
+			return err
+		}
+		time.Sleep(settle)
+	}
+	return unix.Close(int(fd)) // and the worker ends
 }
 
 // stepClock sets the system clock to what it shows.

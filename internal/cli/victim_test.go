@@ -175,8 +175,7 @@ var helpers = map[string]func() error{
 		return setBreakpoint()
 	},
 	"be busy": func() error {
-		for begin := time.Now(); time.Since(begin) < 4*settle; {
-		}
+		spinFor(4 * settle)
 		return nil
 	},
 	"load seccomp filter": loadSeccompFilter,
@@ -203,10 +202,20 @@ var helpers = map[string]func() error{
 				return err
 			}
 		}
-		for begin := time.Now(); time.Since(begin) < 20*time.Millisecond; {
-		}
+		spinFor(20 * time.Millisecond)
 		return nil
 	},
+}
+
+// spinFor spins in user mode. It looks at the clock now and then only: where the
+// kernel distrusts the time-stamp counter that is a system call, and as many as a
+// program can make are too many for taskiso in an emulated machine.
+func spinFor(d time.Duration) {
+	for begin := time.Now(); time.Since(begin) < d; {
+		for range 1 << 16 {
+			sink++
+		}
+	}
 }
 
 func beHelper(name string) {

@@ -118,7 +118,11 @@ func (o Observer) During(dir string, attach time.Duration, f func()) (int, error
 	if err := end(c); err != nil {
 		return 0, fmt.Errorf("observing with %s: %w: %s", o.Name, err, bytes.TrimSpace(complaints.Bytes()))
 	}
-	return o.Syscalls(dir)
+	n, err := o.Syscalls(dir)
+	if err != nil {
+		return 0, fmt.Errorf("%w; %s said: %q", err, o.Name, bytes.TrimSpace(complaints.Bytes()))
+	}
+	return n, nil
 }
 
 // end sends SIGINT and waits. Some take SIGINT for a failure.
