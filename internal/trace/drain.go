@@ -30,8 +30,16 @@ type Batch struct {
 }
 
 type ring struct {
-	reader *ringbuf.Reader
+	reader records
 	buffer *ebpf.Map
+}
+
+// records is what a ring needs of a [ringbuf.Reader].
+type records interface {
+	ReadInto(*ringbuf.Record) error
+	SetDeadline(time.Time)
+	BufferSize() int
+	Close() error
 }
 
 func (r ring) close() error { return errors.Join(r.reader.Close(), r.buffer.Close()) }

@@ -31,9 +31,9 @@ func kernelWith(t *testing.T, tracepoint string, params ...btf.Type) *btf.Spec {
 	return kernelWithType(t, &btf.Typedef{Name: "btf_trace_" + tracepoint, Type: &btf.Pointer{Target: proto}})
 }
 
-func kernelWithType(t *testing.T, typ btf.Type) *btf.Spec {
+func kernelWithType(t *testing.T, types ...btf.Type) *btf.Spec {
 	t.Helper()
-	b, err := btf.NewBuilder([]btf.Type{typ}, nil)
+	b, err := btf.NewBuilder(types, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +83,64 @@ func TestSourceCheck(t *testing.T) {
 		err := sourceOf(t, tc.kind).check(tc.kernel)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: got error %v, want %q", tc.name, err, tc.want)
+		}
+	}
+}
+
+// function is one that a kprobe can be set on.
+func function(name string, params ...btf.Type) btf.Type {
+	proto := &btf.FuncProto{Return: &btf.Void{}}
+	for _, p := range params {
+		proto.Params = append(proto.Params, btf.FuncParam{Name: "p", Type: p})
+	}
+	return &btf.Func{Name: name, Type: proto}
+}
+
+// Where a tracepoint is missing, kprobes on functions that are as known take its
+// place; those that are not are listed with it.
+func TestKprobesStandIn(t *testing.T) {
+	node := &btf.Pointer{Target: &btf.Struct{Name: "llist_node", Size: 8, Members: []btf.Member{{Name: "next", Type: cLong}}}}
+	kernel := kernelWithType(t,
+		function("__smp_call_single_queue", cInt, node),
+		function("generic_exec_single", cInt, cInt),       // not what we know
+		function("native_smp_send_reschedule", cUnsigned), // neither
+	)
+	got := make(map[string]error)
+	for _, s := range Sources(kernel) {
+		got[s.Name] = s.Err
+	}
+	if err, ok := got["kprobe:__smp_call_single_queue"]; !ok || err != nil {
+		t.Errorf("__smp_call_single_queue: listed %v, error %v", ok, err)
+	}
+	if err := got["kprobe:generic_exec_single"]; err == nil || !strings.Contains(err.Error(), "(int, int)") {
+		t.Errorf("generic_exec_single: error %v", err)
+	}
+	if err := got["kprobe:smp_call_function_many_cond"]; !errors.Is(err, errNotThere) {
+		t.Errorf("smp_call_function_many_cond: error %v", err)
+	}
+	if _, ok := got["csd:csd_queue_cpu"]; ok {
+		t.Error("csd_queue_cpu is listed though a kprobe stands in for it")
+	}
+	if err, ok := got["ipi:ipi_send_cpu"]; !ok || err == nil {
+		t.Errorf("ipi_send_cpu, for which nothing stands in: listed %v, error %v", ok, err)
+	}
+	if _, ok := got["kprobe:native_smp_send_reschedule"]; ok {
+		t.Error("native_smp_send_reschedule is listed with an unknown signature")
+	}
+}
+
+// Where a tracepoint is there, no kprobe is set.
+func TestKprobesDoNotStandInForWhatIsThere(t *testing.T) {
+	ipiSendCPU := &btf.FuncProto{Return: &btf.Void{}, Params: []btf.FuncParam{
+		{Type: private}, {Type: &btf.Const{Type: cUnsigned}}, {Type: &btf.Int{Name: "long unsigned int", Size: 8}}, {Type: private},
+	}}
+	kernel := kernelWithType(t,
+		&btf.Typedef{Name: "btf_trace_ipi_send_cpu", Type: &btf.Pointer{Target: ipiSendCPU}},
+		function("native_smp_send_reschedule", cInt),
+	)
+	for _, s := range Sources(kernel) {
+		if s.Kind == SendReschedule && (s.Name != "ipi:ipi_send_cpu" || s.Err != nil) {
+			t.Errorf("got %+v", s)
 		}
 	}
 }

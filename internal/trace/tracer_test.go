@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -110,6 +111,28 @@ func TestEverySyscallIsReportedOrLost(t *testing.T) {
 				t.Errorf("missed %d events, error %v", missed, err)
 			}
 		})
+	}
+}
+
+// endless is a ring buffer that is filled faster than it is read.
+type endless struct{ read int }
+
+func (r *endless) ReadInto(rec *ringbuf.Record) error {
+	r.read++
+	rec.RawSample = record(SyscallEnter, taskWatched)
+	return nil
+}
+func (r *endless) SetDeadline(time.Time) {}
+func (r *endless) BufferSize() int       { return 4096 }
+func (r *endless) Close() error          { return nil }
+
+// A CPU that records as fast as it is read does not hold up the reader: of its
+// ring, no more is taken than fits in.
+func TestFloodDoesNotHoldUpTheReader(t *testing.T) {
+	flood := &endless{}
+	events, err := ring{reader: flood}.drain(nil)
+	if want := 4096/(recordHeader+eventSize) + 1; err != nil || len(events) != want || flood.read != want {
+		t.Errorf("%d events of %d records, error %v; want %d", len(events), flood.read, err, want)
 	}
 }
 
