@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak provocations silence demo setup setup-vm clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak provocations silence demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -79,7 +79,7 @@ bench:
 
 # What observing costs, beside Debian's bpftrace, linux-perf and trace-cmd. They look for tracefs,
 # which is mounted for them alone.
-bench-observers: build
+bench-observers: build setup-peers
 	$(GO) build -o bin/bench-observers ./internal/peers/bench
 	$(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec bin/bench-observers'
 
@@ -88,7 +88,7 @@ soak: setup
 	$(MAKE) provocations silence deferral-soak
 
 # Being observed interrupts an isolated CPU no more than being left alone.
-silence: setup setup-vm
+silence: setup setup-vm setup-peers
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli
 
 # Real operations against an isolated CPU on each kernel, each to be named.
@@ -104,6 +104,9 @@ setup:
 
 setup-vm:
 	@hack/setup vm
+
+setup-peers:
+	@hack/setup peers
 
 clean:
 	rm -rf bin
