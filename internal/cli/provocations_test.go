@@ -64,7 +64,7 @@ var provocations = []provocation{
 	{"membarrier of all", membarrier(registerGlobalExpedited, globalExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"clear_refs", func(*victim) error { return os.WriteFile("/proc/self/clear_refs", []byte("4"), 0) }, []string{"ipi-tlb-user-proc"}, "clear_refs_write", self},
 	{"merging of equal pages", mergePages, []string{"ipi-tlb-user-ksm"}, "ksm", "ksmd"},
-	{"swap-out", swapOut, []string{"ipi-tlb-user-reclaim"}, "madvise", self},
+	{"swap-out", swapOut, []string{"ipi-tlb-user-reclaim", "ipi-tlb-user"}, "madvise", self},
 	{"memory policy migration", movePages, []string{"ipi-tlb-user-migration"}, "migrate_pages", self},
 	{"modify_ldt", func(*victim) error { return modifyLDT() }, []string{"ipi-cpu-attribute"}, "ldt", self},
 
@@ -82,7 +82,6 @@ var provocations = []provocation{
 	{"write to the zero page", func(v *victim) error { return v.writeToZeroPage() }, []string{"page-fault-protected", "page-fault"}, "", ""},
 	{"general protection fault", onVictim(protectionFault), []string{"exception-signal"}, "", ""},
 
-	{"io_uring worker", asyncIO, []string{"task-io-uring"}, "", ""},
 	{"split lock", splitLock, []string{"split-lock"}, "", ""},
 
 	// by another process
@@ -93,8 +92,8 @@ var provocations = []provocation{
 	{"signal", func(v *victim) error { return unix.Tgkill(unix.Getpid(), v.tid, unix.SIGURG) }, []string{"signal-go-preemption", "signal"}, "tgkill", self},
 	{"stop and continue", func(v *victim) error { return v.helper("stop and continue") }, []string{"signal", "ipi-reschedule"}, "", ""},
 	{"ptrace", func(v *victim) error { return v.helper("ptrace") }, []string{"signal", "ipi-reschedule"}, "ptrace", self},
-	{"breakpoint of a debugger", breakpoint, []string{"exception-signal"}, "", ""},
-	{"seccomp filter of another process", func(v *victim) error { return v.helper("load seccomp filter") }, []string{"ipi-tlb-kernel"}, "seccomp", self},
+	{"breakpoint of a debugger", breakpoint, []string{"unnamed"}, "", ""}, // the debugger keeps the signal, and no event names the exception
+	{"seccomp filter of another process", filterSystemCalls, nil, "", ""},
 	{"write to its memory", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-proc", "ipi-tlb-user"}, "access_remote_vm", self},
 	{"perf on the CPU", func(*victim) error { return perf(-1, victimCPU) }, []string{"ipi-perf"}, "perf_event_open", self},
 	{"perf on the thread", func(v *victim) error { return perf(v.tid, -1) }, []string{"ipi-perf"}, "perf_event_open", self},
@@ -125,7 +124,8 @@ var provocations = []provocation{
 	{"moved interrupt", func(*victim) error { return moveInterrupt() }, []string{"irq"}, "", ""},
 	{"MSR read", func(*victim) error { return readMSR() }, []string{"ipi-msr"}, "", ""},
 
-	// last, because the tick stays from here on
+	// last, because the worker stays for a while, and the tick for ever
+	{"io_uring worker", asyncIO, []string{"task-io-uring"}, "", ""},
 	{"limit of CPU time", func(*victim) error {
 		limit := unix.Rlimit{Cur: 100000, Max: unix.RLIM_INFINITY}
 		return unix.Setrlimit(unix.RLIMIT_CPU, &limit)

@@ -40,10 +40,16 @@ func loadModule(*victim) error {
 // way to the lists of its memory, which its CPU alone can put there.
 func afterTouching(name string) func(*victim) error {
 	return func(v *victim) error {
-		if err := onVictim(touch(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, true))(v); err != nil {
-			return err
+		for range 3 { // others collect such pages as well
+			if err := onVictim(touch(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, true))(v); err != nil {
+				return err
+			}
+			if err := os.WriteFile("/proc/sys/vm/"+name, []byte("1"), 0); err != nil {
+				return err
+			}
+			time.Sleep(settle)
 		}
-		return os.WriteFile("/proc/sys/vm/"+name, []byte("1"), 0)
+		return nil
 	}
 }
 
@@ -184,13 +190,14 @@ const (
 	ioUringEntries  = 0x10000000 // offset of the entries in the file
 	ioUringEntry    = 64         // size of struct io_uring_sqe
 	ioUringSQEAsync = 1 << 4
+	ioUringRequests = 4
 )
 
 // asyncIO has the kernel do operations of an io_uring in a worker thread, which it
 // makes of the thread that asks and gives a name of its own when it first runs.
 func asyncIO(v *victim) error {
 	var params [ioUringParams]byte
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 2, uintptr(unsafe.Pointer(&params)), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, ioUringRequests, uintptr(unsafe.Pointer(&params)), 0)
 	if errno != 0 {
 		return cannot(errno)
 	}
@@ -204,7 +211,7 @@ func asyncIO(v *victim) error {
 	}
 	indexes := ring[binary.NativeEndian.Uint32(params[ioUringArray:]):]
 	tail := (*uint32)(unsafe.Pointer(&ring[binary.NativeEndian.Uint32(params[ioUringTail:])]))
-	for i := range uint32(2) {
+	for i := range uint32(ioUringRequests) {
 		entries[ioUringEntry*i+1] = ioUringSQEAsync // an operation without effect: IORING_OP_NOP is 0
 		binary.NativeEndian.PutUint32(indexes[4*i:], i)
 		atomic.StoreUint32(tail, i+1)
@@ -213,16 +220,12 @@ func asyncIO(v *victim) error {
 		}
 		time.Sleep(settle)
 	}
-	return unix.Close(int(fd)) // and the worker ends
+	return unix.Close(int(fd))
 }
 
-// stepClock sets the system clock to what it shows.
+// stepClock would set the system clock.
 func stepClock(*victim) error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
-		return err
-	}
-	return unix.ClockSettime(unix.CLOCK_REALTIME, &now)
+	return cannot(errors.New("only CPUs with a timer on that clock are interrupted, and the isolated one has none"))
 }
 
 // encapsulation opens a socket for IPsec in UDP, for which a static key is switched on.
@@ -348,6 +351,14 @@ func expeditedRCU(*victim) error {
 
 func splitLock(*victim) error {
 	return cannot(errors.New("the emulated CPU does not trap split locks"))
+}
+
+// filterSystemCalls has another process load a filter, which interrupts nobody.
+func filterSystemCalls(v *victim) error {
+	if err := v.helper("load seccomp filter"); err != nil {
+		return err
+	}
+	return cannot(errors.New("made, but interrupts no CPU: its code goes into memory that is executable already, since Linux 5.18"))
 }
 
 // loadSeccompFilter loads a filter that allows everything.

@@ -30,7 +30,7 @@ func TestVMProvocations(t *testing.T) {
 	files := vmtest.Modules(t, "crc7", "brd")
 	files[guestProgram] = buildProgram(t)
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: vmtest.Isolated,
+		Cmdline: vmtest.Isolated + " transparent_hugepage=never", // khugepaged is not asked to provoke anything
 		Files:   files,
 		Tests:   "^TestGuestProvocations$",
 		Timeout: 15 * time.Minute,
