@@ -27,8 +27,8 @@ import (
 
 // loadModule loads a small module that nothing needs, and unloads it.
 func loadModule(*victim) error {
-	const module = "crc7"
-	if err := vmtest.LoadModule(module, ""); errors.Is(err, os.ErrNotExist) {
+	const module = "dummy"
+	if err := vmtest.LoadModule(module, "numdummies=0"); errors.Is(err, os.ErrNotExist) {
 		return cannot(err)
 	} else if err != nil {
 		return err
