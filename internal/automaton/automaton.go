@@ -109,7 +109,7 @@ func (m *Monitor) Event(name string) error {
 	state, known := m.State()
 	if !known {
 		// No possible state allows it. After a loss that is no verdict.
-		m.forget()
+		m.Forget()
 		return nil
 	}
 	m.violations++
@@ -120,10 +120,12 @@ func (m *Monitor) Event(name string) error {
 // possible now.
 func (m *Monitor) Lost(n uint64) {
 	m.lost += max(n, 1)
-	m.forget()
+	m.Forget()
 }
 
-func (m *Monitor) forget() {
+// Forget says that any state is possible, though nothing was lost: the stream
+// is joined in the middle.
+func (m *Monitor) Forget() {
 	for state := range m.possible {
 		m.possible[state] = true
 	}

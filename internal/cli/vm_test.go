@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 		beHelper(name)
 		return
 	}
+	if cpu := os.Getenv(spinVariable); cpu != "" {
+		spinOn(cpu)
+	}
 	vmtest.Main(m)
 }
 
