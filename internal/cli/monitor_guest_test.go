@@ -126,6 +126,11 @@ func startWatch(t *testing.T, args ...string) *watching {
 	if err := w.c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("taskiso watch, %d programs: %s", len(programs(t)), &w.out)
+		}
+	})
 	eventually(t, "taskiso has attached its programs", func() bool { return len(programs(t)) > before+20 })
 	time.Sleep(5 * time.Second) // the last programs, and their patching
 	return w

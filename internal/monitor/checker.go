@@ -116,12 +116,15 @@ func (r *run) event(e trace.Event, functions Functions) {
 		return
 	}
 	r.events++
-	var v automaton.Violation
-	if !errors.As(r.m.Event(name), &v) {
-		return
+	if err := r.m.Event(name); err != nil {
+		r.violated(e.Time, err)
 	}
-	if len(r.against) == 0 {
-		r.first = e.Time
+}
+
+func (r *run) violated(at time.Duration, err error) {
+	var v automaton.Violation
+	if errors.As(err, &v); len(r.against) == 0 {
+		r.first = at
 	}
 	r.against[v]++
 }
