@@ -11,9 +11,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -27,15 +29,16 @@ const tracefs = "/sys/kernel/tracing"
 // interrupts a busy loop on an isolated CPU. The monitor counts as many of these
 // interruptions as the kernel's own trace of the called functions shows.
 func TestGuestMonitorCountsPatches(t *testing.T) {
-	startSpinning(t)
 	kernel := traceCalls(t)
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
+	stopSpinning := startSpinning(t)
 	for range 3 {
 		writeFile(t, tracefs+"/events/sched/sched_switch/enable", "1")
 		time.Sleep(200 * time.Millisecond)
 		writeFile(t, tracefs+"/events/sched/sched_switch/enable", "0")
 		time.Sleep(200 * time.Millisecond)
 	}
+	stopSpinning()
 	r, code, out := w.stop(t)
 	t.Log(out)
 	quiet, poke := verdictOf(t, r, "quiet_user"), verdictOf(t, r, "poke3")
@@ -68,10 +71,11 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 
 // With nothing patched there is nothing to say against the kernel.
 func TestGuestMonitorHolds(t *testing.T) {
-	startSpinning(t)
 	seen := traceCalls(t)
 	w := startWatch(t, "--monitor", "quiet_user")
+	stopSpinning := startSpinning(t)
 	time.Sleep(3 * time.Second)
+	stopSpinning()
 	r, code, out := w.stop(t)
 	if seen == "" {
 		return // said above
@@ -120,7 +124,6 @@ type watching struct {
 func startWatch(t *testing.T, args ...string) *watching {
 	t.Helper()
 	w := &watching{report: filepath.Join(t.TempDir(), "report.json")}
-	before := len(programs(t))
 	w.c = exec.Command(guestProgram, append([]string{"watch", "-c", fmt.Sprint(victimCPU), "--report", w.report}, args...)...)
 	w.c.Stdout, w.c.Stderr = &w.out, &w.out
 	if err := w.c.Start(); err != nil {
@@ -128,12 +131,31 @@ func startWatch(t *testing.T, args ...string) *watching {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("taskiso watch, %d programs: %s", len(programs(t)), &w.out)
+			t.Logf("taskiso watch, %d links: %s", links(t), &w.out)
 		}
 	})
-	eventually(t, "taskiso has attached its programs", func() bool { return len(programs(t)) > before+20 })
-	time.Sleep(5 * time.Second) // the last programs, and their patching
+	attached := 0
+	eventually(t, "taskiso has attached all its programs", func() bool {
+		before := attached
+		time.Sleep(2 * time.Second)
+		attached = links(t)
+		return attached > 20 && attached == before
+	})
 	return w
+}
+
+// links returns the number of BPF links.
+func links(t *testing.T) int {
+	t.Helper()
+	n := 0
+	var all link.Iterator
+	for all.Next() {
+		n++
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func (w *watching) stop(t *testing.T) (report.Report, int, string) {
@@ -210,12 +232,17 @@ func spinOn(cpu string) {
 	}
 }
 
-func startSpinning(t *testing.T) {
+// startSpinning comes after taskiso has attached: under emulation each step of
+// the patching that this takes waits until the spinning CPU has had its turn.
+func startSpinning(t *testing.T) (stop func()) {
 	t.Helper()
 	c := exec.Command(testBinary(t))
 	c.Env = append(os.Environ(), spinVariable+"="+fmt.Sprint(victimCPU), "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	stop = sync.OnceFunc(func() { c.Process.Kill(); c.Wait() })
+	t.Cleanup(stop)
+	time.Sleep(2 * time.Second)
+	return stop
 }
