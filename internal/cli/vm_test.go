@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if cpu := os.Getenv(spinVariable); cpu != "" {
 		spinOn(cpu)
 	}
+	if file := os.Getenv(postsVariable); file != "" {
+		bePoster(file)
+	}
 	vmtest.Main(m)
 }
 
