@@ -4,11 +4,13 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -171,4 +173,72 @@ func own(d *deferral.Domain, ready chan<- error, stop *atomic.Bool, served *atom
 			s.CatchUp()
 		}
 	}
+}
+
+// A domain in huge pages works as any other, for both sides; without a free
+// huge page it is an error.
+func TestGuestDeferralInHugePages(t *testing.T) {
+	o := deferral.Options{Cells: 1, CellSize: 64, Queue: 4, MessageSize: 16, HugePages: true, Name: "huge"}
+	if _, err := deferral.Create(o); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("without huge pages: %v, want %v", err, unix.ENOMEM)
+	}
+	const pool = "/proc/sys/vm/nr_hugepages"
+	writeFile(t, pool, "2")
+	defer writeFile(t, pool, "0")
+	d, err := deferral.Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if n := freeHugePages(t); n != "1" {
+		t.Errorf("%s huge pages are free with a domain in one of two", n)
+	}
+	f, err := d.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	peer, err := deferral.Open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	s, err := peer.Attach(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	s.HandleKind(1, func() { got += "kind " })
+	s.HandleCell(0, func(v []byte) { got += string(v) + " " })
+	s.HandleMessages(func(m []byte) { got += string(m) })
+	_, err1 := d.Post(0, 1)
+	_, err2 := d.Publish(0, 0, []byte("value"))
+	_, err3 := d.Send(0, []byte("message"))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	s.Enter()
+	if got != "kind value message" {
+		t.Errorf("arrived: %q", got)
+	}
+	if _, err := d.Attach(0); !errors.Is(err, deferral.ErrBusy) {
+		t.Errorf("attaching to a slot that has an owner: %v", err)
+	}
+	if err := s.Detach(); err != nil {
+		t.Error(err)
+	}
+}
+
+func freeHugePages(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, "HugePages_Free:"); ok {
+			return strings.TrimSpace(n)
+		}
+	}
+	return "no line of"
 }
