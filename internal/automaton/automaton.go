@@ -54,6 +54,22 @@ func (a *Automaton) Final(state string) bool {
 	return i >= 0 && a.final[i]
 }
 
+// Next returns the state after an event, and whether the event is allowed. An
+// event that the automaton does not have changes nothing.
+func (a *Automaton) Next(state, event string) (string, bool) {
+	i := slices.Index(a.states, state)
+	e, ok := a.events[event]
+	switch {
+	case i < 0:
+		return state, false
+	case !ok:
+		return state, true
+	case a.next[i][e] == none:
+		return state, false
+	}
+	return a.states[a.next[i][e]], true
+}
+
 // Verdict is what a monitor can say of all events that it was given.
 type Verdict string
 
