@@ -28,9 +28,6 @@ func TestMain(m *testing.M) {
 	if cpu := os.Getenv(spinVariable); cpu != "" {
 		spinOn(cpu)
 	}
-	if file := os.Getenv(postsVariable); file != "" {
-		bePoster(file)
-	}
 	vmtest.Main(m)
 }
 
@@ -40,7 +37,11 @@ const guestProgram = "/bin/taskiso"
 func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
-		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Files: map[string]string{
+			guestProgram: buildProgram(t),
+			udpProgram:   build(t, "github.com/taskiso/taskiso/examples/deferral-udp"),
+			postsProgram: buildPosts(t),
+		},
 		Tests:   "^TestGuest[^P]", // not the provocations: provoke_vm_test.go
 		Timeout: 5 * time.Minute,
 	})
@@ -48,11 +49,26 @@ func TestVM(t *testing.T) {
 
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "taskiso")
-	build := exec.Command("go", "build", "-o", path, "github.com/taskiso/taskiso/cmd/taskiso")
+	return build(t, "github.com/taskiso/taskiso/cmd/taskiso")
+}
+
+func build(t *testing.T, program string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "build", "-o", path, program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building taskiso: %v\n%s", err, out)
+		t.Fatalf("building %s: %v\n%s", program, err, out)
+	}
+	return path
+}
+
+func buildPosts(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "posts")
+	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-O2", "-pthread", "-I../../include", "-o", path, "testdata/posts.c")
+	if out, err := gcc.CombinedOutput(); err != nil {
+		t.Fatalf("compiling testdata/posts.c: %v\n%s", err, out)
 	}
 	return path
 }
