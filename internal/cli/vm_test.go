@@ -54,7 +54,7 @@ func buildProgram(t *testing.T) string {
 
 func build(t *testing.T, program string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "program")
+	path := filepath.Join(t.TempDir(), filepath.Base(program))
 	build := exec.Command("go", "build", "-o", path, program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
