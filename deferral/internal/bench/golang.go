@@ -173,11 +173,11 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 
 // pairs measures round trips with a busy thread on the other CPU.
 func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
-	r["go-ping-pong"], r["go-post-seen"] = math.Inf(1), math.Inf(1)
-	for range 10 { // in turn, so that both meet the same conditions
-		r["go-ping-pong"] = min(r["go-ping-pong"], pingPong(owner))
-		r["go-post-seen"] = min(r["go-post-seen"], postSeen(d, s, owner))
+	measured := make([]results, 15)
+	for i := range measured { // see the C half
+		measured[i] = results{"go-ping-pong": pingPong(owner), "go-post-seen": postSeen(d, s, owner)}
 	}
+	r.median(measured, "go-post-seen", "go-ping-pong")
 	stop := busy(s, owner)
 	r["go-synchronize"] = measure(20_000, func(n int) {
 		for range n {

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/taskiso/taskiso/deferral"
@@ -33,6 +35,7 @@ func main() {
 
 func run(root string, poster, owner int, out string) error {
 	r := results{}
+	var all []results
 	for range passes {
 		pass := results{}
 		if err := pass.measureC(root, poster, owner); err != nil {
@@ -42,7 +45,10 @@ func run(root string, poster, owner int, out string) error {
 			return err
 		}
 		r.least(pass)
+		all = append(all, pass)
 	}
+	r.median(all, "c-post-seen", "c-ping-pong")
+	r.median(all, "go-post-seen", "go-ping-pong")
 	var page bytes.Buffer
 	r.write(&page)
 	if out == "" {
@@ -72,6 +78,14 @@ func (r results) least(pass results) {
 	}
 }
 
+// median takes two numbers from where their ratio is the median one.
+func (r results) median(from []results, ours, theirs string) {
+	from = slices.Clone(from)
+	slices.SortFunc(from, func(a, b results) int { return cmp.Compare(a[ours]/a[theirs], b[ours]/b[theirs]) })
+	middle := from[len(from)/2]
+	r[ours], r[theirs] = middle[ours], middle[theirs]
+}
+
 // results are nanoseconds by name; C and Go names do not overlap.
 type results map[string]float64
 
@@ -83,7 +97,7 @@ func (r results) measureC(root string, poster, owner int) error {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "bench")
 	source := filepath.Join(root, "deferral/internal/bench/c/bench.c")
-	build := exec.Command("gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr", "-lm")
+	build := exec.Command("gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("compiling %s (needs liburcu-dev): %w\n%s", source, err, text)
 	}
