@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,10 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 		return
 	}
 	synced := countCalls(t, kernel, "do_sync_core", r.Began, r.Began+r.Duration)
+	if synced == 0 {
+		text, _ := os.ReadFile(kernel)
+		t.Logf("the kernel's trace: %.2000s", text)
+	}
 	t.Logf("the kernel's trace has %d calls of do_sync_core; quiet_user: %+v; poke3: %+v", synced, quiet, poke)
 	if synced == 0 || quiet.Violations != uint64(synced) || quiet.Verdict != report.MonitorViolated {
 		t.Errorf("%d calls of do_sync_core, and %d violations (%s)", synced, quiet.Violations, quiet.Verdict)
@@ -192,7 +197,7 @@ func traceCalls(t *testing.T) string {
 }
 
 // countCalls counts the calls of a function between two times of CLOCK_MONOTONIC.
-// A line ends in "[003] d.h.. 12.345678: csd_function_entry: func=NAME csd=ADDRESS".
+// A line ends in "[003] d.h.. 12.345678: csd_function_entry: func=NAME, csd=ADDRESS".
 func countCalls(t *testing.T, file, function string, from, to time.Duration) int {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -202,7 +207,7 @@ func countCalls(t *testing.T, file, function string, from, to time.Duration) int
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		before, call, ok := strings.Cut(line, ": csd_function_entry: ")
-		if !ok || !strings.Contains(call, "func="+function+" ") {
+		if words := strings.FieldsFunc(call, func(r rune) bool { return strings.ContainsRune(" ,=+\n", r) }); !ok || !slices.Contains(words, function) {
 			continue
 		}
 		words := strings.Fields(before)

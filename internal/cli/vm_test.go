@@ -39,7 +39,6 @@ func TestVM(t *testing.T) {
 		Cmdline: vmtest.Isolated,
 		Files: map[string]string{
 			guestProgram: buildProgram(t),
-			udpProgram:   build(t, "github.com/taskiso/taskiso/examples/deferral-udp"),
 			postsProgram: buildPosts(t),
 		},
 		Tests:   "^TestGuest[^P]", // not the provocations: provoke_vm_test.go
@@ -49,16 +48,11 @@ func TestVM(t *testing.T) {
 
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	return build(t, "github.com/taskiso/taskiso/cmd/taskiso")
-}
-
-func build(t *testing.T, program string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), filepath.Base(program))
-	build := exec.Command("go", "build", "-o", path, program)
+	path := filepath.Join(t.TempDir(), "taskiso")
+	build := exec.Command("go", "build", "-o", path, "github.com/taskiso/taskiso/cmd/taskiso")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", program, err, out)
+		t.Fatalf("building taskiso: %v\n%s", err, out)
 	}
 	return path
 }
