@@ -55,7 +55,18 @@ func run(root string, poster, owner int, out string) error {
 		_, err := io.Copy(os.Stdout, &page)
 		return err
 	}
+	page.Write(byHand(out))
 	return os.WriteFile(out, page.Bytes(), 0o644)
+}
+
+// byHand returns the end of the page, which other tests gave the figures for.
+func byHand(file string) []byte {
+	const heading = "\n## With the tracer\n"
+	old, _ := os.ReadFile(file) // there may be none yet
+	if i := bytes.Index(old, []byte(heading)); i >= 0 {
+		return old[i:]
+	}
+	return nil
 }
 
 // passes repeat everything, so that other work on the machine does not meet one

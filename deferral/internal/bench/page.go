@@ -41,7 +41,7 @@ var rows = []row{
 }
 
 func (r results) write(w io.Writer) {
-	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`; do not edit.\n%s\n\n", machine())
+	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`,\nexcept for its last section.\n%s\n\n", machine())
 	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. Round trips are measured in turn with the\nping-pong, and the pair with the median ratio is shown. A ratio below 1 means that\ndeferral is faster. The owner is alone on one CPU, the poster on another.\n\n", passes, runs)
 	fmt.Fprintf(w, "| ratio | limit | operation | ns | beside | ns |\n|---:|---:|---|---:|---|---:|\n")
 	for _, row := range rows {
