@@ -56,6 +56,7 @@ func TestGuestDeferralInterruptsNobody(t *testing.T) {
 	if cpu := r.CPUs[0]; cpu.Lost+cpu.Preempted > 0 || !cpu.Complete {
 		t.Fatalf("lost %+v, preempted %d times, so nothing is known", r.Lost, cpu.Preempted)
 	}
+	t.Logf("%s", phases)
 	breaks := readLines[report.Break](t, events)
 	post := countBreaks(t, breaks, r.Began, "post", phases, c.Process.Pid)
 	barrier := countBreaks(t, breaks, r.Began, "membarrier", phases, c.Process.Pid)
