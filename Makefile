@@ -79,7 +79,7 @@ bench:
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-soak
+	$(MAKE) provocations silence deferral-soak deferral-trace
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm

@@ -38,11 +38,9 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 	kernel := traceCalls(t)
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
 	stopSpinning := startSpinning(t)
-	for range 3 {
+	for range 2 {
 		writeFile(t, tracepoint, "1")
-		time.Sleep(200 * time.Millisecond)
 		writeFile(t, tracepoint, "0")
-		time.Sleep(200 * time.Millisecond)
 	}
 	stopSpinning()
 	r, code, out := w.stop(t)
@@ -81,15 +79,14 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 
 // With nothing patched there is nothing to say against the kernel.
 func TestGuestMonitorHolds(t *testing.T) {
-	seen := traceCalls(t)
+	if traceCalls(t) == "" {
+		return // then it cannot be known, as shown above
+	}
 	w := startWatch(t, "--monitor", "quiet_user")
 	stopSpinning := startSpinning(t)
 	time.Sleep(3 * time.Second)
 	stopSpinning()
 	r, code, out := w.stop(t)
-	if seen == "" {
-		return // said above
-	}
 	if m := verdictOf(t, r, "quiet_user"); m.Verdict != report.MonitorHeld || code != 0 {
 		t.Errorf("nothing was patched, but %+v, exit status %d\n%s", m, code, out)
 	}

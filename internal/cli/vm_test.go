@@ -37,11 +37,8 @@ const guestProgram = "/bin/taskiso"
 func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
-		Files: map[string]string{
-			guestProgram: buildProgram(t),
-			postsProgram: buildPosts(t),
-		},
-		Tests:   "^TestGuest[^P]", // not the provocations: provoke_vm_test.go
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuest[^P]", // not provocations and posts: provoke_vm_test.go, posts_vm_test.go
 		Timeout: 5 * time.Minute,
 	})
 }
@@ -53,16 +50,6 @@ func buildProgram(t *testing.T) string {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building taskiso: %v\n%s", err, out)
-	}
-	return path
-}
-
-func buildPosts(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "posts")
-	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-O2", "-pthread", "-I../../include", "-o", path, "testdata/posts.c")
-	if out, err := gcc.CombinedOutput(); err != nil {
-		t.Fatalf("compiling testdata/posts.c: %v\n%s", err, out)
 	}
 	return path
 }

@@ -5,6 +5,7 @@ package monitor
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -157,14 +158,16 @@ func target(e trace.Event) int {
 }
 
 // Results returns what every monitor says, by CPU. begin is that of Add. missed
-// tells whether events may have been missed without being counted in a batch,
-// on a CPU or on any.
-func (c *Checker) Results(begin time.Duration, missed func(cpu int) bool, missedAnywhere bool) []report.Monitor {
+// tells whether events of a kind may have been missed, without being counted in a
+// batch: on a CPU, or if they are of senders on any.
+func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind) bool) []report.Monitor {
 	var results []report.Monitor
 	for _, r := range c.runs {
 		m := r.result(begin)
-		if missed(r.cpu) || r.sends() && missedAnywhere {
-			m.Reasons = append(m.Reasons, "events may have been missed: the recording was preempted")
+		for k := range trace.Kinds() {
+			if r.of.events[k] != nil && missed(r.cpu, k) {
+				m.Reasons = append(m.Reasons, fmt.Sprintf("events %s may have been missed: their recording was preempted", k))
+			}
 		}
 		if len(m.Reasons) > 0 {
 			m.Verdict = report.MonitorUnknown

@@ -76,7 +76,7 @@ func kindOf(t *testing.T, name string) trace.Kind {
 
 func sees(int, trace.Kind, bool) string { return "" }
 
-func never(int) bool { return false }
+func never(int, trace.Kind) bool { return false }
 
 func checker(t *testing.T, name string, blind Blind) *Checker {
 	t.Helper()
@@ -95,7 +95,7 @@ func check(t *testing.T, name, words string) report.Monitor {
 	t.Helper()
 	c := checker(t, name, sees)
 	c.Add(trace.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
-	return c.Results(0, never, false)[0]
+	return c.Results(0, never)[0]
 }
 
 func TestQuietUser(t *testing.T) {
@@ -162,7 +162,7 @@ func TestLossNeverGivesAVerdict(t *testing.T) {
 				// Some of these are lost, nobody knows which.
 				c.Add(trace.Batch{Events: all[from : (from+to)/2], Until: time.Second, Lost: map[int]uint64{cpu: uint64(to - (from+to)/2)}}, 0)
 				c.Add(trace.Batch{Events: all[to:], Until: time.Hour}, 0)
-				if m := c.Results(0, never, false)[0]; m.Violations > 0 || m.Verdict != report.MonitorUnknown {
+				if m := c.Results(0, never)[0]; m.Violations > 0 || m.Verdict != report.MonitorUnknown {
 					t.Fatalf("%s, lost between %d and %d: %+v", name, from, to, m)
 				}
 			}
@@ -176,11 +176,11 @@ func TestLossOnAnotherCPU(t *testing.T) {
 	for name, want := range map[string]string{"poke3": report.MonitorUnknown, "quiet_user": report.MonitorHeld} {
 		c := checker(t, name, sees)
 		c.Add(lost, 0)
-		if m := c.Results(0, never, false)[0]; m.Verdict != want {
+		if m := c.Results(0, never)[0]; m.Verdict != want {
 			t.Errorf("%s: %+v", name, m)
 		}
 		c = checker(t, name, sees)
-		if m := c.Results(0, never, true)[0]; m.Verdict != want {
+		if m := c.Results(0, func(_ int, k trace.Kind) bool { return k == trace.SendCall })[0]; m.Verdict != want {
 			t.Errorf("%s, missed somewhere: %+v", name, m)
 		}
 	}
@@ -196,12 +196,12 @@ func TestUnknown(t *testing.T) {
 	}
 	c := checker(t, "quiet_user", blind)
 	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
-	if m := c.Results(0, never, false)[0]; m.Verdict != report.MonitorUnknown || !slices.Equal(m.Reasons, []string{"no csd events"}) {
+	if m := c.Results(0, never)[0]; m.Verdict != report.MonitorUnknown || !slices.Equal(m.Reasons, []string{"no csd events"}) {
 		t.Errorf("blind: %+v", m)
 	}
 	c = checker(t, "quiet_user", sees)
 	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
-	if m := c.Results(0, func(n int) bool { return n == cpu }, false)[0]; m.Verdict != report.MonitorUnknown || m.Violations != 1 {
+	if m := c.Results(0, func(n int, k trace.Kind) bool { return n == cpu && k == trace.UserExit })[0]; m.Verdict != report.MonitorUnknown || m.Violations != 1 {
 		t.Errorf("preempted: %+v", m)
 	}
 }
@@ -213,7 +213,7 @@ func TestWhatCounts(t *testing.T) {
 	c := checker(t, "quiet_user", sees)
 	begin := all[5].Time
 	c.Add(trace.Batch{Events: all, Until: time.Hour}, begin)
-	if m := c.Results(begin, never, false)[0]; m.Violations != 1 || m.First != all[8].Time-begin || m.Events != 5 {
+	if m := c.Results(begin, never)[0]; m.Violations != 1 || m.First != all[8].Time-begin || m.Events != 5 {
 		t.Errorf("with a warm-up: %+v", m)
 	}
 	for i := range all {
@@ -221,7 +221,7 @@ func TestWhatCounts(t *testing.T) {
 	}
 	c = checker(t, "quiet_user", sees)
 	c.Add(trace.Batch{Events: all, Until: time.Hour}, 0)
-	if m := c.Results(0, never, false)[0]; m.Violations != 0 || m.Events != 0 {
+	if m := c.Results(0, never)[0]; m.Violations != 0 || m.Events != 0 {
 		t.Errorf("on another CPU: %+v", m)
 	}
 }

@@ -31,6 +31,11 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 func (o *Observer) hasVectors() bool { return o.tracer.Has(trace.CallFunctionEnter) }
 
 func (o *Observer) fillMonitors(r *report.Report) {
-	missed := func(cpu int) bool { return o.tracer.Preempted(cpu) > 0 }
-	r.Monitors = o.checker.Results(o.begin, missed, r.Lost.Missed > 0)
+	r.Monitors = o.checker.Results(o.begin, func(cpu int, k trace.Kind) bool {
+		if !k.IsSend() && o.tracer.Preempted(cpu) == 0 {
+			return false // if any was missed, it was on another CPU
+		}
+		n, err := o.tracer.MissedOf(k)
+		return err != nil || n > 0
+	})
 }

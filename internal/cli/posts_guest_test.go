@@ -32,7 +32,7 @@ const (
 // A thread on an isolated CPU is posted work ten million times by its sibling,
 // and taskiso sees no interruption by it; with membarrier, the system call for
 // the same purpose, it sees one each.
-func TestGuestDeferralInterruptsNobody(t *testing.T) {
+func TestGuestPostsInterruptNobody(t *testing.T) {
 	domain, err := deferral.Create(deferral.Options{Shared: true})
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func countBreaks(t *testing.T, breaks []report.Break, began time.Duration, phase
 
 // A domain in huge pages works as any other, for both sides; without a free
 // huge page it is an error.
-func TestGuestDeferralInHugePages(t *testing.T) {
+func TestGuestPostsInHugePages(t *testing.T) {
 	o := deferral.Options{Cells: 1, CellSize: 64, Queue: 4, MessageSize: 16, HugePages: true, Name: "huge"}
 	if _, err := deferral.Create(o); !errors.Is(err, unix.ENOMEM) {
 		t.Errorf("without huge pages: %v, want %v", err, unix.ENOMEM)
