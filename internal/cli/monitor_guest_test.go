@@ -38,7 +38,7 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 	kernel := traceCalls(t)
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
 	stopSpinning := startSpinning(t)
-	for range 2 {
+	for range 3 {
 		writeFile(t, tracepoint, "1")
 		writeFile(t, tracepoint, "0")
 	}
