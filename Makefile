@@ -85,7 +85,7 @@ bench-observers: build setup-peers
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-soak
+	$(MAKE) provocations silence deferral-soak deferral-trace
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm setup-peers

@@ -4,6 +4,7 @@ package deferral
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"unsafe"
 )
@@ -51,7 +52,7 @@ const (
 	maxCellSize    = 1 << 20
 	maxQueue       = 1 << 16
 	maxMessageSize = 1 << 16
-	maxRegion      = 1 << 32
+	maxRegion      = min(1<<32, math.MaxInt)
 )
 
 type header struct {
@@ -115,11 +116,13 @@ func (g geometry) complete() (geometry, error) {
 	}
 	// An odd multiple of 128, so that the slots' words do not share a few sets
 	// of the cache.
-	g.stride = pad(recordSize+g.cells*g.cellStride()+g.queue*boxSize(g.message), 128) | 128
-	g.size = headerSize + g.slots*g.stride
-	if g.size > maxRegion {
-		return g, fmt.Errorf("%w: region of %d bytes is larger than %d", ErrLayout, g.size, maxRegion)
+	parts := recordSize + int64(g.cells)*int64(g.cellStride()) + int64(g.queue)*int64(boxSize(g.message))
+	stride := (parts+127)&^127 | 128
+	size := headerSize + int64(g.slots)*stride
+	if size > maxRegion {
+		return g, fmt.Errorf("%w: region of %d bytes is larger than %d", ErrLayout, size, maxRegion)
 	}
+	g.stride, g.size = int(stride), int(size)
 	return g, nil
 }
 

@@ -5,6 +5,7 @@ package deferral
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"unsafe"
 
@@ -83,7 +84,7 @@ func openRegion(fd int) (region, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return region{}, fmt.Errorf("reading the size of fd %d: %w", fd, err)
 	}
-	if st.Size < headerSize || st.Size > maxRegion+hugePageSize {
+	if st.Size < headerSize || st.Size > min(maxRegion+hugePageSize, math.MaxInt) {
 		return region{}, fmt.Errorf("%w: file of %d bytes", ErrLayout, st.Size)
 	}
 	own, err := reopen(fd)

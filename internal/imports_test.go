@@ -71,7 +71,7 @@ var importRules = []importRule{
 		reason: "a command is not a library",
 	},
 	{
-		of: []string{"internal/trace/..."}, never: []string{"internal/stay/...", "internal/cause/...", "internal/report/..."},
+		of: []string{"internal/trace/..."}, never: []string{"internal/stay/...", "internal/cause/...", "internal/monitor/...", "internal/report/..."},
 		reason: "data flows from trace to stay, cause and report, and nothing calls back",
 	},
 	{
@@ -81,6 +81,10 @@ var importRules = []importRule{
 	{
 		of: []string{"internal/cause/..."}, never: []string{"internal/report/..."},
 		reason: "data flows from cause to report, and nothing calls back",
+	},
+	{
+		of: []string{"internal/report/..."}, never: []string{"internal/monitor/..."},
+		reason: "data flows from trace to monitor and report, and nothing calls back",
 	},
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Targets of the deferral model; included by the Makefile in the root.
 
-.PHONY: model model-traces deferral-soak deferral-bench
+.PHONY: model model-traces deferral-soak deferral-trace deferral-bench
 
 # Spin on every protocol, counterexample and dropped constraint; and the
 # explorer, which has no bounds, on the protocols and on the library's steps.
@@ -17,6 +17,10 @@ model-traces:
 # 10^8 operations on real threads.
 deferral-soak:
 	DEFERRAL_SOAK=100000000 go test -count=1 -run TestSoak -v -timeout 20m ./deferral
+
+# 10^7 posts to an isolated CPU, with the tracer watching, on each kernel.
+deferral-trace:
+	CGO_ENABLED=0 go test -count=1 -tags soak -timeout 30m -run '^TestVMPosts$$' -v ./internal/cli
 
 # Needs liburcu-dev, and two CPUs that are otherwise idle.
 deferral-bench:

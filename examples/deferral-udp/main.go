@@ -219,7 +219,7 @@ func preemptions() int64 {
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
 		return 0
 	}
-	return u.Nivcsw
+	return int64(u.Nivcsw)
 }
 
 func listen() (int, *net.UDPAddr, error) {

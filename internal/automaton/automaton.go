@@ -54,6 +54,22 @@ func (a *Automaton) Final(state string) bool {
 	return i >= 0 && a.final[i]
 }
 
+// Next returns the state after an event, and whether the event is allowed. An
+// event that the automaton does not have changes nothing.
+func (a *Automaton) Next(state, event string) (string, bool) {
+	i := slices.Index(a.states, state)
+	e, ok := a.events[event]
+	switch {
+	case i < 0:
+		return state, false
+	case !ok:
+		return state, true
+	case a.next[i][e] == none:
+		return state, false
+	}
+	return a.states[a.next[i][e]], true
+}
+
 // Verdict is what a monitor can say of all events that it was given.
 type Verdict string
 
@@ -109,7 +125,7 @@ func (m *Monitor) Event(name string) error {
 	state, known := m.State()
 	if !known {
 		// No possible state allows it. After a loss that is no verdict.
-		m.forget()
+		m.Forget()
 		return nil
 	}
 	m.violations++
@@ -120,10 +136,12 @@ func (m *Monitor) Event(name string) error {
 // possible now.
 func (m *Monitor) Lost(n uint64) {
 	m.lost += max(n, 1)
-	m.forget()
+	m.Forget()
 }
 
-func (m *Monitor) forget() {
+// Forget says that any state is possible, though nothing was lost: the stream
+// is joined in the middle.
+func (m *Monitor) Forget() {
 	for state := range m.possible {
 		m.possible[state] = true
 	}

@@ -12,7 +12,7 @@ import (
 
 func slot(t testing.TB) *Automaton {
 	t.Helper()
-	text, err := os.ReadFile("testdata/slot.dot")
+	text, err := os.ReadFile("../../deferral/testdata/slot.dot")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,10 +25,10 @@ func slot(t testing.TB) *Automaton {
 
 func TestParse(t *testing.T) {
 	a := slot(t)
-	if got := a.States(); !slices.Equal(got, []string{"serving", "offline", "online"}) {
+	if got := a.States(); !slices.Equal(got, []string{"serving", "served", "offline", "online"}) {
 		t.Errorf("states %v", got)
 	}
-	if got := a.Events(); !slices.Equal(got, []string{"enter", "enter_take", "exit", "poll", "record", "take", "use"}) {
+	if got := a.Events(); !slices.Equal(got, []string{"enter", "enter_take", "exit", "poll", "record", "serve", "take", "use"}) {
 		t.Errorf("events %v", got)
 	}
 	if a.Initial() != "offline" || !a.Final("offline") || a.Final("online") || a.Final("nowhere") {
@@ -36,9 +36,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestNext(t *testing.T) {
+	a := slot(t)
+	for _, c := range []struct {
+		state, event, next string
+		allowed            bool
+	}{
+		{"offline", "enter", "online", true},
+		{"offline", "use", "offline", false},
+		{"online", "something_else", "online", true},
+		{"nowhere", "enter", "nowhere", false},
+	} {
+		if next, allowed := a.Next(c.state, c.event); next != c.next || allowed != c.allowed {
+			t.Errorf("%s in %s: %s, %v", c.event, c.state, next, allowed)
+		}
+	}
+}
+
 func TestMonitor(t *testing.T) {
 	m := slot(t).Monitor()
-	for _, e := range strings.Fields("enter poll something_else take record use exit enter_take record exit") {
+	for _, e := range strings.Fields("enter poll something_else take serve record use exit enter_take serve record exit") {
 		if err := m.Event(e); err != nil {
 			t.Fatalf("%s: %v", e, err)
 		}
@@ -83,7 +100,7 @@ func TestLostEventsLeadToUnknown(t *testing.T) {
 
 // Whatever is lost, a stream of allowed events is never called a violation.
 func TestLossNeverInventsAViolation(t *testing.T) {
-	stream := strings.Fields("enter poll take record use exit enter_take record poll exit enter exit")
+	stream := strings.Fields("enter poll take serve record use exit enter_take serve record poll exit enter exit")
 	for gone := range 1 << len(stream) {
 		m := slot(t).Monitor()
 		for i, e := range stream {
@@ -132,7 +149,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	text, err := os.ReadFile("testdata/slot.dot")
+	text, err := os.ReadFile("../../deferral/testdata/slot.dot")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ func (p *program) observe(opts *options, t target, out *output, cfg trace.Config
 		NohzFull: t.machine.nohzFull,
 		Files:    p.files.View(),
 		OnBreak:  out.onBreak(),
+		Monitors: opts.monitors,
 	})
 	if o.why != nil && !opts.quiet {
 		fmt.Fprintf(p.stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
@@ -290,7 +292,32 @@ func (o *observation) verdict(t *task, state *os.ProcessState, ended bool) error
 	if code := exitCode(state); t.loop == nil && !ended && code != 0 {
 		return &status{code: code}
 	}
-	return o.breaksVerdict()
+	return o.ownVerdict()
+}
+
+// ownVerdict returns the exit status that the observation itself gives.
+func (o *observation) ownVerdict() error {
+	if err := o.breaksVerdict(); err != nil {
+		return err
+	}
+	return o.monitorsVerdict()
+}
+
+// monitorsVerdict prefers a violation to what is not known.
+func (o *observation) monitorsVerdict() error {
+	var unknown error
+	for _, m := range o.report.Monitors {
+		switch m.Verdict {
+		case report.MonitorViolated:
+			return &status{exitViolated, fmt.Errorf("%s violated %d times on CPU %d", m.Monitor, m.Violations, m.CPU)}
+		case report.MonitorUnknown:
+			unknown = &status{exitFailed, fmt.Errorf("%s cannot be judged on CPU %d: %s", m.Monitor, m.CPU, strings.Join(m.Reasons, "; "))}
+		}
+	}
+	if o.observer == nil && len(o.opts.monitors) > 0 {
+		return &status{exitFailed, errors.New("--monitor cannot be judged: kernel entries could not be seen")}
+	}
+	return unknown
 }
 
 func (o *observation) breaksVerdict() error {

@@ -3,7 +3,11 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
+
+	"github.com/taskiso/taskiso/internal/monitor"
 )
 
 // options are those of every observation.
@@ -19,6 +23,8 @@ type options struct {
 	quiet        bool
 	verbose      bool
 	json         bool
+	monitorNames []string
+	monitors     []*monitor.Monitor
 
 	cpusGiven, maxBreaksGiven bool
 }
@@ -36,6 +42,13 @@ func (o *options) register(c *cobra.Command) {
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each break as it comes")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")
+	f.StringArrayVar(&o.monitorNames, "monitor", nil, "check each CPU against automaton `NAME` ("+strings.Join(monitor.Known(), ", ")+"), or the .dot file of that name; may be repeated")
+	completeMonitor := func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return monitor.Known(), cobra.ShellCompDirectiveDefault // default: files as well
+	}
+	if err := c.RegisterFlagCompletionFunc("monitor", completeMonitor); err != nil {
+		panic(err) // no such flag
+	}
 }
 
 // complete notes what was given and refuses what cannot be meant.
@@ -47,6 +60,17 @@ func (o *options) complete(c *cobra.Command) error {
 	}
 	if o.quiet && o.verbose {
 		return usageError("--quiet and --verbose exclude each other")
+	}
+	return o.loadMonitors()
+}
+
+func (o *options) loadMonitors() error {
+	for _, name := range o.monitorNames {
+		m, err := monitor.Load(name)
+		if err != nil {
+			return usageError("%w", err)
+		}
+		o.monitors = append(o.monitors, m)
 	}
 	return nil
 }

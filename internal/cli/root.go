@@ -18,6 +18,7 @@ import (
 // Exit statuses. A command's own status is passed through.
 const (
 	exitTooManyBreaks = 3   // --max-breaks was exceeded
+	exitViolated      = 4   // a --monitor was violated
 	exitUsage         = 2   // the command line is wrong
 	exitFailed        = 125 // taskiso itself could not do its work
 	exitNotExecutable = 126 // as env(1): the command was found but cannot be executed

@@ -39,8 +39,9 @@ SIGKILL if it does not end within 5 seconds.
 
 The exit status is that of COMMAND, or 128+n if signal n ended it; 0 if
 --duration ended it; 3 if there were more than --max-breaks breaks and COMMAND
-succeeded; 2 for a wrong command line; 125 if taskiso failed; 126 if COMMAND
-cannot be executed and 127 if it was not found.`,
+succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
+2 for a wrong command line; 125 if taskiso failed, or a monitor could not tell;
+126 if COMMAND cannot be executed and 127 if it was not found.`,
 		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
   taskiso run -c 3 -- ./app --fast         # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app

@@ -44,6 +44,8 @@ func TestRun(t *testing.T) {
 		"TwoRunsOnOneCPU":   h.testTwoRunsOnOneCPU,
 		"JSON":              h.testJSON,
 		"Unprivileged":      h.testUnprivileged,
+		"Completion":        h.testCompletion,
+		"MonitorNeedsCPUs":  h.testMonitorNeedsCPUs,
 		"InterruptCommand":  h.testInterruptCommand,
 		"InterruptLoop":     h.testInterruptLoop,
 		"Terminate":         h.testTerminate,
@@ -217,6 +219,10 @@ func (h host) testBadInput(t *testing.T) {
 	last, _ := m.possible.Last()
 	unknown, all := strconv.Itoa(last+1), m.online.String()
 	dir := t.TempDir()
+	noMonitor, err := filepath.Abs("testdata/not.dot")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -238,6 +244,9 @@ func (h host) testBadInput(t *testing.T) {
 		{"negative number of breaks", []string{"--max-breaks", "-1"}, 2, "max-breaks"},
 		{"quiet and verbose", []string{"-q", "-v"}, 2, "exclude each other"},
 		{"unknown flag", []string{"--colour"}, 2, "--colour"},
+		{"unknown monitor", []string{"--monitor", "quiet"}, 2, `unknown monitor "quiet": there are poke3, quiet_user;`},
+		{"monitor in no file", []string{"--monitor", dir + "/none.dot"}, 2, dir + "/none.dot: no such file"},
+		{"monitor that is none", []string{"--monitor", noMonitor}, 2, noMonitor + ": parsing automaton: not an automaton"},
 		{"unknown user", []string{"--user", "no-such-user"}, 2, "no-such-user"},
 		{"report in no directory", []string{"--report", dir + "/none/report.json"}, 125, dir + "/none/report.json"},
 		{"report over a directory", []string{"--report", dir}, 125, dir},
@@ -403,6 +412,22 @@ func (h host) testJSON(t *testing.T) {
 }
 
 // Without privileges the command runs, and the report says what is missing.
+// The shell is offered the monitors by their names, and files.
+func (h host) testCompletion(t *testing.T) {
+	r := h.run(t, "__complete", "watch", "--monitor", "")
+	if want := "poke3\nquiet_user\n:0\n"; r.code != 0 || r.stdout != want {
+		t.Errorf("exit status %d, printed %q, want %q", r.code, r.stdout, want)
+	}
+}
+
+func (h host) testMonitorNeedsCPUs(t *testing.T) {
+	r := h.run(t, "watch", "-p", strconv.Itoa(os.Getpid()), "--monitor", "quiet_user")
+	if r.code != 2 {
+		t.Errorf("exit status %d, want 2", r.code)
+	}
+	checkOneLine(t, r.stderr, "--monitor checks CPUs")
+}
+
 func (h host) testUnprivileged(t *testing.T) {
 	h, as := h.unprivileged(t)
 	r := h.runAs(t, as, "run", "--", "sh", "-c", "exit 0")
@@ -429,6 +454,11 @@ func (h host) testUnprivileged(t *testing.T) {
 	q := h.runAs(t, as, "run", "-q", "--max-breaks", "5", "--", "true")
 	if q.code != 125 {
 		t.Errorf("exit status %d with --max-breaks, want 125: nobody knows", q.code)
+	}
+	checkOneLine(t, q.stderr, "cannot be judged")
+	q = h.runAs(t, as, "run", "-q", "--monitor", "quiet_user", "--", "true")
+	if q.code != 125 {
+		t.Errorf("exit status %d with --monitor, want 125: nobody knows", q.code)
 	}
 	checkOneLine(t, q.stderr, "cannot be judged")
 }

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		beHelper(name)
 		return
 	}
+	if cpu := os.Getenv(spinVariable); cpu != "" {
+		spinOn(cpu)
+	}
 	vmtest.Main(m)
 }
 
@@ -44,7 +47,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^PS]", // not provocations and silence: soak_vm_test.go
+		Tests:   "^TestGuest[^PS]", // not provocations, posts and silence: soak_vm_test.go, posts_vm_test.go
 		Timeout: 5 * time.Minute,
 	})
 }

@@ -29,9 +29,19 @@ user tasks on CPUS, of the threads of process PID, or of thread TID. It changes
 nothing, except that it keeps itself off the CPUs it watches.
 
 It ends after --duration, when the process or thread ends, or on SIGINT or
-SIGTERM. The exit status is 0; 3 if there were more than --max-breaks breaks; 2
-for a wrong command line; 125 if taskiso failed.`,
+SIGTERM.
+
+With --monitor it also checks what happens on each CPU against automata, in the
+form that the kernel's own runtime verification uses. A verdict is "held",
+"violated", or "unknown" if events were lost or cannot be seen on this kernel.
+  quiet_user  no interrupt to synchronise kernel text hits user mode
+  poke3       the CPU synchronises after each step of a patch, before the next
+
+The exit status is 0; 3 if there were more than --max-breaks breaks; 4 if a
+monitor was violated; 2 for a wrong command line; 125 if taskiso failed, or if a
+monitor's verdict is "unknown".`,
 		Example: `  taskiso watch -c 3 -d 30s
+  taskiso watch -c 3 --monitor quiet_user --monitor ./own.dot
   taskiso watch -p $(pidof app) -v
   taskiso watch -t 4711 --max-breaks 0 -d 10m --report quiet.json`,
 		Args: cobra.NoArgs,
@@ -79,6 +89,9 @@ func (p *program) subject(c *cobra.Command, pid, tid int) (*subject, error) {
 	default:
 		s.describe = report.Task{Kind: "cpus"}
 		return s, nil
+	}
+	if c.Flags().Changed("monitor") {
+		return nil, usageError("--monitor checks CPUs: name them with --cpus instead of %s", s)
 	}
 	if !s.alive() {
 		return nil, fmt.Errorf("watching %s: there is none", s)
@@ -224,7 +237,7 @@ func (o *observation) followSubject(s *subject) error {
 	if err := o.out.publish(&o.report); err != nil {
 		return err
 	}
-	return o.breaksVerdict()
+	return o.ownVerdict()
 }
 
 func (o *observation) startWatching(s *subject) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -35,6 +36,8 @@ type Config struct {
 	Files fs.FS
 	// OnBreak, if set, is called with each break.
 	OnBreak func(report.Break)
+	// Monitors are run on each of the CPUs in Trace.
+	Monitors []*monitor.Monitor
 }
 
 // Observer is a running observation. Its methods are not safe for concurrent use.
@@ -44,6 +47,7 @@ type Observer struct {
 	builder   *stay.Builder
 	collector *report.Collector
 	catalogue *cause.Catalogue
+	checker   *monitor.Checker
 	names     *names
 
 	root     uint32 // thread whose exec begins the observation, or 0
@@ -74,6 +78,7 @@ func Open(cfg Config) (*Observer, error) {
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
+	o.checker = monitor.NewChecker(cfg.Monitors, cfg.Trace.CPUs, names, o.blind)
 	return o, nil
 }
 
@@ -125,6 +130,7 @@ func (o *Observer) Poll() error {
 		o.lookForExec(batch)
 	}
 	o.builder.Add(batch)
+	o.checker.Add(batch, o.begin)
 	for cpu, n := range batch.Lost {
 		o.collector.Lost(cpu, o.until, batch.Until, n)
 	}
@@ -192,7 +198,11 @@ func (o *Observer) Finish(r *report.Report) error {
 	o.fillEvents(r)
 	o.fillInterrupts(r, after)
 	o.fillSources(r)
-	return o.fillLost(r)
+	if err := o.fillLost(r); err != nil {
+		return err
+	}
+	o.fillMonitors(r)
+	return nil
 }
 
 func (o *Observer) fillEvents(r *report.Report) {

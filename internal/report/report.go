@@ -34,6 +34,8 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
+	// Monitors is what each automaton of --monitor says of each CPU.
+	Monitors []Monitor `json:"monitors,omitempty"`
 }
 
 // Unnamed returns how many breaks no event named.
@@ -257,6 +259,35 @@ type LostInterval struct {
 	To     time.Duration `json:"to_ns"`
 	Events uint64        `json:"events"`
 }
+
+// Monitor is what one automaton says of one CPU.
+type Monitor struct {
+	Monitor string `json:"monitor"` // name, or path of its file
+	CPU     int    `json:"cpu"`
+	// Verdict is "violated", "held", or "unknown" if violations can have been
+	// missed or be mistaken; Reasons says why.
+	Verdict    string        `json:"verdict"`
+	Reasons    []string      `json:"reasons,omitempty"`
+	Events     uint64        `json:"events"` // taken in
+	Lost       uint64        `json:"lost"`
+	Violations uint64        `json:"violations"`
+	First      time.Duration `json:"first_ns,omitempty"` // violation, since the observation began
+	By         []Violation   `json:"by,omitempty"`
+}
+
+// Violation is an event that an automaton does not allow in a state.
+type Violation struct {
+	State string `json:"state"`
+	Event string `json:"event"`
+	Count uint64 `json:"count"`
+}
+
+// Verdicts of a monitor: those of package automaton.
+const (
+	MonitorHeld     = "held"
+	MonitorViolated = "violated"
+	MonitorUnknown  = "unknown"
+)
 
 // Usage is what the kernel accounts for without any tracing.
 type Usage struct {

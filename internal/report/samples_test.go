@@ -157,6 +157,12 @@ func busySample(t *testing.T) *Report {
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	r.CPUs[0].Causes[0].Remedy = &Remedy{Kind: "boot", Do: "nohz_full=3"}
 	r.CPUs[0].Events = []Events{{Name: "local_timer_entry", Seen: 12}}
+	r.Monitors = []Monitor{
+		{Monitor: "poke3", CPU: 3, Verdict: MonitorHeld, Events: 18},
+		{Monitor: "quiet_user", CPU: 3, Verdict: MonitorViolated, Events: 40, Violations: 4, First: time.Second,
+			By: []Violation{{State: "hit", Event: "csd_function_entry_do_sync_core", Count: 4}}},
+		{Monitor: "./own.dot", CPU: 3, Verdict: MonitorUnknown, Lost: 3, Reasons: []string{"events were lost"}},
+	}
 	r.CPUs[0].Interrupts = &Interrupts{Exact: true, Rows: []InterruptRow{
 		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(12))},
 		{Name: "CAL", Description: "function calls", Kernel: 4, Seen: pointer(uint64(3))},

@@ -21,6 +21,7 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	for i := range r.CPUs {
 		t.cpu(r, &r.CPUs[i])
 	}
+	t.monitors(r)
 	t.loop(r)
 	t.usage(r)
 	t.lost(r)
@@ -358,6 +359,38 @@ func (t *text) interrupts(c *CPU) {
 		rows = append(rows, []string{row.Name, row.Description, Count(row.Kernel), seen})
 	}
 	t.table(rows)
+}
+
+func (t *text) monitors(r *Report) {
+	if len(r.Monitors) == 0 {
+		return
+	}
+	t.printf("\n%s\n", t.paint(bold, "monitors"))
+	for _, m := range r.Monitors {
+		t.printf("  %s on CPU %d: %s, %s, %s\n", m.Monitor, m.CPU, t.paint(monitorColour(m.Verdict), m.Verdict),
+			plural(m.Violations, "violation", "violations"), plural(m.Events, "event", "events"))
+		for _, reason := range m.Reasons {
+			t.printf("    %s\n", reason)
+		}
+		for i, v := range m.By {
+			t.printf("    %s× %s in state %s", Count(v.Count), v.Event, v.State)
+			if i == 0 {
+				t.printf(", first violation at %.6f s", m.First.Seconds())
+			}
+			t.printf("\n")
+		}
+	}
+}
+
+func monitorColour(verdict string) string {
+	switch verdict {
+	case MonitorHeld:
+		return green
+	case MonitorViolated:
+		return red
+	default:
+		return yellow
+	}
 }
 
 func (t *text) loop(r *Report) {

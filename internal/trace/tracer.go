@@ -317,6 +317,19 @@ func (t *Tracer) Missed() (uint64, error) {
 	return missed, nil
 }
 
+// MissedOf returns how many of those were of kind k.
+func (t *Tracer) MissedOf(k Kind) (uint64, error) {
+	p := t.coll.Programs[k.String()]
+	if p == nil {
+		return 0, nil
+	}
+	stats, err := p.Stats()
+	if err != nil {
+		return 0, fmt.Errorf("reading the statistics of program %s: %w", k, err)
+	}
+	return stats.RecursionMisses, nil
+}
+
 // UnwatchedChildren returns how many children of watched tasks are not watched
 // because there were too many at once.
 func (t *Tracer) UnwatchedChildren() (uint64, error) {

@@ -63,7 +63,7 @@ type padded struct {
 
 func nothing() {}
 
-func (r results) measureGo(poster, owner int) error {
+func (r results) measureGo(binary string, poster, owner int) error {
 	d, err := deferral.Create(deferral.Options{Slots: 2, Cells: 1, CellSize: 64, Queue: 16, MessageSize: 64, Shared: true})
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (r results) measureGo(poster, owner int) error {
 	defer unix.SchedSetaffinity(0, &old)
 	r.single(d, s)
 	r.pairs(d, s, owner)
-	return nil
+	return r.synchronize(d, s, func(r results) error { return r.runC(binary, 1, poster, owner, "urcu") }, owner)
 }
 
 // single measures operations without anybody on the other side.
@@ -173,23 +173,13 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 
 // pairs measures round trips with a busy thread on the other CPU.
 func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
-	r["go-ping-pong"], r["go-post-seen"] = math.Inf(1), math.Inf(1)
-	for range 10 { // in turn, so that both meet the same conditions
-		r["go-ping-pong"] = min(r["go-ping-pong"], pingPong(owner))
-		r["go-post-seen"] = min(r["go-post-seen"], postSeen(d, s, owner))
+	measured := make([]results, 15)
+	for i := range measured { // see the C half
+		measured[i] = results{"go-ping-pong": pingPong(owner), "go-post-seen": postSeen(d, s, owner)}
 	}
-	stop := busy(s, owner)
-	r["go-synchronize"] = measure(20_000, func(n int) {
-		for range n {
-			if err := d.Synchronize(context.Background()); err != nil {
-				panic(err)
-			}
-		}
-	})
-	stop()
-
+	r.median(measured, "go-post-seen", "go-ping-pong")
 	in, out := make(chan int, 1), make(chan int, 1)
-	stop = beside(owner, nothing, func() {
+	stop := beside(owner, nothing, func() {
 		select {
 		case v := <-in:
 			out <- v
@@ -203,6 +193,28 @@ func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
 		}
 	})
 	stop()
+}
+
+// synchronize is measured in pairs with liburcu-qsbr, which is another process.
+func (r results) synchronize(d *deferral.Domain, s *deferral.Slot, urcu func(results) error, owner int) error {
+	measured := make([]results, 7)
+	for i := range measured {
+		measured[i] = results{}
+		if err := urcu(measured[i]); err != nil {
+			return err
+		}
+		stop := busy(s, owner)
+		measured[i]["go-synchronize"] = measure(5_000, func(n int) {
+			for range n {
+				if err := d.Synchronize(context.Background()); err != nil {
+					panic(err)
+				}
+			}
+		})
+		stop()
+	}
+	r.median(measured, "go-synchronize", "c-urcu-beside-go")
+	return nil
 }
 
 // busy runs the owner of a slot.

@@ -36,13 +36,13 @@ var rows = []row{
 	{what: "post to seen, Go", ours: "go-post-seen", theirs: "go-ping-pong", against: "cache-line ping-pong", limit: 1.5},
 	{what: "post to seen, Go", ours: "go-post-seen", theirs: "go-chan-seen", against: "two channels, polled"},
 	{what: "synchronize, C", ours: "c-synchronize", theirs: "c-urcu-synchronize", against: "liburcu-qsbr synchronize_rcu", limit: 1},
-	{what: "synchronize, Go", ours: "go-synchronize", theirs: "c-urcu-synchronize", against: "liburcu-qsbr synchronize_rcu (C)", limit: 1},
+	{what: "synchronize, Go", ours: "go-synchronize", theirs: "c-urcu-beside-go", against: "liburcu-qsbr synchronize_rcu (C)", limit: 1},
 	{what: "synchronize, C", ours: "c-synchronize", theirs: "c-membarrier-sibling", against: "membarrier, one running sibling"},
 }
 
 func (r results) write(w io.Writer) {
-	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`; do not edit.\n%s\n\n", machine())
-	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. A ratio below 1 means that\ndeferral is faster. The owner is alone on one CPU, the poster on another.\n\n", passes, runs)
+	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`,\nexcept for its last section.\n%s\n\n", machine())
+	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. Round trips and synchronize\nare measured in turn with what is beside them, and the pair with the median ratio is\nshown. A ratio below 1 means that deferral is faster. The owner is alone on one CPU, the poster on another.\n\n", passes, runs)
 	fmt.Fprintf(w, "| ratio | limit | operation | ns | beside | ns |\n|---:|---:|---|---:|---|---:|\n")
 	for _, row := range rows {
 		ours, theirs := r[row.ours], r[row.theirs]

@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -14,7 +13,7 @@
 #include <taskiso/deferral.h>
 #include <urcu/urcu-qsbr.h>
 
-enum { RUNS = 25 };
+enum { RUNS = 25, PAIRS = 15 };
 
 static struct tiso_domain domain;
 static int cpus[2];
@@ -252,6 +251,48 @@ static void event_poll(long n)
 			abort();
 }
 
+struct side {
+	const char *name;
+	void *(*other)(void *); /* what runs on the other CPU meanwhile */
+	void (*f)(long);
+};
+
+struct pair {
+	double ours, theirs;
+};
+
+static int by_ratio(const void *a, const void *b)
+{
+	const struct pair *p = a, *q = b;
+	double d = p->ours / p->theirs - q->ours / q->theirs;
+	return (d > 0) - (d < 0);
+}
+
+static double beside(struct side s, long n)
+{
+	pthread_t t;
+	run(s.other, &t);
+	double ns = measure(s.f, n);
+	halt(t);
+	return ns;
+}
+
+/*
+ * How far apart two CPUs are changes when a hypervisor moves them, so what takes
+ * two of them is measured in pairs, and the pair with the median ratio is told.
+ */
+static void in_pairs(struct side ours, struct side theirs, long n)
+{
+	struct pair pairs[PAIRS];
+	for (int i = 0; i < PAIRS; i++) {
+		pairs[i].theirs = beside(theirs, n);
+		pairs[i].ours = beside(ours, n);
+	}
+	qsort(pairs, PAIRS, sizeof(pairs[0]), by_ratio);
+	printf("%s %.3f\n%s %.3f\n", ours.name, pairs[PAIRS / 2].ours, theirs.name, pairs[PAIRS / 2].theirs);
+	fflush(stdout);
+}
+
 /* ---- scaling ---- */
 
 static void *absent_reader(void *arg)
@@ -305,6 +346,12 @@ int main(int argc, char **argv)
 		return 1;
 	if (!strcmp(argv[3], "scale"))
 		return scale((int)domain.slots);
+	if (!strcmp(argv[3], "urcu")) { /* beside what is measured in Go */
+		run(reader, &t);
+		report("urcu-beside-go", urcu_synchronize, 5000);
+		halt(t);
+		return 0;
+	}
 	if (tiso_attach(&domain, 0, &none, &slot))
 		return 1;
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
@@ -324,23 +371,10 @@ int main(int argc, char **argv)
 	report("eventfd-post", event_post, 50000);
 	report("membarrier-alone", barrier, 50000);
 
-	/* in turn, so that both meet the same conditions */
-	double ball = 1e18, seen = 1e18;
-	for (int i = 0; i < 10; i++) {
-		run(player, &t);
-		ball = fmin(ball, measure(ping_pong, 5000));
-		halt(t);
-		run(tiso_owner, &t);
-		seen = fmin(seen, measure(post_seen, 5000));
-		halt(t);
-	}
-	printf("ping-pong %.3f\npost-seen %.3f\n", ball, seen);
+	in_pairs((struct side){ "post-seen", tiso_owner, post_seen }, (struct side){ "ping-pong", player, ping_pong }, 5000);
+	in_pairs((struct side){ "synchronize", tiso_owner, synchronize }, (struct side){ "urcu-synchronize", reader, urcu_synchronize }, 5000);
 	run(tiso_owner, &t);
-	report("synchronize", synchronize, 20000);
 	interruptions("interruptions-post", post_seen, 10000000);
-	halt(t);
-	run(reader, &t);
-	report("urcu-synchronize", urcu_synchronize, 20000);
 	halt(t);
 	run(spinner, &t);
 	report("membarrier-sibling", barrier, 2000);

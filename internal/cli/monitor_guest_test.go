@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+const (
+	tracefs = "/sys/kernel/tracing"
+	// One that taskiso does not use: only the first user of a tracepoint and the
+	// last patch kernel text.
+	tracepoint = tracefs + "/events/sched/sched_migrate_task/enable"
+)
+
+// Switching a tracepoint on and off patches kernel text, and every step
+// interrupts a busy loop on an isolated CPU. The monitor counts as many of these
+// interruptions as the kernel's own trace of the called functions shows.
+func TestGuestMonitorCountsPatches(t *testing.T) {
+	kernel := traceCalls(t)
+	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
+	stopSpinning := startSpinning(t)
+	for range 3 {
+		writeFile(t, tracepoint, "1")
+		writeFile(t, tracepoint, "0")
+	}
+	stopSpinning()
+	r, code, out := w.stop(t)
+	t.Log(out)
+	quiet, poke := verdictOf(t, r, "quiet_user"), verdictOf(t, r, "poke3")
+	if kernel == "" { // 6.1: nobody sees what an interrupt was for
+		for _, m := range []report.Monitor{quiet, poke} {
+			if m.Verdict != report.MonitorUnknown || !strings.Contains(strings.Join(m.Reasons, " "), "csd:csd_") {
+				t.Errorf("%s without csd events: %+v", m.Monitor, m)
+			}
+		}
+		if code != exitFailed {
+			t.Errorf("exit status %d, want %d", code, exitFailed)
+		}
+		return
+	}
+	synced := countCalls(t, kernel, "do_sync_core", r.Began, r.Began+r.Duration)
+	if synced == 0 {
+		text, _ := os.ReadFile(kernel)
+		t.Logf("the kernel's trace: %.2000s", text)
+	}
+	t.Logf("the kernel's trace has %d calls of do_sync_core; quiet_user: %+v; poke3: %+v", synced, quiet, poke)
+	if synced == 0 || quiet.Violations != uint64(synced) || quiet.Verdict != report.MonitorViolated {
+		t.Errorf("%d calls of do_sync_core, and %d violations (%s)", synced, quiet.Violations, quiet.Verdict)
+	}
+	if cal := rowOf(r, "CAL"); cal < quiet.Violations {
+		t.Errorf("%d function-call interrupts in /proc/interrupts, and %d violations", cal, quiet.Violations)
+	}
+	if poke.Verdict != report.MonitorHeld || poke.Events < uint64(synced) {
+		t.Errorf("poke3: %+v, with %d synchronisations", poke, synced)
+	}
+	if code != exitViolated {
+		t.Errorf("exit status %d, want %d", code, exitViolated)
+	}
+}
+
+// With nothing patched there is nothing to say against the kernel.
+func TestGuestMonitorHolds(t *testing.T) {
+	if traceCalls(t) == "" {
+		return // then it cannot be known, as shown above
+	}
+	w := startWatch(t, "--monitor", "quiet_user")
+	stopSpinning := startSpinning(t)
+	time.Sleep(3 * time.Second)
+	stopSpinning()
+	r, code, out := w.stop(t)
+	if m := verdictOf(t, r, "quiet_user"); m.Verdict != report.MonitorHeld || code != 0 {
+		t.Errorf("nothing was patched, but %+v, exit status %d\n%s", m, code, out)
+	}
+}
+
+// A CPU that ticks tells nobody when it leaves user mode.
+func TestGuestMonitorOfTickingCPUIsUnknown(t *testing.T) {
+	r, code, out := runProgram(t, "watch", "-c", "1", "-d", "1s", "--monitor", "quiet_user")
+	m := verdictOf(t, r, "quiet_user")
+	if m.Verdict != report.MonitorUnknown || !strings.Contains(strings.Join(m.Reasons, " "), "nohz_full") || code != exitFailed {
+		t.Errorf("CPU 1: %+v, exit status %d\n%s", m, code, out)
+	}
+}
+
+func verdictOf(t *testing.T, r report.Report, monitor string) report.Monitor {
+	t.Helper()
+	for _, m := range r.Monitors {
+		if m.Monitor == monitor {
+			return m
+		}
+	}
+	t.Fatalf("no verdict of %s in %+v", monitor, r.Monitors)
+	return report.Monitor{}
+}
+
+func rowOf(r report.Report, name string) uint64 {
+	for _, row := range r.CPUs[0].Interrupts.Rows {
+		if row.Name == name {
+			return row.Kernel
+		}
+	}
+	return 0
+}
+
+// watching is a taskiso watch on the isolated CPU that goes on.
+type watching struct {
+	c      *exec.Cmd
+	out    bytes.Buffer
+	report string
+}
+
+func startWatch(t *testing.T, args ...string) *watching {
+	t.Helper()
+	w := &watching{report: filepath.Join(t.TempDir(), "report.json")}
+	w.c = exec.Command(guestProgram, append([]string{"watch", "-c", fmt.Sprint(victimCPU), "--report", w.report}, args...)...)
+	w.c.Stdout, w.c.Stderr = &w.out, &w.out
+	if err := w.c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("taskiso watch, %d links: %s", links(t), &w.out)
+		}
+	})
+	attached := 0
+	eventually(t, "taskiso has attached all its programs", func() bool {
+		before := attached
+		time.Sleep(2 * time.Second)
+		attached = links(t)
+		return attached > 20 && attached == before
+	})
+	return w
+}
+
+// links returns the number of BPF links.
+func links(t *testing.T) int {
+	t.Helper()
+	n := 0
+	var all link.Iterator
+	for all.Next() {
+		n++
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (w *watching) stop(t *testing.T) (report.Report, int, string) {
+	t.Helper()
+	if err := w.c.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	w.c.Wait()
+	return readReport(t, w.report), w.c.ProcessState.ExitCode(), w.out.String()
+}
+
+// traceCalls has the kernel trace the functions that other CPUs call, and
+// returns where it writes those of the isolated CPU, or "" if it cannot.
+func traceCalls(t *testing.T) string {
+	t.Helper()
+	instance := filepath.Join(tracefs, "instances", "calls")
+	if err := os.Mkdir(instance, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(instance) })
+	enable := instance + "/events/csd/csd_function_entry/enable"
+	if _, err := os.Stat(enable); err != nil {
+		return ""
+	}
+	writeFile(t, instance+"/trace_clock", "mono")
+	writeFile(t, enable, "1")
+	t.Cleanup(func() { writeFile(t, enable, "0") })
+	return fmt.Sprintf("%s/per_cpu/cpu%d/trace", instance, victimCPU)
+}
+
+// countCalls counts the calls of a function between two times of CLOCK_MONOTONIC.
+// A line ends in "[003] d.h.. 12.345678: csd_function_entry: func=NAME, csd=ADDRESS".
+func countCalls(t *testing.T, file, function string, from, to time.Duration) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		before, call, ok := strings.Cut(line, ": csd_function_entry: ")
+		if words := strings.FieldsFunc(call, func(r rune) bool { return strings.ContainsRune(" ,=+\n", r) }); !ok || !slices.Contains(words, function) {
+			continue
+		}
+		words := strings.Fields(before)
+		at, err := strconv.ParseFloat(words[len(words)-1], 64)
+		if err != nil {
+			t.Fatalf("reading the time in %q: %v", line, err)
+		}
+		if at >= from.Seconds() && at <= to.Seconds() {
+			n++
+		}
+	}
+	return n
+}
+
+// spinVariable makes the test binary spin on the CPU that it names.
+const spinVariable = "TASKISO_TEST_SPIN"
+
+func spinOn(cpu string) {
+	runtime.LockOSThread()
+	n, err := strconv.Atoi(cpu)
+	var cpus cpulist.Set
+	if err == nil {
+		cpus, err = cpulist.New(n)
+	}
+	if err == nil {
+		err = launch.SetAffinity(0, cpus)
+	}
+	if err != nil {
+		panic(err)
+	}
+	//lint:ignore SA5002 without calls, Go's scheduler has nowhere to step in
+	for {
+	}
+}
+
+// startSpinning comes after taskiso has attached: under emulation each step of
+// the patching that this takes waits until the spinning CPU has had its turn.
+func startSpinning(t *testing.T) (stop func()) {
+	t.Helper()
+	c := exec.Command(testBinary(t))
+	c.Env = append(os.Environ(), spinVariable+"="+fmt.Sprint(victimCPU), "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() { c.Process.Kill(); c.Wait() })
+	t.Cleanup(stop)
+	time.Sleep(2 * time.Second)
+	return stop
+}

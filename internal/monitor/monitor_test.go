@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package monitor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// Addresses of functions, and of the patcher's three return addresses.
+const (
+	syncCore = 0x1000
+	other    = 0x2000
+	patcher  = 0x3000
+)
+
+type symbols struct{}
+
+func (symbols) Function(addr uint64) string {
+	switch addr &^ 0xfff {
+	case syncCore:
+		return "do_sync_core"
+	case patcher:
+		return "smp_text_poke_batch_finish"
+	}
+	return "other_function"
+}
+
+const cpu = 3
+
+// streamOf makes a stream for the CPU under test of words: names of tracepoints,
+// "sync" and "csd" for the beginning of a called function, "done" for the end of
+// do_sync_core, and "poke1".."poke3" for the steps of a patch.
+func streamOf(t *testing.T, words string) []trace.Event {
+	t.Helper()
+	var all []trace.Event
+	for i, word := range strings.Fields(words) {
+		e := trace.Event{Time: time.Duration(i+1) * time.Millisecond, CPU: cpu}
+		switch word {
+		case "sync":
+			e.Kind, e.A = trace.CSDEnter, syncCore
+		case "csd":
+			e.Kind, e.A = trace.CSDEnter, other
+		case "done":
+			e.Kind, e.A = trace.CSDExit, syncCore
+		case "poke1", "poke2", "poke3":
+			e.Kind, e.CPU, e.A, e.B = trace.SendCall, 0, cpu, syncCore
+			e.Sender = &trace.Sender{Stack: []uint64{other, patcher + uint64(word[4]), other}}
+		default:
+			e.Kind = kindOf(t, word)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func kindOf(t *testing.T, name string) trace.Kind {
+	t.Helper()
+	for k := range trace.Kinds() {
+		if k.String() == name {
+			return k
+		}
+	}
+	t.Fatalf("no tracepoint %q", name)
+	return 0
+}
+
+func sees(int, trace.Kind, bool) string { return "" }
+
+func never(int, trace.Kind) bool { return false }
+
+func checker(t *testing.T, name string, blind Blind) *Checker {
+	t.Helper()
+	m, err := Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpus, err := cpulist.New(cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewChecker([]*Monitor{m}, cpus, symbols{}, blind)
+}
+
+func check(t *testing.T, name, words string) report.Monitor {
+	t.Helper()
+	c := checker(t, name, sees)
+	c.Add(trace.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
+	return c.Results(0, never)[0]
+}
+
+func TestQuietUser(t *testing.T) {
+	const kernel, ipi, end = "user_enter user_exit sys_enter ", "call_function_entry ", "call_function_exit "
+	for words, violations := range map[string]uint64{
+		"": 0,
+		"user_enter user_exit local_timer_entry local_timer_exit user_enter":  0,
+		"user_enter user_exit " + ipi + "csd " + end + "user_enter":           0, // of another kind
+		"user_enter user_exit " + ipi + "sync " + end + "user_enter":          1,
+		"user_exit call_function_single_entry sync call_function_single_exit": 1, // nobody saw it enter
+		"user_enter user_exit " + ipi + "sync csd sync " + end + "user_enter": 2, // both in one interrupt
+		"user_exit " + ipi + end + ipi + "sync " + end + "user_enter":         0, // one came while it was in the kernel
+		kernel + ipi + "sync " + end + "user_enter":                           0, // so was it
+		"user_enter user_exit local_timer_entry " + ipi + "sync " + end:       0,
+		"sync user_enter": 0, // what it was doing before is not known
+		strings.Repeat("user_enter user_exit "+ipi+"sync "+end, 9): 9,
+	} {
+		m := check(t, "quiet_user", words)
+		want := report.MonitorHeld
+		if violations > 0 {
+			want = report.MonitorViolated
+		}
+		if m.Violations != violations || m.Verdict != want || m.Monitor != "quiet_user" || m.CPU != cpu {
+			t.Errorf("%s: %+v, want %d violations", words, m, violations)
+		}
+	}
+}
+
+func TestPoke3(t *testing.T) {
+	const patch = "poke1 sync done poke2 sync done poke3 sync done "
+	const short = "poke1 done poke3 done "
+	for words, violations := range map[string]uint64{
+		"":                                 0,
+		patch + patch + short:              0,
+		short + short + patch:              0,
+		"poke3 done " + patch:              0, // joined in the middle
+		"done done " + patch:               0, // others synchronise too
+		patch + "done " + patch:            0,
+		patch + patch + "poke1 poke2 done": 1, // did not wait
+		patch + "poke1 done poke2 poke3 done done":  1,
+		"poke1 done poke1 done poke1 done":          1, // so did each of these, and the first is not known
+		patch + "poke1 done " + patch:               1, // ended after the breakpoint
+		patch + "poke1 done poke2 done poke3 poke1": 1,
+	} {
+		if m := check(t, "poke3", words); m.Violations != violations {
+			t.Errorf("%s: %+v, want %d violations", words, m, violations)
+		}
+	}
+}
+
+// Whatever is lost of a stream that is right, no violation is invented; and of
+// one that is not, the verdict is never that it is.
+func TestLossNeverGivesAVerdict(t *testing.T) {
+	const patches = "poke1 sync done poke2 sync done poke3 sync done poke1 sync done poke3 sync done poke1 sync done poke2 sync done poke3 sync done"
+	for name, words := range map[string]string{
+		"poke3":      patches,
+		"quiet_user": "user_enter user_exit sys_enter call_function_entry sync call_function_exit user_enter user_exit local_timer_entry user_enter",
+	} {
+		all := streamOf(t, words)
+		for from := range all {
+			for to := from + 1; to <= len(all); to++ {
+				c := checker(t, name, sees)
+				c.Add(trace.Batch{Events: all[:from], Until: time.Second}, 0)
+				// Some of these are lost, nobody knows which.
+				c.Add(trace.Batch{Events: all[from : (from+to)/2], Until: time.Second, Lost: map[int]uint64{cpu: uint64(to - (from+to)/2)}}, 0)
+				c.Add(trace.Batch{Events: all[to:], Until: time.Hour}, 0)
+				if m := c.Results(0, never)[0]; m.Violations > 0 || m.Verdict != report.MonitorUnknown {
+					t.Fatalf("%s, lost between %d and %d: %+v", name, from, to, m)
+				}
+			}
+		}
+	}
+}
+
+// A sender is recorded on its own CPU, and lost there.
+func TestLossOnAnotherCPU(t *testing.T) {
+	lost := trace.Batch{Until: time.Hour, Lost: map[int]uint64{0: 1}}
+	for name, want := range map[string]string{"poke3": report.MonitorUnknown, "quiet_user": report.MonitorHeld} {
+		c := checker(t, name, sees)
+		c.Add(lost, 0)
+		if m := c.Results(0, never)[0]; m.Verdict != want {
+			t.Errorf("%s: %+v", name, m)
+		}
+		c = checker(t, name, sees)
+		if m := c.Results(0, func(_ int, k trace.Kind) bool { return k == trace.SendCall })[0]; m.Verdict != want {
+			t.Errorf("%s, missed somewhere: %+v", name, m)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	const violated = "user_enter user_exit call_function_entry sync call_function_exit"
+	blind := func(_ int, k trace.Kind, named bool) string {
+		if k == trace.CSDEnter && named {
+			return "no csd events"
+		}
+		return ""
+	}
+	c := checker(t, "quiet_user", blind)
+	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
+	if m := c.Results(0, never)[0]; m.Verdict != report.MonitorUnknown || !slices.Equal(m.Reasons, []string{"no csd events"}) {
+		t.Errorf("blind: %+v", m)
+	}
+	c = checker(t, "quiet_user", sees)
+	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
+	if m := c.Results(0, func(n int, k trace.Kind) bool { return n == cpu && k == trace.UserExit })[0]; m.Verdict != report.MonitorUnknown || m.Violations != 1 {
+		t.Errorf("preempted: %+v", m)
+	}
+}
+
+// What happened in the warm-up is not held against anybody, nor is what
+// happened on another CPU.
+func TestWhatCounts(t *testing.T) {
+	all := streamOf(t, strings.Repeat("user_enter user_exit call_function_entry sync call_function_exit ", 2))
+	c := checker(t, "quiet_user", sees)
+	begin := all[5].Time
+	c.Add(trace.Batch{Events: all, Until: time.Hour}, begin)
+	if m := c.Results(begin, never)[0]; m.Violations != 1 || m.First != all[8].Time-begin || m.Events != 5 {
+		t.Errorf("with a warm-up: %+v", m)
+	}
+	for i := range all {
+		all[i].CPU = 1
+	}
+	c = checker(t, "quiet_user", sees)
+	c.Add(trace.Batch{Events: all, Until: time.Hour}, 0)
+	if m := c.Results(0, never)[0]; m.Violations != 0 || m.Events != 0 {
+		t.Errorf("on another CPU: %+v", m)
+	}
+}
+
+func TestOwnFile(t *testing.T) {
+	write := func(event string) string {
+		file := filepath.Join(t.TempDir(), "own.dot")
+		text := fmt.Sprintf(`digraph { "__init_x" -> "x"; "x"; "y"; "x" -> "y" [label = %q]; "y" -> "y" [label = "sys_enter"]; }`, event)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	for _, event := range []string{"sched_switch", "csd_function_entry", "hrtimer_expire_entry_tick_nohz_handler", pokeBegin} {
+		if _, err := Load(write(event)); err != nil {
+			t.Errorf("event %s: %v", event, err)
+		}
+	}
+	// It is joined in the middle: that what comes first is not its first event
+	// is no violation.
+	if m := check(t, write("sched_switch"), "sys_enter sys_enter sched_switch"); m.Violations != 1 {
+		t.Errorf("joined in state y: %+v", m)
+	}
+	for event, want := range map[string]string{"usr_exit": `event "usr_exit"`, "sys_enter_read": `event "sys_enter_read"`, "a b": "not an automaton"} {
+		if _, err := Load(write(event)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("event %s: %v", event, err)
+		}
+	}
+	if _, err := Load("/nowhere/own.dot"); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if _, err := Load("quiet-user"); err == nil || err.Error() != `unknown monitor "quiet-user": there are poke3, quiet_user; a file of your own ends in .dot` {
+		t.Errorf("a name that is not there: %v", err)
+	}
+}
+
+func BenchmarkChecker(b *testing.B) {
+	m, err := Load("quiet_user")
+	if err != nil {
+		b.Fatal(err)
+	}
+	cpus, err := cpulist.New(cpu)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := NewChecker([]*Monitor{m}, cpus, symbols{}, sees)
+	batch := trace.Batch{Until: time.Hour}
+	for range 1000 {
+		for _, k := range []trace.Kind{trace.UserEnter, trace.UserExit, trace.SyscallEnter, trace.SyscallExit} {
+			batch.Events = append(batch.Events, trace.Event{Kind: k, CPU: cpu})
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Add(batch, 0)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Events)), "ns/event")
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package monitor checks what happens on a CPU against automata: the files of
+// the directory monitors, or those of a user, in the .dot form of the kernel's
+// runtime verification (package automaton).
+//
+// An event of an automaton is a tracepoint of package trace: "user_exit". With
+// "_" and a function behind it, it is that tracepoint for this function only:
+// "csd_function_entry_do_sync_core". Two are derived: text_poke_begin and
+// text_poke_step, see poke.go. Other events are not shown to the automaton.
+package monitor
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/automaton"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+//go:embed monitors/*.dot
+var files embed.FS
+
+// Monitor is an automaton whose events all are known. It is immutable.
+type Monitor struct {
+	name   string
+	a      *automaton.Automaton
+	events map[trace.Kind]*events
+	pokes  bool // it has derived events
+}
+
+// events are those of an automaton that come from one kind.
+type events struct {
+	any       string            // event for every function, "" if there is none
+	functions map[string]string // event by function
+}
+
+// Known returns the names of the monitors that need no file.
+func Known() []string {
+	entries, err := files.ReadDir("monitors")
+	if err != nil {
+		panic(err) // part of the program
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".dot"))
+	}
+	return names
+}
+
+// Load returns a monitor by its name, or by the path of its file, which ends in
+// .dot.
+func Load(name string) (*Monitor, error) {
+	text, err := read(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := parse(name, string(text))
+	if err != nil {
+		return nil, fmt.Errorf("reading monitor %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func read(name string) ([]byte, error) {
+	if strings.HasSuffix(name, ".dot") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading monitor: %w", err)
+		}
+		return text, nil
+	}
+	text, err := files.ReadFile("monitors/" + name + ".dot")
+	if err != nil {
+		return nil, fmt.Errorf("unknown monitor %q: there are %s; a file of your own ends in .dot", name, strings.Join(Known(), ", "))
+	}
+	return text, nil
+}
+
+func parse(name, text string) (*Monitor, error) {
+	a, err := automaton.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	m := &Monitor{name: name, a: a, events: make(map[trace.Kind]*events)}
+	for _, event := range a.Events() {
+		if err := m.add(event); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Monitor) add(event string) error {
+	if event == pokeBegin || event == pokeStep {
+		m.pokes = true
+		m.of(trace.SendCall)
+		return nil
+	}
+	for k := range trace.Kinds() {
+		if k.String() == event {
+			m.of(k).any = event
+			return nil
+		}
+		if function, ok := strings.CutPrefix(event, k.String()+"_"); ok && calls(k) {
+			m.of(k).functions[function] = event
+			return nil
+		}
+	}
+	return fmt.Errorf("event %q is neither a tracepoint that taskiso uses nor one with a function behind it: "+
+		"\"taskiso doctor\" and the sources of a report list them", event)
+}
+
+func (m *Monitor) of(k trace.Kind) *events {
+	if m.events[k] == nil {
+		m.events[k] = &events{functions: make(map[string]string)}
+	}
+	return m.events[k]
+}
+
+// calls tells whether events of kind k name a function.
+func calls(k trace.Kind) bool {
+	switch k {
+	case trace.CSDEnter, trace.CSDExit, trace.HRTimer, trace.Timer, trace.Work, trace.SendCall, trace.SendWork:
+		return true
+	}
+	return false
+}
+
+// function returns the address of the function that e names.
+func function(e trace.Event) uint64 {
+	if e.Kind.IsSend() {
+		return e.B
+	}
+	return e.A
+}

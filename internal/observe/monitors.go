@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"fmt"
+
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// blind says why events of kind k are not seen on a CPU, or not the functions
+// that they name.
+func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
+	if named && o.names.symbolsErr != nil {
+		return "kernel functions have no names: " + o.names.symbolsErr.Error()
+	}
+	if (k == trace.UserExit || k == trace.UserEnter) && o.tracer.Has(k) && !o.tracked().Contains(cpu) {
+		return "not nohz_full, so nothing tells when user mode is left and entered"
+	}
+	for _, s := range o.tracer.Sources() {
+		if s.Kind == k && s.Err != nil && !(k.IsVector() && o.hasVectors()) {
+			return fmt.Sprintf("%s is not seen: %v", s.Name, s.Err)
+		}
+	}
+	return ""
+}
+
+// hasVectors tells whether this machine's interrupts have tracepoints by vector.
+// If so, a vector without one is a vector that this machine does not have.
+func (o *Observer) hasVectors() bool { return o.tracer.Has(trace.CallFunctionEnter) }
+
+func (o *Observer) fillMonitors(r *report.Report) {
+	r.Monitors = o.checker.Results(o.begin, func(cpu int, k trace.Kind) bool {
+		if !k.IsSend() && o.tracer.Preempted(cpu) == 0 {
+			return false // if any was missed, it was on another CPU
+		}
+		n, err := o.tracer.MissedOf(k)
+		return err != nil || n > 0
+	})
+}
