@@ -17,7 +17,6 @@ import (
 
 	"github.com/taskiso/taskiso/deferral"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // postsProgram is testdata/posts.c. It is not in Go, whose scheduler makes system
@@ -60,15 +59,11 @@ func TestGuestPostsInterruptNobody(t *testing.T) {
 	breaks := readLines[report.Break](t, events)
 	post := countBreaks(t, breaks, r.Began, "post", phases, c.Process.Pid)
 	barrier := countBreaks(t, breaks, r.Began, "membarrier", phases, c.Process.Pid)
-	from := "from it"
-	if !r.Sees(trace.SendCall.String()) {
-		from = "ipi-function" // 6.1: nobody sees whose it was
-	}
-	if post["syscall"]+post[from]+post["from nobody"] > 0 {
+	if post["syscall"]+post["from it"]+post["from nobody"] > 0 {
 		t.Errorf("%d posts: %v", posts, post)
 	}
 	// A few find the CPU in the kernel already, for another reason.
-	if n := barrier[from]; n < barriers*9/10 || n > barriers+barriers/10 {
+	if n := barrier["from it"]; n < barriers*9/10 || n > barriers+barriers/10 {
 		t.Errorf("%d calls of membarrier: %v; the test would not notice an interruption", barriers, barrier)
 	}
 }

@@ -19,6 +19,9 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 		return "not nohz_full, so nothing tells when user mode is left and entered"
 	}
 	for _, s := range o.tracer.Sources() {
+		if s.Kind == k && s.InPlaceOf != "" {
+			return s.InPlaceOf + " is not in this kernel, and the kprobes in its place show other events"
+		}
 		if s.Kind == k && s.Err != nil && !(k.IsVector() && o.hasVectors()) {
 			return fmt.Sprintf("%s is not seen: %v", s.Name, s.Err)
 		}

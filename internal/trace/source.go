@@ -128,6 +128,8 @@ type Source struct {
 	Kind  Kind
 	Shows string // what is not seen without it
 	Err   error  // why it is missing; nil when it is available
+	// InPlaceOf is the tracepoint for which a kprobe stands in: "csd:csd_queue_cpu".
+	InPlaceOf string
 
 	source source
 }
@@ -139,7 +141,7 @@ func Sources(kernel *btf.Spec) []Source {
 	list := make([]Source, 0, len(sources))
 	for _, s := range sources {
 		found := s.find(kernel)
-		others, ok := findAny(kernel, standIns[s.name])
+		others, ok := findAny(kernel, standIns[s.name], found.Name)
 		if found.Err != nil && ok {
 			list = append(list, others...)
 		} else {
@@ -150,12 +152,14 @@ func Sources(kernel *btf.Spec) []Source {
 }
 
 // findAny returns sources, and whether any of them is available.
-func findAny(kernel *btf.Spec, sources []source) ([]Source, bool) {
+func findAny(kernel *btf.Spec, sources []source, inPlaceOf string) ([]Source, bool) {
 	var list []Source
 	any := false
 	for _, s := range sources {
-		list = append(list, s.find(kernel))
-		any = any || list[len(list)-1].Err == nil
+		found := s.find(kernel)
+		found.InPlaceOf = inPlaceOf
+		list = append(list, found)
+		any = any || found.Err == nil
 	}
 	return list, any
 }
