@@ -37,10 +37,12 @@ type attachment struct {
 // CPUs (perf_mmap in kernel/events/core.c), because many CPUs would write to it.
 // So a process has a buffer for each CPU, and a thread just one.
 func attach(t Target, o Options, open opener) (*attachment, error) {
-	a := &attachment{open: open, target: t, pid: t.id, options: o, layout: layout{stack: o.Stack}, cpus: []int{-1}}
+	a := &attachment{open: open, target: t, pid: t.id, options: o, cpus: []int{-1}}
+	a.layout = layout{stack: o.Stack, stackPointer: o.ThreadStacks && stackPointer != 0}
 	var err error
 	if t.thread {
 		a.pid, err = processOf(t.id)
+		a.layout.pid, a.layout.tid = a.pid, t.id
 	} else {
 		a.inherit = unix.PerfBitInherit
 		if !o.Children {
@@ -61,7 +63,27 @@ func (a *attachment) openAll() error {
 	if a.target.thread {
 		return a.openThread(a.target.id)
 	}
+	err := eachThread(a.pid, a.openOnly)
+	if !errors.Is(err, errSecondThread) {
+		return err
+	}
+	if err := a.close(); err != nil {
+		return err
+	}
+	a.layout.ids = true
 	return eachThread(a.pid, a.openThread)
+}
+
+var errSecondThread = errors.New("another thread")
+
+// openOnly opens the events of a process that has but one thread. If it has more,
+// one of them may get a fault's samples from two events (see [tracker.isSecond]), and
+// samples have to say which.
+func (a *attachment) openOnly(tid int) error {
+	if len(a.groups) > 0 {
+		return errSecondThread
+	}
+	return a.openThread(tid)
 }
 
 // cloneTime is longer than a thread takes to become visible that was being created
@@ -206,7 +228,9 @@ func (a *attachment) attr(k kind, tracks bool) unix.PerfEventAttr {
 	attr := baseAttr(k, a.options.KernelMode)
 	attr.Sample = 1
 	attr.Sample_type = a.layout.sampleType(k)
-	attr.Sample_regs_user = stackPointer
+	if a.layout.stackPointer {
+		attr.Sample_regs_user = stackPointer
+	}
 	attr.Clockid = unix.CLOCK_MONOTONIC
 	// The reader looks at the buffer at intervals. A wake-up would interrupt the
 	// watched CPU; the highest mark makes them as rare as they can be.
@@ -334,7 +358,7 @@ func (a *attachment) close() error {
 	for _, g := range a.groups {
 		errs = append(errs, g.close())
 	}
-	a.rings, a.groups = nil, nil
+	a.rings, a.outputs, a.groups = nil, nil, nil
 	return errors.Join(errs...)
 }
 

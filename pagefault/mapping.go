@@ -22,7 +22,7 @@ const (
 	File      MappingKind = "file"      // a file, or a memfd
 	Anonymous MappingKind = "anonymous" // memory without a file, also shared
 	Heap      MappingKind = "heap"      // memory from brk(2)
-	Stack     MappingKind = "stack"     // the main thread's, or near the stack pointer of another
+	Stack     MappingKind = "stack"     // the main thread's; those of others with [Options].ThreadStacks
 	Special   MappingKind = "special"   // vDSO and the like
 )
 

@@ -102,11 +102,12 @@ func FuzzPut(f *testing.F) {
 
 // What the kernel writes is trusted to be well-formed, but not to the point of a crash.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte{9, 0, 0, 0, 0, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8}, true)
-	f.Add([]byte{10, 0, 0, 0, 0, 0, 8, 0}, false)
-	f.Fuzz(func(t *testing.T, data []byte, stack bool) {
+	f.Add([]byte{9, 0, 0, 0, 0, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8}, true, 0)
+	f.Add([]byte{10, 0, 0, 0, 0, 0, 8, 0}, false, 1)
+	f.Fuzz(func(t *testing.T, data []byte, all bool, tid int) {
 		n := 0
-		if err := (layout{stack}).parse(data, func(record) { n++ }); err == nil && n > len(data)/headerSize {
+		l := layout{pid: tid, tid: tid, ids: all, stackPointer: all, stack: all}
+		if err := l.parse(data, func(record) { n++ }); err == nil && n > len(data)/headerSize {
 			t.Errorf("%d records in %d bytes", n, len(data))
 		}
 	})

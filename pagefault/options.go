@@ -40,7 +40,10 @@ type Options struct {
 	Ranges     []Range // only faults at these addresses; empty: all
 	Children   bool    // also processes that the target creates
 	Stack      bool    // with the user stack
-	Durations  bool    // with the time spent; costs about as much again
+	Durations  bool    // with the time spent; costs half as much again
+	// ThreadStacks tells the stacks of threads from other memory without a file, by
+	// the stack pointer. The stack of the main thread is always told.
+	ThreadStacks bool
 
 	MaxPerSecond int  // report at most so many; 0: no limit
 	Once         bool // only the first

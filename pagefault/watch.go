@@ -192,6 +192,9 @@ func (w *Watcher) adopt(now time.Duration) error {
 	if w.open.target.thread || w.options.OnExec || w.paused || now-w.adopted < adoptInterval {
 		return nil
 	}
+	if !w.open.layout.ids && w.lost > 0 {
+		return nil // its record may be lost, and then its samples would come twice and not say so
+	}
 	w.adopted = now
 	tids, err := threads(w.open.pid)
 	if err != nil {

@@ -395,6 +395,7 @@ struct taskiso_pagefault_recorder {
 	int fd[2]; /* minor or -1, major */
 	struct perf_event_mmap_page *page;
 	size_t size;   /* of the mapping */
+	int tid;       /* that is recorded */
 	uint64_t lost; /* faults that found no room, as far as read */
 };
 
@@ -414,7 +415,7 @@ static inline int taskiso_pagefault_record_open_(struct taskiso_pagefault_record
 {
 	struct perf_event_attr attr;
 	taskiso_pagefault_attr_(&attr, major);
-	attr.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR;
+	attr.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR; /* each field costs the thread */
 	if (major) /* a field more, always 0, tells which of the two it is */
 		attr.sample_type |= PERF_SAMPLE_WEIGHT;
 	attr.use_clockid = 1;
@@ -436,6 +437,7 @@ static inline int taskiso_pagefault_record(struct taskiso_pagefault_recorder *r,
 	void *memory;
 	memset(r, 0, sizeof *r);
 	r->fd[0] = r->fd[1] = -1;
+	r->tid = (int)syscall(SYS_gettid);
 	if (order > 16)
 		return -EINVAL;
 	if ((err = r->fd[1] = taskiso_pagefault_record_open_(r, 1)) < 0)
@@ -496,7 +498,7 @@ static inline void taskiso_pagefault_copy_(const struct taskiso_pagefault_record
 /* taskiso_pagefault_read reads the oldest record: 1 if there is one, else 0. */
 static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, struct taskiso_pagefault *f)
 {
-	struct { uint64_t ip; uint32_t pid, tid; uint64_t time, address; } sample;
+	struct { uint64_t ip, time, address; } sample;
 	struct { uint64_t id, lost; } lost;
 	struct perf_event_header h;
 	uint64_t tail = r->page->data_tail;
@@ -509,7 +511,7 @@ static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, s
 			f->address = sample.address;
 			f->ip = sample.ip;
 			f->time = sample.time;
-			f->tid = (int)sample.tid;
+			f->tid = r->tid;
 			f->major = h.size > sizeof h + sizeof sample;
 			found = 1;
 		} else if (h.type == PERF_RECORD_LOST) {

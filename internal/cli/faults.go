@@ -185,7 +185,8 @@ func (p *program) faults(o *faultsOptions, args []string) error {
 // attach begins to watch, and lets a command run.
 func (r *faultsRun) attach(args []string) error {
 	options := pagefault.Options{
-		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, Stack: r.o.pprof != "", MaxPerSecond: r.o.maxPerSecond,
+		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, ThreadStacks: true, Stack: r.o.pprof != "",
+		MaxPerSecond: r.o.maxPerSecond,
 	}
 	target := pagefault.Process(r.o.pid)
 	root := fmt.Sprintf("/proc/%d/root", r.o.pid)
