@@ -157,9 +157,8 @@ func (a *attachment) openThread(tid int) error {
 
 func (a *attachment) explain(err error, tid int) error {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		open := len(a.groups) * len(a.kinds())
 		a.closeLast() // to have a descriptor for counting the threads
-		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()), open)
+		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()))
 	}
 	return explainOpen(err, tid, a.options.KernelMode)
 }
@@ -171,12 +170,13 @@ func (a *attachment) closeLast() {
 	}
 }
 
-func tooManyFiles(pid, perThread, open int) error {
+func tooManyFiles(pid, perThread int) error {
 	tids, _ := threads(pid)
 	var limit unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
-	return fmt.Errorf("watching process %d: %w: %d are open and %d threads need %d each: raise RLIMIT_NOFILE (ulimit -n), which is %d, to %d, or watch single threads",
-		pid, ErrTooManyFiles, open, len(tids), perThread, limit.Cur, perThread*len(tids)+100)
+	return fmt.Errorf("watching process %d: %w: its %d threads need %d each, and RLIMIT_NOFILE allows %d in all: raise that to %d (ulimit -n), "+
+		"or watch the process from its start, for threads to come need none, or watch single threads",
+		pid, ErrTooManyFiles, len(tids), perThread, limit.Cur, perThread*len(tids)+100)
 }
 
 func (a *attachment) kinds() []kind {

@@ -57,15 +57,15 @@ func TestPut(t *testing.T) {
 		start, end uint64
 		want       space
 	}{
-		{"before", 50, 100, space{{Start: 50, End: 100}, file}},
-		{"after", 200, 210, space{file, {Start: 200, End: 210}}},
+		{"before", 50, 100, space{file, {Start: 50, End: 100}}},
+		{"after", 200, 210, space{{Start: 200, End: 210}, file}},
 		{"over all", 90, 300, space{{Start: 90, End: 300}}},
 		{"the same", 100, 200, space{{Start: 100, End: 200}}},
-		{"over the start", 90, 120, space{{Start: 90, End: 120}, {Kind: File, Start: 120, End: 200, Offset: 1020, Name: "/f"}}},
-		{"over the end", 150, 250, space{{Kind: File, Start: 100, End: 150, Offset: 1000, Name: "/f"}, {Start: 150, End: 250}}},
+		{"over the start", 90, 120, space{{Kind: File, Start: 120, End: 200, Offset: 1020, Name: "/f"}, {Start: 90, End: 120}}},
+		{"over the end", 150, 250, space{{Start: 150, End: 250}, {Kind: File, Start: 100, End: 150, Offset: 1000, Name: "/f"}}},
 		{"in the middle", 120, 130, space{
-			{Kind: File, Start: 100, End: 120, Offset: 1000, Name: "/f"}, {Start: 120, End: 130},
-			{Kind: File, Start: 130, End: 200, Offset: 1030, Name: "/f"},
+			{Kind: File, Start: 130, End: 200, Offset: 1030, Name: "/f"}, {Start: 120, End: 130},
+			{Kind: File, Start: 100, End: 120, Offset: 1000, Name: "/f"},
 		}},
 	} {
 		got := space{file}.put(Mapping{Start: tc.start, End: tc.end})

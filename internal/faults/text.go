@@ -222,7 +222,7 @@ func (t *text) besides(r *Report) {
 		count uint64
 		what  string
 	}{
-		{r.Lost, "were lost for want of room in a buffer: they are in no table"},
+		{r.Lost, "were lost for want of room in a buffer and are in no table; with --no-times or --major less is written to it"},
 		{r.Omitted, "above --max-per-second are in no table"},
 		{r.Before, "during the warm-up do not count"},
 		{r.Unmarked, "of threads that had not said that they expect none do not count"},

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pagefault
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// threaded is a program with 10,000 threads.
+type threaded struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+}
+
+const manyThreads = 10_000
+
+func startThreaded(t *testing.T) *threaded {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip(err)
+	}
+	p := &threaded{command: exec.Command(compile(t, "threads", "-O2"), strconv.Itoa(manyThreads))}
+	in, err := p.command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.in, p.out = in, bufio.NewReader(out)
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.command.Process.Kill(); p.command.Wait() })
+	return p
+}
+
+// next lets it create its threads, or write with them.
+func (p *threaded) next(t *testing.T) {
+	t.Helper()
+	if _, err := p.in.Write([]byte{'\n'}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pages says where its threads are going to write, once they are there.
+func (p *threaded) pages(t *testing.T) Range {
+	t.Helper()
+	var start uint64
+	if _, err := fmt.Fscanln(p.out, &start); err != nil {
+		t.Skipf("creating %d threads: %v", manyThreads, err)
+	}
+	return Range{start, start + manyThreads*uint64(page)}
+}
+
+// wantAll checks that each thread had its fault, or that it is counted as lost.
+func (p *threaded) wantAll(t *testing.T, w *Watcher, pages Range) {
+	t.Helper()
+	faults, c := readAll(t, w)
+	seen, tids := make(map[uint64]bool), make(map[int]bool)
+	for _, f := range faults {
+		if pages.contains(f.Address) {
+			seen[f.Address], tids[f.TID] = true, true
+		}
+	}
+	if len(seen) != len(tids) || len(seen) > manyThreads || len(seen)+int(c.Lost) < manyThreads || c.Minor < manyThreads {
+		t.Errorf("%d faults of %d threads, %d lost; want %d; counts %+v", len(seen), len(tids), c.Lost, manyThreads, c)
+	}
+	t.Logf("%d faults of %d threads; counts %+v", len(seen), len(tids), c)
+}
+
+// Threads inherit the events of their creator: no matter how many come, they need no
+// descriptors.
+func TestManyThreadsToCome(t *testing.T) {
+	p := startThreaded(t)
+	before := descriptors(t)
+	w := watchTest(t, Process(p.command.Process.Pid), Options{})
+	if used, cpus := descriptors(t)-before, len(w.open.cpus); used != 2*cpus+1 {
+		t.Errorf("%d descriptors for %d CPUs", used, cpus)
+	}
+	p.next(t)
+	pages := p.pages(t)
+	p.next(t)
+	p.wantAll(t, w, pages)
+}
+
+// Threads that are there already need two descriptors for each CPU. Where that is
+// more than a process may have, the error says what to do, and nothing stays open.
+func TestManyThreads(t *testing.T) {
+	p := startThreaded(t)
+	p.next(t)
+	pages := p.pages(t)
+	before := descriptors(t)
+	w, err := Watch(Process(p.command.Process.Pid), Options{})
+	if err == nil {
+		defer w.Close()
+		p.next(t)
+		p.wantAll(t, w, pages)
+		return
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(err)
+	for _, want := range []string{fmt.Sprint(limit.Cur), fmt.Sprint(manyThreads + 1), "ulimit -n"} {
+		if !errors.Is(err, ErrTooManyFiles) || !strings.Contains(err.Error(), want) {
+			t.Errorf("watching: %v; want %q in it", err, want)
+		}
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, %d were before", after, before)
+	}
+}
+
+// descriptors returns how many this process has.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
