@@ -17,7 +17,7 @@ const compiled = "/test/watch"
 func compile(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	args = append([]string{"-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I../include", "-pthread", "-o", path}, args...)
+	args = append([]string{"-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-fno-omit-frame-pointer", "-I../include", "-pthread", "-o", path}, args...)
 	gcc := exec.Command("gcc", append(args, "testdata/"+name+".c")...)
 	if out, err := gcc.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", gcc, err, out)
@@ -64,7 +64,7 @@ func runHeaderTests(t *testing.T, program string) {
 			t.Error(strings.TrimSpace(line))
 		}
 	}
-	const tests = 32
+	const tests = 42
 	if passed != tests {
 		t.Errorf("%d tests passed, want %d\n%s", passed, tests, out)
 	}
