@@ -64,7 +64,7 @@ func runHeaderTests(t *testing.T, program string) {
 			t.Error(strings.TrimSpace(line))
 		}
 	}
-	const tests = 42
+	const tests = 43
 	if passed != tests {
 		t.Errorf("%d tests passed, want %d\n%s", passed, tests, out)
 	}

@@ -75,6 +75,29 @@ func TestPut(t *testing.T) {
 	}
 }
 
+func TestIsOnStack(t *testing.T) {
+	inside, file := Mapping{Kind: Anonymous, Start: 0x100000, End: 0x200000}, Mapping{Kind: File, Start: 0x100000, End: 0x200000}
+	for _, tc := range []struct {
+		m           Mapping
+		address, sp uint64
+		want        bool
+	}{
+		{inside, 0x180000, 0x180008, true},
+		{inside, 0x17f008, 0x180008, true},
+		{inside, 0x17f007, 0x180008, false},
+		{inside, 0x190007, 0x180008, true},
+		{inside, 0x190008, 0x180008, false},
+		{inside, 0x180000, 0x200008, false}, // the stack is elsewhere
+		{file, 0x180000, 0x180008, false},
+		{Mapping{}, 0x180000, 0x180008, true},
+		{Mapping{}, 0x100, 0, false}, // stack pointers were not asked for
+	} {
+		if got := isOnStack(tc.m, tc.address, tc.sp); got != tc.want {
+			t.Errorf("%v, %#x, stack pointer %#x: %v", tc.m, tc.address, tc.sp, got)
+		}
+	}
+}
+
 // put agrees with a table of who is at each address.
 func FuzzPut(f *testing.F) {
 	f.Add([]byte{0, 10, 5, 3, 2, 20, 8, 1})

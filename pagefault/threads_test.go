@@ -90,10 +90,24 @@ func TestManyThreadsToCome(t *testing.T) {
 	if used, cpus := descriptors(t)-before, len(w.open.cpus); used != 2*cpus+1 {
 		t.Errorf("%d descriptors for %d CPUs", used, cpus)
 	}
+	if w.open.layout != (layout{}) {
+		t.Errorf("layout %+v: the number of the event costs, and nobody needs it", w.open.layout)
+	}
 	p.next(t)
 	pages := p.pages(t)
 	p.next(t)
 	p.wantAll(t, w, pages)
+}
+
+// This process has more than one thread: one of them could come by two events.
+func TestSamplesOfThreadsNameTheEvent(t *testing.T) {
+	if w := watchTest(t, Process(0), Options{}); w.open.layout != (layout{ids: true}) || len(w.tracker.owners) < 4 {
+		t.Errorf("layout %+v", w.open.layout)
+	}
+	onThread(t)
+	if w := watchTest(t, Thread(0), Options{}); w.open.layout != (layout{pid: os.Getpid(), tid: unix.Gettid()}) {
+		t.Errorf("layout %+v", w.open.layout)
+	}
 }
 
 // Threads that are there already need two descriptors for each CPU. Where that is

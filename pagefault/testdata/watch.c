@@ -293,6 +293,8 @@ static void test_mapping(const char *self)
 	      at.name, err, 0);
 	err = taskiso_pagefault_find_mapping((uintptr_t)m + page - 1, &at);
 	check("mapping: anonymous", err == 0 && at.kind == TASKISO_PAGEFAULT_ANONYMOUS && at.end == (uintptr_t)m + page && at.protection[1] == '-', at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)m + page, &at);
+	check("mapping: next", err == 0 && at.start == (uintptr_t)m + page && at.protection[1] == 'w', at.name, err, 0);
 	err = taskiso_pagefault_find_mapping((uintptr_t)&on_stack, &at);
 	check("mapping: stack", err == 0 && at.kind == TASKISO_PAGEFAULT_MAIN_STACK, at.name, err, 0);
 	err = taskiso_pagefault_find_mapping((uintptr_t)on_heap, &at);
