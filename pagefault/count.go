@@ -66,7 +66,8 @@ func (c *Counter) openThread(tid int) error {
 	return nil
 }
 
-// Counts returns the number of faults so far; only Minor and Major are set.
+// Counts returns the number of faults so far; only Minor and Major are set. The kernel
+// interrupts the CPUs where the target is running to know it.
 func (c *Counter) Counts() (Counts, error) {
 	n, err := c.open.counts()
 	return Counts{Minor: n[minor], Major: n[major]}, err

@@ -295,7 +295,8 @@ func (w *Watcher) count() error {
 // minus returns the kernel's count without what it counted twice.
 func (w *Watcher) minus(k kind) uint64 { return w.kernel[k] - min(w.kernel[k], w.tracker.twice[k]) }
 
-// Counts returns how many faults there were so far. Until Read has returned
+// Counts returns how many faults there were so far. To know that, the kernel
+// interrupts the CPUs where the target is running. Until Read has returned
 // io.EOF, Lost is only what is known already, and with [Options].Durations may
 // include beginnings of faults that were reported all the same.
 func (w *Watcher) Counts() (Counts, error) {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -151,8 +152,9 @@ type faultsRun struct {
 	p         *program
 	o         *faultsOptions
 	report    faults.Report
-	collector *faults.Collector
 	watcher   *pagefault.Watcher
+	collector *faults.Collector
+	adding    sync.Mutex      // while faults come: guards the collector
 	profile   *report.File    // nil if none was asked for
 	process   *launch.Process // nil if it is not ours
 	state     *os.ProcessState
@@ -301,12 +303,22 @@ func (r *faultsRun) follow() error {
 
 // until waits for the end, and then for the last of the faults.
 func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Signal, read <-chan error) error {
-	var expired <-chan time.Time
+	var expired, look <-chan time.Time
 	if r.o.duration > 0 {
 		expired = time.After(time.Duration(r.o.warmUp + r.o.duration))
 	}
+	progress := r.newProgress()
+	defer progress.clear()
+	if progress != nil {
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		select {
+		case <-look:
+			progress.print(monotonicNow()-r.collector.Begin, r.soFar())
+			continue
 		case err := <-read:
 			if r.process != nil && err == nil {
 				r.state = <-exited
@@ -321,6 +333,23 @@ func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Sign
 		}
 		return errors.Join(r.watcher.Stop(), <-read)
 	}
+}
+
+// newProgress returns nil where no progress is to be shown: in a pipe, and where
+// the command or the list of faults is written to the same terminal.
+func (r *faultsRun) newProgress() *progress {
+	occupied := r.o.verbose || r.process != nil && isTerminal(os.Stdout)
+	if r.o.quiet || occupied || !isTerminal(os.Stderr) {
+		return nil
+	}
+	return &progress{w: r.p.stderr, total: time.Duration(r.o.duration)}
+}
+
+// soFar does not ask the kernel for its counts: that interrupts the CPUs where the target runs.
+func (r *faultsRun) soFar() string {
+	r.adding.Lock()
+	defer r.adding.Unlock()
+	return faults.Summary(r.collector.Total())
 }
 
 // passOn gives a signal to a command, unless the terminal has. It tells whether
@@ -345,7 +374,9 @@ func (r *faultsRun) read() error {
 		if err != nil {
 			return err
 		}
+		r.adding.Lock()
 		r.collector.Add(&f)
+		r.adding.Unlock()
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/faults"
 	"github.com/taskiso/taskiso/pagefault"
@@ -82,6 +86,7 @@ func TestFaults(t *testing.T) {
 	t.Run("after warm-up", f.afterWarmUp)
 	t.Run("signal", f.signal)
 	t.Run("process", f.process)
+	t.Run("terminal", f.terminal)
 	t.Run("profile", f.profile)
 	t.Run("usage", f.usage)
 }
@@ -179,6 +184,53 @@ func (f faultsTest) process(t *testing.T) {
 	if r.report.Duration < 4*time.Second || r.report.Duration > 30*time.Second {
 		t.Errorf("lasted %v", r.report.Duration)
 	}
+}
+
+// On a terminal there is a line that tells how it goes.
+func (f faultsTest) terminal(t *testing.T) {
+	master, slave := openTerminal(t)
+	program := exec.Command(f.faulty, "100", "60", "0")
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer program.Wait()
+	defer program.Process.Kill()
+	c := exec.Command(f.taskiso, "faults", "-p", strconv.Itoa(program.Process.Pid), "-d", "2")
+	c.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=")
+	c.Stderr = slave
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	slave.Close()
+	shown, err := io.ReadAll(master)
+	if err != nil && !errors.Is(err, unix.EIO) { // which is how a terminal ends that nobody has open
+		t.Fatal(err)
+	}
+	live, last, found := strings.Cut(string(shown), "\r\x1b[K\r\n")
+	if !found || !strings.Contains(live, " s of 2s: ") || !strings.Contains(live, "minor and 0 major page faults") || strings.Contains(last, "\x1b") {
+		t.Errorf("%q", shown)
+	}
+}
+
+// openTerminal returns the two ends of a terminal (pts(4)).
+func openTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
 }
 
 // The profile is read by the tool it is for.

@@ -64,7 +64,7 @@ func (m machine) command() []string {
 		// With panic=-1 a panic reboots at once, and a reboot ends QEMU.
 		"-no-reboot",
 		"-kernel", m.kernel, "-initrd", m.initrd, "-append", strings.Join(m.kernelParameters(), " "),
-		"-chardev", "file,id=console,path="+strings.ReplaceAll(m.console, ",", ",,"),
+		"-chardev", "file,id=console,path=" + strings.ReplaceAll(m.console, ",", ",,"),
 		"-device", "isa-serial,chardev=console,index=0",
 		"-chardev", "stdio,id=result,signal=off",
 		"-device", "isa-serial,chardev=result,index=1",
