@@ -92,8 +92,17 @@ func waysToWatch(b *testing.B) []way {
 	own := func(how string) func() float64 {
 		return func() float64 { return startLoad(b, program, how).run(b) }
 	}
+	besides := func() float64 {
+		w, err := Watch(Process(0), Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer w.Close()
+		return startLoad(b, program, "nothing").run(b)
+	}
 	ways := []way{
 		{name: "unwatched", run: own("nothing")},
+		{name: "unwatched, while another program is watched", run: besides},
 		{name: "Count", run: func() float64 { return counted(b, program) }},
 		{name: "Watch, paused", run: watch(process, Options{Paused: true})},
 		{name: "Watch, one thread", run: watch(thread, Options{})},

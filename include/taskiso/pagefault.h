@@ -23,8 +23,9 @@
  *
  * SIGTRAP: the first watch installs a handler and keeps the one before it, which
  * gets every SIGTRAP that is not of a watch. Whoever installs a handler later
- * has to do the same. A debugger sees the signals first and passes them on
- * ("handle SIGTRAP nostop pass" in gdb). While SIGTRAP is blocked faults are reported
+ * has to do the same. A debugger sees the signals first and has to pass them on. In gdb
+ * 13 that is "start", "handle SIGTRAP nostop pass", "signal 0", and no breakpoints after
+ * that, for gdb would pass on theirs as well. While SIGTRAP is blocked faults are reported
  * when it is unblocked, one at most, with async set; handlers block all signals.
  *
  * A forked child has no watches: they belong to the process that opened them.
