@@ -155,6 +155,7 @@ type faultsRun struct {
 	watcher   *pagefault.Watcher
 	collector *faults.Collector
 	adding    sync.Mutex      // while faults come: guards the collector
+	list      *faultList      // nil without --verbose
 	profile   *report.File    // nil if none was asked for
 	process   *launch.Process // nil if it is not ours
 	state     *os.ProcessState
@@ -207,7 +208,7 @@ func (r *faultsRun) attach(args []string) error {
 	}
 	r.collector = faults.NewCollector(usersym.New(root), r.profile != nil)
 	r.collector.Marked = r.o.marked
-	r.collector.OnFault = r.onFault()
+	r.collector.OnFault = r.onFault
 	r.report.Started = time.Now()
 	r.collector.Begin = monotonicNow() + time.Duration(r.o.warmUp)
 	var err error
@@ -265,23 +266,49 @@ func monotonicNow() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// onFault returns what is to be done with each fault that counts, or nil.
-func (r *faultsRun) onFault() func(faults.Fault) {
-	if !r.o.verbose && r.o.sig == 0 {
-		return nil
+// onFault does what is to be done with each fault that counts. The signal is first.
+func (r *faultsRun) onFault(f *pagefault.Fault) {
+	if r.o.sig != 0 {
+		unix.Tgkill(f.PID, f.TID, r.o.sig) // the thread may be gone
 	}
-	return func(f faults.Fault) {
-		if r.o.verbose {
-			fmt.Fprintln(r.p.stderr, faults.Line(f))
+	if r.list != nil {
+		r.list.faults <- *f
+	}
+}
+
+// faultList prints faults. It has a goroutine of its own: to find the names of code takes
+// long, and the next faults do not wait.
+type faultList struct {
+	faults chan pagefault.Fault
+	done   chan struct{}
+}
+
+func newFaultList(w io.Writer, describe func(*pagefault.Fault) faults.Fault) *faultList {
+	const waiting = 10_000 // before faults have to wait after all
+	l := &faultList{make(chan pagefault.Fault, waiting), make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for f := range l.faults {
+			fmt.Fprintln(w, faults.Line(describe(&f)))
 		}
-		if r.o.sig != 0 {
-			unix.Tgkill(f.PID, f.TID, r.o.sig) // the thread may be gone
-		}
+	}()
+	return l
+}
+
+// close prints what there is.
+func (l *faultList) close() {
+	if l != nil {
+		close(l.faults)
+		<-l.done
 	}
 }
 
 // follow reads faults until the target has ended, or we are to end.
 func (r *faultsRun) follow() error {
+	if r.o.verbose {
+		r.list = newFaultList(r.p.stderr, r.collector.Describe)
+		defer r.list.close()
+	}
 	read := make(chan error, 1)
 	go func() { read <- r.read() }()
 	signals := make(chan os.Signal, 16)

@@ -41,6 +41,23 @@ static char *map(long n)
 	return m;
 }
 
+static volatile int signals;
+static void on_signal(int sig) { signals += sig == SIGUSR2; }
+
+/* How many of five faults are signalled while there is time for it. */
+static int signalled(char *m)
+{
+	struct timespec pause;
+	signal(SIGUSR2, on_signal);
+	for (int i = 0; i < 5; i++) {
+		touch_pages(m + i * 4096, 1);
+		pause = (struct timespec){.tv_nsec = 100000000};
+		while (nanosleep(&pause, &pause) < 0)
+			;
+	}
+	return signals;
+}
+
 int main(int argc, char **argv)
 {
 	long n = atol(argv[1]);
@@ -49,6 +66,8 @@ int main(int argc, char **argv)
 	char *m = map(n + 1);
 	touch_pages(map(7), 7);
 	taskiso_pagefault_mark_none();
+	if (argc > 4)
+		return signalled(m);
 	touch_pages(m, n);
 	taskiso_pagefault_mark_some();
 	touch_pages(map(9), 9);
@@ -166,6 +185,12 @@ func (f faultsTest) signal(t *testing.T) {
 	r := f.run(t, "--marked", "--signal", "KILL", "--", f.faulty, "25", "60")
 	if r.code != exitSignal+9 {
 		t.Errorf("status %d\n%s", r.code, r.stderr)
+	}
+	// In time also while names are looked for, which for libc takes long.
+	for _, list := range []string{"--quiet", "--verbose"} {
+		if r := f.run(t, "--marked", list, "--signal", "USR2", "--", f.faulty, "5", "0", "0", "signals"); r.code != 5 {
+			t.Errorf("%s: %d signals\n%s", list, r.code, r.stderr)
+		}
 	}
 }
 
