@@ -464,7 +464,7 @@ func (r *faultsRun) verdict() error {
 	}
 	n := r.report.Minor + r.report.Major
 	if r.o.failOnFault && n+r.report.Lost+r.report.Omitted > 0 {
-		return &status{exitFaults, fmt.Errorf("%s page faults, %s lost", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
+		return &status{exitFaults, fmt.Errorf("page faults: %s, lost: %s", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
 	}
 	return nil
 }

@@ -222,18 +222,22 @@ func Line(f Fault) string {
 // besides tells what is not in the tables.
 func (t *text) besides(r *Report) {
 	t.printf("\n")
+	var table [][]string
 	for _, n := range []struct {
 		count uint64
 		what  string
 	}{
-		{r.Lost, "were lost for want of room in a buffer and are in no table; with --no-times or --major less is written to it"},
-		{r.Omitted, "above --max-per-second are in no table"},
-		{r.Before, "during the warm-up do not count"},
-		{r.Unmarked, "of threads that had not said that they expect none do not count"},
+		{r.Lost, "lost for want of room in a buffer; with --no-times or --major less is written to it"},
+		{r.Omitted, "above --max-per-second"},
+		{r.Before, "during the warm-up"},
+		{r.Unmarked, "of threads that had not said that they expect none"},
 	} {
 		if n.count > 0 {
-			t.printf("  %s faults %s\n", report.Count(n.count), n.what)
+			table = append(table, []string{report.Count(n.count), n.what})
 		}
+	}
+	if len(table) > 0 {
+		t.table([]string{"besides", "in no table"}, 1, table)
 	}
 	if r.Usage != nil {
 		t.printf("  the kernel accounts %s minor and %s major faults to the command, with those in kernel mode and before exec\n",
