@@ -83,7 +83,7 @@ func BenchmarkFault(b *testing.B) {
 
 func waysToWatch(b *testing.B) []way {
 	b.Helper()
-	program, dir := buildLoad(b), b.TempDir()
+	program, dir := build(b, "load"), b.TempDir()
 	process := func(pid int) Target { return Process(pid) }
 	thread := func(pid int) Target { return Thread(pid) }
 	watch := func(target func(int) Target, o Options) func() float64 {
@@ -175,10 +175,21 @@ func results(ways []way) []byte {
 	return append(out.Bytes(), '\n')
 }
 
-func buildLoad(b *testing.B) string {
+// BenchmarkFields measures what the kernel takes for each field of a sample, without
+// a reader. -benchtime 400x is 400 turns.
+func BenchmarkFields(b *testing.B) {
+	out, err := exec.Command(build(b, "fields"), strconv.Itoa(b.N)).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	b.ReportMetric(0, "ns/op")
+	fmt.Printf("\n%s", out)
+}
+
+func build(b *testing.B, name string) string {
 	b.Helper()
-	program := filepath.Join(b.TempDir(), "load")
-	gcc := exec.Command("gcc", "-O2", "-Wno-unused-function", "-I../include", "-o", program, "testdata/load.c")
+	program := filepath.Join(b.TempDir(), name)
+	gcc := exec.Command("gcc", "-O2", "-Wno-unused-function", "-I../include", "-o", program, "testdata/"+name+".c")
 	if out, err := gcc.CombinedOutput(); err != nil {
 		b.Skipf("%v: %v\n%s", gcc, err, out)
 	}
