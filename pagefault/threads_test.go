@@ -12,12 +12,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// threaded is a program with 10,000 threads.
+// threaded is a program with threads.
 type threaded struct {
+	threads int
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
@@ -25,12 +27,12 @@ type threaded struct {
 
 const manyThreads = 10_000
 
-func startThreaded(t *testing.T) *threaded {
+func startThreaded(t *testing.T, threads int) *threaded {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip(err)
 	}
-	p := &threaded{command: exec.Command(compile(t, "threads", "-O2"), strconv.Itoa(manyThreads))}
+	p := &threaded{threads: threads, command: exec.Command(compile(t, "threads", "-O2"), strconv.Itoa(threads))}
 	in, err := p.command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,9 +62,9 @@ func (p *threaded) pages(t *testing.T) Range {
 	t.Helper()
 	var start uint64
 	if _, err := fmt.Fscanln(p.out, &start); err != nil {
-		t.Skipf("creating %d threads: %v", manyThreads, err)
+		t.Skipf("creating %d threads: %v", p.threads, err)
 	}
-	return Range{start, start + manyThreads*uint64(page)}
+	return Range{start, start + uint64(p.threads*page)}
 }
 
 // wantAll checks that each thread had its fault, or that it is counted as lost.
@@ -75,8 +77,8 @@ func (p *threaded) wantAll(t *testing.T, w *Watcher, pages Range) {
 			seen[f.Address], tids[f.TID] = true, true
 		}
 	}
-	if len(seen) != len(tids) || len(seen) > manyThreads || len(seen)+int(c.Lost) < manyThreads || c.Minor < manyThreads {
-		t.Errorf("%d faults of %d threads, %d lost; want %d; counts %+v", len(seen), len(tids), c.Lost, manyThreads, c)
+	if len(seen) != len(tids) || len(seen) > p.threads || len(seen)+int(c.Lost) < p.threads || c.Minor < uint64(p.threads) {
+		t.Errorf("%d faults of %d threads, %d lost; want %d; counts %+v", len(seen), len(tids), c.Lost, p.threads, c)
 	}
 	t.Logf("%d faults of %d threads; counts %+v", len(seen), len(tids), c)
 }
@@ -84,7 +86,7 @@ func (p *threaded) wantAll(t *testing.T, w *Watcher, pages Range) {
 // Threads inherit the events of their creator: no matter how many come, they need no
 // descriptors.
 func TestManyThreadsToCome(t *testing.T) {
-	p := startThreaded(t)
+	p := startThreaded(t, manyThreads)
 	before := descriptors(t)
 	w := watchTest(t, Process(p.command.Process.Pid), Options{})
 	if used, cpus := descriptors(t)-before, len(w.open.cpus); used != 2*cpus+1 {
@@ -110,10 +112,38 @@ func TestSamplesOfThreadsNameTheEvent(t *testing.T) {
 	}
 }
 
+// Threads that came during a pause have inherited, which no record tells: they are not
+// attached to once more.
+func TestThreadsOfAPause(t *testing.T) {
+	p := startThreaded(t, 5)
+	w := watchTest(t, Process(p.command.Process.Pid), Options{Paused: true})
+	p.next(t)
+	pages := p.pages(t)
+	if err := w.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	groups := len(w.open.groups)
+	found := make(chan int)
+	go func() {
+		n := 0
+		for f, err := w.Read(); err == nil; f, err = w.Read() {
+			if pages.contains(f.Address) {
+				n++
+			}
+		}
+		found <- n
+	}()
+	time.Sleep(3 * adoptInterval)
+	p.next(t)
+	if n := <-found; n != p.threads || len(w.open.groups) != groups {
+		t.Errorf("%d faults, want %d; %d groups of events, were %d", n, p.threads, len(w.open.groups), groups)
+	}
+}
+
 // Threads that are there already need two descriptors for each CPU. Where that is
 // more than a process may have, the error says what to do, and nothing stays open.
 func TestManyThreads(t *testing.T) {
-	p := startThreaded(t)
+	p := startThreaded(t, manyThreads)
 	p.next(t)
 	pages := p.pages(t)
 	before := descriptors(t)

@@ -25,25 +25,26 @@ type Watcher struct {
 	life    life
 	stop    chan struct{} // closed by Stop and Close
 
-	mu        sync.Mutex // guards everything below
-	open      *attachment
-	tracker   *tracker
-	pending   []record      // in no order, not yet taken in
-	settled   time.Duration // when the last look at the buffers began
-	ready     []Fault
-	given     int // how many of ready Read has returned
-	counts    Counts
-	inSecond  uint64        // faults since second, for the limit
-	second    time.Duration // when the second began that inSecond counts in
-	samples   [kinds]uint64 // taken from the buffers
-	kernel    [kinds]uint64 // as its counters said last
-	lost      uint64        // as records tell, so far
-	adopted   time.Duration // when it was last looked for threads without events
-	strangers map[int]bool  // threads without events then
-	paused    bool
-	stopped   bool
-	finished  bool // nothing comes any more
-	closed    bool
+	mu          sync.Mutex // guards everything below
+	open        *attachment
+	tracker     *tracker
+	pending     []record      // in no order, not yet taken in
+	settled     time.Duration // when the last look at the buffers began
+	ready       []Fault
+	given       int // how many of ready Read has returned
+	counts      Counts
+	inSecond    uint64        // faults since second, for the limit
+	second      time.Duration // when the second began that inSecond counts in
+	samples     [kinds]uint64 // taken from the buffers
+	kernel      [kinds]uint64 // as its counters said last
+	lost        uint64        // as records tell, so far
+	adopted     time.Duration // when it was last looked for threads without events
+	strangers   map[int]bool  // threads without events then
+	paused      bool
+	interrupted bool // there was a pause
+	stopped     bool
+	finished    bool // nothing comes any more
+	closed      bool
 }
 
 // Watch begins to report page faults of a target. See the package comment for
@@ -89,7 +90,7 @@ func (w *Watcher) begin(t Target) error {
 	if w.tracker.owners, err = w.open.owners(); err != nil {
 		return errors.Join(err, w.life.close())
 	}
-	w.paused = w.options.Paused
+	w.paused, w.interrupted = w.options.Paused, w.options.Paused
 	if w.options.Paused || w.options.OnExec {
 		return nil
 	}
@@ -192,8 +193,8 @@ func (w *Watcher) adopt(now time.Duration) error {
 	if w.open.target.thread || w.options.OnExec || w.paused || now-w.adopted < adoptInterval {
 		return nil
 	}
-	if !w.open.layout.ids && w.lost > 0 {
-		return nil // its record may be lost, and then its samples would come twice and not say so
+	if !w.open.layout.ids && (w.interrupted || w.lost > 0) {
+		return nil // its record may be missing, and then its samples would come twice and not say so
 	}
 	w.adopted = now
 	tids, err := threads(w.open.pid)
@@ -316,7 +317,7 @@ func (w *Watcher) Counts() (Counts, error) {
 // and CPU of the target. Faults in between are not counted either.
 func (w *Watcher) Pause() error {
 	return w.switched(func() error {
-		w.paused = true
+		w.paused, w.interrupted = true, true
 		return w.open.disable()
 	})
 }
