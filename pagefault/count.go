@@ -16,7 +16,7 @@ type Counter struct{ open *attachment }
 // MajorOnly, KernelMode, Children, Paused and OnExec. A thread of a process that is
 // created while Count begins may be counted twice.
 //
-// It costs two descriptors for each thread that there is now, and per fault
+// It costs two descriptors for each thread that there is now, none for those to come, and per fault
 // little more than adding one to a number.
 func Count(t Target, o Options) (*Counter, error) {
 	t = t.resolve()

@@ -48,7 +48,7 @@
 //
 // While no program is watched nobody pays anything: the kernel skips software
 // events that nobody uses with a static branch. While one is, or a watch is paused, each fault
-// of every program takes some 70 ns more, and one that is recorded several hundred;
+// of every program takes some 60 ns more, and one that is recorded several hundred;
 // docs/benchmarks-pagefault.md has figures, also of each field and option.
 //
 // # Units and time

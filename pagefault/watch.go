@@ -50,8 +50,9 @@ type Watcher struct {
 // Watch begins to report page faults of a target. See the package comment for
 // the privileges it needs; its errors wrap those of this package.
 //
-// A process costs two or three descriptors for each thread and CPU, and a buffer
-// for each CPU; a thread two or three and one buffer.
+// A process costs two or three descriptors for each CPU and thread that it has now,
+// and a buffer for each CPU; threads to come cost none. A thread costs two or three, and one
+// buffer.
 func Watch(t Target, o Options) (*Watcher, error) { return watch(t, o, unix.PerfEventOpen) }
 
 func watch(t Target, o Options, open opener) (*Watcher, error) {
