@@ -112,6 +112,19 @@ func TestSamplesOfThreadsNameTheEvent(t *testing.T) {
 	}
 }
 
+// A thread's end takes the longer the more threads share its buffer.
+func TestThreadsShareBuffers(t *testing.T) {
+	p := startThreaded(t, 3*groupsPerRing)
+	p.next(t)
+	pages := p.pages(t)
+	w := watchTest(t, Process(p.command.Process.Pid), Options{})
+	if got, want := len(w.open.rings), 4*len(w.open.cpus); got != want && os.Geteuid() == 0 {
+		t.Errorf("%d buffers, want %d", got, want)
+	}
+	p.next(t)
+	p.wantAll(t, w, pages)
+}
+
 // Threads that came during a pause have inherited, which no record tells: they are not
 // attached to once more.
 func TestThreadsOfAPause(t *testing.T) {

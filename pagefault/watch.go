@@ -51,7 +51,7 @@ type Watcher struct {
 // the privileges it needs; its errors wrap those of this package.
 //
 // A process costs two or three descriptors for each CPU and thread that it has now,
-// and a buffer for each CPU; threads to come cost none. A thread costs two or three, and one
+// and a buffer for each CPU and 64 of them; threads to come cost none. A thread costs two or three, and one
 // buffer.
 func Watch(t Target, o Options) (*Watcher, error) { return watch(t, o, unix.PerfEventOpen) }
 
@@ -156,9 +156,6 @@ func (w *Watcher) look() error {
 	}
 	began := monotonic()
 	for _, r := range w.open.rings {
-		if r == nil {
-			continue
-		}
 		if err := w.open.layout.parse(r.drain(), func(rec record) { w.pending = append(w.pending, rec) }); err != nil {
 			return err
 		}
