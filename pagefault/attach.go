@@ -28,7 +28,13 @@ type attachment struct {
 	cpus    []int  // -1 stands for all
 	groups  []group
 	rings   []*ring
-	outputs []int // descriptors the rings belong to, by index of the CPU
+	outputs []output // by index of the CPU
+}
+
+// output is where the events of a CPU write now.
+type output struct {
+	fd     int // that the ring belongs to; -1: there is none yet
+	groups int // how many there are on this CPU
 }
 
 // attach opens all events, switched off.
@@ -37,10 +43,12 @@ type attachment struct {
 // CPUs (perf_mmap in kernel/events/core.c), because many CPUs would write to it.
 // So a process has a buffer for each CPU, and a thread just one.
 func attach(t Target, o Options, open opener) (*attachment, error) {
-	a := &attachment{open: open, target: t, pid: t.id, options: o, layout: layout{stack: o.Stack}, cpus: []int{-1}}
+	a := &attachment{open: open, target: t, pid: t.id, options: o, cpus: []int{-1}}
+	a.layout = layout{stack: o.Stack, stackPointer: o.ThreadStacks && stackPointer != 0}
 	var err error
 	if t.thread {
 		a.pid, err = processOf(t.id)
+		a.layout.pid, a.layout.tid = a.pid, t.id
 	} else {
 		a.inherit = unix.PerfBitInherit
 		if !o.Children {
@@ -61,7 +69,27 @@ func (a *attachment) openAll() error {
 	if a.target.thread {
 		return a.openThread(a.target.id)
 	}
+	err := eachThread(a.pid, a.openOnly)
+	if !errors.Is(err, errSecondThread) {
+		return err
+	}
+	if err := a.close(); err != nil {
+		return err
+	}
+	a.layout.ids = true
 	return eachThread(a.pid, a.openThread)
+}
+
+var errSecondThread = errors.New("another thread")
+
+// openOnly opens the events of a process that has but one thread. If it has more,
+// one of them may get a fault's samples from two events (see [tracker.isSecond]), and
+// samples have to say which.
+func (a *attachment) openOnly(tid int) error {
+	if len(a.groups) > 0 {
+		return errSecondThread
+	}
+	return a.openThread(tid)
 }
 
 // cloneTime is longer than a thread takes to become visible that was being created
@@ -135,9 +163,8 @@ func (a *attachment) openThread(tid int) error {
 
 func (a *attachment) explain(err error, tid int) error {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		open := len(a.groups) * len(a.kinds())
 		a.closeLast() // to have a descriptor for counting the threads
-		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()), open)
+		return tooManyFiles(a.pid, len(a.cpus)*len(a.kinds()))
 	}
 	return explainOpen(err, tid, a.options.KernelMode)
 }
@@ -149,12 +176,13 @@ func (a *attachment) closeLast() {
 	}
 }
 
-func tooManyFiles(pid, perThread, open int) error {
+func tooManyFiles(pid, perThread int) error {
 	tids, _ := threads(pid)
 	var limit unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
-	return fmt.Errorf("watching process %d: %w: %d are open and %d threads need %d each: raise RLIMIT_NOFILE (ulimit -n), which is %d, to %d, or watch single threads",
-		pid, ErrTooManyFiles, open, len(tids), perThread, limit.Cur, perThread*len(tids)+100)
+	return fmt.Errorf("watching process %d: %w: its %d threads need %d each, and RLIMIT_NOFILE allows %d in all: raise that to %d (ulimit -n), "+
+		"or watch the process from its start, for threads to come need none, or watch single threads",
+		pid, ErrTooManyFiles, len(tids), perThread, limit.Cur, perThread*len(tids)+100)
 }
 
 func (a *attachment) kinds() []kind {
@@ -206,7 +234,9 @@ func (a *attachment) attr(k kind, tracks bool) unix.PerfEventAttr {
 	attr := baseAttr(k, a.options.KernelMode)
 	attr.Sample = 1
 	attr.Sample_type = a.layout.sampleType(k)
-	attr.Sample_regs_user = stackPointer
+	if a.layout.stackPointer {
+		attr.Sample_regs_user = stackPointer
+	}
 	attr.Clockid = unix.CLOCK_MONOTONIC
 	// The reader looks at the buffer at intervals. A wake-up would interrupt the
 	// watched CPU; the highest mark makes them as rare as they can be.
@@ -221,35 +251,47 @@ func (a *attachment) attr(k kind, tracks bool) unix.PerfEventAttr {
 	return attr
 }
 
-// connect lets g write to the buffer of CPU number i of a.cpus, which the first
-// group there brings along.
+// groupsPerRing bounds what the end of a thread costs it: the kernel then goes through all
+// events that share its buffers (ring_buffer_wakeup in kernel/events/core.c). With 4,900
+// threads that was 1.6 ms for each.
+const groupsPerRing = 64
+
+// connect lets g write to a buffer of CPU number i of a.cpus. Where no more buffers are
+// allowed, groups share what there is.
 func (a *attachment) connect(g group, i int) error {
-	for len(a.rings) <= i {
-		a.rings, a.outputs = append(a.rings, nil), append(a.outputs, -1)
+	for len(a.outputs) <= i {
+		a.outputs = append(a.outputs, output{fd: -1})
 	}
-	if a.rings[i] == nil {
-		r, err := a.newRing(g.events[0].fd)
-		if err != nil {
+	out := &a.outputs[i]
+	if out.groups%groupsPerRing == 0 {
+		r, err := a.newRing(g.events[0].fd, out.fd < 0)
+		if err != nil && out.fd < 0 {
 			return err
 		}
-		a.rings[i], a.outputs[i] = r, g.events[0].fd
+		if err == nil {
+			a.rings, out.fd = append(a.rings, r), g.events[0].fd
+		}
 	}
+	out.groups++
 	for _, e := range g.events {
-		if e.fd == a.outputs[i] {
+		if e.fd == out.fd {
 			continue
 		}
-		if err := e.ioctl(unix.PERF_EVENT_IOC_SET_OUTPUT, a.outputs[i]); err != nil {
+		if err := e.ioctl(unix.PERF_EVENT_IOC_SET_OUTPUT, out.fd); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *attachment) newRing(fd int) (*ring, error) {
-	if a.options.Buffer > 0 {
+func (a *attachment) newRing(fd int, first bool) (*ring, error) {
+	switch {
+	case a.options.Buffer > 0:
 		return newRing(fd, bufferSize(a.options.Buffer))
+	case first:
+		return newRingAtMost(fd, defaultBuffer)
 	}
-	return newRingAtMost(fd, defaultBuffer)
+	return newRing(fd, furtherBuffer)
 }
 
 // owners returns the threads that events were opened for, by the number that
@@ -327,14 +369,12 @@ func (a *attachment) counts() ([kinds]uint64, error) {
 func (a *attachment) close() error {
 	var errs []error
 	for _, r := range a.rings {
-		if r != nil {
-			errs = append(errs, r.close())
-		}
+		errs = append(errs, r.close())
 	}
 	for _, g := range a.groups {
 		errs = append(errs, g.close())
 	}
-	a.rings, a.groups = nil, nil
+	a.rings, a.outputs, a.groups = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -4,9 +4,12 @@ package pagefault
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,73 +57,149 @@ func (l *load) run(b *testing.B) float64 {
 	return ns
 }
 
+// way is a way to watch a program, and what it took from it in each run.
+type way struct {
+	name string
+	run  func() (nanoseconds float64)
+	took []float64 // per fault
+}
+
 // BenchmarkFault measures what a page fault takes from the thread that has it,
-// under each way to watch. ns/fault of "unwatched" is the fault itself. The tools
-// are rivals on a small machine: their readers run on other CPUs, where there are some.
+// under each way to watch. All take turns, so that what else the machine does meets
+// all of them. -benchtime 15x is 15 turns; -artifacts keeps all results.
 func BenchmarkFault(b *testing.B) {
-	program := buildLoad(b)
-	library := func(o Options) func(*testing.B) float64 {
-		return func(b *testing.B) float64 { return watched(b, program, o) }
+	ways := waysToWatch(b)
+	for b.Loop() {
+		for i := range ways {
+			ways[i].took = append(ways[i].took, ways[i].run())
+		}
 	}
-	tool := func(args ...string) func(*testing.B) float64 {
-		return func(b *testing.B) float64 {
-			if _, err := exec.LookPath(args[0]); err != nil {
-				b.Skip(err)
-			}
-			l := startLoad(b, append(args, program, "nothing")...)
+	b.ReportMetric(0, "ns/op")
+	fmt.Printf("\n%d faults in each of %d runs\n%s", loadFaults, len(ways[0].took), table(ways)) // longer than what Log prints
+	if err := os.WriteFile(filepath.Join(b.ArtifactDir(), "ns-per-fault.tsv"), results(ways), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func waysToWatch(b *testing.B) []way {
+	b.Helper()
+	program, dir := build(b, "load"), b.TempDir()
+	process := func(pid int) Target { return Process(pid) }
+	thread := func(pid int) Target { return Thread(pid) }
+	watch := func(target func(int) Target, o Options) func() float64 {
+		return func() float64 { return watched(b, program, target, o) }
+	}
+	own := func(how string) func() float64 {
+		return func() float64 { return startLoad(b, program, how).run(b) }
+	}
+	besides := func() float64 {
+		w, err := Watch(Process(0), Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer w.Close()
+		return startLoad(b, program, "nothing").run(b)
+	}
+	ways := []way{
+		{name: "unwatched", run: own("nothing")},
+		{name: "unwatched, while another program is watched", run: besides},
+		{name: "Count", run: func() float64 { return counted(b, program) }},
+		{name: "Watch, paused", run: watch(process, Options{Paused: true})},
+		{name: "Watch, one thread", run: watch(thread, Options{})},
+		{name: "Watch, process", run: watch(process, Options{})},
+		{name: "Watch, ThreadStacks", run: watch(process, Options{ThreadStacks: true})},
+		{name: "Watch, Durations", run: watch(process, Options{Durations: true})},
+		{name: "Watch, Stack", run: watch(process, Options{Stack: true})},
+		{name: "C, taskiso_pagefault_record", run: own("record")},
+		{name: "C, taskiso_pagefault_watch", run: own("handler")},
+	}
+	if _, err := exec.LookPath("perf"); err != nil {
+		b.Log("without the tools to compare with: ", err)
+		return ways
+	}
+	tool := func(args ...string) func() float64 {
+		return func() float64 {
+			l := startLoad(b, append(append([]string{"perf"}, args...), "--", program, "nothing")...)
 			time.Sleep(time.Second) // until the tool is ready: the load waits for us
 			return l.run(b)
 		}
 	}
-	own := func(how string) func(*testing.B) float64 {
-		return func(b *testing.B) float64 { return startLoad(b, program, how).run(b) }
-	}
-	null := filepath.Join(b.TempDir(), "perf.data")
-	for _, way := range []struct {
-		name string
-		run  func(*testing.B) float64
-	}{
-		{"unwatched", own("nothing")},
-		{"Count", func(b *testing.B) float64 { return counted(b, program) }},
-		{"Watch", library(Options{})},
-		{"Watch-durations", library(Options{Durations: true})},
-		{"Watch-stack", library(Options{Stack: true})},
-		{"Watch-major-only", library(Options{MajorOnly: true})},
-		{"Watch-paused", library(Options{Paused: true})},
-		{"C-record", own("record")},
-		{"C-handler", own("handler")},
-		{"perf-record", tool("perf", "record", "-q", "-o", null, "-e", "page-faults", "-c", "1", "--")},
-		{"perf-record-d", tool("perf", "record", "-q", "-d", "-o", null, "-e", "page-faults", "-c", "1", "--")},
-		{"perf-trace-F", tool("perf", "trace", "-F", "all", "--no-syscalls", "-o", null+".txt", "--")},
-	} {
-		b.Run(way.name, func(b *testing.B) {
-			least, runs := 0.0, 0
-			for b.Loop() {
-				if ns := way.run(b); runs == 0 || ns < least {
-					least = ns
-				}
-				runs++
-			}
-			b.ReportMetric(least, "ns/fault")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
+	data, text := filepath.Join(dir, "perf.data"), filepath.Join(dir, "perf.txt")
+	return append(ways,
+		way{name: reference, run: tool("record", "-q", "-o", data, "-e", "page-faults", "-c", "1")},
+		way{name: "perf record -d", run: tool("record", "-q", "-d", "-o", data, "-e", "page-faults", "-c", "1")},
+		way{name: "perf stat", run: tool("stat", "-o", text, "-e", "page-faults:u")},
+		way{name: "perf trace -F", run: tool("trace", "-F", "all", "--no-syscalls", "-o", text)})
 }
 
-func buildLoad(b *testing.B) string {
+// reference is the way that the others are compared with.
+const reference = "perf record"
+
+// table says first how what a way costs compares with [reference].
+func table(ways []way) string {
+	var out strings.Builder
+	without := median(ways[0].took)
+	unit := 0.0 // unknown
+	for _, w := range ways {
+		if w.name == reference {
+			unit = median(w.took) - without
+		}
+	}
+	fmt.Fprintf(&out, "%8s %8s %8s  %s\n", "ratio", "ns more", "ns", "quartiles and way")
+	for _, w := range ways {
+		m := median(w.took)
+		fmt.Fprintf(&out, "%8.2f %8.0f %8.0f  %.0f-%.0f  %s\n", (m-without)/unit, m-without, m, quantile(w.took, 0.25), quantile(w.took, 0.75), w.name)
+	}
+	return out.String()
+}
+
+func median(values []float64) float64 { return quantile(values, 0.5) }
+
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
+
+// results returns a line for each turn.
+func results(ways []way) []byte {
+	var out bytes.Buffer
+	for i := range ways {
+		fmt.Fprintf(&out, "%s\t", ways[i].name)
+	}
+	for turn := range ways[0].took {
+		fmt.Fprintln(&out)
+		for i := range ways {
+			fmt.Fprintf(&out, "%.1f\t", ways[i].took[turn])
+		}
+	}
+	return append(out.Bytes(), '\n')
+}
+
+// BenchmarkFields measures what the kernel takes for each field of a sample, without
+// a reader. -benchtime 400x is 400 turns.
+func BenchmarkFields(b *testing.B) {
+	out, err := exec.Command(build(b, "fields"), strconv.Itoa(b.N)).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	b.ReportMetric(0, "ns/op")
+	fmt.Printf("\n%s", out)
+}
+
+func build(b *testing.B, name string) string {
 	b.Helper()
-	program := filepath.Join(b.TempDir(), "load")
-	gcc := exec.Command("gcc", "-O2", "-Wno-unused-function", "-I../include", "-o", program, "testdata/load.c")
+	program := filepath.Join(b.TempDir(), name)
+	gcc := exec.Command("gcc", "-O2", "-Wno-unused-function", "-I../include", "-o", program, "testdata/"+name+".c")
 	if out, err := gcc.CombinedOutput(); err != nil {
 		b.Skipf("%v: %v\n%s", gcc, err, out)
 	}
 	return program
 }
 
-func watched(b *testing.B, program string, o Options) float64 {
+func watched(b *testing.B, program string, target func(pid int) Target, o Options) float64 {
 	b.Helper()
 	l := startLoad(b, program, "nothing")
-	w, err := Watch(Process(l.command.Process.Pid), o)
+	w, err := Watch(target(l.command.Process.Pid), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -142,10 +221,12 @@ func watched(b *testing.B, program string, o Options) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if all := !o.MajorOnly && !o.Paused; all && n+c.Lost < loadFaults {
+	if !o.Paused && n+c.Lost < loadFaults {
 		b.Errorf("%d reported and %d lost of %d", n, c.Lost, loadFaults)
 	}
-	b.ReportMetric(float64(c.Lost), "lost")
+	if c.Lost > 0 {
+		b.Logf("%+v: %d lost", o, c.Lost)
+	}
 	return ns
 }
 

@@ -16,7 +16,7 @@ type Counter struct{ open *attachment }
 // MajorOnly, KernelMode, Children, Paused and OnExec. A thread of a process that is
 // created while Count begins may be counted twice.
 //
-// It costs two descriptors for each thread that there is now, and per fault
+// It costs two descriptors for each thread that there is now, none for those to come, and per fault
 // little more than adding one to a number.
 func Count(t Target, o Options) (*Counter, error) {
 	t = t.resolve()
@@ -66,7 +66,8 @@ func (c *Counter) openThread(tid int) error {
 	return nil
 }
 
-// Counts returns the number of faults so far; only Minor and Major are set.
+// Counts returns the number of faults so far; only Minor and Major are set. The kernel
+// interrupts the CPUs where the target is running to know it.
 func (c *Counter) Counts() (Counts, error) {
 	n, err := c.open.counts()
 	return Counts{Minor: n[minor], Major: n[major]}, err

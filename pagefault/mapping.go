@@ -22,7 +22,7 @@ const (
 	File      MappingKind = "file"      // a file, or a memfd
 	Anonymous MappingKind = "anonymous" // memory without a file, also shared
 	Heap      MappingKind = "heap"      // memory from brk(2)
-	Stack     MappingKind = "stack"     // the main thread's, or near the stack pointer of another
+	Stack     MappingKind = "stack"     // the main thread's; those of others with [Options].ThreadStacks
 	Special   MappingKind = "special"   // vDSO and the like
 )
 
@@ -69,7 +69,9 @@ func (m *Mapping) setName(name string) {
 	}
 }
 
-// space is the mappings of one process, by address and without overlap.
+// space is the mappings of one process, from high to low addresses and without
+// overlap. The kernel puts a new mapping below the others where it can, so what comes
+// last moves the fewest: a process with 10,000 threads has 20,000 mappings.
 type space []Mapping
 
 // readSpace reads the mappings a process has now.
@@ -95,6 +97,7 @@ func parseSpace(r io.Reader) (space, error) {
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("reading mappings: %w", err)
 	}
+	slices.Reverse(s)
 	return s, nil
 }
 
@@ -124,29 +127,26 @@ func parseMapping(line string) (Mapping, error) {
 
 // find returns the mapping that contains address.
 func (s space) find(address uint64) (Mapping, bool) {
-	i, found := slices.BinarySearchFunc(s, address, func(m Mapping, a uint64) int { return cmp.Compare(m.Start, a) })
-	if found {
-		return s[i], true
-	}
-	if i == 0 || address >= s[i-1].End {
+	i, _ := slices.BinarySearchFunc(s, address, func(m Mapping, a uint64) int { return cmp.Compare(a, m.Start) })
+	if i == len(s) || address >= s[i].End {
 		return Mapping{}, false
 	}
-	return s[i-1], true
+	return s[i], true
 }
 
 // put adds a new mapping in place of what it covers, as MAP_FIXED does. The kernel
 // tells of new mappings and not of those that go; a mapping that is gone does no
 // harm because nobody can fault in it.
 func (s space) put(m Mapping) space {
-	from, _ := slices.BinarySearchFunc(s, m.Start, func(have Mapping, a uint64) int { return cmp.Compare(have.End, a+1) })
+	from, _ := slices.BinarySearchFunc(s, m.End, func(have Mapping, end uint64) int { return cmp.Compare(end, have.Start+1) })
 	to := from
 	var pieces space
-	for to < len(s) && s[to].Start < m.End {
+	for to < len(s) && s[to].End > m.Start {
 		pieces = append(pieces, s[to].without(m)...)
 		to++
 	}
 	pieces = append(pieces, m)
-	slices.SortFunc(pieces, func(a, b Mapping) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortFunc(pieces, func(a, b Mapping) int { return cmp.Compare(b.Start, a.Start) })
 	return slices.Replace(s, from, to, pieces...)
 }
 

@@ -57,20 +57,43 @@ func TestPut(t *testing.T) {
 		start, end uint64
 		want       space
 	}{
-		{"before", 50, 100, space{{Start: 50, End: 100}, file}},
-		{"after", 200, 210, space{file, {Start: 200, End: 210}}},
+		{"before", 50, 100, space{file, {Start: 50, End: 100}}},
+		{"after", 200, 210, space{{Start: 200, End: 210}, file}},
 		{"over all", 90, 300, space{{Start: 90, End: 300}}},
 		{"the same", 100, 200, space{{Start: 100, End: 200}}},
-		{"over the start", 90, 120, space{{Start: 90, End: 120}, {Kind: File, Start: 120, End: 200, Offset: 1020, Name: "/f"}}},
-		{"over the end", 150, 250, space{{Kind: File, Start: 100, End: 150, Offset: 1000, Name: "/f"}, {Start: 150, End: 250}}},
+		{"over the start", 90, 120, space{{Kind: File, Start: 120, End: 200, Offset: 1020, Name: "/f"}, {Start: 90, End: 120}}},
+		{"over the end", 150, 250, space{{Start: 150, End: 250}, {Kind: File, Start: 100, End: 150, Offset: 1000, Name: "/f"}}},
 		{"in the middle", 120, 130, space{
-			{Kind: File, Start: 100, End: 120, Offset: 1000, Name: "/f"}, {Start: 120, End: 130},
-			{Kind: File, Start: 130, End: 200, Offset: 1030, Name: "/f"},
+			{Kind: File, Start: 130, End: 200, Offset: 1030, Name: "/f"}, {Start: 120, End: 130},
+			{Kind: File, Start: 100, End: 120, Offset: 1000, Name: "/f"},
 		}},
 	} {
 		got := space{file}.put(Mapping{Start: tc.start, End: tc.end})
 		if !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestIsOnStack(t *testing.T) {
+	inside, file := Mapping{Kind: Anonymous, Start: 0x100000, End: 0x200000}, Mapping{Kind: File, Start: 0x100000, End: 0x200000}
+	for _, tc := range []struct {
+		m           Mapping
+		address, sp uint64
+		want        bool
+	}{
+		{inside, 0x180000, 0x180008, true},
+		{inside, 0x17f008, 0x180008, true},
+		{inside, 0x17f007, 0x180008, false},
+		{inside, 0x190007, 0x180008, true},
+		{inside, 0x190008, 0x180008, false},
+		{inside, 0x180000, 0x200008, false}, // the stack is elsewhere
+		{file, 0x180000, 0x180008, false},
+		{Mapping{}, 0x180000, 0x180008, true},
+		{Mapping{}, 0x100, 0, false}, // stack pointers were not asked for
+	} {
+		if got := isOnStack(tc.m, tc.address, tc.sp); got != tc.want {
+			t.Errorf("%v, %#x, stack pointer %#x: %v", tc.m, tc.address, tc.sp, got)
 		}
 	}
 }
@@ -102,11 +125,12 @@ func FuzzPut(f *testing.F) {
 
 // What the kernel writes is trusted to be well-formed, but not to the point of a crash.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte{9, 0, 0, 0, 0, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8}, true)
-	f.Add([]byte{10, 0, 0, 0, 0, 0, 8, 0}, false)
-	f.Fuzz(func(t *testing.T, data []byte, stack bool) {
+	f.Add([]byte{9, 0, 0, 0, 0, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8}, true, 0)
+	f.Add([]byte{10, 0, 0, 0, 0, 0, 8, 0}, false, 1)
+	f.Fuzz(func(t *testing.T, data []byte, all bool, tid int) {
 		n := 0
-		if err := (layout{stack}).parse(data, func(record) { n++ }); err == nil && n > len(data)/headerSize {
+		l := layout{pid: tid, tid: tid, ids: all, stackPointer: all, stack: all}
+		if err := l.parse(data, func(record) { n++ }); err == nil && n > len(data)/headerSize {
 			t.Errorf("%d records in %d bytes", n, len(data))
 		}
 	})

@@ -40,7 +40,10 @@ type Options struct {
 	Ranges     []Range // only faults at these addresses; empty: all
 	Children   bool    // also processes that the target creates
 	Stack      bool    // with the user stack
-	Durations  bool    // with the time spent; costs about as much again
+	Durations  bool    // with the time spent; costs half as much again
+	// ThreadStacks tells the stacks of threads from other memory without a file, by
+	// the stack pointer. The stack of the main thread is always told.
+	ThreadStacks bool
 
 	MaxPerSecond int  // report at most so many; 0: no limit
 	Once         bool // only the first
@@ -48,14 +51,17 @@ type Options struct {
 	OnExec       bool // begin when the target executes a program; for a child before exec
 
 	// Buffer is the size of the buffer between kernel and reader in bytes, for
-	// each CPU, rounded up to a power of two of pages. With 0 it is 512 KiB, or
-	// less where the sysctl kernel.perf_event_mlock_kb does not allow that much.
+	// each CPU and 64 threads, rounded up to a power of two of pages. With 0 the first one
+	// is 512 KiB, or less where the sysctl kernel.perf_event_mlock_kb does not allow that
+	// much, and further ones, as far as allowed, are 64 KiB.
 	Buffer int
 }
 
 // defaultBuffer holds 5,000 faults or more, which at a million faults per second
 // is as much as comes between two looks.
 const defaultBuffer = 512 << 10
+
+const furtherBuffer = 64 << 10
 
 func (o *Options) validate() error {
 	for _, r := range o.Ranges {

@@ -174,10 +174,10 @@ func (r *PrefaultReport) reason(m Mapping, flags []string) string {
 	switch {
 	case m.Protection == "---":
 		return "no access is allowed: reserved, and no memory yet"
-	case has("io"), has("pf"):
-		return "device memory, which its driver maps"
 	case m.Kind == Special:
 		return "belongs to the kernel"
+	case has("io"), has("pf"):
+		return "device memory, which its driver maps"
 	case has("lo"):
 		return "locked, but beyond the end of its file, or it was not there when it was locked"
 	case len(r.Refused) > 0:

@@ -78,6 +78,10 @@ Size:                  8 kB
 Rss:                   4 kB
 Locked:                4 kB
 VmFlags: rd wr io pf 
+7ffc00100000-7ffc00104000 r--p 00000000 00:00 0                          [vvar]
+Size:                 16 kB
+Rss:                   0 kB
+VmFlags: rd mr de io pf 
 `
 
 func TestReadSmaps(t *testing.T) {
@@ -85,10 +89,13 @@ func TestReadSmaps(t *testing.T) {
 	if err := r.readSmaps(strings.NewReader(smaps)); err != nil {
 		t.Fatal(err)
 	}
-	if r.Locked != 20<<10 || len(r.Missing) != 2 {
+	if r.Locked != 20<<10 || len(r.Missing) != 3 {
 		t.Fatalf("%+v", r)
 	}
 	if m := r.Missing[0]; m.Bytes != 16<<10 || !strings.HasPrefix(m.Reason, "no access") {
+		t.Errorf("%+v", m)
+	}
+	if m := r.Missing[2]; m.Reason != "belongs to the kernel" {
 		t.Errorf("%+v", m)
 	}
 	if m := r.Missing[1]; m.Bytes != 4<<10 || m.Mapping.Name != "/dev/a device" || !strings.HasPrefix(m.Reason, "device") {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -19,10 +20,10 @@ type record struct {
 	pid, tid int
 
 	fault   kind   // PERF_RECORD_SAMPLE
-	id      uint64 // of the event that it is a sample of, or of one that sampled the same
+	id      uint64 // of the event that it is a sample of, or of one that sampled the same; 0 if unknown
 	address uint64
 	ip      uint64
-	sp      uint64 // 0 if unknown
+	sp      uint64 // stack pointer; 0 if unknown
 	kernel  bool
 	stack   []uint64
 
@@ -34,32 +35,47 @@ type record struct {
 	lost    uint64  // PERF_RECORD_LOST
 }
 
-// layout is what samples contain.
-type layout struct{ stack bool }
+// layout is what samples contain. Every field costs the thread that faults; what
+// each of them does is in docs/benchmarks-pagefault.md.
+type layout struct {
+	pid, tid     int  // the only thread that is watched; 0: samples name theirs
+	ids          bool // with the number of the event
+	stackPointer bool
+	stack        bool
+}
 
-// filler is fields that software events leave zero. They stand at the end of a
-// sample, and their number says which kind of event it is of. The number of the
+// sampleType lets the kinds differ in length, for that is how they are told apart:
+// samples of beginnings have the fewest fields, and those of major faults end in one
+// more than those of minor ones, which software events leave zero. The number of the
 // event cannot say it: on newer kernels (seen on 6.18) all events that sample the same fault
 // of a thread get the number of the first (perf_prepare_sample fills in only what
 // is missing), and that may be an event of another program.
-func (k kind) filler() uint64 {
-	return [kinds]uint64{
-		minor: 0,
-		major: unix.PERF_SAMPLE_WEIGHT,
-		entry: unix.PERF_SAMPLE_WEIGHT | unix.PERF_SAMPLE_DATA_SRC,
-	}[k]
-}
-
 func (l layout) sampleType(k kind) uint64 {
-	t := uint64(unix.PERF_SAMPLE_IDENTIFIER | unix.PERF_SAMPLE_IP | unix.PERF_SAMPLE_TID | unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_ADDR)
+	t := uint64(unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_ADDR)
+	if l.tid == 0 {
+		t |= unix.PERF_SAMPLE_TID
+	}
+	if l.ids {
+		t |= unix.PERF_SAMPLE_IDENTIFIER
+	}
+	if k == entry {
+		return t
+	}
+	t |= unix.PERF_SAMPLE_IP
 	if l.stack {
 		t |= unix.PERF_SAMPLE_CALLCHAIN
 	}
-	if stackPointer != 0 {
+	if l.stackPointer {
 		t |= unix.PERF_SAMPLE_REGS_USER
 	}
-	return t | k.filler()
+	if k == major {
+		t |= unix.PERF_SAMPLE_WEIGHT
+	}
+	return t
 }
+
+// size returns the bytes in a record of fields that are one number each.
+func size(fields uint64) int { return bits.OnesCount64(fields) * 8 }
 
 var errShort = errors.New("record is too short")
 
@@ -112,7 +128,7 @@ func (l layout) record(kind uint32, misc uint16, body []byte) (rec record, known
 	rec.kind = kind
 	if kind == unix.PERF_RECORD_SAMPLE {
 		l.sample(&rec, misc, &r)
-	} else if r.trailer(&rec); !rec.fill(misc, &r) {
+	} else if l.trailer(&rec, &r); !rec.fill(misc, &r) {
 		return rec, false, nil
 	}
 	if r.short {
@@ -123,21 +139,41 @@ func (l layout) record(kind uint32, misc uint16, body []byte) (rec record, known
 
 // sample reads the fields in the order of perf_event_open(2).
 func (l layout) sample(rec *record, misc uint16, r *reader) {
-	rec.kernel = misc&unix.PERF_RECORD_MISC_CPUMODE_MASK == unix.PERF_RECORD_MISC_KERNEL
-	rec.id = r.u64()
-	rec.ip = r.u64()
-	rec.pid, rec.tid = int(r.u32()), int(r.u32())
+	begins := len(r.rest) == size(l.sampleType(entry))
+	if l.ids {
+		rec.id = r.u64()
+	}
+	if !begins {
+		rec.ip = r.u64()
+	}
+	l.thread(rec, r)
 	rec.time = time.Duration(r.u64())
 	rec.address = r.u64()
+	if begins {
+		rec.fault = entry
+		return
+	}
+	rec.kernel = misc&unix.PERF_RECORD_MISC_CPUMODE_MASK == unix.PERF_RECORD_MISC_KERNEL
 	if l.stack {
 		rec.stack = r.callchain()
 	}
-	if stackPointer != 0 && r.u64() != unix.PERF_SAMPLE_REGS_ABI_NONE {
+	if l.stackPointer && r.u64() != unix.PERF_SAMPLE_REGS_ABI_NONE {
 		rec.sp = r.u64()
 	}
-	fields := len(r.rest) / 8
-	r.short = r.short || fields >= int(kinds)
-	rec.fault = kind(fields)
+	switch len(r.rest) {
+	case 0:
+		rec.fault = minor
+	case 8:
+		rec.fault = major
+	default:
+		r.short = true
+	}
+}
+
+func (l layout) thread(rec *record, r *reader) {
+	if rec.pid, rec.tid = l.pid, l.tid; l.tid == 0 {
+		rec.pid, rec.tid = int(int32(r.u32())), int(int32(r.u32()))
+	}
 }
 
 // callchain leaves out the marks that say whether user or kernel addresses follow.
@@ -160,17 +196,17 @@ func (r *reader) callchain() []uint64 {
 const perfContextMax = ^uint64(4095) + 1
 
 // trailer reads what sample_id_all puts at the end of all records but samples:
-// thread, time and number of the event.
-func (r *reader) trailer(rec *record) {
-	const size = 24
-	if len(r.rest) < size {
+// thread, time and number of the event, as far as samples have them.
+func (l layout) trailer(rec *record, r *reader) {
+	n := size(l.sampleType(entry) &^ unix.PERF_SAMPLE_ADDR)
+	if len(r.rest) < n {
 		r.short = true
 		return
 	}
-	end := reader{rest: r.rest[len(r.rest)-size:]}
-	rec.pid, rec.tid = int(int32(end.u32())), int(int32(end.u32()))
+	end := reader{rest: r.rest[len(r.rest)-n:]}
+	l.thread(rec, &end)
 	rec.time = time.Duration(end.u64())
-	r.rest = r.rest[:len(r.rest)-size]
+	r.rest = r.rest[:len(r.rest)-n]
 }
 
 // fill reads the body of a record that is no sample. It tells whether we want it.

@@ -20,7 +20,7 @@ type tracker struct {
 	marked  map[int]bool       // by thread
 	begun   map[int]unfinished // by thread
 	covered map[int]bool       // threads that have our events: they made a record, or their creator did
-	owners  map[uint64]int     // by number of the event: the thread it was opened for
+	owners  map[uint64]int     // by number of the event, where samples have it: the thread it was opened for
 	last    map[int]sample     // by thread: the first one of its last fault
 	twice   [kinds]uint64      // samples of faults that came by other events as well
 	read    func(int) (space, error)
@@ -163,7 +163,7 @@ func (t *tracker) sampled(rec *record) (Fault, bool) {
 // its process was being attached to can have events of its own and inherited
 // ones, and pass both on to threads it creates. Their samples come one after the
 // other. On some kernels they differ in the event, on others they are equal in time
-// and event (see [kind.filler]). A page that goes and is faulted in again by the
+// and event (see [layout.sampleType]). A page that goes and is faulted in again by the
 // same instruction differs in time and has the same event.
 func (t *tracker) isSecond(rec *record) bool {
 	this := sample{rec.fault, rec.address, rec.ip, rec.time, t.owners[rec.id]}
@@ -188,7 +188,7 @@ func (u unfinished) isOf(address uint64) bool {
 func isOnStack(m Mapping, address, sp uint64) bool {
 	const below, above = 4096, 64 << 10
 	within := m.Kind == Anonymous && m.Start <= sp && sp <= m.End
-	return (within || m.Kind == Unknown) && address+below >= sp && address < sp+above
+	return sp != 0 && (within || m.Kind == Unknown) && address+below >= sp && address < sp+above
 }
 
 func (t *tracker) name(pid, tid int) string {

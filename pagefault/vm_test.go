@@ -17,13 +17,15 @@ import (
 // need a machine of their own. Left out are the tests that need a compiler, a
 // filesystem on a disk, or a limit that root in a guest has not.
 func TestVM(t *testing.T) {
-	files := map[string]string{compiled: compile(t, "-O2", "-static")}
+	files := map[string]string{compiled: compile(t, "watch", "-O2", "-static"), remote: compile(t, "remote", "-O2", "-static")}
 	for path, module := range diskModules(t) {
 		files[path] = module
 	}
 	vmtest.Run(t, vmtest.Config{
 		Tests:   `^Test(Guest|First|Agrees|KernelMode|FileMapping|Copy|Huge|Ranges|Once|Max|Pause|Major|Dur|Stack|ThreadsCreatedLater|Lost|Mapp|Marks|Count|Unpriv|Notify|PrefaultMem|NoSuch|FileLimit|Userfaultfd)`,
 		Files:   files,
+		Nodes:   2,
+		Cmdline: "numa_balancing=disable", // until a test wants it: it makes faults
 		Timeout: 4 * time.Minute,
 	})
 }

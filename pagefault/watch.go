@@ -25,32 +25,34 @@ type Watcher struct {
 	life    life
 	stop    chan struct{} // closed by Stop and Close
 
-	mu        sync.Mutex // guards everything below
-	open      *attachment
-	tracker   *tracker
-	pending   []record      // in no order, not yet taken in
-	settled   time.Duration // when the last look at the buffers began
-	ready     []Fault
-	given     int // how many of ready Read has returned
-	counts    Counts
-	inSecond  uint64        // faults since second, for the limit
-	second    time.Duration // when the second began that inSecond counts in
-	samples   [kinds]uint64 // taken from the buffers
-	kernel    [kinds]uint64 // as its counters said last
-	lost      uint64        // as records tell, so far
-	adopted   time.Duration // when it was last looked for threads without events
-	strangers map[int]bool  // threads without events then
-	paused    bool
-	stopped   bool
-	finished  bool // nothing comes any more
-	closed    bool
+	mu          sync.Mutex // guards everything below
+	open        *attachment
+	tracker     *tracker
+	pending     []record      // in no order, not yet taken in
+	settled     time.Duration // when the last look at the buffers began
+	ready       []Fault
+	given       int // how many of ready Read has returned
+	counts      Counts
+	inSecond    uint64        // faults since second, for the limit
+	second      time.Duration // when the second began that inSecond counts in
+	samples     [kinds]uint64 // taken from the buffers
+	kernel      [kinds]uint64 // as its counters said last
+	lost        uint64        // as records tell, so far
+	adopted     time.Duration // when it was last looked for threads without events
+	strangers   map[int]bool  // threads without events then
+	paused      bool
+	interrupted bool // there was a pause
+	stopped     bool
+	finished    bool // nothing comes any more
+	closed      bool
 }
 
 // Watch begins to report page faults of a target. See the package comment for
 // the privileges it needs; its errors wrap those of this package.
 //
-// A process costs two or three descriptors for each thread and CPU, and a buffer
-// for each CPU; a thread two or three and one buffer.
+// A process costs two or three descriptors for each CPU and thread that it has now,
+// and a buffer for each CPU and 64 of them; threads to come cost none. A thread costs two or three, and one
+// buffer.
 func Watch(t Target, o Options) (*Watcher, error) { return watch(t, o, unix.PerfEventOpen) }
 
 func watch(t Target, o Options, open opener) (*Watcher, error) {
@@ -89,7 +91,7 @@ func (w *Watcher) begin(t Target) error {
 	if w.tracker.owners, err = w.open.owners(); err != nil {
 		return errors.Join(err, w.life.close())
 	}
-	w.paused = w.options.Paused
+	w.paused, w.interrupted = w.options.Paused, w.options.Paused
 	if w.options.Paused || w.options.OnExec {
 		return nil
 	}
@@ -154,9 +156,6 @@ func (w *Watcher) look() error {
 	}
 	began := monotonic()
 	for _, r := range w.open.rings {
-		if r == nil {
-			continue
-		}
 		if err := w.open.layout.parse(r.drain(), func(rec record) { w.pending = append(w.pending, rec) }); err != nil {
 			return err
 		}
@@ -191,6 +190,9 @@ const adoptInterval = time.Second
 func (w *Watcher) adopt(now time.Duration) error {
 	if w.open.target.thread || w.options.OnExec || w.paused || now-w.adopted < adoptInterval {
 		return nil
+	}
+	if !w.open.layout.ids && (w.interrupted || w.lost > 0) {
+		return nil // its record may be missing, and then its samples would come twice and not say so
 	}
 	w.adopted = now
 	tids, err := threads(w.open.pid)
@@ -292,7 +294,8 @@ func (w *Watcher) count() error {
 // minus returns the kernel's count without what it counted twice.
 func (w *Watcher) minus(k kind) uint64 { return w.kernel[k] - min(w.kernel[k], w.tracker.twice[k]) }
 
-// Counts returns how many faults there were so far. Until Read has returned
+// Counts returns how many faults there were so far. To know that, the kernel
+// interrupts the CPUs where the target is running. Until Read has returned
 // io.EOF, Lost is only what is known already, and with [Options].Durations may
 // include beginnings of faults that were reported all the same.
 func (w *Watcher) Counts() (Counts, error) {
@@ -312,7 +315,7 @@ func (w *Watcher) Counts() (Counts, error) {
 // and CPU of the target. Faults in between are not counted either.
 func (w *Watcher) Pause() error {
 	return w.switched(func() error {
-		w.paused = true
+		w.paused, w.interrupted = true, true
 		return w.open.disable()
 	})
 }

@@ -397,7 +397,7 @@ func writeFrom(m memory) { m.write(0) }
 func TestStackGrowth(t *testing.T) {
 	onThread(t)
 	debug.FreeOSMemory() // or the runtime gives it memory that was used before
-	w := watchTest(t, Thread(0), Options{})
+	w := watchTest(t, Thread(0), Options{ThreadStacks: true})
 	deep(3000)
 	faults, _ := stopAndRead(t, w)
 	stack := 0

@@ -16,14 +16,16 @@
  *                                instruction that faulted (SIGTRAP, Linux 5.13)
  *   taskiso_pagefault_notify_on  a signal of one's choice, once for each time that
  *                                taskiso_pagefault_expect_none was called
- *   taskiso_pagefault_record     records in a buffer, read when it suits
+ *   taskiso_pagefault_record     records in a buffer, read when it suits, or just numbers
  *
- * and one to have none: taskiso_prefault.
+ * taskiso_pagefault_find_mapping tells what an address belongs to, and
+ * taskiso_prefault is the way to have no faults.
  *
  * SIGTRAP: the first watch installs a handler and keeps the one before it, which
  * gets every SIGTRAP that is not of a watch. Whoever installs a handler later
- * has to do the same. A debugger sees the signals first and passes them on
- * ("handle SIGTRAP nostop pass" in gdb). While SIGTRAP is blocked faults are reported
+ * has to do the same. A debugger sees the signals first and has to pass them on. In gdb
+ * 13 that is "start", "handle SIGTRAP nostop pass", "signal 0", and no breakpoints after
+ * that, for gdb would pass on theirs as well. While SIGTRAP is blocked faults are reported
  * when it is unblocked, one at most, with async set; handlers block all signals.
  *
  * A forked child has no watches: they belong to the process that opened them.
@@ -76,6 +78,8 @@ enum {
 	TASKISO_PAGEFAULT_THREADS = 1 << 1, /* also threads created later, by this one or those */
 	TASKISO_PAGEFAULT_ONCE = 1 << 2,    /* pause after each fault that was reported; resume rearms */
 	TASKISO_PAGEFAULT_PAUSED = 1 << 3,  /* begin with taskiso_pagefault_resume */
+	TASKISO_PAGEFAULT_STACK = 1 << 4,   /* of a record: with the user stack */
+	TASKISO_PAGEFAULT_COUNT = 1 << 5,   /* of a record: no buffer, see taskiso_pagefault_counted */
 };
 
 struct taskiso_pagefault_options {
@@ -395,6 +399,8 @@ struct taskiso_pagefault_recorder {
 	int fd[2]; /* minor or -1, major */
 	struct perf_event_mmap_page *page;
 	size_t size;   /* of the mapping */
+	int tid;       /* that is recorded */
+	unsigned flags;
 	uint64_t lost; /* faults that found no room, as far as read */
 };
 
@@ -414,7 +420,16 @@ static inline int taskiso_pagefault_record_open_(struct taskiso_pagefault_record
 {
 	struct perf_event_attr attr;
 	taskiso_pagefault_attr_(&attr, major);
-	attr.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR;
+	if (r->flags & TASKISO_PAGEFAULT_COUNT) {
+		attr.sample_period = 0;
+		attr.inherit = attr.inherit_thread = (r->flags & TASKISO_PAGEFAULT_THREADS) != 0;
+		return taskiso_pagefault_open_(&attr, major ? -1 : r->fd[1]);
+	}
+	attr.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR; /* each field costs the thread */
+	if (r->flags & TASKISO_PAGEFAULT_STACK) {
+		attr.sample_type |= PERF_SAMPLE_CALLCHAIN;
+		attr.exclude_callchain_kernel = 1;
+	}
 	if (major) /* a field more, always 0, tells which of the two it is */
 		attr.sample_type |= PERF_SAMPLE_WEIGHT;
 	attr.use_clockid = 1;
@@ -424,37 +439,44 @@ static inline int taskiso_pagefault_record_open_(struct taskiso_pagefault_record
 	return taskiso_pagefault_open_(&attr, major ? -1 : r->fd[1]);
 }
 
+static inline int taskiso_pagefault_record_map_(struct taskiso_pagefault_recorder *r, unsigned order)
+{
+	void *memory;
+	r->size = (size_t)sysconf(_SC_PAGESIZE) * (1 + ((size_t)1 << order));
+	memory = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd[1], 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	r->page = (struct perf_event_mmap_page *)memory;
+	if (r->fd[0] >= 0 && ioctl(r->fd[0], PERF_EVENT_IOC_SET_OUTPUT, r->fd[1]) < 0)
+		return -errno;
+	return 0;
+}
+
 /*
  * taskiso_pagefault_record records the page faults of the calling thread in a
  * buffer of 2^order pages, from now on. Records are read with
- * taskiso_pagefault_read, by any one thread. flags: TASKISO_PAGEFAULT_MAJOR_ONLY.
- * -EPERM: kernel.perf_event_mlock_kb does not allow a buffer of that size.
+ * taskiso_pagefault_read, by any one thread. flags: TASKISO_PAGEFAULT_MAJOR_ONLY,
+ * TASKISO_PAGEFAULT_STACK, and TASKISO_PAGEFAULT_COUNT, with which there is no buffer
+ * and TASKISO_PAGEFAULT_THREADS counts those of threads created later, too.
+ * -EPERM: kernel.perf_event_mlock_kb does not allow a buffer of that size. -EINVAL: order
+ * is above 16, or TASKISO_PAGEFAULT_THREADS without TASKISO_PAGEFAULT_COUNT: the
+ * kernel has a buffer for one thread only, and others call this themselves.
  */
 static inline int taskiso_pagefault_record(struct taskiso_pagefault_recorder *r, unsigned order, unsigned flags)
 {
 	int err;
-	void *memory;
 	memset(r, 0, sizeof *r);
 	r->fd[0] = r->fd[1] = -1;
-	if (order > 16)
+	r->tid = (int)syscall(SYS_gettid);
+	r->flags = flags;
+	if (order > 16 || (flags & (TASKISO_PAGEFAULT_THREADS | TASKISO_PAGEFAULT_COUNT)) == TASKISO_PAGEFAULT_THREADS)
 		return -EINVAL;
 	if ((err = r->fd[1] = taskiso_pagefault_record_open_(r, 1)) < 0)
 		return err;
-	r->size = (size_t)sysconf(_SC_PAGESIZE) * (1 + ((size_t)1 << order));
-	memory = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd[1], 0);
-	if (memory == MAP_FAILED) {
-		err = -errno;
+	if (!(flags & TASKISO_PAGEFAULT_MAJOR_ONLY) && (err = r->fd[0] = taskiso_pagefault_record_open_(r, 0)) < 0)
 		goto fail;
-	}
-	r->page = (struct perf_event_mmap_page *)memory;
-	if (!(flags & TASKISO_PAGEFAULT_MAJOR_ONLY)) {
-		if ((err = r->fd[0] = taskiso_pagefault_record_open_(r, 0)) < 0)
-			goto fail;
-		if (ioctl(r->fd[0], PERF_EVENT_IOC_SET_OUTPUT, r->fd[1]) < 0) {
-			err = -errno;
-			goto fail;
-		}
-	}
+	if (!(flags & TASKISO_PAGEFAULT_COUNT) && (err = taskiso_pagefault_record_map_(r, order)) < 0)
+		goto fail;
 	if ((err = taskiso_pagefault_ioctl_(r->fd[1], PERF_EVENT_IOC_ENABLE)) == 0)
 		return 0;
 fail:
@@ -493,14 +515,36 @@ static inline void taskiso_pagefault_copy_(const struct taskiso_pagefault_record
 	memcpy((char *)to + first, data, n - first);
 }
 
-/* taskiso_pagefault_read reads the oldest record: 1 if there is one, else 0. */
-static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, struct taskiso_pagefault *f)
+/* taskiso_pagefault_callchain_ copies a call chain at position at, without the marks
+ * among its addresses. It returns the bytes of it. */
+static inline size_t taskiso_pagefault_callchain_(const struct taskiso_pagefault_recorder *r, uint64_t at, uint64_t *stack, size_t *depth)
 {
-	struct { uint64_t ip; uint32_t pid, tid; uint64_t time, address; } sample;
+	uint64_t n, i, ip;
+	size_t found = 0;
+	taskiso_pagefault_copy_(r, at, &n, sizeof n);
+	for (i = 0; i < n && found < *depth; i++) {
+		taskiso_pagefault_copy_(r, at + (i + 1) * sizeof ip, &ip, sizeof ip);
+		if (ip < (uint64_t)PERF_CONTEXT_MAX)
+			stack[found++] = ip;
+	}
+	*depth = found;
+	return (size_t)(n + 1) * sizeof n;
+}
+
+/* taskiso_pagefault_read_stack reads the oldest record: 1 if there is one, else 0.
+ * With TASKISO_PAGEFAULT_STACK stack gets up to *depth addresses, innermost first, as far as
+ * the program keeps frame pointers; *depth is then how many. */
+static inline int taskiso_pagefault_read_stack(struct taskiso_pagefault_recorder *r, struct taskiso_pagefault *f, uint64_t *stack, size_t *depth)
+{
+	struct { uint64_t ip, time, address; } sample;
 	struct { uint64_t id, lost; } lost;
 	struct perf_event_header h;
-	uint64_t tail = r->page->data_tail;
+	uint64_t tail;
+	size_t chain = 0;
 	int found = 0;
+	if (!r->page)
+		return 0; /* TASKISO_PAGEFAULT_COUNT */
+	tail = r->page->data_tail;
 	while (!found && tail < __atomic_load_n(&r->page->data_head, __ATOMIC_ACQUIRE)) {
 		taskiso_pagefault_copy_(r, tail, &h, sizeof h);
 		if (h.type == PERF_RECORD_SAMPLE) {
@@ -509,8 +553,10 @@ static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, s
 			f->address = sample.address;
 			f->ip = sample.ip;
 			f->time = sample.time;
-			f->tid = (int)sample.tid;
-			f->major = h.size > sizeof h + sizeof sample;
+			f->tid = r->tid;
+			if (r->flags & TASKISO_PAGEFAULT_STACK)
+				chain = taskiso_pagefault_callchain_(r, tail + sizeof h + sizeof sample, stack, depth);
+			f->major = h.size > sizeof h + sizeof sample + chain;
 			found = 1;
 		} else if (h.type == PERF_RECORD_LOST) {
 			taskiso_pagefault_copy_(r, tail + sizeof h, &lost, sizeof lost);
@@ -520,6 +566,108 @@ static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, s
 	}
 	__atomic_store_n(&r->page->data_tail, tail, __ATOMIC_RELEASE);
 	return found;
+}
+
+/* taskiso_pagefault_read is the same without a stack. */
+static inline int taskiso_pagefault_read(struct taskiso_pagefault_recorder *r, struct taskiso_pagefault *f)
+{
+	size_t depth = 0;
+	return taskiso_pagefault_read_stack(r, f, NULL, &depth);
+}
+
+/* ---- what an address belongs to ---- */
+
+enum taskiso_pagefault_kind {
+	TASKISO_PAGEFAULT_UNKNOWN, /* in no mapping, or not any more */
+	TASKISO_PAGEFAULT_FILE,    /* a file, or a memfd */
+	TASKISO_PAGEFAULT_ANONYMOUS,
+	TASKISO_PAGEFAULT_HEAP,    /* memory from brk */
+	TASKISO_PAGEFAULT_MAIN_STACK,
+	TASKISO_PAGEFAULT_SPECIAL, /* vDSO and the like */
+};
+
+struct taskiso_pagefault_mapping {
+	enum taskiso_pagefault_kind kind;
+	uint64_t start, end;
+	uint64_t offset;      /* of start in the file */
+	char protection[5];   /* as "rw-p" */
+	char name[256];       /* cut off if it is longer */
+};
+
+static inline int taskiso_pagefault_hex_(char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; }
+
+/* taskiso_pagefault_maps_ takes in one character of /proc/PID/maps, whose lines are
+ * "start-end rwxp offset device inode   name". It returns 1 at the end of a line. */
+static inline int taskiso_pagefault_maps_(struct taskiso_pagefault_mapping *m, int *field, size_t *length, char c)
+{
+	enum { START, END, PROTECTION, OFFSET, DEVICE, INODE, NAME };
+	if (c == '\n')
+		return 1;
+	if (*field < NAME && (c == ' ' || (*field == START && c == '-'))) {
+		++*field;
+		*length = 0;
+		return 0;
+	}
+	switch (*field) {
+	case START: m->start = m->start * 16 + (uint64_t)taskiso_pagefault_hex_(c); break;
+	case END: m->end = m->end * 16 + (uint64_t)taskiso_pagefault_hex_(c); break;
+	case OFFSET: m->offset = m->offset * 16 + (uint64_t)taskiso_pagefault_hex_(c); break;
+	case PROTECTION:
+		if (*length < sizeof m->protection - 1)
+			m->protection[(*length)++] = c;
+		break;
+	case NAME:
+		if ((*length || c != ' ') && *length < sizeof m->name - 1)
+			m->name[(*length)++] = c;
+		break;
+	}
+	return 0;
+}
+
+/* The kernel tells kinds with names. */
+static inline enum taskiso_pagefault_kind taskiso_pagefault_kind_(const char *name)
+{
+	if (strcmp(name, "[heap]") == 0)
+		return TASKISO_PAGEFAULT_HEAP;
+	if (strcmp(name, "[stack]") == 0)
+		return TASKISO_PAGEFAULT_MAIN_STACK;
+	if (!name[0] || strncmp(name, "[anon", 5) == 0 || strcmp(name, "/dev/zero (deleted)") == 0 ||
+	    strcmp(name, "/anon_hugepage (deleted)") == 0 || strncmp(name, "/SYSV", 5) == 0)
+		return TASKISO_PAGEFAULT_ANONYMOUS;
+	return name[0] == '/' ? TASKISO_PAGEFAULT_FILE : TASKISO_PAGEFAULT_SPECIAL;
+}
+
+/*
+ * taskiso_pagefault_find_mapping tells what an address of this process belongs to
+ * now. The place in a file is address - start + offset. It may be called by handlers; it reads
+ * /proc/self/maps, which takes tens of microseconds or more. -ENOENT: nothing is
+ * mapped there.
+ */
+static inline int taskiso_pagefault_find_mapping(uint64_t address, struct taskiso_pagefault_mapping *m)
+{
+	char part[512];
+	ssize_t n, i;
+	size_t length = 0;
+	int field = 0, found = 0, fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	memset(m, 0, sizeof *m);
+	if (fd < 0)
+		return -errno;
+	while (!found && (n = read(fd, part, sizeof part)) > 0) {
+		for (i = 0; i < n && !found; i++) {
+			if (!taskiso_pagefault_maps_(m, &field, &length, part[i]))
+				continue;
+			found = m->start <= address && address < m->end;
+			if (!found)
+				memset(m, 0, sizeof *m);
+			field = 0;
+			length = 0;
+		}
+	}
+	close(fd);
+	if (!found)
+		return -ENOENT;
+	m->kind = taskiso_pagefault_kind_(m->name);
+	return 0;
 }
 
 /* ---- for whoever watches from outside ---- */

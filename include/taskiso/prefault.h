@@ -118,15 +118,25 @@ static inline const char *taskiso_prefault_why_(const char *mapping, const char 
 {
 	if (strstr(mapping, " ---"))
 		return "no access is allowed: it cannot be faulted in, and is no memory yet";
-	if (strstr(flags, " io") || strstr(flags, " pf"))
-		return "device memory: it is mapped by its driver";
 	if (strstr(mapping, "[v"))
 		return "belongs to the kernel";
+	if (strstr(flags, " io") || strstr(flags, " pf"))
+		return "device memory: it is mapped by its driver";
 	if (r->lock_error == EPERM || r->lock_error == ENOMEM)
 		return "mlockall was refused: raise RLIMIT_MEMLOCK (ulimit -l), or use CAP_IPC_LOCK";
 	if (!strstr(flags, " lo"))
 		return "nobody has asked for it: TASKISO_PREFAULT_LOCK or taskiso_prefault_range";
 	return "beyond the end of its file, or memory is short";
+}
+
+/* taskiso_prefault_copy_ leaves out the spaces that the kernel aligns names with. */
+static inline void taskiso_prefault_copy_(char *to, const char *line, size_t size)
+{
+	size_t n = 0;
+	for (; *line && n < size - 1; line++)
+		if (*line != ' ' || line[1] != ' ')
+			to[n++] = *line;
+	to[n] = 0;
 }
 
 /* taskiso_prefault_survey fills in what is in memory now, from /proc/self/smaps. */
@@ -158,7 +168,7 @@ static inline int taskiso_prefault_survey(const struct taskiso_prefault_options 
 				o->missing(&m, o->data);
 			size = rss = locked = 0;
 		} else if (strchr("0123456789abcdef", line[0]) && strchr(line, '-')) {
-			snprintf(m.mapping, sizeof m.mapping, "%.*s", (int)sizeof m.mapping - 1, line);
+			taskiso_prefault_copy_(m.mapping, line, sizeof m.mapping);
 		}
 	}
 	fclose(f);

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -151,8 +152,10 @@ type faultsRun struct {
 	p         *program
 	o         *faultsOptions
 	report    faults.Report
-	collector *faults.Collector
 	watcher   *pagefault.Watcher
+	collector *faults.Collector
+	adding    sync.Mutex      // while faults come: guards the collector
+	list      *faultList      // nil without --verbose
 	profile   *report.File    // nil if none was asked for
 	process   *launch.Process // nil if it is not ours
 	state     *os.ProcessState
@@ -185,7 +188,8 @@ func (p *program) faults(o *faultsOptions, args []string) error {
 // attach begins to watch, and lets a command run.
 func (r *faultsRun) attach(args []string) error {
 	options := pagefault.Options{
-		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, Stack: r.o.pprof != "", MaxPerSecond: r.o.maxPerSecond,
+		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, ThreadStacks: true, Stack: r.o.pprof != "",
+		MaxPerSecond: r.o.maxPerSecond,
 	}
 	target := pagefault.Process(r.o.pid)
 	root := fmt.Sprintf("/proc/%d/root", r.o.pid)
@@ -204,7 +208,7 @@ func (r *faultsRun) attach(args []string) error {
 	}
 	r.collector = faults.NewCollector(usersym.New(root), r.profile != nil)
 	r.collector.Marked = r.o.marked
-	r.collector.OnFault = r.onFault()
+	r.collector.OnFault = r.onFault
 	r.report.Started = time.Now()
 	r.collector.Begin = monotonicNow() + time.Duration(r.o.warmUp)
 	var err error
@@ -262,23 +266,49 @@ func monotonicNow() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// onFault returns what is to be done with each fault that counts, or nil.
-func (r *faultsRun) onFault() func(faults.Fault) {
-	if !r.o.verbose && r.o.sig == 0 {
-		return nil
+// onFault does what is to be done with each fault that counts. The signal is first.
+func (r *faultsRun) onFault(f *pagefault.Fault) {
+	if r.o.sig != 0 {
+		unix.Tgkill(f.PID, f.TID, r.o.sig) // the thread may be gone
 	}
-	return func(f faults.Fault) {
-		if r.o.verbose {
-			fmt.Fprintln(r.p.stderr, faults.Line(f))
+	if r.list != nil {
+		r.list.faults <- *f
+	}
+}
+
+// faultList prints faults. It has a goroutine of its own: to find the names of code takes
+// long, and the next faults do not wait.
+type faultList struct {
+	faults chan pagefault.Fault
+	done   chan struct{}
+}
+
+func newFaultList(w io.Writer, describe func(*pagefault.Fault) faults.Fault) *faultList {
+	const waiting = 10_000 // before faults have to wait after all
+	l := &faultList{make(chan pagefault.Fault, waiting), make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for f := range l.faults {
+			fmt.Fprintln(w, faults.Line(describe(&f)))
 		}
-		if r.o.sig != 0 {
-			unix.Tgkill(f.PID, f.TID, r.o.sig) // the thread may be gone
-		}
+	}()
+	return l
+}
+
+// close prints what there is.
+func (l *faultList) close() {
+	if l != nil {
+		close(l.faults)
+		<-l.done
 	}
 }
 
 // follow reads faults until the target has ended, or we are to end.
 func (r *faultsRun) follow() error {
+	if r.o.verbose {
+		r.list = newFaultList(r.p.stderr, r.collector.Describe)
+		defer r.list.close()
+	}
 	read := make(chan error, 1)
 	go func() { read <- r.read() }()
 	signals := make(chan os.Signal, 16)
@@ -300,12 +330,22 @@ func (r *faultsRun) follow() error {
 
 // until waits for the end, and then for the last of the faults.
 func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Signal, read <-chan error) error {
-	var expired <-chan time.Time
+	var expired, look <-chan time.Time
 	if r.o.duration > 0 {
 		expired = time.After(time.Duration(r.o.warmUp + r.o.duration))
 	}
+	progress := r.newProgress()
+	defer progress.clear()
+	if progress != nil {
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		select {
+		case <-look:
+			progress.print(monotonicNow()-r.collector.Begin, r.soFar())
+			continue
 		case err := <-read:
 			if r.process != nil && err == nil {
 				r.state = <-exited
@@ -320,6 +360,23 @@ func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Sign
 		}
 		return errors.Join(r.watcher.Stop(), <-read)
 	}
+}
+
+// newProgress returns nil where no progress is to be shown: in a pipe, and where
+// the command or the list of faults is written to the same terminal.
+func (r *faultsRun) newProgress() *progress {
+	occupied := r.o.verbose || r.process != nil && isTerminal(os.Stdout)
+	if r.o.quiet || occupied || !isTerminal(os.Stderr) {
+		return nil
+	}
+	return &progress{w: r.p.stderr, total: time.Duration(r.o.duration)}
+}
+
+// soFar does not ask the kernel for its counts: that interrupts the CPUs where the target runs.
+func (r *faultsRun) soFar() string {
+	r.adding.Lock()
+	defer r.adding.Unlock()
+	return faults.Summary(r.collector.Total())
 }
 
 // passOn gives a signal to a command, unless the terminal has. It tells whether
@@ -344,7 +401,9 @@ func (r *faultsRun) read() error {
 		if err != nil {
 			return err
 		}
+		r.adding.Lock()
 		r.collector.Add(&f)
+		r.adding.Unlock()
 	}
 }
 
@@ -405,7 +464,7 @@ func (r *faultsRun) verdict() error {
 	}
 	n := r.report.Minor + r.report.Major
 	if r.o.failOnFault && n+r.report.Lost+r.report.Omitted > 0 {
-		return &status{exitFaults, fmt.Errorf("%s page faults, %s lost", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
+		return &status{exitFaults, fmt.Errorf("page faults: %s, lost: %s", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
 	}
 	return nil
 }

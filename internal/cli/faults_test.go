@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/faults"
 	"github.com/taskiso/taskiso/pagefault"
@@ -37,6 +41,24 @@ static char *map(long n)
 	return m;
 }
 
+static volatile int signals;
+static void on_signal(int sig) { signals += sig == SIGUSR2; }
+
+/* How many of five faults are signalled while there is time for it. */
+static int signalled(char *m)
+{
+	void *(*volatile fill)(void *, int, size_t) = memset; /* of libc, whose names take long to read */
+	struct timespec pause;
+	signal(SIGUSR2, on_signal);
+	for (int i = 0; i < 5; i++) {
+		fill(m + i * 4096, 1, 2000);
+		pause = (struct timespec){.tv_nsec = 100000000};
+		while (nanosleep(&pause, &pause) < 0)
+			;
+	}
+	return signals;
+}
+
 int main(int argc, char **argv)
 {
 	long n = atol(argv[1]);
@@ -45,6 +67,8 @@ int main(int argc, char **argv)
 	char *m = map(n + 1);
 	touch_pages(map(7), 7);
 	taskiso_pagefault_mark_none();
+	if (argc > 4)
+		return signalled(m);
 	touch_pages(m, n);
 	taskiso_pagefault_mark_some();
 	touch_pages(map(9), 9);
@@ -82,6 +106,7 @@ func TestFaults(t *testing.T) {
 	t.Run("after warm-up", f.afterWarmUp)
 	t.Run("signal", f.signal)
 	t.Run("process", f.process)
+	t.Run("terminal", f.terminal)
 	t.Run("profile", f.profile)
 	t.Run("usage", f.usage)
 }
@@ -141,7 +166,7 @@ func (f faultsTest) command(t *testing.T) {
 func (f faultsTest) marked(t *testing.T) {
 	program := f.faulty
 	r := f.run(t, "--marked", "--fail-on-fault", "--", program, "25")
-	if r.report.Minor != 25 || r.code != exitFaults || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "25 page faults") {
+	if r.report.Minor != 25 || r.code != exitFaults || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "page faults: 25, lost: 0") {
 		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
 	}
 	r = f.run(t, "--marked", "--fail-on-fault", "--", program, "0")
@@ -162,6 +187,12 @@ func (f faultsTest) signal(t *testing.T) {
 	if r.code != exitSignal+9 {
 		t.Errorf("status %d\n%s", r.code, r.stderr)
 	}
+	// In time also while names are looked for, which for libc takes long.
+	for _, list := range []string{"--quiet", "--verbose"} {
+		if r := f.run(t, "--marked", list, "--signal", "USR2", "--", f.faulty, "5", "0", "0", "signals"); r.code != 5 {
+			t.Errorf("%s: %d signals\n%s", list, r.code, r.stderr)
+		}
+	}
 }
 
 func (f faultsTest) process(t *testing.T) {
@@ -179,6 +210,53 @@ func (f faultsTest) process(t *testing.T) {
 	if r.report.Duration < 4*time.Second || r.report.Duration > 30*time.Second {
 		t.Errorf("lasted %v", r.report.Duration)
 	}
+}
+
+// On a terminal there is a line that tells how it goes.
+func (f faultsTest) terminal(t *testing.T) {
+	master, slave := openTerminal(t)
+	program := exec.Command(f.faulty, "100", "60", "0")
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer program.Wait()
+	defer program.Process.Kill()
+	c := exec.Command(f.taskiso, "faults", "-p", strconv.Itoa(program.Process.Pid), "-d", "2")
+	c.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=")
+	c.Stderr = slave
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	slave.Close()
+	shown, err := io.ReadAll(master)
+	if err != nil && !errors.Is(err, unix.EIO) { // which is how a terminal ends that nobody has open
+		t.Fatal(err)
+	}
+	live, last, found := strings.Cut(string(shown), "\r\x1b[K\r\n")
+	if !found || !strings.Contains(live, " s of 2s: ") || !strings.Contains(live, "minor and 0 major page faults") || strings.Contains(last, "\x1b") {
+		t.Errorf("%q", shown)
+	}
+}
+
+// openTerminal returns the two ends of a terminal (pts(4)).
+func openTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
 }
 
 // The profile is read by the tool it is for.

@@ -43,17 +43,22 @@ func (p *progress) show(now time.Time, state observe.Progress) {
 	if p == nil || now.Before(p.next) {
 		return
 	}
-	p.next, p.shown = now.Add(progressInterval), true
-	if state.Elapsed < 0 {
-		fmt.Fprintf(p.w, "\r\x1b[Kwarming up, %s to go", report.Span(-state.Elapsed.Round(100*time.Millisecond)))
+	p.next = now.Add(progressInterval)
+	p.print(state.Elapsed, fmt.Sprintf("%s breaks, %s events lost", report.Count(state.Breaks), report.Count(state.Lost)))
+}
+
+// print writes the line. elapsed is negative before the end of the warm-up.
+func (p *progress) print(elapsed time.Duration, found string) {
+	p.shown = true
+	if elapsed < 0 {
+		fmt.Fprintf(p.w, "\r\x1b[Kwarming up, %s to go", report.Span(-elapsed.Round(100*time.Millisecond)))
 		return
 	}
 	of := ""
 	if p.total > 0 {
 		of = " of " + p.total.String()
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%.1f s%s: %s breaks, %s events lost", state.Elapsed.Seconds(), of,
-		report.Count(state.Breaks), report.Count(state.Lost))
+	fmt.Fprintf(p.w, "\r\x1b[K%.1f s%s: %s", elapsed.Seconds(), of, found)
 }
 
 func (p *progress) clear() {

@@ -123,11 +123,12 @@ type Fault struct {
 	Object   string                `json:"object,omitempty"`
 }
 
-// Collector sums up faults. Its methods are not safe for concurrent use.
+// Collector sums up faults. Its methods are not safe for concurrent use, except that
+// faults may be described while others are added.
 type Collector struct {
-	Begin   time.Duration // of CLOCK_MONOTONIC; faults before it do not count
-	Marked  bool          // only faults after a thread said that it expects none count
-	OnFault func(Fault)   // called with each fault that counts; may be nil
+	Begin   time.Duration          // of CLOCK_MONOTONIC; faults before it do not count
+	Marked  bool                   // only faults after a thread said that it expects none count
+	OnFault func(*pagefault.Fault) // called with each fault that counts; may be nil
 
 	symbols   *usersym.Symbols
 	profile   *profile
@@ -221,7 +222,7 @@ func (c *Collector) Add(f *pagefault.Fault) {
 	}
 	c.keepLong(f)
 	if c.OnFault != nil {
-		c.OnFault(c.describe(f))
+		c.OnFault(f)
 	}
 }
 
@@ -272,7 +273,9 @@ func (c *Collector) keepLong(f *pagefault.Fault) {
 	c.longest = c.longest[:min(len(c.longest), longestCount)]
 }
 
-func (c *Collector) describe(f *pagefault.Fault) Fault {
+// Describe names the code and the mapping of a fault. The first fault in a file can
+// take it a second: it reads the debug information.
+func (c *Collector) Describe(f *pagefault.Fault) Fault {
 	at := c.place(spotOf(f.PID, f.IP, f.Code, f.Kernel))
 	d := Fault{
 		At: f.Time - c.Begin, PID: f.PID, TID: f.TID, Thread: f.Thread, Severity: f.Severity(), Duration: f.Duration,
@@ -327,7 +330,7 @@ func (c *Collector) Fill(r *Report) {
 	}
 	r.Longest = []Fault{}
 	for i := range c.longest {
-		r.Longest = append(r.Longest, c.describe(&c.longest[i]))
+		r.Longest = append(r.Longest, c.Describe(&c.longest[i]))
 	}
 }
 

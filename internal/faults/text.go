@@ -10,7 +10,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/taskiso/taskiso/internal/report"
@@ -37,7 +36,7 @@ const rows = 15
 func WriteText(w io.Writer, r *Report) error {
 	var t text
 	t.printf("\ntaskiso: %s on %s\n  %s\n", report.Span(r.Duration), r.Kernel, r.Target)
-	t.printf("\n%s minor and %s major page faults%s\n", report.Count(r.Minor), report.Count(r.Major), spent(r.Time))
+	t.printf("\n%s\n", Summary(Sum{Minor: r.Minor, Major: r.Major, Time: r.Time}))
 	t.mappings(r)
 	t.locations(r)
 	t.threads(r)
@@ -50,11 +49,13 @@ func WriteText(w io.Writer, r *Report) error {
 	return nil
 }
 
-func spent(d time.Duration) string {
-	if d == 0 {
-		return ""
+// Summary returns a sum in words.
+func Summary(s Sum) string {
+	words := fmt.Sprintf("%s minor and %s major page faults", report.Count(s.Minor), report.Count(s.Major))
+	if s.Time == 0 {
+		return words
 	}
-	return ", " + report.Span(d) + " in them"
+	return words + ", " + report.Span(s.Time) + " in them"
 }
 
 func (t Target) String() string {
@@ -201,8 +202,8 @@ func (t *text) longest(r *Report) {
 
 func (f *Fault) row() []string {
 	in := mappingName(f.Kind, f.Name)
-	if f.Offset > 0 {
-		in += fmt.Sprintf("+%#x", f.Offset)
+	if f.Kind == pagefault.File { // its path is in the table of mappings
+		in = fmt.Sprintf("%s+%#x", filepath.Base(f.Name), f.Offset)
 	}
 	lasted := "-"
 	if f.Duration > 0 {
@@ -212,27 +213,34 @@ func (f *Fault) row() []string {
 		codeName(f.Function, f.File, f.Line, f.Object)}
 }
 
-// Line returns one fault as one line.
-func Line(f Fault) string { return strings.Join(f.row(), "  ") }
+// Line returns one fault as one line, in columns as wide as most.
+func Line(f Fault) string {
+	r := f.row()
+	return fmt.Sprintf("%12s  %7s  %7s  %s  %-14s  %-24s  %s", r[0], r[1], r[2], r[3], r[4], r[5], r[6])
+}
 
 // besides tells what is not in the tables.
 func (t *text) besides(r *Report) {
 	t.printf("\n")
+	var table [][]string
 	for _, n := range []struct {
 		count uint64
 		what  string
 	}{
-		{r.Lost, "were lost for want of room in a buffer: they are in no table"},
-		{r.Omitted, "above --max-per-second are in no table"},
-		{r.Before, "during the warm-up do not count"},
-		{r.Unmarked, "of threads that had not said that they expect none do not count"},
+		{r.Lost, "lost for want of room in a buffer; with --no-times or --major less is written to it"},
+		{r.Omitted, "above --max-per-second"},
+		{r.Before, "during the warm-up"},
+		{r.Unmarked, "of threads that had not said that they expect none"},
 	} {
 		if n.count > 0 {
-			t.printf("  %s faults %s\n", report.Count(n.count), n.what)
+			table = append(table, []string{report.Count(n.count), n.what})
 		}
 	}
+	if len(table) > 0 {
+		t.table([]string{"besides", "in no table"}, 1, table)
+	}
 	if r.Usage != nil {
-		t.printf("  the kernel accounts %s minor and %s major faults to the command, also those in kernel mode and before it was executed\n",
+		t.printf("  the kernel accounts %s minor and %s major faults to the command, with those in kernel mode and before exec\n",
 			report.Count(uint64(r.Usage.Minor)), report.Count(uint64(r.Usage.Major)))
 	}
 	for _, l := range r.Limits {

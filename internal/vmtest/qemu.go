@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,6 +39,7 @@ type machine struct {
 	cmdline []string
 	cpus    int
 	memory  int    // MiB
+	nodes   int    // of NUMA
 	console string // file for the console's text
 }
 
@@ -55,18 +57,30 @@ func (o outcome) summary() string {
 }
 
 func (m machine) command() []string {
-	return append(append([]string(nil), m.qemu...),
+	return slices.Concat(m.qemu, []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", "q35", "-accel", m.accel, "-cpu", cpuModel(m.accel),
 		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
 		// With panic=-1 a panic reboots at once, and a reboot ends QEMU.
 		"-no-reboot",
 		"-kernel", m.kernel, "-initrd", m.initrd, "-append", strings.Join(m.kernelParameters(), " "),
-		"-chardev", "file,id=console,path="+strings.ReplaceAll(m.console, ",", ",,"),
+		"-chardev", "file,id=console,path=" + strings.ReplaceAll(m.console, ",", ",,"),
 		"-device", "isa-serial,chardev=console,index=0",
 		"-chardev", "stdio,id=result,signal=off",
 		"-device", "isa-serial,chardev=result,index=1",
-	)
+	}, m.numa())
+}
+
+// numa gives each node its part of the CPUs and of the memory.
+func (m machine) numa() []string {
+	var args []string
+	for n := range m.nodes {
+		cpus := m.cpus / m.nodes
+		args = append(args,
+			"-object", fmt.Sprintf("memory-backend-ram,id=node%d,size=%dM", n, m.memory/m.nodes),
+			"-numa", fmt.Sprintf("node,nodeid=%d,cpus=%d-%d,memdev=node%d", n, n*cpus, (n+1)*cpus-1, n))
+	}
+	return args
 }
 
 func cpuModel(accel string) string {

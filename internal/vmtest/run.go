@@ -37,9 +37,11 @@ type Config struct {
 	// Files maps absolute paths in the guest to files or directories of the host. A dynamically linked program brings
 	// its libraries along. Tests run in directory /test.
 	Files map[string]string
-	// CPUs is the number of CPUs, 4 if zero. Memory is in MiB, 1024 if zero.
+	// CPUs is the number of CPUs, 4 if zero. Memory is in MiB, 1024 if zero. Nodes is the number of NUMA nodes that
+	// share both evenly: node n has the n-th part of the CPUs, in their order. It must divide both; none if zero.
 	CPUs   int
 	Memory int
+	Nodes  int
 	// Timeout bounds the tests in one guest, two minutes if zero. Booting has a limit of its own.
 	Timeout time.Duration
 	// Output, if set, is called with what the tests wrote in each guest and the release of its kernel.
@@ -106,7 +108,7 @@ func runOn(t *testing.T, c Config, k kernel, have supply) {
 
 func (c Config) machine(t *testing.T, k kernel, have supply) machine {
 	return machine{
-		qemu: have.qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory,
+		qemu: have.qemu, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory, nodes: c.Nodes,
 		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -173,5 +174,19 @@ func TestAnswersAreForgottenAtBoot(t *testing.T) {
 	}
 	if got := readAnswers(path+"x", "boot2"); len(got) != 0 {
 		t.Errorf("answers of a missing file are %v", got)
+	}
+}
+
+func TestNodesShareCPUsAndMemory(t *testing.T) {
+	got := machine{cpus: 4, memory: 1024, nodes: 2}.numa()
+	want := []string{
+		"-object", "memory-backend-ram,id=node0,size=512M", "-numa", "node,nodeid=0,cpus=0-1,memdev=node0",
+		"-object", "memory-backend-ram,id=node1,size=512M", "-numa", "node,nodeid=1,cpus=2-3,memdev=node1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := (machine{cpus: 4, memory: 1024}).numa(); len(got) != 0 {
+		t.Errorf("without nodes: %q", got)
 	}
 }

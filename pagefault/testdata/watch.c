@@ -216,6 +216,95 @@ static sigjmp_buf back;
 static void on_fault(int sig) { (void)sig; siglongjmp(back, 1); }
 
 /* A fault that fails is no page fault here, and a signal of its own. */
+__attribute__((noinline)) static void touch_in_depth(char *m, int depth)
+{
+	if (depth > 0)
+		touch_in_depth(m, depth - 1);
+	else
+		touch(m, 0);
+	__asm__ volatile(""); /* no tail call */
+}
+
+static void test_record_stack(void)
+{
+	struct taskiso_pagefault_recorder r;
+	struct taskiso_pagefault f;
+	uint64_t stack[8], from = (uintptr_t)touch_in_depth, ip_in = 0;
+	size_t depth = 8, i;
+	int found = 0, in = 0;
+	char *m = map(1);
+	int err = taskiso_pagefault_record(&r, 4, TASKISO_PAGEFAULT_STACK);
+	touch_in_depth(m, 3);
+	while (!found && taskiso_pagefault_read_stack(&r, &f, stack, &depth)) {
+		found = f.address == (uintptr_t)m;
+		if (!found)
+			depth = 8;
+	}
+	for (i = 0; found && i < depth; i++)
+		in += stack[i] - from < 200; /* which touch may be inlined into */
+	ip_in = found && depth > 0 && stack[0] == f.ip;
+	check("record: stack", err == 0 && ip_in && in >= 3 && !f.major, taskiso_pagefault_explain(err), in * 10 + (int)ip_in, 41);
+	taskiso_pagefault_record_close(&r);
+}
+
+static void *touch_thread(void *m)
+{
+	for (int i = 0; i < PAGES; i++)
+		touch((char *)m, i);
+	return NULL;
+}
+
+static void test_count(void)
+{
+	struct taskiso_pagefault_recorder r;
+	struct taskiso_pagefault f;
+	pthread_t t;
+	char *m = map(PAGES);
+	int i, err = taskiso_pagefault_record(&r, 0, TASKISO_PAGEFAULT_COUNT);
+	uint64_t before = taskiso_pagefault_counted(&r), n;
+	for (i = 0; i < PAGES; i++)
+		touch(m, i);
+	n = taskiso_pagefault_counted(&r) - before;
+	check("count", err == 0 && n == PAGES && !taskiso_pagefault_read(&r, &f), taskiso_pagefault_explain(err), (long)n, PAGES);
+	taskiso_pagefault_record_close(&r);
+	m = map(PAGES);
+	err = taskiso_pagefault_record(&r, 0, TASKISO_PAGEFAULT_COUNT | TASKISO_PAGEFAULT_THREADS);
+	before = taskiso_pagefault_counted(&r);
+	pthread_create(&t, NULL, touch_thread, m);
+	pthread_join(t, NULL);
+	n = taskiso_pagefault_counted(&r) - before;
+	/* Creating a thread makes some as well. */
+	check("count: threads", err == 0 && n >= PAGES && n < 2 * PAGES, taskiso_pagefault_explain(err), (long)n, PAGES);
+	taskiso_pagefault_record_close(&r);
+	check("record: one thread", taskiso_pagefault_record(&r, 0, TASKISO_PAGEFAULT_THREADS) == -EINVAL, "", 0, 0);
+}
+
+static void test_mapping(const char *self)
+{
+	struct taskiso_pagefault_mapping at;
+	static int in_data = 1;
+	char on_stack = 0, *m = map(3), *on_heap = (char *)sbrk(page);
+	int fd = memfd_create("a file", 0), err = ftruncate(fd, 4 * page);
+	char *f = (char *)mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, fd, page);
+	mprotect(m, page, PROT_READ);
+	err |= taskiso_pagefault_find_mapping((uintptr_t)f + page, &at);
+	check("mapping: file", err == 0 && at.kind == TASKISO_PAGEFAULT_FILE && strcmp(at.name, "/memfd:a file (deleted)") == 0 &&
+	      at.start == (uintptr_t)f && at.end == at.start + 2 * page && at.offset == (uint64_t)page && strcmp(at.protection, "r--s") == 0,
+	      at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)m + page - 1, &at);
+	check("mapping: anonymous", err == 0 && at.kind == TASKISO_PAGEFAULT_ANONYMOUS && at.end == (uintptr_t)m + page && at.protection[1] == '-', at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)m + page, &at);
+	check("mapping: next", err == 0 && at.start == (uintptr_t)m + page && at.protection[1] == 'w', at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)&on_stack, &at);
+	check("mapping: stack", err == 0 && at.kind == TASKISO_PAGEFAULT_MAIN_STACK, at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)on_heap, &at);
+	check("mapping: heap", err == 0 && at.kind == TASKISO_PAGEFAULT_HEAP, at.name, err, 0);
+	err = taskiso_pagefault_find_mapping((uintptr_t)&in_data, &at);
+	check("mapping: program", err == 0 && at.kind == TASKISO_PAGEFAULT_FILE && strstr(at.name, strrchr(self, '/')), at.name, err, 0);
+	err = taskiso_pagefault_find_mapping(0, &at);
+	check("mapping: none", err == -ENOENT && at.kind == TASKISO_PAGEFAULT_UNKNOWN, at.name, err, -ENOENT);
+}
+
 static void test_segv(void)
 {
 	struct taskiso_pagefault_watch w;
@@ -387,6 +476,9 @@ int main(int argc, char **argv)
 	test_notify(SIGUSR1);
 	test_notify(SIGRTMIN + 3);
 	test_record();
+	test_record_stack();
+	test_count();
+	test_mapping(argv[0]);
 	test_segv();
 	test_blocked();
 	errors();
