@@ -6,13 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
 func TestGuestHeader(t *testing.T) { runHeaderTests(t, compiled) }
@@ -22,7 +23,9 @@ func disk(t *testing.T, number string) *os.File {
 	t.Helper()
 	path := "/dev/ram" + number
 	if _, err := os.Stat(path); err != nil {
-		loadModule(t, "brd", "rd_nr=4 rd_size=65536")
+		if err := vmtest.LoadModule("brd", "rd_nr=4 rd_size=65536"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -30,22 +33,6 @@ func disk(t *testing.T, number string) *os.File {
 	}
 	t.Cleanup(func() { f.Close() })
 	return f
-}
-
-func loadModule(t *testing.T, name, parameters string) {
-	t.Helper()
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(filepath.Join(modulesDir, unix.ByteSliceToString(u.Release[:]), name+".ko"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), parameters, 0); err != nil {
-		t.Fatalf("loading module %s: %v", name, err)
-	}
 }
 
 func TestGuestColdFile(t *testing.T) {
