@@ -125,7 +125,7 @@ var provocations = []provocation{
 	{"MSR read", func(*victim) error { return readMSR() }, []string{"ipi-msr"}, "", ""},
 
 	// last, because the worker stays for a while, and the tick for ever
-	{"io_uring worker", asyncIO, []string{"task-io-uring"}, "", ""},
+	{"io_uring worker", asyncIO, []string{"task-io-uring", "task-user"}, "", ""}, // it has its parent's name until it runs
 	{"limit of CPU time", func(*victim) error {
 		limit := unix.Rlimit{Cur: 100000, Max: unix.RLIM_INFINITY}
 		return unix.Setrlimit(unix.RLIMIT_CPU, &limit)

@@ -52,8 +52,7 @@ func TestVMProvocations(t *testing.T) {
 
 // collectProvoked reads what the guest's test found of each provocation.
 func collectProvoked(all []cause.Provocation, release, text string) {
-	parts := strings.SplitN(release, ".", 3)
-	kernel := strings.Join(parts[:min(2, len(parts))], ".")
+	kernel := kernelOf(release)
 	for line := range strings.Lines(text) {
 		_, found, ok := strings.Cut(strings.TrimSpace(line), provokedMark)
 		fields := strings.Split(found, "\t")
