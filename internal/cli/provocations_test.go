@@ -5,11 +5,14 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"testing"
 	"time"
 	"unsafe"
 
@@ -17,6 +20,9 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
 // provocation is a real operation that breaks the isolation of a CPU, and how
@@ -130,6 +136,34 @@ var provocations = []provocation{
 		limit := unix.Rlimit{Cur: 100000, Max: unix.RLIM_INFINITY}
 		return unix.Setrlimit(unix.RLIMIT_CPU, &limit)
 	}, []string{"tick-posix-timer"}, "", ""},
+}
+
+// What docs/causes.md says was provoked is every provocation, each with what came
+// of it: "make provocations" was run since the table changed, and found them all.
+func TestProvocationsAreDocumented(t *testing.T) {
+	documented, err := cause.Provoked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(documented) != len(provocations) {
+		t.Errorf("%d provocations documented, %d in the table: run make provocations", len(documented), len(provocations))
+	}
+	for i, p := range documented {
+		if i >= len(provocations) || provocations[i].name != p.Name {
+			t.Fatalf("provocation %d is %q in provoked.json: run make provocations", i, p.Name)
+		}
+		if len(p.Kernels) < len(debian.Suites()) {
+			t.Errorf("%s: outcomes on %v, want one for each of %v", p.Name, slices.Sorted(maps.Keys(p.Kernels)), debian.Suites())
+		}
+		for kernel, o := range p.Kernels {
+			if o.Cause == "" && o.Reason == "" {
+				t.Errorf("%s on %s: neither found nor explained", p.Name, kernel)
+			}
+			if o.Cause != "" && !slices.Contains(provocations[i].cause, o.Cause) {
+				t.Errorf("%s on %s: %s is not what the table wants", p.Name, kernel, o.Cause)
+			}
+		}
+	}
 }
 
 func call(nr uintptr, args ...uintptr) error {
