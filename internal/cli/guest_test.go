@@ -210,7 +210,7 @@ func writeFile(t *testing.T, path, text string) {
 // Every kernel entry on a nohz_full CPU is a break in the report: there are as
 // many as context tracking and the NMIs, which it does not see, say.
 func TestGuestBreaksAreAllKernelEntries(t *testing.T) {
-	startPacedVictim(t)
+	defer startPacedVictim(t)()
 	backtraces := time.AfterFunc(3*time.Second, func() {
 		for range 3 {
 			_ = os.WriteFile("/proc/sysrq-trigger", []byte("l"), 0)

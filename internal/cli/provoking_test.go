@@ -335,13 +335,19 @@ func setBreakpoint() error {
 	return unix.PtraceDetach(tid)
 }
 
-// movePages moves the victim's memory to another node.
+// movePages moves the memory of the victim's process to another node, and back.
 func movePages(*victim) error {
 	if _, err := os.Stat("/sys/devices/system/node/node1"); err != nil {
 		return cannot(errors.New("the machine has one memory node"))
 	}
-	from, to := uint64(1), uint64(2)
-	return call(unix.SYS_MIGRATE_PAGES, 0, 64, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&to)))
+	const maxNode = 64
+	node0, node1 := uint64(1<<0), uint64(1<<1)
+	for _, way := range [][2]*uint64{{&node0, &node1}, {&node1, &node0}} {
+		if err := call(unix.SYS_MIGRATE_PAGES, 0, maxNode, uintptr(unsafe.Pointer(way[0])), uintptr(unsafe.Pointer(way[1]))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // expeditedRCU waits for a grace period in a hurry.

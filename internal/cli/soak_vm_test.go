@@ -32,7 +32,8 @@ func TestVMProvocations(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		// Without khugepaged, and without doubts about the clock of an emulated CPU:
 		// they would break it on their own, and keep its tick.
-		Cmdline: vmtest.Isolated + " transparent_hugepage=never tsc=reliable",
+		Cmdline: vmtest.Isolated + " transparent_hugepage=never tsc=reliable numa_balancing=disable",
+		Nodes:   2,
 		Files:   files,
 		Tests:   "^TestGuestProvocations$",
 		Timeout: 15 * time.Minute,

@@ -22,9 +22,8 @@ func TestMain(m *testing.M) {
 		beVictim(file)
 		return
 	}
-	if file := os.Getenv(pacedVariable); file != "" {
-		bePaced(file)
-		return
+	if os.Getenv(pacedVariable) != "" {
+		bePaced()
 	}
 	if os.Getenv(wakingVariable) != "" {
 		fmt.Fprintln(os.Stderr, beWaking())
