@@ -237,7 +237,8 @@ func beWaking() error {
 		Instructions: asm.Instructions{
 			asm.FnGetSmpProcessorId.Call(),
 			asm.JNE.Imm(asm.R0, victimCPU, "end"),
-			asm.StoreImm(asm.RFP, -8, 0, asm.DWord),
+			asm.Mov.Imm(asm.R1, 0),
+			asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
 			asm.LoadMapPtr(asm.R1, buffer.FD()),
 			asm.Mov.Reg(asm.R2, asm.RFP),
 			asm.Add.Imm(asm.R2, -8),
@@ -251,9 +252,11 @@ func beWaking() error {
 	if err != nil {
 		return err
 	}
-	if _, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: program}); err != nil {
+	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: program})
+	if err != nil {
 		return err
 	}
+	defer l.Close()
 	reader, err := ringbuf.NewReader(buffer)
 	if err != nil {
 		return err

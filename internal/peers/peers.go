@@ -7,7 +7,6 @@ package peers
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -113,9 +112,11 @@ func (o Observer) During(dir string, attach time.Duration, f func()) (int, error
 	if err := c.Start(); err != nil {
 		return 0, fmt.Errorf("starting %s: %w", o.Name, err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
 	time.Sleep(attach)
 	f()
-	if err := end(c); err != nil {
+	if err := end(c, ended); err != nil {
 		return 0, fmt.Errorf("observing with %s: %w: %s", o.Name, err, bytes.TrimSpace(complaints.Bytes()))
 	}
 	n, err := o.Syscalls(dir)
@@ -126,21 +127,25 @@ func (o Observer) During(dir string, attach time.Duration, f func()) (int, error
 }
 
 // end sends SIGINT and waits. Some take SIGINT for a failure.
-func end(c *exec.Cmd) error {
-	if err := c.Process.Signal(os.Interrupt); err != nil {
-		return fmt.Errorf("it ended by itself: %w", c.Wait())
+func end(c *exec.Cmd, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return fmt.Errorf("it ended by itself: %w", err)
+	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { c.Process.Kill() })
-	defer stop()
-	err := c.Wait()
-	if ctx.Err() != nil {
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		return fmt.Errorf("interrupting it: %w", err)
+	}
+	select {
+	case err := <-ended:
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return nil
+		}
+		return err
+	case <-time.After(endTime):
+		c.Process.Kill()
+		<-ended
 		return fmt.Errorf("it had not ended %v after SIGINT", endTime)
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return nil
-	}
-	return err
 }
