@@ -50,7 +50,7 @@ check: setup
 	@echo "== check: generated files are what their sources give"
 	@hack/check-generated
 
-test: setup setup-vm check test-unit test-root model test-vm
+test: setup setup-vm check test-unit test-root model deferral-soak test-vm
 	@echo "== test: all passed"
 
 # -count=1, because tests look at the running kernel, which the test cache does not know.
@@ -85,7 +85,7 @@ bench-observers: build setup-peers
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-soak deferral-trace
+	$(MAKE) provocations silence deferral-trace
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm setup-peers
