@@ -19,6 +19,7 @@ const (
 	Mask       Form = "cpumask"
 	Choice     Form = "choice"     // "always [madvise] never"
 	Controller Form = "controller" // a cgroup controller in a list of them: "cpuset"
+	Partition  Form = "partition"  // "isolated", or "isolated invalid (reason)"
 	Directory  Form = "directory"  // made, and removed by undo
 )
 

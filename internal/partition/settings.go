@@ -263,9 +263,9 @@ func planCpuset(h *host) (found, error) {
 		return f, err
 	}
 	f.changes = append(f.changes,
-		Change{Path: dir, To: "present", Form: Directory},
+		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
 		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List},
-		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Text})
+		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition})
 	f.note("tasks that are to run there are written to %s/cgroup.procs", dir)
 	if h.exists("/run/systemd/system") {
 		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
