@@ -99,7 +99,7 @@ func (m tree) files(t testing.TB) fs.FS {
 	var b bytes.Buffer
 	archive := zip.NewWriter(&b)
 	for path, file := range m {
-		header := &zip.FileHeader{Name: path}
+		header := &zip.FileHeader{Name: path, Method: zip.Store}
 		header.SetMode(file.mode)
 		w, err := archive.CreateHeader(header)
 		if err == nil && !strings.HasSuffix(path, "/") {

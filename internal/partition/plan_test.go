@@ -251,12 +251,17 @@ func TestBootWords(t *testing.T) {
 	}
 }
 
-// BenchmarkPlan is of the largest machine that the plan is to be quick for.
+// BenchmarkPlan is of the largest machine that the plan is to be quick for: with
+// its files in directories, and in memory, where no system call is made.
 func BenchmarkPlan(b *testing.B) {
-	files := view(b, server(512, 2000).write(b))
-	for b.Loop() {
-		if _, err := New(Spec{CPUs: "16-255"}, files); err != nil {
-			b.Fatal(err)
-		}
+	m := server(512, 2000)
+	for name, files := range map[string]fs.FS{"directories": view(b, m.write(b)), "memory": m.files(b)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := New(Spec{CPUs: "16-255"}, files); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -439,6 +439,8 @@ func TestBooted(t *testing.T) {
 	create(t, k, dir, dpdk)
 	rebooted := newKernel(t, loadTree(t, "guest-4cpu"))
 	rebooted.add("proc/sys/kernel/random/boot_id", "boot-2")
+	rebooted.add("sys/kernel/mm/ksm/run", "0")      // as the partition had it, but set at boot
+	rebooted.add("proc/sys/vm/stat_interval", "30") // and as nobody had it
 	fresh := rebooted.snapshot()
 	if _, err := rebooted.store(t, dir).Verify("dpdk"); !errors.Is(err, ErrBooted) {
 		t.Errorf("verify: %v, want ErrBooted", err)
