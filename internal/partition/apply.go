@@ -101,7 +101,7 @@ func (c Change) placeOf(got string) place {
 	}
 }
 
-// refused tells whether err is how kernels before 6.9 say that an interrupt
+// refused tells whether err is how older kernels say that an interrupt
 // cannot be moved: EIO, or EPERM since write_irq_affinity was corrected.
 func (c Change) refused(err error) bool {
 	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM))

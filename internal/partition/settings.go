@@ -14,8 +14,8 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// planInterrupts moves each interrupt away that can be moved. Kernels from 6.9
-// on say by the mode of the file which ones cannot (register_irq_proc); older
+// planInterrupts moves each interrupt away that can be moved. Newer kernels
+// say by the mode of the file which ones cannot (register_irq_proc); older
 // ones refuse the write.
 func planInterrupts(h *host) (found, error) {
 	var f found

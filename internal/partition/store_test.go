@@ -344,7 +344,7 @@ func TestNotTaken(t *testing.T) {
 	k.same(t, "after a failed create", original)
 }
 
-// TestUnmovableInterrupt: kernels before 6.9 say only by refusing that an
+// TestUnmovableInterrupt: older kernels say only by refusing that an
 // interrupt cannot be moved.
 func TestUnmovableInterrupt(t *testing.T) {
 	k, original := guest(t)
