@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/entries"
 	"github.com/taskiso/taskiso/internal/feature"
+	"github.com/taskiso/taskiso/internal/partition"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -18,6 +19,7 @@ const exitMissing = 1
 
 func (p *program) doctorCommand() *cobra.Command {
 	var asJSON bool
+	var capture string
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel and these privileges can give",
@@ -25,10 +27,20 @@ func (p *program) doctorCommand() *cobra.Command {
 it is there, what it gives, and why not where it is not. It changes nothing.
 
 The exit status is 0 if kernel entries can be seen, and 1 if something needed
-for that is missing.`,
+for that is missing.
+
+With --capture it instead writes what "taskiso partition plan" reads to an
+archive. Unpacked, the archive is a machine for its option --host. It holds
+settings, the kernel's command line and mounts, nothing of processes.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return p.doctor(asJSON) },
+		RunE: func(*cobra.Command, []string) error {
+			if capture != "" {
+				return p.capture(capture)
+			}
+			return p.doctor(asJSON)
+		},
 	}
+	c.Flags().StringVar(&capture, "capture", "", "write the settings of this machine to `FILE`, a .tar.gz archive")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -48,6 +60,26 @@ func (p *program) doctor(asJSON bool) error {
 	}
 	if !feature.CanTrace(list) {
 		return &status{code: exitMissing}
+	}
+	return nil
+}
+
+// capture writes an archive that appears whole or not at all.
+func (p *program) capture(target string) error {
+	file, err := report.Create(target)
+	if err != nil {
+		return err
+	}
+	unread, err := partition.Capture(file, p.files.View())
+	if err != nil {
+		file.Discard()
+		return fmt.Errorf("writing %s: %w", target, err)
+	}
+	if err := file.Publish(); err != nil {
+		return err
+	}
+	for _, path := range unread {
+		fmt.Fprintln(p.stderr, "taskiso: left out, as it cannot be read:", path)
 	}
 	return nil
 }

@@ -95,8 +95,21 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand())
-	for _, c := range root.Commands() {
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand())
+	usageOfArgs(root)
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError("unknown command %q; see taskiso --help", args[0])
+		}
+		return c.Help()
+	}
+	root.Args = cobra.ArbitraryArgs
+	return root
+}
+
+// usageOfArgs makes wrong arguments of all commands below c usage errors.
+func usageOfArgs(c *cobra.Command) {
+	for _, c := range c.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, given []string) error {
 			if args == nil {
@@ -107,15 +120,8 @@ interrupted it: what it was, how long it took, and who caused it.`,
 			}
 			return nil
 		}
+		usageOfArgs(c)
 	}
-	root.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError("unknown command %q; see taskiso --help", args[0])
-		}
-		return c.Help()
-	}
-	root.Args = cobra.ArbitraryArgs
-	return root
 }
 
 // version is that of the module the program was built from.

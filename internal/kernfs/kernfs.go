@@ -21,6 +21,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotTaken means that the kernel accepted a value but shows another one.
@@ -84,6 +86,30 @@ func (f *FS) WriteVerify(path, value string, accept func(got string) bool) error
 	}
 	if !accept(got) {
 		return fmt.Errorf("writing %q to %s: %w: %q", value, f.fullPath(path), ErrNotTaken, got)
+	}
+	return nil
+}
+
+// Mkdir makes one directory, which in cgroupfs is a new cgroup.
+func (f *FS) Mkdir(path string) error {
+	if err := f.root.Mkdir(inRoot(path), 0o755); err != nil {
+		return fmt.Errorf("making the directory %s: %w", f.fullPath(path), bare(err))
+	}
+	return nil
+}
+
+// Rmdir removes a directory. One of cgroupfs goes with the files in it, unless
+// it has processes or cgroups below it (EBUSY). It never removes a file.
+func (f *FS) Rmdir(path string) error {
+	info, err := f.root.Lstat(inRoot(path))
+	if err == nil && !info.IsDir() {
+		err = unix.ENOTDIR
+	}
+	if err == nil {
+		err = f.root.Remove(inRoot(path))
+	}
+	if err != nil {
+		return fmt.Errorf("removing the directory %s: %w", f.fullPath(path), bare(err))
 	}
 	return nil
 }

@@ -118,6 +118,31 @@ func TestWriteMissing(t *testing.T) {
 	}
 }
 
+func TestDirectories(t *testing.T) {
+	fsys, dir := openTree(t, map[string]string{"sys/a": "1"})
+	if err := fsys.Mkdir("/sys/group"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "sys/group")); err != nil || !info.IsDir() {
+		t.Errorf("got %v, %v, want a directory", info, err)
+	}
+	if err := fsys.Mkdir("/sys/group"); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "/sys/group: file exists") {
+		t.Errorf("error %v, want fs.ErrExist with the name", err)
+	}
+	if err := fsys.Rmdir("/sys/group"); err != nil {
+		t.Error(err)
+	}
+	if err := fsys.Rmdir("/sys/group"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+	if err := fsys.Rmdir("/sys/a"); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("removing a file: error %v, want ENOTDIR", err)
+	}
+	if err := fsys.Rmdir("/sys"); err == nil {
+		t.Error("removed a directory that is not empty")
+	}
+}
+
 func TestWriteVerify(t *testing.T) {
 	fsys, _ := openTree(t, map[string]string{"sys/a": ""})
 	exactly := func(want string) func(string) bool {

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/partition"
+)
+
+func (p *program) partitionCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "partition",
+		Short: "Set CPUs apart: what to change, and why",
+		Long: `partition says which settings of the running system, and which words of the
+kernel's command line, keep work and interrupts off CPUs that are to be isolated.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand())
+	return c
+}
+
+// specOptions are the flags that make a spec.
+type specOptions struct {
+	file    string
+	host    string
+	json    bool
+	flags   partition.Spec
+	changed func(flag string) bool
+}
+
+func (o *specOptions) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.file, "file", "f", "", "read the spec from this TOML `FILE`; options override it")
+	f.StringVar(&o.host, "host", "", "plan for the captured machine in `DIR`, an unpacked archive of \"taskiso doctor --capture\"")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.StringVarP(&o.flags.CPUs, "cpus", "c", "", "`CPUS` to isolate: 3, 2-3, 1,5-7")
+	f.StringVarP(&o.flags.Housekeeping, "house-keeping", "H", "", "`CPUS` for everything else (default: all others)")
+	o.changed = f.Changed
+}
+
+// registerSettings adds the flags that choose settings.
+func (o *specOptions) registerSettings(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.flags.Name, "name", "", "`NAME` of the partition (default \"default\")")
+	f.StringVar(&o.flags.Profile, "profile", "", "latency: all settings; throughput: switch nothing off for the whole machine (default \"latency\")")
+	f.StringVar(&o.flags.Partition, "partition", "", "kind of cpuset partition: isolated, root (with load balancing) or none (default \"isolated\")")
+	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
+	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")
+}
+
+// spec joins the file and the options.
+func (o *specOptions) spec() (partition.Spec, error) {
+	var spec partition.Spec
+	if o.file != "" {
+		text, err := os.ReadFile(o.file)
+		if err != nil {
+			return spec, fmt.Errorf("reading the spec: %w", err)
+		}
+		if spec, err = partition.ParseSpec(o.file, string(text)); err != nil {
+			return spec, usageError("%w", err)
+		}
+	}
+	override(&spec.CPUs, o.flags.CPUs, o.changed("cpus"))
+	override(&spec.Housekeeping, o.flags.Housekeeping, o.changed("house-keeping"))
+	override(&spec.Name, o.flags.Name, o.changed("name"))
+	override(&spec.Profile, o.flags.Profile, o.changed("profile"))
+	override(&spec.Partition, o.flags.Partition, o.changed("partition"))
+	override(&spec.Skip, o.flags.Skip, o.changed("skip"))
+	override(&spec.Require, o.flags.Require, o.changed("require"))
+	return spec, nil
+}
+
+func override[T any](value *T, flag T, given bool) {
+	if given {
+		*value = flag
+	}
+}
+
+// machineFiles returns the files to plan for, until done is called.
+func (p *program) machineFiles(o *specOptions) (files fs.FS, done func() error, err error) {
+	if o.host == "" {
+		return p.files.View(), func() error { return nil }, nil
+	}
+	tree, err := kernfs.Open(o.host)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := fs.Stat(tree.View(), "sys/devices/system/cpu/online"); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s is no captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())
+	}
+	return tree.View(), tree.Close, nil
+}
+
+func (p *program) partitionPlanCommand() *cobra.Command {
+	var o specOptions
+	c := &cobra.Command{
+		Use:   "plan -c CPUS",
+		Short: "Say what would be written, and why; changes nothing",
+		Long: `plan lists every setting that keeps work off the given CPUs: what it is now, what
+it would be changed to, and what this machine lacks. It needs no root and
+changes nothing; without root, some settings cannot be read.
+
+The exit status is 0 also if the machine lacks settings, unless --require names
+one of them.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return p.partitionPlan(&o) },
+	}
+	o.register(c)
+	o.registerSettings(c)
+	return c
+}
+
+func (p *program) partitionPlan(o *specOptions) (err error) {
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	files, done, err := p.machineFiles(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	plan, err := partition.New(spec, files)
+	if plan == nil {
+		return specProblem(err)
+	}
+	if err := p.print(o.json, plan, plan.WriteText); err != nil {
+		return err
+	}
+	return err
+}
+
+func (p *program) partitionBootCommand() *cobra.Command {
+	var o specOptions
+	c := &cobra.Command{
+		Use:   "boot -c CPUS",
+		Short: "Say what to boot with for what cannot be set at run time",
+		Long: `boot lists the words of the kernel's command line that isolate the given CPUs,
+what each of them gives, and which this boot has already. How words are added
+depends on the boot loader; with GRUB they go to GRUB_CMDLINE_LINUX in
+/etc/default/grub, and update-grub writes its configuration.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return p.partitionBoot(&o) },
+	}
+	o.register(c)
+	return c
+}
+
+func (p *program) partitionBoot(o *specOptions) (err error) {
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	files, done, err := p.machineFiles(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	boot, err := partition.NewBoot(spec, files)
+	if err != nil {
+		return specProblem(err)
+	}
+	return p.print(o.json, boot, boot.WriteText)
+}
+
+// print writes v as JSON, or as text.
+func (p *program) print(asJSON bool, v any, text func(io.Writer) error) error {
+	var err error
+	if asJSON {
+		out := json.NewEncoder(p.stdout)
+		out.SetEscapeHTML(false)
+		out.SetIndent("", "  ")
+		err = out.Encode(v)
+	} else {
+		err = text(p.stdout)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// specProblem makes a mistake in what was asked for a usage error; that a file
+// of the machine cannot be read is none.
+func specProblem(err error) error {
+	if errors.Is(err, partition.ErrSpec) {
+		return usageError("%w", err)
+	}
+	return err
+}

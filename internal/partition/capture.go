@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// captured are the files that [New] and [NewBoot] read. A directory is enough
+// where only its presence counts.
+var captured = []string{
+	"proc/cmdline",
+	"proc/irq/*/smp_affinity_list",
+	"proc/irq/default_smp_affinity",
+	"proc/mounts",
+	"proc/sys/kernel/numa_balancing",
+	"proc/sys/kernel/sched_rt_runtime_us",
+	"proc/sys/kernel/timer_migration",
+	"proc/sys/kernel/watchdog",
+	"proc/sys/kernel/watchdog_cpumask",
+	"proc/sys/net/core/rps_default_mask",
+	"proc/sys/net/core/skb_defer_max",
+	"proc/sys/vm/stat_interval",
+	"run/systemd/system",
+	"sys/class/net/*/queues/rx-*/rps_cpus",
+	"sys/devices/system/clocksource/clocksource0/current_clocksource",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/affected_cpus",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
+	"sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us",
+	"sys/devices/system/cpu/cpu[0-9]*/topology/core_cpus_list",
+	"sys/devices/system/cpu/isolated",
+	"sys/devices/system/cpu/nohz_full",
+	"sys/devices/system/cpu/online",
+	"sys/devices/system/cpu/possible",
+	"sys/devices/system/machinecheck/machinecheck0/check_interval",
+	"sys/devices/virtual/workqueue/*/cpumask",
+	"sys/devices/virtual/workqueue/cpumask",
+	"sys/fs/cgroup/cgroup.controllers",
+	"sys/fs/cgroup/cgroup.subtree_control",
+	"sys/fs/cgroup/cpuset",
+	"sys/fs/cgroup/taskiso-*",
+	"sys/kernel/debug/sched",
+	"sys/kernel/debug/sched/fair_server/cpu*/runtime",
+	"sys/kernel/mm/ksm/run",
+	"sys/kernel/mm/transparent_hugepage/enabled",
+}
+
+// Capture writes all that a plan depends on to a compressed tar archive.
+// Unpacked, it serves instead of the machine. Files that cannot be read are
+// left out and returned: a plan takes them for missing.
+//
+// It holds the kernel's command line, the names of network devices and mounts, but
+// nothing of processes.
+func Capture(w io.Writer, files fs.FS) (unread []string, err error) {
+	zip := gzip.NewWriter(w)
+	archive := tar.NewWriter(zip)
+	for _, pattern := range captured {
+		paths, err := fs.Glob(files, pattern)
+		if err != nil {
+			return nil, fmt.Errorf("capturing %s: %w", pattern, err)
+		}
+		for _, path := range paths {
+			header, content, err := readEntry(files, path)
+			if err != nil {
+				unread = append(unread, "/"+path)
+				continue
+			}
+			if err := writeEntry(archive, header, content); err != nil {
+				return nil, fmt.Errorf("capturing /%s: %w", path, err)
+			}
+		}
+	}
+	if _, err := fs.ReadDir(files, "sys/kernel/debug"); errors.Is(err, fs.ErrPermission) {
+		unread = append(unread, "/sys/kernel/debug")
+	}
+	return unread, errors.Join(archive.Close(), zip.Close())
+}
+
+// readEntry reads first and takes the size from that: files of the kernel do
+// not know it.
+func readEntry(files fs.FS, path string) (*tar.Header, []byte, error) {
+	info, err := fs.Stat(files, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.IsDir() {
+		return &tar.Header{Typeflag: tar.TypeDir, Name: path + "/", Mode: 0o755}, nil, nil
+	}
+	content, err := fs.ReadFile(files, path)
+	mode := int64(info.Mode().Perm())
+	return &tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: mode, Size: int64(len(content))}, content, err
+}
+
+func writeEntry(archive *tar.Writer, header *tar.Header, content []byte) error {
+	if err := archive.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err := archive.Write(content)
+	return err
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// A journal is a file of JSON lines: a header, then each change before it is
+// made, then that all were made. Every line is stored before what it announces
+// begins, so that no change is ever made that the journal does not know.
+//
+// To undo begins with cutting off the line that all were made: that needs no
+// space, which a full file system does not have.
+
+// header is the first line.
+type header struct {
+	Schema int         `json:"schema"`
+	BootID string      `json:"boot_id"` // settings do not outlive a boot
+	Name   string      `json:"name"`
+	CPUs   cpulist.Set `json:"cpus"`
+	Spec   Spec        `json:"spec"`
+}
+
+// line is each further line; one of its fields is set.
+type line struct {
+	Change   *Change `json:"change,omitempty"`
+	Refused  bool    `json:"refused,omitempty"` // the kernel would not have the last change
+	Complete bool    `json:"complete,omitempty"`
+}
+
+// journal is what is in a file.
+type journal struct {
+	header
+	changes  []Change // in the order they were begun
+	refused  []string // paths of changes that the kernel would not have
+	complete bool     // all were made
+	size     int64    // without the line that says so
+}
+
+// syncedFile is what is needed of a journal's file.
+type syncedFile interface {
+	io.WriteCloser
+	Sync() error
+}
+
+// appendJSON writes one line and waits until it is stored.
+func appendJSON(f syncedFile, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+var errNoHeader = errors.New("it ends before anything was changed")
+
+// parseJournal reads a journal. What follows the last newline was being written
+// when its writer died, and announces something that was not begun.
+func parseJournal(text []byte) (*journal, error) {
+	end := bytes.LastIndexByte(text, '\n')
+	if end < 0 {
+		return nil, errNoHeader
+	}
+	lines := bytes.Split(text[:end], []byte("\n"))
+	j := &journal{}
+	if err := json.Unmarshal(lines[0], &j.header); err != nil {
+		return nil, fmt.Errorf("line 1: %w", err)
+	}
+	j.size = int64(len(lines[0]) + 1)
+	for i, text := range lines[1:] {
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+2, err)
+		}
+		if l.Complete {
+			j.complete = true
+			return j, nil
+		}
+		if l.Change != nil {
+			j.changes = append(j.changes, *l.Change)
+		}
+		if l.Refused && len(j.changes) > 0 {
+			j.refused = append(j.refused, j.changes[len(j.changes)-1].Path)
+		}
+		j.size += int64(len(text) + 1)
+	}
+	return j, nil
+}
+
+const journalSuffix = ".journal"
+
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name+journalSuffix) }
+
+// load reads the journal of a partition. A name that was never given, or not a
+// name at all, is an error that matches [fs.ErrNotExist].
+func (s *Store) load(name string) (*journal, error) {
+	if !nameForm.MatchString(name) {
+		return nil, fmt.Errorf("partition %q: %w", name, ErrNoPartition)
+	}
+	text, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("partition %q: %w", name, ErrNoPartition)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of partition %s: %w", name, err)
+	}
+	j, err := parseJournal(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", s.path(name), err)
+	}
+	return j, nil
+}
+
+// reopen makes a complete journal an incomplete one.
+func (s *Store) reopen(j *journal) error {
+	f, err := os.OpenFile(s.path(j.Name), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	err = f.Truncate(j.size)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("marking the journal: %w", err)
+	}
+	return nil
+}
+
+// drop removes a journal.
+func (s *Store) drop(name string) error {
+	if err := os.Remove(s.path(name)); err != nil {
+		return fmt.Errorf("removing the journal of partition %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func compareGolden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", file, got)
+	}
+}
+
+func planJSON(t *testing.T, m machine, files fs.FS) []byte {
+	t.Helper()
+	p, err := New(m.spec, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestPlanGolden(t *testing.T) {
+	for _, m := range machines() {
+		t.Run(m.name, func(t *testing.T) {
+			files := m.tree(t).files(t)
+			p, err := New(m.spec, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			boot, err := NewBoot(m.spec, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			if err := errors.Join(p.WriteText(&b), boot.WriteText(&b)); err != nil {
+				t.Fatal(err)
+			}
+			compareGolden(t, m.name, b.Bytes())
+		})
+	}
+}
+
+// TestPlanPure: the same machine gives the same bytes, wherever its files are,
+// and so does what was captured of it.
+func TestPlanPure(t *testing.T) {
+	for _, m := range machines() {
+		t.Run(m.name, func(t *testing.T) {
+			files := m.tree(t).files(t)
+			first := planJSON(t, m, files)
+			if second := planJSON(t, m, m.tree(t).files(t)); !bytes.Equal(first, second) {
+				t.Errorf("two plans differ:\n%s\n%s", first, second)
+			}
+			var archive bytes.Buffer
+			if unread, err := Capture(&archive, files); err != nil || len(unread) > 0 {
+				t.Fatalf("capturing left out %v, error %v", unread, err)
+			}
+			if captured := planJSON(t, m, unpack(t, &archive)); !bytes.Equal(first, captured) {
+				t.Errorf("the plan for the captured machine differs:\n%s\n%s", first, captured)
+			}
+		})
+	}
+}
+
+func unpack(t *testing.T, archive io.Reader) fs.FS {
+	t.Helper()
+	zip, err := gzip.NewReader(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := tree{}
+	for r := tar.NewReader(zip); ; {
+		header, err := r.Next()
+		if err == io.EOF {
+			return m.files(t)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[header.Name] = treeFile{string(text), header.FileInfo().Mode()}
+	}
+}
+
+// TestPlanLeavesNothing checks what a plan is for on every machine: when its
+// changes are made, no mask of CPUs holds an isolated one, and a plan made then
+// finds nothing left to do.
+func TestPlanLeavesNothing(t *testing.T) {
+	for _, m := range machines() {
+		t.Run(m.name, func(t *testing.T) {
+			files := m.tree(t)
+			p, err := New(m.spec, files.files(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range p.All() {
+				path := strings.TrimPrefix(c.Path, "/")
+				if c.Form != Directory && !strings.HasPrefix(c.Path, Cgroup(p.Name)) {
+					files[path] = treeFile{strings.TrimPrefix(c.To, "+") + "\n", files[path].mode}
+				}
+			}
+			after, err := New(m.spec, files.files(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range after.All() {
+				if !strings.HasPrefix(c.Path, Cgroup(p.Name)) && !sharedGovernor(c) {
+					t.Errorf("left to do: %+v", c)
+				}
+			}
+		})
+	}
+}
+
+// sharedGovernor tells whether a change is of a file that on real machines is a
+// link to that of another CPU, which the made-up ones do not have.
+func sharedGovernor(c Change) bool { return strings.HasSuffix(c.Path, "/scaling_governor") }
+
+func small() fstest.MapFS {
+	return fstest.MapFS{
+		"sys/devices/system/cpu/online":   {Data: []byte("0-2\n")},
+		"sys/devices/system/cpu/possible": {Data: []byte("0-3\n")},
+		"sys/kernel/mm/ksm/run":           {Data: []byte("1\n"), Mode: 0o644},
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for _, test := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{}, "no CPU given"},
+		{Spec{CPUs: "x"}, `parsing CPU list "x"`},
+		{Spec{CPUs: "9"}, "this machine has CPU 0-3"},
+		{Spec{CPUs: "3"}, "CPU 3 is offline"},
+		{Spec{CPUs: "0-2"}, "one must be left for the rest"},
+		{Spec{CPUs: "1", Housekeeping: "0-1"}, "CPU 1 cannot both be isolated and do housekeeping"},
+		{Spec{CPUs: "1", Housekeeping: "3"}, "housekeeping: CPU 3 is offline"},
+		{Spec{CPUs: "1", Name: "../x"}, `name "../x"`},
+		{Spec{CPUs: "1", Profile: "fast"}, `profile "fast": want latency or throughput`},
+		{Spec{CPUs: "1", Partition: "member"}, `partition "member"`},
+		{Spec{CPUs: "1", Skip: []string{"kms"}}, `unknown setting "kms": want one of irq-default,`},
+		{Spec{CPUs: "1", Skip: []string{"ksm"}, Require: []string{"ksm"}}, "both required and skipped"},
+	} {
+		p, err := New(test.spec, small())
+		if p != nil || err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, ErrSpec) {
+			t.Errorf("%+v: got %v, %v, want ErrSpec with %q", test.spec, p, err, test.want)
+		}
+	}
+}
+
+func TestPlanRequired(t *testing.T) {
+	p, err := New(Spec{CPUs: "1", Require: []string{"ksm"}}, small())
+	if err != nil || len(p.All()) != 1 {
+		t.Errorf("got %v, %v, want one change and no error", p, err)
+	}
+	p, err = New(Spec{CPUs: "1", Require: []string{"cpuset"}}, small())
+	if p == nil || !errors.Is(err, ErrRequired) || !strings.Contains(err.Error(), "setting cpuset") {
+		t.Errorf("got %v, %v, want a plan and ErrRequired", p, err)
+	}
+	p, err = New(Spec{CPUs: "1", Profile: Throughput, Require: []string{"ksm"}}, small())
+	if err != nil || len(p.All()) != 1 {
+		t.Errorf("got %v, %v, want the required setting in the profile throughput too", p, err)
+	}
+}
+
+func TestPlanWarns(t *testing.T) {
+	files := small()
+	files["sys/devices/system/cpu/cpu0/topology/core_cpus_list"] = &fstest.MapFile{Data: []byte("0,2\n")}
+	files["sys/devices/system/cpu/isolated"] = &fstest.MapFile{Data: []byte("0\n")}
+	p, err := New(Spec{CPUs: "0"}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(p.Warnings, "\n")
+	for _, want := range []string{"CPU 0 does work", "CPU 2 share cores", "CPU 0: the tick goes on", "CPU 0 are isolated already"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no warning %q in:\n%s", want, got)
+		}
+	}
+}
+
+// TestPlanUnreadable: what cannot be understood is "unknown", not "set".
+func TestPlanUnreadable(t *testing.T) {
+	files := small()
+	files["proc/irq/default_smp_affinity"] = &fstest.MapFile{Data: []byte("what?\n")}
+	p, err := New(Spec{CPUs: "1"}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Settings[0]; s.Name != "irq-default" || s.State != Unknown || !strings.Contains(s.Reason, "/proc/irq/default_smp_affinity") {
+		t.Errorf("got %+v, want it unknown with the file", s)
+	}
+}
+
+func TestBootWords(t *testing.T) {
+	for _, test := range []struct{ line, want string }{
+		{"quiet", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
+		{"nohz_full=1-3 isolcpus=domain,managed_irq,2-N irqaffinity=0 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog", ""},
+		{"nohz_full=1 tsc=nowatchdog isolcpus=2", "nohz_full=1-3 isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000"},
+		{"nohz_full=1 nohz_full=2-3 -- tsc=nowatchdog", "isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
+		{"irqaffinity=1-2 isolcpus=domain,2-3 nohz_full=all", "isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
+	} {
+		files := fstest.MapFS{
+			"proc/cmdline":                                                    {Data: []byte(test.line + "\n")},
+			"sys/devices/system/cpu/online":                                   {Data: []byte("0-3\n")},
+			"sys/devices/system/cpu/possible":                                 {Data: []byte("0-3\n")},
+			"sys/devices/system/cpu/nohz_full":                                {Data: []byte("\n")},
+			"sys/devices/system/clocksource/clocksource0/current_clocksource": {Data: []byte("tsc\n")},
+		}
+		b, err := NewBoot(Spec{CPUs: "2-3"}, files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Line(); got != test.want {
+			t.Errorf("booted with %q: got %q, want %q", test.line, got, test.want)
+		}
+	}
+}
+
+// BenchmarkPlan is of the largest machine that the plan is to be quick for: with
+// its files in directories, and in memory, where no system call is made.
+func BenchmarkPlan(b *testing.B) {
+	m := server(512, 2000)
+	for name, files := range map[string]fs.FS{"directories": view(b, m.write(b)), "memory": m.files(b)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := New(Spec{CPUs: "16-255"}, files); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// planInterrupts moves each interrupt away that can be moved. Newer kernels
+// say by the mode of the file which ones cannot (register_irq_proc); older
+// ones refuse the write.
+func planInterrupts(h *host) (found, error) {
+	var f found
+	numbers, err := h.interrupts()
+	if err != nil {
+		return f, err
+	}
+	var fixed []int
+	for _, n := range numbers {
+		file := "/proc/irq/" + strconv.Itoa(n) + "/smp_affinity_list"
+		text, writable, err := h.read(file)
+		if errors.Is(err, errLacking) {
+			continue // it went away meanwhile
+		}
+		if err != nil {
+			return f, err
+		}
+		changes, err := h.without(file, text, List, h.housekeeping)
+		if err != nil {
+			return f, err
+		}
+		if len(changes) > 0 && !writable {
+			fixed = append(fixed, n)
+			continue
+		}
+		for _, c := range changes {
+			c.MayFail = true
+			f.changes = append(f.changes, c)
+		}
+	}
+	if len(fixed) > 0 {
+		f.note("IRQ %s: the kernel lets nobody move these; boot with isolcpus=managed_irq,%v, or have fewer queues", ranges(fixed), h.cpus)
+	}
+	return f, nil
+}
+
+// interrupts returns the numbers of all interrupts, ascending.
+func (h *host) interrupts() ([]int, error) {
+	entries, err := fs.ReadDir(h.files, "proc/irq")
+	if err != nil {
+		return nil, readError("/proc/irq", err)
+	}
+	var numbers []int
+	for _, entry := range entries {
+		if n, err := strconv.Atoi(entry.Name()); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// ranges writes ascending numbers as a CPU list does; interrupts can have
+// higher numbers than CPUs.
+func ranges(numbers []int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		part := strconv.Itoa(numbers[i])
+		if j > i {
+			part += "-" + strconv.Itoa(numbers[j])
+		}
+		parts = append(parts, part)
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
+}
+
+func planWorkqueues(h *host) (found, error) {
+	var f found
+	paths, err := h.glob("/sys/devices/virtual/workqueue/*/cpumask")
+	if err != nil {
+		return f, err
+	}
+	for _, p := range paths {
+		changes, err := h.keepOff(p, Mask, h.housekeeping)
+		if err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, changes...)
+	}
+	return f, nil
+}
+
+// planPacketSteering may leave a mask empty, which switches steering off.
+func planPacketSteering(h *host) (found, error) {
+	var f found
+	paths, err := h.glob("/sys/class/net/*/queues/rx-*/rps_cpus")
+	if err != nil {
+		return f, err
+	}
+	for _, p := range paths {
+		changes, err := h.keepOff(p, Mask, cpulist.Set{})
+		if err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, changes...)
+	}
+	return f, nil
+}
+
+func planDefaultSteering(h *host) (found, error) {
+	changes, err := h.keepOff("/proc/sys/net/core/rps_default_mask", Mask, cpulist.Set{})
+	return found{changes: changes}, err
+}
+
+func planWatchdog(h *host) (found, error) {
+	on, _, err := h.read("/proc/sys/kernel/watchdog")
+	if err != nil {
+		return found{}, err
+	}
+	if on == "0" {
+		return found{}, nil
+	}
+	changes, err := h.keepOff("/proc/sys/kernel/watchdog_cpumask", List, h.housekeeping)
+	return found{changes: changes}, err
+}
+
+// planTimerMigration leaves migration on where it cannot reach the isolated
+// CPUs: off, their own timers would no longer leave them when they are idle.
+func planTimerMigration(h *host) (found, error) {
+	controllers, _ := h.controllers() // without cgroup v2 there will be no partition
+	partition := h.spec.Partition == Isolated && !slices.Contains(h.spec.Skip, "cpuset") && slices.Contains(controllers, "cpuset")
+	if partition || h.cpus.IsSubsetOf(h.bootIsolated) {
+		return found{}, fmt.Errorf("the isolated CPUs are in no scheduling domain with others: %w", errNeedless)
+	}
+	if h.cpus.IsSubsetOf(h.nohzFull) {
+		return found{}, fmt.Errorf("timers migrate to no nohz_full CPU: %w", errNeedless)
+	}
+	return value("/proc/sys/kernel/timer_migration", "0")(h)
+}
+
+// planMerging stops ksmd. Separating what is merged already (2) could not be
+// undone; stopping can.
+func planMerging(h *host) (found, error) {
+	var f found
+	text, _, err := h.read("/sys/kernel/mm/ksm/run")
+	if err != nil || text != "1" {
+		return f, err
+	}
+	f.changes = []Change{{Path: "/sys/kernel/mm/ksm/run", From: text, To: "0", Form: Text}}
+	f.note("pages that are merged already stay so: the first write to one is a page fault")
+	return f, nil
+}
+
+func planThrottling(h *host) (found, error) {
+	f, err := value("/proc/sys/kernel/sched_rt_runtime_us", "-1")(h)
+	if len(f.changes) > 0 {
+		f.note("a real-time task that never sleeps then starves all else on its CPU, on housekeeping CPUs too")
+	}
+	return f, err
+}
+
+func planFairServer(h *host) (found, error) {
+	if _, err := fs.ReadDir(h.files, "sys/kernel/debug"); errors.Is(err, fs.ErrPermission) {
+		return found{}, fmt.Errorf("reading /sys/kernel/debug: %w: plan as root to see it", fs.ErrPermission)
+	}
+	if !h.exists("/sys/kernel/debug/sched") {
+		return found{}, fmt.Errorf("no /sys/kernel/debug/sched: is debugfs mounted? %w", errLacking)
+	}
+	f, err := perCPU("/sys/kernel/debug/sched/fair_server/cpu%d/runtime", "0")(h)
+	if len(f.changes) > 0 {
+		f.note("ordinary tasks on an isolated CPU then never run beside a real-time task that does not sleep")
+	}
+	return f, err
+}
+
+// planGovernor makes one change for each frequency domain: its CPUs share one
+// governor.
+func planGovernor(h *host) (found, error) {
+	var f found
+	var done, drawnIn cpulist.Set
+	for cpu := range h.cpus.All() {
+		if done.Contains(cpu) {
+			continue
+		}
+		dir := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cpufreq/", cpu)
+		available, _, err := h.read(dir + "scaling_available_governors")
+		if err != nil {
+			return f, err
+		}
+		if !slices.Contains(strings.Fields(available), "performance") {
+			return f, fmt.Errorf("CPU %d has no governor \"performance\", only %s: %w", cpu, available, errLacking)
+		}
+		shared, err := h.frequencyDomain(dir, cpu)
+		if err != nil {
+			return f, err
+		}
+		done = done.Union(shared)
+		changes, err := h.set(dir+"scaling_governor", Text, "performance")
+		if err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, changes...)
+		if len(changes) > 0 {
+			drawnIn = drawnIn.Union(shared.Minus(h.cpus))
+		}
+	}
+	if !drawnIn.IsEmpty() {
+		f.note("CPU %v share a frequency with isolated CPUs and get the governor too", drawnIn)
+	}
+	return f, nil
+}
+
+func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
+	text, _, err := h.read(dir + "affected_cpus")
+	if err != nil {
+		return cpulist.Set{}, err
+	}
+	shared, err := cpulist.Parse(text)
+	if err != nil {
+		return cpulist.Set{}, fmt.Errorf("reading %saffected_cpus: %w", dir, err)
+	}
+	own, err := cpulist.New(cpu)
+	return shared.Union(own), err
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// Cgroup returns the directory of the cgroup of a partition.
+func Cgroup(name string) string { return path.Join(cgroupRoot, "taskiso-"+name) }
+
+// planCpuset makes a cgroup of its own below the root, which always is a valid
+// partition root, so that no other cgroup has to be changed.
+func planCpuset(h *host) (found, error) {
+	var f found
+	if h.spec.Partition == None {
+		return f, fmt.Errorf("the spec wants no cpuset partition: %w", errNeedless)
+	}
+	controllers, err := h.controllers()
+	if err != nil {
+		return f, err
+	}
+	if !slices.Contains(controllers, "cpuset") {
+		return f, fmt.Errorf("cgroup v2 does not have the controller cpuset, only %q: %w", strings.Join(controllers, " "), errLacking)
+	}
+	dir := Cgroup(h.spec.Name)
+	if h.exists(dir) {
+		return f, fmt.Errorf("%s exists already: choose another name, or undo the partition that has this one", dir)
+	}
+	if f.changes, err = h.set(cgroupRoot+"/cgroup.subtree_control", Controller, "+cpuset"); err != nil {
+		return f, err
+	}
+	f.changes = append(f.changes,
+		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
+		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List},
+		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition})
+	f.note("tasks that are to run there are written to %s/cgroup.procs", dir)
+	if h.exists("/run/systemd/system") {
+		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
+	}
+	return f, nil
+}
+
+func (h *host) controllers() ([]string, error) {
+	text, _, err := h.read(cgroupRoot + "/cgroup.controllers")
+	if err == nil {
+		return strings.Fields(text), nil
+	}
+	if errors.Is(err, errLacking) && h.exists(cgroupRoot+"/cpuset") {
+		return nil, fmt.Errorf("the controller cpuset belongs to cgroup v1, which has no partitions (systemd.unified_cgroup_hierarchy=1 gives cgroup v2): %w", errLacking)
+	}
+	return nil, err
+}

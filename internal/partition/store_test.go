@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/kernfs"
+)
+
+var dpdk = Spec{Name: "dpdk", CPUs: "2-3"}
+
+func guest(t *testing.T) (*kernel, tree) {
+	t.Helper()
+	k := newKernel(t, loadTree(t, "guest-4cpu"))
+	return k, k.snapshot()
+}
+
+func create(t *testing.T, k *kernel, dir string, spec Spec) *Created {
+	t.Helper()
+	created, err := k.store(t, dir).Create(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created
+}
+
+// journals returns what is in the directory but the lock.
+func journals(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*"+journalSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+func TestCreateAndUndo(t *testing.T) {
+	for _, m := range machines() {
+		t.Run(m.name, func(t *testing.T) {
+			k, dir := newKernel(t, m.tree(t)), t.TempDir()
+			original := k.snapshot()
+			created := create(t, k, dir, m.spec)
+			name := created.Plan.Name
+			for _, c := range created.Plan.All() {
+				if got, err := c.read(k); err != nil || !c.Form.same(got, c.To) {
+					t.Errorf("%s holds %q, %v, want %q", c.Path, got, err, c.To)
+				}
+			}
+			if drifts, err := k.store(t, dir).Verify(name); err != nil || len(drifts) > 0 {
+				t.Errorf("verify: %v, %v", drifts, err)
+			}
+			if err := k.store(t, dir).Undo(name, false); err != nil {
+				t.Fatal(err)
+			}
+			k.same(t, "after undo", original)
+			if left := journals(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestCreateFails: whichever write fails, all is as it was.
+func TestCreateFails(t *testing.T) {
+	for n := 1; ; n++ {
+		k, original := guest(t)
+		dir := t.TempDir()
+		k.before = func(call int, _, _ string) error {
+			if call == n {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+		_, err := k.store(t, dir).Create(dpdk)
+		if err == nil {
+			if n < 20 {
+				t.Errorf("only %d writes", n)
+			}
+			return
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("write %d: %v, want ENOSPC", n, err)
+		}
+		k.same(t, "after a failed create", original)
+		if left := journals(t, dir); len(left) > 0 {
+			t.Errorf("write %d: left behind: %v", n, left)
+		}
+	}
+}
+
+type killed struct{}
+
+// kill ends do as SIGKILL would: nothing of it runs any more. It reports
+// whether that happened.
+func kill(do func()) (died bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(killed); !ok {
+				panic(r)
+			}
+			died = true
+		}
+	}()
+	do()
+	return false
+}
+
+// killAt makes a kernel in which the caller dies before or after the n-th change.
+func (k *kernel) killAt(n int, afterwards bool) {
+	k.calls, k.before, k.after = 0, nil, nil
+	if afterwards {
+		k.after = func(call int, _ string) {
+			if call == n {
+				panic(killed{})
+			}
+		}
+		return
+	}
+	k.before = func(call int, _, _ string) error {
+		if call == n {
+			panic(killed{})
+		}
+		return nil
+	}
+}
+
+func (k *kernel) unharmed() { k.calls, k.before, k.after = 0, nil, nil }
+
+// TestCreateKilled: wherever create dies, recover puts everything back, also if
+// recover itself dies anywhere and is run again.
+func TestCreateKilled(t *testing.T) {
+	for _, afterwards := range []bool{false, true} {
+		for n := 1; ; n++ {
+			k, original := guest(t)
+			dir := t.TempDir()
+			k.killAt(n, afterwards)
+			if !kill(func() { _, _ = k.store(t, dir).Create(dpdk) }) {
+				break
+			}
+			again := 1 + n/2 // dies somewhere in recovering as well
+			k.killAt(again, afterwards)
+			kill(func() { _, _ = k.store(t, dir).Recover(false) })
+			k.unharmed()
+			if _, err := k.store(t, dir).Recover(false); err != nil {
+				t.Fatalf("killed at %d (afterwards %v): %v", n, afterwards, err)
+			}
+			k.same(t, "after recover", original)
+			if left := journals(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		}
+	}
+}
+
+func TestUndoKilled(t *testing.T) {
+	for _, afterwards := range []bool{false, true} {
+		for n := 1; ; n++ {
+			k, original := guest(t)
+			dir := t.TempDir()
+			create(t, k, dir, dpdk)
+			k.killAt(n, afterwards)
+			if !kill(func() { _ = k.store(t, dir).Undo("dpdk", false) }) {
+				break
+			}
+			k.unharmed()
+			if _, err := k.store(t, dir).Verify("dpdk"); !errors.Is(err, ErrIncomplete) {
+				t.Errorf("verify of one half undone: %v, want ErrIncomplete", err)
+			}
+			if gone, err := k.store(t, dir).Recover(false); err != nil || len(gone) != 1 {
+				t.Fatalf("killed at %d (afterwards %v): %v, %v", n, afterwards, gone, err)
+			}
+			k.same(t, "after recover", original)
+		}
+	}
+}
+
+// TestJournalTorn: a journal that ends anywhere is read, and recover undoes
+// what can have been done by then.
+func TestJournalTorn(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	file := journals(t, dir)[0]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut < len(text); cut += 7 {
+		j, err := parseJournal(text[:cut])
+		if err != nil && !errors.Is(err, errNoHeader) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		whole := strings.Count(string(text[:cut]), `"path"`)
+		if err == nil && (j.complete || len(j.changes) > whole) {
+			t.Errorf("cut at %d: %+v", cut, j)
+		}
+	}
+	// The create died while it announced the last change, which it did not make.
+	last := strings.LastIndex(string(text), `{"change"`)
+	if err := os.WriteFile(file, text[:last+20], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	k.add("sys/fs/cgroup/taskiso-dpdk/cpuset.cpus.partition", "member")
+	if _, err := k.store(t, dir).Recover(false); err != nil {
+		t.Fatal(err)
+	}
+	k.same(t, "after recover", original)
+}
+
+// fullFile is a journal on a file system that is full after some lines.
+type fullFile struct {
+	syncedFile
+	left *int
+}
+
+func (f fullFile) Write(text []byte) (int, error) {
+	if *f.left--; *f.left < 0 {
+		n, _ := f.syncedFile.Write(text[:len(text)/2])
+		return n, syscall.ENOSPC
+	}
+	return f.syncedFile.Write(text)
+}
+
+func TestJournalFull(t *testing.T) {
+	for lines := 0; ; lines++ {
+		k, original := guest(t)
+		dir := t.TempDir()
+		s := k.store(t, dir)
+		inner, left := s.create, lines
+		s.create = func(path string) (syncedFile, error) {
+			f, err := inner(path)
+			return fullFile{f, &left}, err
+		}
+		_, err := s.Create(dpdk)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "and then") {
+			t.Errorf("after %d lines: %v, want ENOSPC", lines, err)
+		}
+		k.same(t, "after a full file system", original)
+		if names := journals(t, dir); len(names) > 0 {
+			t.Errorf("left behind: %v", names)
+		}
+	}
+}
+
+func TestUndoForeign(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	const path = "proc/sys/vm/stat_interval"
+	k.add(path, "7")
+	mine := k.snapshot()
+	drifts, err := k.store(t, dir).Verify("dpdk")
+	if err != nil || len(drifts) != 1 || drifts[0] != (Drift{"/" + path, "1", "120", "7"}) {
+		t.Errorf("verify: %v, %v", drifts, err)
+	}
+	err = k.store(t, dir).Undo("dpdk", false)
+	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), `/proc/sys/vm/stat_interval: is "7", was set to "120" (before that "1")`) {
+		t.Errorf("got %v, want ErrForeign with all three values", err)
+	}
+	k.same(t, "after a refused undo", mine)
+	if err := k.store(t, dir).Undo("dpdk", true); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := k.Read("/" + path); got != "1" {
+		t.Errorf("after --force it holds %q, want 1", got)
+	}
+}
+
+// TestUndoGone: a device or CPU that went away takes its settings along.
+func TestUndoGone(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	for _, m := range []tree{k.tree, original} {
+		delete(m, "proc/irq/30/smp_affinity_list")
+	}
+	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) != 1 {
+		t.Errorf("verify: %v, %v, want what is gone", drifts, err)
+	}
+	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+		t.Fatal(err)
+	}
+	k.same(t, "after undo", original)
+}
+
+func TestUndoBusy(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	k.add("sys/fs/cgroup/taskiso-dpdk/cgroup.procs", "12\n34")
+	mine := k.snapshot()
+	if err := k.store(t, dir).Undo("dpdk", true); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "12, 34") {
+		t.Errorf("got %v, want ErrBusy with the processes", err)
+	}
+	k.same(t, "after a refused undo", mine)
+}
+
+// TestInvalidPartition: the kernel takes "isolated" and shows why it is not.
+func TestInvalidPartition(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	const reason = "isolated invalid (Cpu list in cpuset.cpus not exclusive)"
+	k.shows = func(_, value string) (string, bool) { return reason, value == "isolated" }
+	_, err := k.store(t, dir).Create(dpdk)
+	if !errors.Is(err, kernfs.ErrNotTaken) || !strings.Contains(err.Error(), reason) {
+		t.Errorf("got %v, want ErrNotTaken with the reason", err)
+	}
+	k.same(t, "after a failed create", original)
+
+	k.shows = nil
+	create(t, k, dir, dpdk)
+	k.add("sys/fs/cgroup/taskiso-dpdk/cpuset.cpus.partition", reason)
+	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) != 1 || drifts[0].Got != reason {
+		t.Errorf("verify: %v, %v, want the reason", drifts, err)
+	}
+	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+		t.Error(err)
+	}
+	k.same(t, "after undo", original)
+}
+
+// TestNotTaken: a value that the kernel makes another one of is no success, and
+// what it made of it is put back.
+func TestNotTaken(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	k.shows = func(path, value string) (string, bool) {
+		return "100", path == "/proc/sys/vm/stat_interval" && value == "120"
+	}
+	if _, err := k.store(t, dir).Create(dpdk); !errors.Is(err, kernfs.ErrNotTaken) || strings.Contains(err.Error(), "and then") {
+		t.Errorf("got %v, want ErrNotTaken, and all undone", err)
+	}
+	k.same(t, "after a failed create", original)
+}
+
+// TestUnmovableInterrupt: older kernels say only by refusing that an
+// interrupt cannot be moved.
+func TestUnmovableInterrupt(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	k.before = func(_ int, path, _ string) error {
+		if path == "/proc/irq/30/smp_affinity_list" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	created := create(t, k, dir, dpdk)
+	if len(created.Refused) != 1 || created.Refused[0].Path != "/proc/irq/30/smp_affinity_list" {
+		t.Errorf("refused: %v, want IRQ 30", created.Refused)
+	}
+	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) > 0 {
+		t.Errorf("verify: %v, %v", drifts, err)
+	}
+	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+		t.Fatal(err)
+	}
+	k.same(t, "after undo", original)
+}
+
+func TestCreateRefuses(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "one", CPUs: "3"})
+	for _, test := range []struct {
+		spec Spec
+		want error
+	}{
+		{Spec{Name: "one", CPUs: "2"}, ErrExists},
+		{Spec{Name: "two", CPUs: "2-3"}, ErrOverlap},
+		{Spec{Name: "two", CPUs: "0-3"}, ErrSpec},
+		{Spec{Name: "two", CPUs: "2", Require: []string{"cpufreq"}}, ErrRequired},
+	} {
+		before := k.snapshot()
+		if _, err := k.store(t, dir).Create(test.spec); !errors.Is(err, test.want) {
+			t.Errorf("%+v: %v, want %v", test.spec, err, test.want)
+		}
+		k.same(t, "after a refused create", before)
+	}
+	for _, name := range []string{"none", "../lock", ""} {
+		if err := k.store(t, dir).Undo(name, true); !errors.Is(err, ErrNoPartition) {
+			t.Errorf("undo of %q: %v, want ErrNoPartition", name, err)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	unlock, err := k.store(t, dir).lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, done := k.store(t, dir), make(chan error)
+	go func() {
+		_, err := other.Create(dpdk)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Errorf("create did not wait for the lock: %v", err)
+	case <-time.After(50 * time.Millisecond):
+		unlock()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestCreateTogether: of two creates for the same CPUs one wins.
+func TestCreateTogether(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	stores := []*Store{k.store(t, dir), k.store(t, dir)}
+	errs := make([]error, 2)
+	var both sync.WaitGroup
+	for i, name := range []string{"one", "two"} {
+		both.Go(func() { _, errs[i] = stores[i].Create(Spec{Name: name, CPUs: "2-3"}) })
+	}
+	both.Wait()
+	if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), ErrOverlap) {
+		t.Errorf("got %v, want one success and one ErrOverlap", errs)
+	}
+}
+
+func TestBooted(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	rebooted := newKernel(t, loadTree(t, "guest-4cpu"))
+	rebooted.add("proc/sys/kernel/random/boot_id", "boot-2")
+	rebooted.add("sys/kernel/mm/ksm/run", "0")      // as the partition had it, but set at boot
+	rebooted.add("proc/sys/vm/stat_interval", "30") // and as nobody had it
+	fresh := rebooted.snapshot()
+	if _, err := rebooted.store(t, dir).Verify("dpdk"); !errors.Is(err, ErrBooted) {
+		t.Errorf("verify: %v, want ErrBooted", err)
+	}
+	if gone, err := rebooted.store(t, dir).Recover(false); err != nil || len(gone) != 1 {
+		t.Errorf("recover: %v, %v", gone, err)
+	}
+	rebooted.same(t, "after a boot", fresh)
+	if left := journals(t, dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestRecoverLeavesComplete(t *testing.T) {
+	k, _ := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, dpdk)
+	mine := k.snapshot()
+	if gone, err := k.store(t, dir).Recover(false); err != nil || len(gone) != 0 {
+		t.Errorf("recover: %v, %v, want nothing done", gone, err)
+	}
+	k.same(t, "after recover", mine)
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// WriteText writes the plan for a reader.
+func (p *Plan) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Partition %s: CPU %v isolated, CPU %v for everything else; profile %s.\n", p.Name, p.CPUs, p.Housekeeping, p.Profile)
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+	}
+	b.WriteByte('\n')
+	for _, s := range p.Settings {
+		s.writeText(&b)
+	}
+	fmt.Fprintf(&b, "\n%s.\n", p.summary())
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (s *Setting) writeText(b *bytes.Buffer) {
+	switch s.State {
+	case Changes:
+		fmt.Fprintf(b, "%-9s %-16s because %s\n", s.State, s.Name, s.Why)
+	case Set:
+		fmt.Fprintf(b, "%-9s %s\n", s.State, s.Name)
+	default:
+		fmt.Fprintf(b, "%-9s %-16s %s\n", s.State, s.Name, s.Reason)
+	}
+	writeChanges(b, s.Changes)
+	for _, note := range s.Notes {
+		fmt.Fprintf(b, "          note: %s\n", note)
+	}
+}
+
+// maxLines bounds what is shown of one setting: a server has thousands of
+// interrupts. All of them are in JSON.
+const maxLines = 6
+
+// writeChanges writes changes that differ only in their path as one.
+func writeChanges(b *bytes.Buffer, changes []Change) {
+	type values struct {
+		form     Form
+		from, to string
+	}
+	count := map[values]int{}
+	for _, c := range changes {
+		count[values{c.Form, c.From, c.To}]++
+	}
+	lines, left := 0, len(changes)
+	for _, c := range changes {
+		key := values{c.Form, c.From, c.To}
+		n := count[key]
+		if n == 0 {
+			continue // told with the first of its kind
+		}
+		if lines == maxLines {
+			fmt.Fprintf(b, "          and %d more; --json has them all\n", left)
+			return
+		}
+		c.writeText(b, n-1)
+		lines, left = lines+1, left-n
+		delete(count, key)
+	}
+}
+
+func (c Change) writeText(b *bytes.Buffer, others int) {
+	switch c.Form {
+	case Directory:
+		fmt.Fprintf(b, "          %s: made", c.Path)
+	case Controller:
+		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
+	default:
+		fmt.Fprintf(b, "          %s: %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
+	}
+	if others > 0 {
+		fmt.Fprintf(b, ", and the same in %d more", others)
+	}
+	b.WriteByte('\n')
+}
+
+// show writes a value for a reader: CPUs always as a list.
+func (f Form) show(value string) string {
+	switch {
+	case f == Mask:
+		set, err := cpulist.ParseMask(value)
+		if err != nil {
+			return value
+		}
+		return List.show(set.String())
+	case f == List && value == "":
+		return "no CPU"
+	case f == List:
+		return "CPU " + value
+	default:
+		return value
+	}
+}
+
+func (p *Plan) summary() string {
+	count := map[State]int{}
+	for _, s := range p.Settings {
+		count[s.State]++
+	}
+	text := fmt.Sprintf("%d writes for %d settings; %d are as they should be", len(p.All()), count[Changes], count[Set])
+	for _, state := range []State{Needless, Left, Lacking, Unknown} {
+		if count[state] > 0 {
+			text += fmt.Sprintf(", %d %s", count[state], state)
+		}
+	}
+	return text
+}
+
+// WriteText writes the words for a reader.
+func (b *Boot) WriteText(w io.Writer) error {
+	var text bytes.Buffer
+	for _, word := range b.Words {
+		fmt.Fprintf(&text, "%-9s %s\n          %s\n", word.State, word.Word, word.Gives)
+		if word.Present != "" && word.State != Set {
+			fmt.Fprintf(&text, "          booted with: %s\n", word.Present)
+		}
+		if word.Reason != "" {
+			fmt.Fprintf(&text, "          %s\n", word.Reason)
+		}
+	}
+	if line := b.Line(); line != "" {
+		fmt.Fprintf(&text, "\nTo add, or to write in place of what is there:\n%s\n", line)
+	} else {
+		text.WriteString("\nThis kernel was booted with all of it.\n")
+	}
+	_, err := w.Write(text.Bytes())
+	return err
+}
