@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -226,6 +227,12 @@ func checkNoOriginIsOurs(t *testing.T, file string) {
 const wakingVariable = "TASKISO_TEST_WAKING"
 
 func beWaking() error {
+	interrupted := make(chan os.Signal, 1) // which the guest's init ignores, and so do its children
+	signal.Notify(interrupted, os.Interrupt)
+	go func() {
+		<-interrupted
+		os.Exit(0)
+	}()
 	buffer, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 1 << 16})
 	if err != nil {
 		return err
