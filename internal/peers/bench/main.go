@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -188,15 +189,11 @@ func makeInterrupts(times int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_MEMBARRIER, registerPrivateExpedited, 0, 0); errno != 0 {
 		return fmt.Errorf("registering for membarrier: %w", errno)
 	}
-	stop, ended := make(chan struct{}), make(chan error, 1)
+	var stop atomic.Bool
+	ended := make(chan error, 1)
 	go func() {
 		ended <- onCPU(observedCPU, func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		})
 	}()
@@ -205,7 +202,7 @@ func makeInterrupts(times int) error {
 			unix.RawSyscall(unix.SYS_MEMBARRIER, privateExpedited, 0, 0)
 		}
 	})
-	close(stop)
+	stop.Store(true)
 	return errors.Join(err, <-ended)
 }
 
