@@ -210,14 +210,15 @@ func writeFile(t *testing.T, path, text string) {
 // Every kernel entry on a nohz_full CPU is a break in the report: there are as
 // many as context tracking and the NMIs, which it does not see, say.
 func TestGuestBreaksAreAllKernelEntries(t *testing.T) {
-	defer startPacedVictim(t)()
-	backtraces := time.AfterFunc(3*time.Second, func() {
-		for range 3 {
-			_ = os.WriteFile("/proc/sysrq-trigger", []byte("l"), 0)
-		}
-	})
-	defer backtraces.Stop()
-	r, _, out := runProgram(t, "watch", "-c", "3", "-d", "10s")
+	w := startWatch(t) // before anything runs there: attaching takes long then
+	stop := startPacedVictim(t)
+	time.Sleep(3 * time.Second)
+	for range 3 {
+		writeFile(t, "/proc/sysrq-trigger", "l") // an NMI each
+		time.Sleep(time.Second)
+	}
+	stop()
+	r, _, out := w.stop(t)
 	if len(r.CPUs) != 1 || !r.CPUs[0].Complete || r.Lost.Events > 0 {
 		t.Fatalf("want complete observation of CPU 3, got\n%s", out)
 	}
@@ -227,11 +228,12 @@ func TestGuestBreaksAreAllKernelEntries(t *testing.T) {
 	}
 	exits, nmis := seen["user_exit"], seen["nmi_handler"]
 	t.Logf("%d breaks; %d exits of user mode, %d NMIs", r.CPUs[0].Breaks, exits, nmis)
-	if exits < 500 || nmis == 0 {
-		t.Errorf("want 500 or more exits of user mode and NMIs, got %d and %d", exits, nmis)
+	if exits < 50 || nmis == 0 {
+		t.Errorf("want 50 or more exits of user mode and NMIs, got %d and %d", exits, nmis)
 	}
-	// The one that is open at the beginning or the end is no break.
-	if n := r.CPUs[0].Breaks; n > exits+nmis || n+2 < exits+nmis {
+	// The victim does not return from its last exit, and an NMI can come while it
+	// is in the kernel.
+	if n := r.CPUs[0].Breaks; n > exits+nmis || n+1+nmis < exits+nmis {
 		t.Errorf("%d breaks, but %d exits of user mode and %d NMIs", n, exits, nmis)
 	}
 }

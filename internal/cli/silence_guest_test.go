@@ -28,7 +28,7 @@ import (
 
 const (
 	observedTime = 60 * time.Second
-	attachTime   = 10 * time.Second // what the slowest observer takes in an emulated machine
+	attachTime   = 25 * time.Second // what the slowest observer takes in an emulated machine
 	settleTime   = 3 * time.Second
 	pace         = 10 * time.Millisecond
 	// Interrupts in a minute that are nobody's doing and can fall into any.

@@ -26,7 +26,7 @@ type Observer struct {
 }
 
 // endTime is what an observer may take after SIGINT, to write what it recorded.
-const endTime = 30 * time.Second
+const endTime = 2 * time.Minute
 
 // Syscalls, interrupts and context switches: what an observer of a CPU records.
 //
