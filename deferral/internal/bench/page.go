@@ -40,9 +40,17 @@ var rows = []row{
 	{what: "synchronize, C", ours: "c-synchronize", theirs: "c-membarrier-sibling", against: "membarrier, one running sibling"},
 }
 
+// spread is what a reader must know who repeats the run.
+const spread = `The ratio of post to seen moves with the host's placement of the CPUs (1.3 to 1.5 on a
+quiet machine) and with the alignment of the polling loops (up to 1.8, unaligned): how
+often a loop looks decides how often it takes the line from the other side. The C loops
+are aligned to 64 bytes on both sides.
+
+`
+
 func (r results) write(w io.Writer) {
 	fmt.Fprintf(w, "# Benchmarks of package deferral\n\nWritten by `go run ./deferral/internal/bench -o docs/benchmarks-deferral.md`,\nexcept for its last section.\n%s\n\n", machine())
-	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. Round trips and synchronize\nare measured in turn with what is beside them, and the pair with the median ratio is\nshown. A ratio below 1 means that deferral is faster. The owner is alone on one CPU, the poster on another.\n\n", passes, runs)
+	fmt.Fprintf(w, "All numbers are from one run of %d passes; each is the least of %d measurements in\neach pass, because the machine is shared. Round trips and synchronize\nare measured in turn with what is beside them, and the pair with the median ratio is\nshown. A ratio below 1 means that deferral is faster. The owner is alone on one CPU, the poster on another.\n\n%s", passes, runs, spread)
 	fmt.Fprintf(w, "| ratio | limit | operation | ns | beside | ns |\n|---:|---:|---|---:|---|---:|\n")
 	for _, row := range rows {
 		ours, theirs := r[row.ours], r[row.theirs]
