@@ -13,6 +13,25 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfBreakCause uint32
+
+const (
+	bpfBreakCauseBREAK_SYSCALL    bpfBreakCause = 1
+	bpfBreakCauseBREAK_PAGE_FAULT bpfBreakCause = 2
+	bpfBreakCauseBREAK_TIMER      bpfBreakCause = 3
+	bpfBreakCauseBREAK_RESCHEDULE bpfBreakCause = 4
+	bpfBreakCauseBREAK_CALL       bpfBreakCause = 5
+	bpfBreakCauseBREAK_IRQ_WORK   bpfBreakCause = 6
+	bpfBreakCauseBREAK_VECTOR     bpfBreakCause = 7
+	bpfBreakCauseBREAK_IRQ        bpfBreakCause = 8
+	bpfBreakCauseBREAK_NMI        bpfBreakCause = 9
+	bpfBreakCauseBREAK_TASK       bpfBreakCause = 10
+	bpfBreakCauseBREAK_SIGNAL     bpfBreakCause = 11
+	bpfBreakCauseBREAK_MOVED      bpfBreakCause = 12
+	bpfBreakCauseBREAK_UNNAMED    bpfBreakCause = 13
+	bpfBreakCauseBREAK_UNWATCHED  bpfBreakCause = 14
+)
+
 type bpfCpuState struct {
 	_           structs.HostLayout
 	Watched     uint32
@@ -22,9 +41,40 @@ type bpfCpuState struct {
 	Running     uint32
 	Preempted   uint32
 	Pad         [10]uint32
-	Seen        [55]uint64
-	Lost        [55]uint64
-	_           [16]byte
+	Answered    uint32
+	Granted     uint32
+	Isolated    uint32
+	Signal      uint32
+	Entering    uint32
+	Left        uint32
+	Paused      uint32
+	PausedTid   uint32
+	Owed        uint32
+	Named       uint32
+	Ours        uint32
+	DisturbedBy uint32
+	Disturbed   uint64
+	OwedTo      uint32
+	Pad2        uint32
+	Seen        [58]uint64
+	Lost        [58]uint64
+	_           [32]byte
+}
+
+type bpfStatus struct {
+	_        structs.HostLayout
+	Version  uint32
+	Isolated uint32
+	Seq      uint32
+	Tid      uint32
+	Entered  uint64
+	Since    uint64
+	Breaks   uint64
+	Time     uint64
+	Detail   uint64
+	Cause    uint32
+	Cpu      uint32
+	Story    [4032]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -32,7 +82,9 @@ type bpfCpuState struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bpfMapCpus                     = "cpus"
+	bpfMapPages                    = "pages"
 	bpfMapRings                    = "rings"
+	bpfMapSlots                    = "slots"
 	bpfMapTasks                    = "tasks"
 	bpfProgSmpCallSingleQueue      = "__smp_call_single_queue"
 	bpfProgCallFunctionEntry       = "call_function_entry"
@@ -92,7 +144,11 @@ const (
 	bpfProgX86PlatformIpiExit      = "x86_platform_ipi_exit"
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
+	bpfVarBreakCauses              = "break_causes"
 	bpfVarFollow                   = "follow"
+	bpfVarIsolation                = "isolation"
+	bpfVarSupervisor               = "supervisor"
+	bpfVarSupervisorGone           = "supervisor_gone"
 	bpfVarTarget                   = "target"
 	bpfVarTargets                  = "targets"
 	bpfVarTaskChanges              = "task_changes"
@@ -205,7 +261,9 @@ type bpfProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
 	Cpus  *ebpf.MapSpec `ebpf:"cpus"`
+	Pages *ebpf.MapSpec `ebpf:"pages"`
 	Rings *ebpf.MapSpec `ebpf:"rings"`
+	Slots *ebpf.MapSpec `ebpf:"slots"`
 	Tasks *ebpf.MapSpec `ebpf:"tasks"`
 }
 
@@ -215,7 +273,11 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
+	BreakCauses       *ebpf.VariableSpec `ebpf:"break_causes"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
+	Isolation         *ebpf.VariableSpec `ebpf:"isolation"`
+	Supervisor        *ebpf.VariableSpec `ebpf:"supervisor"`
+	SupervisorGone    *ebpf.VariableSpec `ebpf:"supervisor_gone"`
 	Target            *ebpf.VariableSpec `ebpf:"target"`
 	Targets           *ebpf.VariableSpec `ebpf:"targets"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
@@ -244,14 +306,18 @@ func (o *bpfObjects) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
 	Cpus  *ebpf.Map `ebpf:"cpus"`
+	Pages *ebpf.Map `ebpf:"pages"`
 	Rings *ebpf.Map `ebpf:"rings"`
+	Slots *ebpf.Map `ebpf:"slots"`
 	Tasks *ebpf.Map `ebpf:"tasks"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Cpus,
+		m.Pages,
 		m.Rings,
+		m.Slots,
 		m.Tasks,
 	)
 }
@@ -262,7 +328,11 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
+	BreakCauses       *ebpf.Variable `ebpf:"break_causes"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
+	Isolation         *ebpf.Variable `ebpf:"isolation"`
+	Supervisor        *ebpf.Variable `ebpf:"supervisor"`
+	SupervisorGone    *ebpf.Variable `ebpf:"supervisor_gone"`
 	Target            *ebpf.Variable `ebpf:"target"`
 	Targets           *ebpf.Variable `ebpf:"targets"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`

@@ -60,6 +60,10 @@ const (
 	Exec // Task; B: its thread number before
 	Exit
 
+	Isolated // A of these three: slot of the status page; B: signal at a break
+	Broken   // B: BreakCause, C: its detail
+	Left     // isolation ends because the thread wants it
+
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
 	SendSingle     // the same, seen in another place
 	SendCalls      // the same, to many CPUs at once; C: any unique number
@@ -96,8 +100,15 @@ func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%
 // IsSend tells whether k is recorded on the sender's CPU, not on the target.
 func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
+// IsIsolation tells whether k is the beginning or an end of isolation, which the
+// programs themselves decide and no tracepoint shows.
+func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Left }
+
 // String returns the name of the tracepoint behind k, without its subsystem.
 func (k Kind) String() string {
+	if k.IsIsolation() {
+		return [...]string{"isolated", "broken", "left"}[k-Isolated]
+	}
 	for _, s := range allSources() {
 		if s.kind == k {
 			return s.name

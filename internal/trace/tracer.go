@@ -57,6 +57,8 @@ type Config struct {
 	// CPUs of the only one: a power of two and a multiple of the page size. 0
 	// stands for a size that suits the number of CPUs.
 	RingBytes int
+	// Isolation lets threads of watched processes be isolated: see [Isolation].
+	Isolation bool
 }
 
 // Tracer is an attached observation. Its methods are not safe for concurrent use.
@@ -70,6 +72,7 @@ type Tracer struct {
 	targets int // number of CPUs that can be watched
 	sources []Source
 
+	isolation   *Isolation // nil if not asked for
 	taskChanges uint32
 
 	batch []Event        // what the last Read has handed out
@@ -148,6 +151,9 @@ func (t *Tracer) load(cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("mapping the counters: %w", err)
 	}
+	if cfg.Isolation {
+		return t.openIsolation()
+	}
 	return nil
 }
 
@@ -167,6 +173,10 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	}
 	spec.Maps["rings"].MaxEntries = uint32(cfg.PossibleCPUs)
 
+	if cfg.Isolation {
+		spec.Maps["pages"].MaxEntries = StatusSlots
+	}
+
 	var list [maxTargets]uint32
 	n := copy(list[:], targets(cfg)) // see attachSource for more than fit in
 	for name, value := range map[string]any{
@@ -175,6 +185,9 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		"all_tasks": cfg.AllTasks,
 		"any_cpu":   cfg.CPUs.Len() == 0,
 		"follow":    uint32(cfg.Follow),
+		"isolation": cfg.Isolation,
+		// What the kernel calls it; the same in every namespace but that of a container.
+		"supervisor": uint32(os.Getpid()),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s to %v: %w", name, value, err)
@@ -340,9 +353,12 @@ func (t *Tracer) UnwatchedChildren() (uint64, error) {
 	return n, nil
 }
 
-// Close detaches everything.
+// Close detaches everything. Isolated threads are told so before.
 func (t *Tracer) Close() error {
 	var errs []error
+	if t.isolation != nil {
+		errs = append(errs, t.coll.Variables["supervisor_gone"].Set(uint32(1)), t.isolation.close())
+	}
 	for _, l := range t.links {
 		errs = append(errs, l.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -43,9 +44,44 @@ var goNames = map[string]Kind{
 	"IRQ_ENTER": IRQEnter, "IRQ_EXIT": IRQExit, "NMI": NMI,
 	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
 	"HRTIMER": HRTimer, "TIMER": Timer, "TICK": Tick, "WORK": Work, "SWITCH": Switch,
-	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
+	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "ISOLATED": Isolated, "BROKEN": Broken, "LEFT": Left, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
 	"SEND_SINGLE": SendSingle, "SEND_CALLS": SendCalls, "SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
 	"SEND_HRTIMER": SendHRTimer, "SEND_TIMER": SendTimer, "SEND_AFFINITY": SendAffinity, "SEND_CGROUP": SendCgroup,
+}
+
+// The causes are a contract with tasks: their numbers do not change.
+func TestBreakCausesAreThoseOfTheBPFPrograms(t *testing.T) {
+	var enum *btf.Enum
+	if err := loadSpec(t).Types.TypeByName("break_cause", &enum); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"", "SYSCALL", "PAGE_FAULT", "TIMER", "RESCHEDULE", "CALL", "IRQ_WORK", "VECTOR", "IRQ", "NMI", "TASK", "SIGNAL", "MOVED", "UNNAMED", "UNWATCHED"}
+	for _, v := range enum.Values {
+		if i := slices.Index(names, strings.TrimPrefix(v.Name, "BREAK_")); uint64(i) != v.Value {
+			t.Errorf("%s is %d, and was %d", v.Name, v.Value, i)
+		}
+		if strings.HasPrefix(BreakCause(v.Value).String(), "cause ") {
+			t.Errorf("%s has no name", v.Name)
+		}
+	}
+	if len(enum.Values) != len(names)-1 || len(enum.Values) != int(BreakUnwatched) || len(breakCauses) != len(names) {
+		t.Errorf("%d causes in the programs, %d here, %d names", len(enum.Values), BreakUnwatched, len(breakCauses)-1)
+	}
+}
+
+// What tasks map has the size and the places that include/taskiso/taskiso.h says.
+func TestStatusPageLayout(t *testing.T) {
+	var p bpfStatus
+	for name, at := range map[string][2]uintptr{
+		"size": {unsafe.Sizeof(p), StatusSize}, "isolated": {unsafe.Offsetof(p.Isolated), 4}, "seq": {unsafe.Offsetof(p.Seq), 8},
+		"tid": {unsafe.Offsetof(p.Tid), 12}, "entered": {unsafe.Offsetof(p.Entered), 16}, "since": {unsafe.Offsetof(p.Since), 24},
+		"breaks": {unsafe.Offsetof(p.Breaks), 32}, "time": {unsafe.Offsetof(p.Time), 40}, "detail": {unsafe.Offsetof(p.Detail), 48},
+		"cause": {unsafe.Offsetof(p.Cause), 56}, "cpu": {unsafe.Offsetof(p.Cpu), 60}, "story": {unsafe.Offsetof(p.Story), storySeqOffset},
+	} {
+		if at[0] != at[1] {
+			t.Errorf("%s: %d, want %d", name, at[0], at[1])
+		}
+	}
 }
 
 func TestKindsAreThoseOfTheBPFPrograms(t *testing.T) {
@@ -252,7 +288,9 @@ func TestSourcesAreThePrograms(t *testing.T) {
 	if !slices.Equal(fromSources, fromPrograms) {
 		t.Errorf("sources %q\nprograms %q", fromSources, fromPrograms)
 	}
-	if len(seen) != int(kinds)-1 {
-		t.Errorf("sources of %d kinds, want %d", len(seen), kinds-1)
+	for k := range Kinds() {
+		if seen[k] == k.IsIsolation() {
+			t.Errorf("kind %s has a source: %v", k, seen[k])
+		}
 	}
 }

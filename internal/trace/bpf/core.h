@@ -73,6 +73,22 @@ struct cpu_state {
 	__u32 running;      /* programs that run now, interrupted ones included */
 	__u32 preempted;    /* how often the CPU switched while one ran */
 	__u32 pad[10];
+	/* isolation.h; answered and granted are user space's */
+	__u32 answered;     /* thread that user space is waking with the answer to its call */
+	__u32 granted;      /* ... which allows it to be isolated on this CPU */
+	__u32 isolated;     /* slot + 1 of the thread that is isolated, or 0 */
+	__u32 signal;       /* to be sent to it at a break */
+	__u32 entering;     /* it has not left user mode since its call */
+	__u32 left;         /* context tracking: it has left user mode */
+	__u32 paused;       /* slot + 1 of the thread that is isolated but asleep in a call of its own */
+	__u32 paused_tid;
+	__u32 owed;         /* signal that could not be sent yet */
+	__u32 named;        /* slot + 1 of the thread whose break this stay is */
+	__u32 ours;         /* the next irq_work may be that of our signal */
+	__u32 disturbed_by; /* enum break_cause */
+	__u64 disturbed;    /* when the CPU was last interrupted; CLOCK_MONOTONIC, ns */
+	__u32 owed_to;
+	__u32 pad2;
 	__u64 seen[KINDS];
 	__u64 lost[KINDS];
 } __attribute__((aligned(64)));

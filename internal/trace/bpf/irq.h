@@ -2,7 +2,7 @@
 /* Interrupts and what is done in them. */
 #pragma once
 
-#include "core.h"
+#include "isolation.h"
 
 #define EVENT(tracepoint, kind, a, b, c)        \
 	PROGRAM(tracepoint)                     \
@@ -11,23 +11,41 @@
 			record(s, kind, a, b, c); \
 	}
 
-#define VECTOR(tracepoint, KIND)                                                       \
-	EVENT(tracepoint##_entry, KIND_##KIND##_ENTER, (__u32)ctx->args[0], 0, 0)      \
+/* As EVENT, of what can enter the kernel: it interrupts whoever is isolated. */
+#define ENTRY(tracepoint, kind, cause, a, b, c) \
+	PROGRAM(tracepoint)                     \
+	{                                       \
+		interrupted(s, cause, a);       \
+		if (watched_cpu(s))             \
+			record(s, kind, a, b, c); \
+	}
+
+#define VECTOR(tracepoint, KIND, cause)                                                     \
+	ENTRY(tracepoint##_entry, KIND_##KIND##_ENTER, cause, (__u32)ctx->args[0], 0, 0)    \
 	EVENT(tracepoint##_exit, KIND_##KIND##_EXIT, (__u32)ctx->args[0], 0, 0)
 
-VECTOR(local_timer, LOCAL_TIMER)
-VECTOR(reschedule, RESCHEDULE)
-VECTOR(call_function, CALL_FUNCTION)
-VECTOR(call_function_single, CALL_FUNCTION_SINGLE)
-VECTOR(irq_work, IRQ_WORK)
-VECTOR(thermal_apic, THERMAL)
-VECTOR(threshold_apic, THRESHOLD)
-VECTOR(deferred_error_apic, DEFERRED_ERROR)
-VECTOR(error_apic, ERROR_APIC)
-VECTOR(spurious_apic, SPURIOUS)
-VECTOR(x86_platform_ipi, PLATFORM_IPI)
+VECTOR(local_timer, LOCAL_TIMER, BREAK_TIMER)
+VECTOR(reschedule, RESCHEDULE, BREAK_RESCHEDULE)
+VECTOR(call_function, CALL_FUNCTION, BREAK_CALL)
+VECTOR(call_function_single, CALL_FUNCTION_SINGLE, BREAK_CALL)
+VECTOR(thermal_apic, THERMAL, BREAK_VECTOR)
+VECTOR(threshold_apic, THRESHOLD, BREAK_VECTOR)
+VECTOR(deferred_error_apic, DEFERRED_ERROR, BREAK_VECTOR)
+VECTOR(error_apic, ERROR_APIC, BREAK_VECTOR)
+VECTOR(spurious_apic, SPURIOUS, BREAK_VECTOR)
+VECTOR(x86_platform_ipi, PLATFORM_IPI, BREAK_VECTOR)
 
-EVENT(irq_handler_entry, KIND_IRQ_ENTER, (__u32)ctx->args[0],
+/* b: it may be the one that sends our signal. */
+PROGRAM(irq_work_entry)
+{
+	interrupted(s, BREAK_IRQ_WORK, (__u32)ctx->args[0]);
+	if (watched_cpu(s))
+		record(s, KIND_IRQ_WORK_ENTER, (__u32)ctx->args[0], s->ours, 0);
+	s->ours = 0;
+}
+EVENT(irq_work_exit, KIND_IRQ_WORK_EXIT, (__u32)ctx->args[0], 0, 0)
+
+ENTRY(irq_handler_entry, KIND_IRQ_ENTER, BREAK_IRQ, (__u32)ctx->args[0],
       (__u64)BPF_CORE_READ((struct irqaction *)ctx->args[1], handler), 0)
 EVENT(irq_handler_exit, KIND_IRQ_EXIT, (__u32)ctx->args[0], (__u32)ctx->args[2], 0)
 
@@ -53,6 +71,8 @@ PROGRAM(nmi_handler)
 {
 	int handled = ctx->args[2];
 
+	if (handled)
+		interrupted(s, BREAK_NMI, 0);
 	if (handled && watched_cpu(s))
 		record(s, KIND_NMI, ctx->args[0], ctx->args[1], handled);
 }

@@ -14,9 +14,19 @@ struct thread_info {
 	__u32 cpu;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live; /* threads that have not begun to exit */
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
+	int nr_cpus_allowed;
+	struct signal_struct *signal;
 	int pid;
 	int tgid;
 	char comm[16];
@@ -94,6 +104,8 @@ struct pt_regs {
 };
 #define READ_USER_IP(regs) BPF_CORE_READ(regs, ip)
 #define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, orig_ax)
+#define READ_ARG1(regs) BPF_CORE_READ(regs, di)
+#define READ_ARG2(regs) BPF_CORE_READ(regs, si)
 #define ARG1(c) ((c)->di)
 #define ARG2(c) ((c)->si)
 #define ARG5(c) ((c)->r8)
@@ -101,10 +113,13 @@ struct pt_regs {
 struct pt_regs {
 	unsigned long regs[31];
 	unsigned long pc;
+	unsigned long orig_x0; /* x0 of a system call, in whose place its result is at the end */
 	int syscallno;
 };
 #define READ_USER_IP(regs) BPF_CORE_READ(regs, pc)
 #define READ_SYSCALL_NR(regs) BPF_CORE_READ(regs, syscallno)
+#define READ_ARG1(regs) BPF_CORE_READ(regs, orig_x0)
+#define READ_ARG2(regs) BPF_CORE_READ(regs, regs[1])
 #define ARG1(c) ((c)->regs[0])
 #define ARG2(c) ((c)->regs[1])
 #define ARG5(c) ((c)->regs[4])

@@ -60,6 +60,11 @@ enum kind {
 	KIND_EXEC, /* struct task_event; a: thread, b: thread before the exec */
 	KIND_EXIT,
 
+	/* the task side: isolation.h; a: slot of the status page */
+	KIND_ISOLATED, /* isolation begins; b: signal at a break */
+	KIND_BROKEN,   /* ... and ends with a break; b: enum break_cause, c: detail */
+	KIND_LEFT,     /* ... or because the thread wants it */
+
 	/* senders, on their own CPU: struct send_event; a: target CPU */
 	KIND_SEND_CALL,       /* b: function, c: csd */
 	KIND_SEND_SINGLE,     /* the same; seen in another place */

@@ -2,7 +2,7 @@
 /* Which task a CPU runs, and which tasks are watched. */
 #pragma once
 
-#include "core.h"
+#include "isolation.h"
 
 static __always_inline void fill_task(struct task_event *t, struct task_struct *task, __u32 flags)
 {
@@ -29,6 +29,7 @@ PROGRAM(sched_switch)
 	prev_flags = current_flags(s);
 	next_tid = BPF_CORE_READ(next, pid);
 	flags = task_flags(next, next_tid);
+	isolation_switch(s, bpf_get_current_pid_tgid(), next_tid, ctx->args[3], next_tid && !(flags & TASK_WATCHED));
 	if (s->watched || (prev_flags | flags) & TASK_WATCHED) {
 		t = reserve(s, KIND_SWITCH, sizeof(*t));
 		if (t) {
@@ -90,6 +91,8 @@ PROGRAM(sched_process_exit)
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 tid = BPF_CORE_READ(task, pid);
 
+	isolation_exit(s);
+	unwatch(task);
 	if ((!(s->watched && all_tasks) && !bpf_map_lookup_elem(&tasks, &tid)))
 		return;
 	bpf_map_delete_elem(&tasks, &tid);

@@ -5,6 +5,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "kernel.h"
+#include "isolation.h"
 #include "entry.h"
 #include "irq.h"
 #include "sched.h"
