@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
@@ -36,6 +37,10 @@ type observation struct {
 	signals  chan os.Signal
 	endedBy  string
 	alive    func() bool // whether what is watched is still there; nil for a task of ours
+
+	isolable  cpulist.Set // CPUs on which a thread of a command may be isolated
+	settle    time.Duration
+	isolating *isolating // nil if no calls for isolation are answered
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -46,11 +51,13 @@ func (p *program) observe(opts *options, t target, out *output, cfg trace.Config
 	last, _ := t.machine.possible.Last()
 	cfg.PossibleCPUs = last + 1
 	o.observer, o.why = observe.Open(observe.Config{
-		Trace:    cfg,
-		NohzFull: t.machine.nohzFull,
-		Files:    p.files.View(),
-		OnBreak:  out.onBreak(),
-		Monitors: opts.monitors,
+		Trace:            cfg,
+		NohzFull:         t.machine.nohzFull,
+		Files:            p.files.View(),
+		OnBreak:          out.onBreak(),
+		OnIsolationBreak: o.told,
+		OnEnd:            o.ended,
+		Monitors:         opts.monitors,
 	})
 	if o.why != nil && !opts.quiet {
 		fmt.Fprintf(p.stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
@@ -83,6 +90,9 @@ func kernelRelease() string {
 
 func (o *observation) close() {
 	signal.Stop(o.signals)
+	if err := o.finishIsolation(); err != nil {
+		fmt.Fprintf(o.p.stderr, "taskiso: %v\n", err)
+	}
 	if o.observer != nil {
 		o.observer.Close()
 	}
@@ -123,6 +133,11 @@ func (o *observation) release(t *task) error {
 	}
 	if err := o.attend(t, warmUp); err != nil {
 		return err
+	}
+	if t.isolable {
+		if err := o.isolate(t); err != nil {
+			return err
+		}
 	}
 	o.report.Started = time.Now().Add(warmUp)
 	var failed *launch.ExecError
@@ -236,6 +251,9 @@ func (o *observation) finish() error {
 	o.progress.clear()
 	if o.observer != nil {
 		if err := o.observer.Finish(&o.report); err != nil {
+			return err
+		}
+		if err := o.finishIsolation(); err != nil {
 			return err
 		}
 		if n := o.report.Unnamed(); n > 0 {

@@ -22,6 +22,7 @@ import (
 
 func (p *program) runCommand() *cobra.Command {
 	var opts options
+	var isolation isolationOptions
 	var user string
 	c := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
@@ -33,6 +34,10 @@ took, and who caused it. Without COMMAND the task is a busy loop.
 By default the CPU is the last one that is isolated or nohz_full, or else the
 last one. The report goes to standard error. Without the privileges to load BPF
 programs the command runs all the same, and the report says what was not seen.
+
+COMMAND and its descendants have prctl(48, flags, 0, 0, 0), with which a thread
+that is pinned to one isolated CPU asks to be isolated: it returns 0 when the CPU
+is quiet, and the first thing that interrupts the thread sends it a signal.
 
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
@@ -53,17 +58,22 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 			if len(args) > 0 && c.ArgsLenAtDash() != 0 {
 				return usageError("write -- before the command: taskiso run [flags] -- %s", args[0])
 			}
-			return p.run(&opts, user, args)
+			return p.run(&opts, &isolation, user, args)
 		},
 	}
 	opts.register(c)
+	isolation.register(c.Flags())
 	c.Flags().StringVar(&user, "user", "", "run the command as user `NAME`")
 	return c
 }
 
 // run is the main job, from its plan to its exit status.
-func (p *program) run(opts *options, user string, args []string) error {
+func (p *program) run(opts *options, isolation *isolationOptions, user string, args []string) error {
 	target, err := p.plan(opts)
+	if err != nil {
+		return err
+	}
+	isolable, err := isolation.cpus(target)
 	if err != nil {
 		return err
 	}
@@ -91,6 +101,8 @@ func (p *program) run(opts *options, user string, args []string) error {
 	if command == nil {
 		t, err = startLoop(target)
 	} else {
+		w.isolable, w.settle = isolable, time.Duration(isolation.settle)
+		command.Isolable = w.observer != nil
 		t, err = startCommand(*command)
 	}
 	if err != nil {
@@ -164,7 +176,7 @@ func notExecuted(name string, err error) error {
 
 // observeRun attaches an observation of a command that is yet to come.
 func (p *program) observeRun(opts *options, t target, out *output) *observation {
-	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses})
+	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses, Isolation: true})
 }
 
 // task is what is observed, as far as it is ours.
@@ -172,6 +184,7 @@ type task struct {
 	describe report.Task
 	process  *launch.Process // nil for what runs already
 	loop     *loopOutput     // nil for a command
+	isolable bool            // its calls for isolation can be answered
 }
 
 func startCommand(c launch.Command) (task, error) {
@@ -182,6 +195,7 @@ func startCommand(c launch.Command) (task, error) {
 	return task{
 		describe: report.Task{Kind: "command", Command: c.Args, PID: process.PID()},
 		process:  process,
+		isolable: c.Isolable,
 	}, nil
 }
 

@@ -20,6 +20,8 @@ import (
 	"os/exec"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskiso/taskiso/cpulist"
 )
 
@@ -34,6 +36,10 @@ type Command struct {
 	// well, be ignored from the start.
 	IgnoreInterrupt bool
 
+	// Isolable lets the command's calls of prctl for task isolation be answered
+	// by whoever called Process.Listen, which is to come before Release.
+	Isolable bool
+
 	Stdout *os.File `json:"-"` // nil: the caller's
 }
 
@@ -45,8 +51,7 @@ type User struct {
 
 // Process is a started command.
 type Process struct {
-	TID int // thread that will become, or has become, the command
-
+	TID     int // thread that will become, or has become, the command
 	stub    *exec.Cmd
 	release *os.File
 	report  *bufio.Reader
@@ -61,12 +66,14 @@ const (
 	reportFD = 4 // writes stubReports
 )
 
-// stubReport is what the stub says: first its thread, then, if it could not
-// execute the command, why.
+// stubReport is what the stub says: first its thread, then of an Isolable command
+// its listener, or why there is none, and then, if it could not execute the
+// command, why.
 type stubReport struct {
-	TID   int
-	Step  string
-	Errno syscall.Errno
+	TID      int
+	Listener int // a descriptor of the stub
+	Step     string
+	Errno    syscall.Errno
 }
 
 // ExecError says why a command did not start.
@@ -159,6 +166,32 @@ func (p *Process) Release() error {
 	}
 	p.Wait() // its exit status says nothing that r does not
 	return &ExecError{r.Step, r.Errno}
+}
+
+// Listen lets an Isolable command come as far as to its own execution, and returns
+// the descriptor at which its calls of prctl will arrive, the caller's now. If
+// there is none, because the privileges are missing, the command can be released
+// all the same. Release is to follow.
+func (p *Process) Listen() (listener int, err error) {
+	if _, err := p.release.Write([]byte("go\n")); err != nil {
+		return -1, fmt.Errorf("preparing the command for task isolation: %w", err)
+	}
+	r, err := p.next()
+	switch {
+	case err != nil:
+		return -1, fmt.Errorf("preparing the command for task isolation: %w", err)
+	case r.Errno != 0:
+		return -1, &ExecError{r.Step, r.Errno}
+	}
+	pidfd, err := unix.PidfdOpen(p.PID(), 0)
+	if err != nil {
+		return -1, fmt.Errorf("opening process %d: %w", p.PID(), err)
+	}
+	defer unix.Close(pidfd)
+	if listener, err = unix.PidfdGetfd(pidfd, r.Listener, 0); err != nil {
+		return -1, fmt.Errorf("taking over descriptor %d of process %d: %w", r.Listener, p.PID(), err)
+	}
+	return listener, nil
 }
 
 func (p *Process) next() (stubReport, error) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/seccomp"
 )
 
 // IsStub tells whether this process was started by [Start] and has to call Stub.
@@ -60,7 +61,29 @@ func stub(orders io.Reader, report *json.Encoder) error {
 	if _, err := in.ReadBytes('\n'); err != nil {
 		return fmt.Errorf("waiting for the release: %w", err) // whoever started us is gone
 	}
+	if c.Isolable {
+		if err := handOverListener(in, report); err != nil {
+			return err
+		}
+	}
 	return c.become()
+}
+
+// handOverListener has the calls of what this process will execute answered by
+// the caller. It needs privileges that the command's user may lack.
+func handOverListener(in *bufio.Reader, report *json.Encoder) error {
+	r := stubReport{}
+	var err error
+	if r.Listener, err = seccomp.Install(); err != nil {
+		r.Step, r.Errno = "having prctl answered", errno(err)
+	}
+	if err := report.Encode(r); err != nil {
+		return fmt.Errorf("reporting the listener: %w", err)
+	}
+	if _, err := in.ReadBytes('\n'); err != nil {
+		return fmt.Errorf("waiting for the release: %w", err)
+	}
+	return nil
 }
 
 func (c *Command) become() error {

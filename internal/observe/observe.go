@@ -36,6 +36,10 @@ type Config struct {
 	Files fs.FS
 	// OnBreak, if set, is called with each break.
 	OnBreak func(report.Break)
+	// OnIsolationBreak, if set, is called with each break that ended the isolation
+	// of a thread, at a time of CLOCK_MONOTONIC, and OnEnd with each watched thread that ended.
+	OnIsolationBreak func(b report.Break, at time.Duration)
+	OnEnd            func(tid uint32)
 	// Monitors are run on each of the CPUs in Trace.
 	Monitors []*monitor.Monitor
 }
@@ -77,6 +81,7 @@ func Open(cfg Config) (*Observer, error) {
 	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet}
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
+	o.collector.OnIsolationBreak = cfg.OnIsolationBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
 	o.checker = monitor.NewChecker(cfg.Monitors, cfg.Trace.CPUs, names, o.blind)
 	return o, nil
@@ -89,6 +94,9 @@ func (o *Observer) tracked() cpulist.Set {
 	}
 	return cpulist.Set{}
 }
+
+// Isolation returns the task side, or nil if the configuration did not ask for it.
+func (o *Observer) Isolation() *trace.Isolation { return o.tracer.Isolation() }
 
 // Watch adds a thread whose own entries are recorded.
 func (o *Observer) Watch(tid int) error { return o.tracer.Watch(tid) }
@@ -129,6 +137,7 @@ func (o *Observer) Poll() error {
 	if o.root != 0 {
 		o.lookForExec(batch)
 	}
+	o.follow(batch)
 	o.builder.Add(batch)
 	o.checker.Add(batch, o.begin)
 	for cpu, n := range batch.Lost {
@@ -136,6 +145,18 @@ func (o *Observer) Poll() error {
 	}
 	o.until = batch.Until
 	return nil
+}
+
+// follow takes in what became of isolated threads.
+func (o *Observer) follow(batch trace.Batch) {
+	for _, e := range batch.Events {
+		if e.Kind.IsIsolation() {
+			o.collector.Isolation(e)
+		}
+		if e.Kind == trace.Exit && o.cfg.OnEnd != nil {
+			o.cfg.OnEnd(e.TID)
+		}
+	}
 }
 
 func (o *Observer) lookForExec(batch trace.Batch) {
@@ -202,6 +223,7 @@ func (o *Observer) Finish(r *report.Report) error {
 		return err
 	}
 	o.fillMonitors(r)
+	r.Isolation = o.collector.Isolations(o.until)
 	return nil
 }
 

@@ -36,6 +36,11 @@ type Collector struct {
 	begin     time.Duration // CLOCK_MONOTONIC; stays that began earlier are left out
 	// OnBreak, if set, is called with each break in full.
 	OnBreak func(Break)
+	// OnIsolationBreak, if set, is called with each break that ended the
+	// isolation of a thread, and the time (CLOCK_MONOTONIC) at which it ended.
+	OnIsolationBreak func(b Break, at time.Duration)
+
+	isolation map[uint32]*isolationTotals
 }
 
 type cpuTotals struct {
@@ -74,6 +79,7 @@ func NewCollector(catalogue *cause.Catalogue, names cause.Names) *Collector {
 		cpus:      make(map[int]*cpuTotals),
 		threads:   make(map[uint32]bool),
 		begin:     notYet,
+		isolation: make(map[uint32]*isolationTotals),
 	}
 }
 
@@ -104,7 +110,14 @@ func (c *Collector) LostEvents() uint64 { return c.lost.Events }
 
 // Stay takes in one stay.
 func (c *Collector) Stay(s *stay.Stay) {
+	if s.BreaksIsolation() {
+		c.isolationBreak(s)
+	}
 	if s.Start < c.begin {
+		return
+	}
+	if s.IsOwn() {
+		c.stretch(c.cpu(s.CPU), s.Quiet, s.Start)
 		return
 	}
 	what := c.catalogue.Of(s, c.names)
@@ -171,13 +184,17 @@ func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
 func (t *cpuTotals) cause(what cause.Cause) *causeTotals {
 	totals := t.causes[what]
 	if totals == nil {
-		totals = &causeTotals{
-			Cause:   Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
-			origins: make(map[originKey]*Origin),
-		}
+		totals = newCauseTotals(what)
 		t.causes[what] = totals
 	}
 	return totals
+}
+
+func newCauseTotals(what cause.Cause) *causeTotals {
+	return &causeTotals{
+		Cause:   Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
+		origins: make(map[originKey]*Origin),
+	}
 }
 
 func (t *causeTotals) add(s *stay.Stay, names cause.Names) {
@@ -381,20 +398,25 @@ func verdict(t *cpuTotals, complete bool) string {
 func (t *cpuTotals) sortedCauses() []Cause {
 	causes := make([]Cause, 0, len(t.causes))
 	for _, totals := range t.causes {
-		sum := totals.Cause
-		sum.Avg = sum.Total / time.Duration(sum.Count)
-		for _, o := range totals.origins {
-			sum.Origins = append(sum.Origins, *o)
-		}
-		slices.SortFunc(sum.Origins, func(a, b Origin) int {
-			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function))
-		})
-		causes = append(causes, sum)
+		causes = append(causes, totals.sum())
 	}
 	slices.SortFunc(causes, func(a, b Cause) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Total, a.Total), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail))
 	})
 	return causes
+}
+
+// sum returns a cause with its origins, the most frequent first.
+func (t *causeTotals) sum() Cause {
+	sum := t.Cause
+	sum.Avg = sum.Total / time.Duration(sum.Count)
+	for _, o := range t.origins {
+		sum.Origins = append(sum.Origins, *o)
+	}
+	slices.SortFunc(sum.Origins, func(a, b Origin) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function))
+	})
+	return sum
 }
 
 func (t *cpuTotals) quietReport() Quiet {

@@ -34,6 +34,8 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
 	Usage    *Usage        `json:"usage,omitempty"`
 	Loop     []Loop        `json:"loop,omitempty"`
+	// Isolation is what became of each thread that asked to be isolated.
+	Isolation []Isolation `json:"isolation,omitempty"`
 	// Monitors is what each automaton of --monitor says of each CPU.
 	Monitors []Monitor `json:"monitors,omitempty"`
 }

@@ -21,6 +21,7 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	for i := range r.CPUs {
 		t.cpu(r, &r.CPUs[i])
 	}
+	t.isolation(r)
 	t.monitors(r)
 	t.loop(r)
 	t.usage(r)

@@ -106,6 +106,10 @@ func (b *Builder) event(e trace.Event) {
 		b.executed(e)
 	case trace.Exit:
 		b.ended(e)
+	case trace.Broken:
+		b.runs(e.TID, e.CPU).breakIsolation(e)
+	case trace.Isolated, trace.Left:
+		// No part of a stay: they say what the thread is told, not what happened.
 	case trace.Fork:
 		// The child shows itself when it is switched to.
 	default:
@@ -146,6 +150,9 @@ func (b *Builder) thread(tid uint32) *thread {
 // and so breaks nothing. The thread itself is forgotten when it is switched away.
 func (b *Builder) ended(e trace.Event) {
 	t := b.runs(e.TID, e.CPU)
+	if t.stay != nil && t.stay.BreaksIsolation() { // the signal has killed it
+		b.close(t, e.Time, false)
+	}
 	t.forget()
 	t.ended = true
 }
@@ -315,6 +322,9 @@ func (b *Builder) fromUser(t *thread, e trace.Event) bool {
 func (b *Builder) record(t *thread, e trace.Event, senders []trace.Event) {
 	if t.stay.isNamedBy(e) {
 		t.stay.Entry = e
+		if e.Kind == trace.SyscallExit {
+			t.stay.Entry.Kind = trace.SyscallEnter
+		}
 	}
 	t.stay.part(e, senders)
 }

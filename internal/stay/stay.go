@@ -36,6 +36,8 @@ type Stay struct {
 	// Quiet is the time in user mode before it, or negative if events were
 	// lost in between or it is the first stay of the thread.
 	Quiet time.Duration
+	// Broken is the event that says that isolation ended with this stay, if it did.
+	Broken trace.Event
 }
 
 // Part is one thing inside a stay.
@@ -57,6 +59,13 @@ func (s *Stay) Duration() time.Duration { return s.End - s.Start }
 // Named tells whether an event says what entered the kernel.
 func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 
+// IsOwn tells whether the stay is only there to send an isolated thread its signal:
+// the tracer's own doing, no break.
+func (s *Stay) IsOwn() bool { return s.Entry.Kind == trace.IRQWorkEnter && s.Entry.B == 1 }
+
+// BreaksIsolation tells whether isolation ended with this stay.
+func (s *Stay) BreaksIsolation() bool { return s.Broken.Kind == trace.Broken }
+
 // isNamedBy tells whether e, inside s, says what entered the kernel. A system
 // call and a page fault happen in user mode only, so they do, even if an interrupt
 // was quicker to show. An interrupt does if it is the first thing seen. NMIs
@@ -65,6 +74,8 @@ func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 // shows that the interrupt was not what entered.
 func (s *Stay) isNamedBy(e trace.Event) bool {
 	switch e.Kind {
+	case trace.SyscallExit: // all that shows of a call that seccomp answers
+		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.SyscallExit && s.Entry.Kind != trace.PageFault
 	case trace.SyscallEnter, trace.PageFault:
 		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.PageFault
 	case trace.NMI:

@@ -33,6 +33,18 @@ type thread struct {
 	fault    bool // the entry was a page fault, whose end no event shows
 
 	away bool // the CPU was given to another task
+
+	broken trace.Event // isolation ended with the stay that is about to begin
+}
+
+// breakIsolation notes that isolation ended with the open stay, or where the
+// beginning of a stay does not show, with the next.
+func (t *thread) breakIsolation(e trace.Event) {
+	if t.stay != nil {
+		t.stay.Broken = e
+	} else {
+		t.broken = e
+	}
 }
 
 // inKernel tells, without context tracking, whether an interrupt that left user
@@ -76,6 +88,7 @@ func (t *thread) open(e trace.Event) {
 		quiet = start - t.quietSince
 	}
 	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0]}
+	t.last.Broken, t.broken = t.broken, trace.Event{}
 	t.stay = &t.last
 	t.partial, t.userExit, t.syscall, t.irqs, t.softirqs = false, false, false, 0, 0
 	t.fault = e.Kind == trace.PageFault

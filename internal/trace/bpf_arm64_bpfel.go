@@ -74,7 +74,7 @@ type bpfStatus struct {
 	Detail   uint64
 	Cause    uint32
 	Cpu      uint32
-	Story    [4032]uint8
+	Pad      [4032]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -135,6 +135,7 @@ const (
 	bpfProgTickStop                = "tick_stop"
 	bpfProgTimerExpireEntry        = "timer_expire_entry"
 	bpfProgTimerStart              = "timer_start"
+	bpfProgUnwatch                 = "unwatch"
 	bpfProgUserEnter               = "user_enter"
 	bpfProgUserExit                = "user_exit"
 	bpfProgVectorConfig            = "vector_config"
@@ -247,6 +248,7 @@ type bpfProgramSpecs struct {
 	TickStop                *ebpf.ProgramSpec `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart              *ebpf.ProgramSpec `ebpf:"timer_start"`
+	Unwatch                 *ebpf.ProgramSpec `ebpf:"unwatch"`
 	UserEnter               *ebpf.ProgramSpec `ebpf:"user_enter"`
 	UserExit                *ebpf.ProgramSpec `ebpf:"user_exit"`
 	VectorConfig            *ebpf.ProgramSpec `ebpf:"vector_config"`
@@ -393,6 +395,7 @@ type bpfPrograms struct {
 	TickStop                *ebpf.Program `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart              *ebpf.Program `ebpf:"timer_start"`
+	Unwatch                 *ebpf.Program `ebpf:"unwatch"`
 	UserEnter               *ebpf.Program `ebpf:"user_enter"`
 	UserExit                *ebpf.Program `ebpf:"user_exit"`
 	VectorConfig            *ebpf.Program `ebpf:"vector_config"`
@@ -453,6 +456,7 @@ func (p *bpfPrograms) Close() error {
 		p.TickStop,
 		p.TimerExpireEntry,
 		p.TimerStart,
+		p.Unwatch,
 		p.UserEnter,
 		p.UserExit,
 		p.VectorConfig,

@@ -5,12 +5,10 @@ package trace
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // BreakCause says what ended isolation, as the task's status page has it. The
@@ -55,25 +53,17 @@ func (c BreakCause) String() string {
 const (
 	StatusSlots = 256
 	StatusSize  = 4096
-)
 
-// Layout of what user space writes into a status page.
-const (
-	storySeqOffset  = 64
-	storyOfOffset   = 72
-	storyIDOffset   = 80
-	storyTextOffset = 144
-	storyIDSize     = storyTextOffset - storyIDOffset
-	storyTextSize   = 1024
+	statusVersion = 1 // STATUS_VERSION there
 )
 
 // Isolation is the task side of a tracer. Its methods are safe for concurrent
 // use, but for two at a time that concern the same CPU, thread or slot.
 type Isolation struct {
-	cpus  *ebpf.Memory
-	slots *ebpf.Map
-	pages *ebpf.Map
-	bytes []byte // of all status pages
+	cpus    *ebpf.Memory
+	slots   *ebpf.Map
+	pages   *ebpf.Map
+	unwatch *ebpf.Program
 }
 
 // Isolation returns the task side, or nil if Config did not ask for it.
@@ -81,61 +71,27 @@ func (t *Tracer) Isolation() *Isolation { return t.isolation }
 
 func (t *Tracer) openIsolation() error {
 	pages := t.coll.Maps["pages"]
-	bytes, err := unix.Mmap(pages.FD(), 0, StatusSlots*StatusSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("mapping the status pages: %w", err)
+	if err := pages.Freeze(); err != nil {
+		return fmt.Errorf("making the status pages read-only: %w", err)
 	}
-	t.isolation = &Isolation{cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, bytes: bytes}
-	for slot := range StatusSlots {
-		t.isolation.store32(slot, unsafe.Offsetof(bpfStatus{}.Version), statusVersion)
+	t.isolation = &Isolation{cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, unwatch: t.coll.Programs["unwatch"]}
+	return nil
+}
+
+// close tells all threads that nobody watches them any more.
+func (i *Isolation) close() error {
+	if _, err := i.unwatch.Run(&ebpf.RunOptions{}); err != nil {
+		return fmt.Errorf("ending isolation: %w", err)
 	}
 	return nil
 }
 
-// statusVersion is STATUS_VERSION of bpf/isolation.h.
-const statusVersion = 1
+// Pages returns the descriptor of the file that has the status page of slot n at
+// offset n*StatusSize. It can be mapped for reading only, and belongs to the tracer.
+func (i *Isolation) Pages() int { return i.pages.FD() }
 
-// close tells all threads that nobody watches them any more.
-func (i *Isolation) close() error {
-	for slot := range StatusSlots {
-		if i.word(slot, unsafe.Offsetof(bpfStatus{}.Isolated)).Swap(0) != 0 {
-			i.store32(slot, unsafe.Offsetof(bpfStatus{}.Cause), uint32(BreakUnwatched))
-		}
-	}
-	return unix.Munmap(i.bytes)
-}
-
-func (i *Isolation) word(slot int, offset uintptr) *atomic.Uint32 {
-	return (*atomic.Uint32)(unsafe.Pointer(&i.bytes[uintptr(slot)*StatusSize+offset]))
-}
-
-func (i *Isolation) store32(slot int, offset uintptr, v uint32) { i.word(slot, offset).Store(v) }
-
-// Pages returns a descriptor of the file that has the status page of slot n at
-// offset n*StatusSize. It can be mapped for reading only.
-func (i *Isolation) Pages() (int, error) {
-	info, err := i.pages.Info()
-	if err != nil {
-		return -1, fmt.Errorf("looking up the status pages: %w", err)
-	}
-	id, ok := info.ID()
-	if !ok {
-		return -1, fmt.Errorf("looking up the status pages: %w", ebpf.ErrNotSupported)
-	}
-	// union bpf_attr of include/uapi/linux/bpf.h; the library cannot ask for
-	// less than full access by number.
-	attr := struct{ id, next, flags uint32 }{uint32(id), 0, unix.BPF_F_RDONLY}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_GET_FD_BY_ID, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return -1, fmt.Errorf("opening the status pages for reading: %w", errno)
-	}
-	return int(fd), nil
-}
-
-// Assign gives a thread the status page of a slot, empty.
+// Assign gives a thread the status page of a slot, from its next call on.
 func (i *Isolation) Assign(tid uint32, slot int) error {
-	clear(i.bytes[slot*StatusSize+8 : (slot+1)*StatusSize])
-	i.store32(slot, unsafe.Offsetof(bpfStatus{}.Tid), tid)
 	if err := i.slots.Put(tid, uint32(slot)); err != nil {
 		return fmt.Errorf("giving thread %d status page %d: %w", tid, slot, err)
 	}
@@ -203,28 +159,4 @@ func (i *Isolation) cpu32(cpu int, field uintptr) uint32 {
 func (i *Isolation) setCPU(cpu int, field uintptr, v uint32) {
 	// It fails only for a CPU that is not there, on which no thread can be.
 	i.cpus.WriteAt(binary.NativeEndian.AppendUint32(nil, v), int64(cpu*cpuStateSize)+int64(field))
-}
-
-// Tell writes into a status page what is known by now of its break number n:
-// the cause's id in the catalogue, and a text for people.
-func (i *Isolation) Tell(slot int, n uint64, id, text string) {
-	seq := i.word(slot, storySeqOffset)
-	page := i.bytes[slot*StatusSize : (slot+1)*StatusSize]
-	seq.Add(1)
-	binary.NativeEndian.PutUint64(page[storyOfOffset:], n)
-	putString(page[storyIDOffset:storyIDOffset+storyIDSize], id)
-	putString(page[storyTextOffset:storyTextOffset+storyTextSize], text)
-	seq.Add(1)
-}
-
-// Breaks returns how many breaks a status page counts.
-func (i *Isolation) Breaks(slot int) uint64 {
-	at := uintptr(slot)*StatusSize + unsafe.Offsetof(bpfStatus{}.Breaks)
-	return (*atomic.Uint64)(unsafe.Pointer(&i.bytes[at])).Load()
-}
-
-// putString writes s with a NUL at its end, shortened if need be.
-func putString(b []byte, s string) {
-	n := copy(b[:len(b)-1], s)
-	clear(b[n:])
 }

@@ -27,7 +27,7 @@ const (
 	CallFunctionExit
 	CallFunctionSingleEnter
 	CallFunctionSingleExit
-	IRQWorkEnter
+	IRQWorkEnter // B: 1 if it may be the one that sends an isolated thread its signal
 	IRQWorkExit
 	ThermalEnter
 	ThermalExit

@@ -163,8 +163,8 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the embedded BPF programs: %w", err)
 	}
-	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
-		return !slices.ContainsFunc(t.sources, func(s Source) bool { return s.source.name == name && s.Err == nil })
+	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
+		return (p.Type != ebpf.Syscall || !cfg.Isolation) && !slices.ContainsFunc(t.sources, func(s Source) bool { return s.source.name == name && s.Err == nil })
 	})
 	cpus := spec.Maps["cpus"]
 	cpus.MaxEntries = uint32(cfg.PossibleCPUs)
@@ -174,7 +174,11 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	spec.Maps["rings"].MaxEntries = uint32(cfg.PossibleCPUs)
 
 	if cfg.Isolation {
-		spec.Maps["pages"].MaxEntries = StatusSlots
+		pages := spec.Maps["pages"]
+		pages.MaxEntries = StatusSlots
+		for slot := range uint32(StatusSlots) {
+			pages.Contents = append(pages.Contents, ebpf.MapKV{Key: slot, Value: bpfStatus{Version: statusVersion}})
+		}
 	}
 
 	var list [maxTargets]uint32
@@ -357,7 +361,7 @@ func (t *Tracer) UnwatchedChildren() (uint64, error) {
 func (t *Tracer) Close() error {
 	var errs []error
 	if t.isolation != nil {
-		errs = append(errs, t.coll.Variables["supervisor_gone"].Set(uint32(1)), t.isolation.close())
+		errs = append(errs, t.isolation.close())
 	}
 	for _, l := range t.links {
 		errs = append(errs, l.Close())

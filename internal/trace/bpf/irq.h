@@ -15,9 +15,9 @@
 #define ENTRY(tracepoint, kind, cause, a, b, c) \
 	PROGRAM(tracepoint)                     \
 	{                                       \
-		interrupted(s, cause, a);       \
 		if (watched_cpu(s))             \
 			record(s, kind, a, b, c); \
+		interrupted(s, cause, a);       \
 	}
 
 #define VECTOR(tracepoint, KIND, cause)                                                     \
@@ -38,10 +38,10 @@ VECTOR(x86_platform_ipi, PLATFORM_IPI, BREAK_VECTOR)
 /* b: it may be the one that sends our signal. */
 PROGRAM(irq_work_entry)
 {
-	interrupted(s, BREAK_IRQ_WORK, (__u32)ctx->args[0]);
 	if (watched_cpu(s))
 		record(s, KIND_IRQ_WORK_ENTER, (__u32)ctx->args[0], s->ours, 0);
 	s->ours = 0;
+	interrupted(s, BREAK_IRQ_WORK, (__u32)ctx->args[0]);
 }
 EVENT(irq_work_exit, KIND_IRQ_WORK_EXIT, (__u32)ctx->args[0], 0, 0)
 
@@ -71,8 +71,8 @@ PROGRAM(nmi_handler)
 {
 	int handled = ctx->args[2];
 
-	if (handled)
-		interrupted(s, BREAK_NMI, 0);
 	if (handled && watched_cpu(s))
 		record(s, KIND_NMI, ctx->args[0], ctx->args[1], handled);
+	if (handled)
+		interrupted(s, BREAK_NMI, 0);
 }

@@ -63,8 +63,9 @@ const enum break_cause *break_causes __attribute__((unused));
 
 /*
  * The status page of a thread, which it maps read-only: struct taskiso_page in
- * include/taskiso/taskiso.h. What is after seq is written while seq is odd; the
- * story is user space's and has a counter of its own.
+ * include/taskiso/taskiso.h. What is after seq is written while seq is odd. User
+ * space freezes the map before it hands it out, so nobody else writes it: a
+ * map that is opened for reading only cannot be mapped at all.
  */
 struct status {
 	__u32 version;
@@ -78,7 +79,7 @@ struct status {
 	__u64 detail;
 	__u32 cause; /* enum break_cause */
 	__u32 cpu;
-	__u8 story[STATUS_SIZE - 64]; /* isolation.go */
+	__u8 pad[STATUS_SIZE - 64];
 };
 
 struct {
@@ -288,6 +289,17 @@ static __always_inline bool is_where_answered(struct cpu_state *s, __u32 tid)
 	return s->answered == tid && s->granted && BPF_CORE_READ(task, nr_cpus_allowed) == 1;
 }
 
+/* The first call of a thread makes the page its own. */
+static __always_inline void give_page(struct status *p, __u32 tid)
+{
+	__sync_fetch_and_add(&p->seq, 1);
+	p->tid = tid;
+	p->isolated = 0;
+	p->entered = p->since = p->breaks = p->time = p->detail = 0;
+	p->cause = p->cpu = 0;
+	__sync_fetch_and_add(&p->seq, 1);
+}
+
 static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs *regs, __s64 result)
 {
 	__u32 tid = bpf_get_current_pid_tgid(), *slot = bpf_map_lookup_elem(&slots, &tid);
@@ -300,6 +312,8 @@ static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs 
 	p = status_of(*slot);
 	if (!p)
 		return;
+	if (p->tid != tid)
+		give_page(p, tid);
 	here = is_where_answered(s, tid);
 	if (s->answered == tid)
 		s->answered = 0;
@@ -385,21 +399,33 @@ static __always_inline void isolation_exit(struct cpu_state *s)
 }
 
 /*
- * The supervisor ends, however it ends: this runs before its files are closed and
- * every program detached. Any page that says isolated afterwards is corrected by
+ * Nobody watches any more. Any page that says isolated after this is corrected by
  * enter(), see there.
  */
-static __always_inline void unwatch(struct task_struct *task)
+static __always_inline void unwatch_all(void)
 {
 	struct status *p;
 	__u32 i;
 
-	if (!isolation || (__u32)BPF_CORE_READ(task, tgid) != supervisor || BPF_CORE_READ(task, signal, live.counter) > 0)
-		return;
 	__sync_lock_test_and_set(&supervisor_gone, 1);
 	for (i = 0; i < STATUS_SLOTS; i++) {
 		p = status_of(i);
 		if (p && __sync_lock_test_and_set(&p->isolated, 0))
 			p->cause = BREAK_UNWATCHED;
 	}
+}
+
+/* The supervisor dies: this runs before its files are closed and its programs detached. */
+static __always_inline void isolation_supervisor(struct task_struct *task)
+{
+	if (isolation && (__u32)BPF_CORE_READ(task, tgid) == supervisor && BPF_CORE_READ(task, signal, live.counter) <= 0)
+		unwatch_all();
+}
+
+/* The supervisor detaches itself. */
+SEC("syscall")
+int unwatch(void *ctx)
+{
+	unwatch_all();
+	return 0;
 }

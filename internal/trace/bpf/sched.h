@@ -92,7 +92,7 @@ PROGRAM(sched_process_exit)
 	__u32 tid = BPF_CORE_READ(task, pid);
 
 	isolation_exit(s);
-	unwatch(task);
+	isolation_supervisor(task);
 	if ((!(s->watched && all_tasks) && !bpf_map_lookup_elem(&tasks, &tid)))
 		return;
 	bpf_map_delete_elem(&tasks, &tid);

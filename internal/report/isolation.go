@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// Isolation is what became of one thread's wish to be isolated.
+type Isolation struct {
+	TID uint32 `json:"tid"`
+	// Attempts are its calls to enter; they were granted, or refused because the
+	// thread was not on exactly one CPU for isolation (EINVAL) or because that
+	// CPU did not become quiet in time (EAGAIN), or cut short by a signal.
+	Attempts uint64 `json:"attempts"`
+	Invalid  uint64 `json:"refused_einval"`
+	NotQuiet uint64 `json:"refused_eagain"`
+	Cut      uint64 `json:"interrupted"`
+	// Settling is how long calls waited for the CPU to become quiet.
+	Settling        time.Duration `json:"settling_ns"`
+	LongestSettling time.Duration `json:"longest_settling_ns"`
+	WaitedFor       []WaitedFor   `json:"waited_for,omitempty"`
+
+	Entered  uint64        `json:"entered"`
+	Left     uint64        `json:"left"` // because the thread wanted it
+	Breaks   uint64        `json:"breaks"`
+	Isolated time.Duration `json:"isolated_ns"`
+	// Lost tells that events were lost: there may have been more.
+	Lost   bool             `json:"lost,omitempty"`
+	Causes []IsolationCause `json:"causes,omitempty"`
+}
+
+// WaitedFor is what calls to enter waited for.
+type WaitedFor struct {
+	What  string `json:"what"`
+	Calls uint64 `json:"calls"`
+}
+
+// IsolationCause is one cause of breaks of isolation. ID is empty if its stay
+// was not seen as a whole.
+type IsolationCause struct {
+	ID      string   `json:"id,omitempty"`
+	Title   string   `json:"title"`
+	Detail  string   `json:"detail,omitempty"`
+	Count   uint64   `json:"count"`
+	Origins []Origin `json:"origins,omitempty"`
+}
+
+// isolationTotals are those of one thread.
+type isolationTotals struct {
+	Isolation
+	since  time.Duration // CLOCK_MONOTONIC; 0 if it is not isolated
+	told   uint64        // breaks whose stays were seen
+	coarse map[trace.BreakCause]uint64
+	causes map[cause.Cause]*causeTotals
+}
+
+func (c *Collector) isolationOf(tid uint32) *isolationTotals {
+	t := c.isolation[tid]
+	if t == nil {
+		t = &isolationTotals{
+			Isolation: Isolation{TID: tid},
+			coarse:    make(map[trace.BreakCause]uint64),
+			causes:    make(map[cause.Cause]*causeTotals),
+		}
+		c.isolation[tid] = t
+	}
+	return t
+}
+
+// Isolation takes in the beginning or an end of a thread's isolation.
+func (c *Collector) Isolation(e trace.Event) {
+	t := c.isolationOf(e.TID)
+	if t.since > 0 {
+		t.Isolated += e.Time - t.since
+		t.since = 0
+	}
+	switch e.Kind {
+	case trace.Isolated:
+		t.Entered++
+		t.since = e.Time
+	case trace.Broken:
+		t.Breaks++
+		t.coarse[trace.BreakCause(e.B)]++
+	case trace.Left:
+		t.Left++
+	}
+}
+
+// isolationBreak takes in a stay that ended a thread's isolation.
+func (c *Collector) isolationBreak(s *stay.Stay) {
+	t := c.isolationOf(s.TID)
+	what := c.catalogue.Of(s, c.names)
+	totals := t.causes[what]
+	if totals == nil {
+		totals = newCauseTotals(what)
+		t.causes[what] = totals
+	}
+	totals.add(s, c.names)
+	t.told++
+	t.coarse[trace.BreakCause(s.Broken.B)]--
+	if c.OnIsolationBreak != nil {
+		c.OnIsolationBreak(c.describe(s, what), s.Broken.Time)
+	}
+}
+
+// Isolations returns what was collected of each thread, until the time given.
+func (c *Collector) Isolations(until time.Duration) []Isolation {
+	var all []Isolation
+	for _, tid := range slices.Sorted(maps.Keys(c.isolation)) {
+		t := c.isolation[tid]
+		r := t.Isolation
+		if t.since > 0 {
+			r.Isolated += max(0, until-t.since)
+		}
+		r.Lost = c.lost.Events > 0
+		r.Causes = t.sortedCauses()
+		all = append(all, r)
+	}
+	return all
+}
+
+func (t *isolationTotals) sortedCauses() []IsolationCause {
+	var causes []IsolationCause
+	for _, totals := range t.causes {
+		sum := totals.sum()
+		causes = append(causes, IsolationCause{ID: sum.ID, Title: sum.Title, Detail: sum.Detail, Count: sum.Count, Origins: sum.Origins})
+	}
+	for what, n := range t.coarse {
+		if n > 0 { // the stay was not seen as a whole
+			causes = append(causes, IsolationCause{Title: what.String(), Count: n})
+		}
+	}
+	slices.SortFunc(causes, func(a, b IsolationCause) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail), cmp.Compare(a.Title, b.Title))
+	})
+	return causes
+}
+
+// AddCalls completes the isolation of each thread with the calls that it made.
+func (r *Report) AddCalls(calls []session.Calls) {
+	for _, c := range calls {
+		i := slices.IndexFunc(r.Isolation, func(have Isolation) bool { return have.TID == c.TID })
+		if i < 0 {
+			r.Isolation = append(r.Isolation, Isolation{TID: c.TID})
+			i = len(r.Isolation) - 1
+		}
+		t := &r.Isolation[i]
+		t.Attempts, t.Invalid, t.NotQuiet, t.Cut = c.Attempts, c.Invalid, c.NotQuiet, c.Cut
+		t.Settling, t.LongestSettling = c.Settling, c.Longest
+		for what, n := range c.WaitedFor {
+			t.WaitedFor = append(t.WaitedFor, WaitedFor{what, n})
+		}
+		slices.SortFunc(t.WaitedFor, func(a, b WaitedFor) int {
+			return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.What, b.What))
+		})
+	}
+	slices.SortFunc(r.Isolation, func(a, b Isolation) int { return cmp.Compare(a.TID, b.TID) })
+}
+
+// isolation tells the story of each thread that asked to be isolated.
+func (t *text) isolation(r *Report) {
+	for i := range r.Isolation {
+		thread := &r.Isolation[i]
+		t.printf("\n%s  entered %s of %s, isolated for %s, %s, left %s\n",
+			t.paint(bold, fmt.Sprintf("isolation of thread %d:", thread.TID)),
+			Count(thread.Entered), plural(thread.Attempts, "attempt", "attempts"), Span(thread.Isolated),
+			plural(thread.Breaks, "break", "breaks"), plural(thread.Left, "time", "times"))
+		t.calls(thread)
+		t.isolationCauses(thread)
+		if thread.Lost {
+			t.printf("  events were lost: there may have been more\n")
+		}
+	}
+}
+
+func (t *text) calls(thread *Isolation) {
+	for _, refused := range []struct {
+		n    uint64
+		what string
+	}{
+		{thread.Invalid, "refused with EINVAL: the thread was not on exactly one isolated CPU that is observed"},
+		{thread.NotQuiet, "refused with EAGAIN: the CPU did not become quiet"},
+		{thread.Cut, "interrupted by a signal"},
+	} {
+		if refused.n > 0 {
+			t.printf("  %s× %s\n", Count(refused.n), refused.what)
+		}
+	}
+	if thread.Attempts > 0 {
+		t.printf("  settled in %s on average, %s at most", Span(thread.Settling/time.Duration(thread.Attempts)), Span(thread.LongestSettling))
+		for i, w := range thread.WaitedFor {
+			t.printf("%s%s× %s", [...]string{"; waited for ", ", "}[min(i, 1)], Count(w.Calls), w.What)
+		}
+		t.printf("\n")
+	}
+}
+
+func (t *text) isolationCauses(thread *Isolation) {
+	if len(thread.Causes) == 0 {
+		return
+	}
+	rows := [][]string{{"breaks", "cause and origin"}}
+	for _, c := range thread.Causes {
+		rows = append(rows, []string{Count(c.Count), name(c.Title, c.Detail)})
+		for i, o := range c.Origins {
+			if i == textOrigins {
+				rows = append(rows, []string{"", fmt.Sprintf("  and %d others", len(c.Origins)-i)})
+				break
+			}
+			rows = append(rows, []string{"", "  " + origin(&o)})
+		}
+	}
+	t.table(rows)
+}

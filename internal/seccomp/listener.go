@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seccomp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is one call of prctl that waits for an answer.
+type Call struct {
+	TID    uint32
+	Option int
+	Args   [4]uint64 // the second argument of prctl to the fifth
+
+	id uint64
+}
+
+// ErrGone tells that the caller does not wait for its answer any more: a signal
+// interrupted the call, or the thread has ended.
+var ErrGone = errors.New("the caller does not wait any more")
+
+// Listener receives calls. Its methods are safe for concurrent use, but only one
+// goroutine may call Next.
+type Listener struct {
+	fd   int
+	stop [2]int // a pipe; closing its writing end ends Next
+}
+
+// Listen takes over a descriptor that [Install] returned in another process.
+func Listen(fd int) (*Listener, error) {
+	l := &Listener{fd: fd}
+	if err := unix.Pipe2(l.stop[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("creating a pipe: %w", err)
+	}
+	return l, nil
+}
+
+// Stop makes Next return, now and later.
+func (l *Listener) Stop() { unix.Close(l.stop[1]) }
+
+// Close gives up the descriptors, after Next has returned. Calls that wait, and
+// those to come, fail with ENOSYS.
+func (l *Listener) Close() error { return errors.Join(unix.Close(l.fd), unix.Close(l.stop[0])) }
+
+// Next waits for a call. After Stop, or when nobody is left who could call, it
+// returns [os.ErrClosed].
+func (l *Listener) Next() (Call, error) {
+	for {
+		// Not in the ioctl itself, which nothing but a signal would end.
+		fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}, {Fd: int32(l.stop[0]), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil {
+			return Call{}, fmt.Errorf("waiting for calls of prctl: %w", err)
+		}
+		switch {
+		case fds[1].Revents != 0:
+			return Call{}, os.ErrClosed
+		case fds[0].Revents&unix.POLLIN != 0:
+			c, err := l.receive()
+			if errors.Is(err, ErrGone) {
+				continue
+			}
+			return c, err
+		case fds[0].Revents != 0:
+			return Call{}, os.ErrClosed
+		}
+	}
+}
+
+// Structures of include/uapi/linux/seccomp.h.
+type (
+	notification struct {
+		id    uint64
+		pid   uint32
+		flags uint32
+		data  struct {
+			nr, arch uint32
+			ip       uint64
+			args     [6]uint64
+		}
+	}
+	response struct {
+		id    uint64
+		val   int64
+		error int32
+		flags uint32
+	}
+	addFD struct {
+		id                              uint64
+		flags, srcFD, newFD, newFDFlags uint32
+	}
+)
+
+func (l *Listener) receive() (Call, error) {
+	var n notification
+	if err := l.ioctl(unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+		return Call{}, fmt.Errorf("receiving a call of prctl: %w", err)
+	}
+	c := Call{TID: n.pid, Option: int(int32(n.data.args[0])), id: n.id}
+	copy(c.Args[:], n.data.args[1:])
+	return c, nil
+}
+
+// Answer ends a call: it returns value, or fails with errno if that is not 0. The
+// error is [ErrGone] if the caller does not wait any more.
+func (l *Listener) Answer(c Call, value int64, errno unix.Errno) error {
+	r := response{id: c.id, val: value, error: -int32(errno)}
+	if err := l.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil {
+		return fmt.Errorf("answering prctl of thread %d: %w", c.TID, err)
+	}
+	return nil
+}
+
+// AnswerFile ends a call: it returns a new descriptor of the caller, closed on
+// exec, for the file behind fd.
+func (l *Listener) AnswerFile(c Call, fd int) error {
+	a := addFD{id: c.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd), newFDFlags: unix.O_CLOEXEC}
+	if err := l.ioctl(unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a)); err != nil {
+		return fmt.Errorf("passing a file to thread %d: %w", c.TID, err)
+	}
+	return nil
+}
+
+// Waits tells whether the caller still waits for its answer.
+func (l *Listener) Waits(c Call) bool {
+	return l.ioctl(unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&c.id)) == nil
+}
+
+func (l *Listener) ioctl(request uintptr, arg unsafe.Pointer) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), request, uintptr(arg))
+		runtime.KeepAlive(arg)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		case unix.ENOENT:
+			return ErrGone
+		default:
+			return errno
+		}
+	}
+}
