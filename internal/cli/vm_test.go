@@ -46,7 +46,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^PS]", // not provocations, posts and silence: soak_vm_test.go, posts_vm_test.go
+		Tests:   "^TestGuest[^IPS]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
 		Timeout: 5 * time.Minute,
 	})
 }
@@ -60,4 +60,25 @@ func buildProgram(t *testing.T) string {
 		t.Fatalf("building taskiso: %v\n%s", err, out)
 	}
 	return path
+}
+
+// buildC compiles testdata/NAME.c, which is on one thread what Go is not.
+func buildC(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-O2", "-pthread", "-I../../include", "-o", path, "testdata/"+name+".c")
+	if out, err := gcc.CombinedOutput(); err != nil {
+		t.Fatalf("compiling testdata/%s.c: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+// TestVMIsolation is what prctl(48) does on each kernel.
+func TestVMIsolation(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated,
+		Files:   map[string]string{guestProgram: buildProgram(t), isolationProgram: buildC(t, "isolation")},
+		Tests:   "^TestGuestIsolation",
+		Timeout: 5 * time.Minute,
+	})
 }
