@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,9 @@ func TestGuestIsolation(t *testing.T) {
 		if strings.HasPrefix(name, "FAIL ") {
 			t.Error(name)
 		}
-		cases++
+		if !strings.HasPrefix(name, "disturbed: ") {
+			cases++
+		}
 	}
 	t.Logf("%d cases:\n%s", cases, out)
 	if err != nil || cases < 30 {
@@ -68,10 +71,13 @@ func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"unwatched: isolated 0 cause unwatched signals 1", "then: -38"} {
-		if !lines.Scan() || lines.Text() != want {
-			t.Errorf("%q, want %q", lines.Text(), want)
-		}
+	// The kernel may have disturbed the thread before.
+	want := regexp.MustCompile(`^unwatched: isolated 0 cause (unwatched signals 1|[a-z -]+ interrupt signals 2)$`)
+	if !lines.Scan() || !want.MatchString(lines.Text()) {
+		t.Errorf("%q, want %q", lines.Text(), want)
+	}
+	if !lines.Scan() || lines.Text() != "then: -38" { // ENOSYS: nobody answers
+		t.Errorf("%q, want that no call is answered", lines.Text())
 	}
 	c.Wait()
 }

@@ -99,7 +99,7 @@ func (c *Collector) Isolation(e trace.Event) {
 // isolationBreak takes in a stay that ended a thread's isolation.
 func (c *Collector) isolationBreak(s *stay.Stay) {
 	t := c.isolationOf(s.TID)
-	what := c.catalogue.Of(s, c.names)
+	what := c.isolationCause(s)
 	totals := t.causes[what]
 	if totals == nil {
 		totals = newCauseTotals(what)
@@ -111,6 +111,16 @@ func (c *Collector) isolationBreak(s *stay.Stay) {
 	if c.OnIsolationBreak != nil {
 		c.OnIsolationBreak(c.describe(s, what), s.Broken.Time)
 	}
+}
+
+// isolationCause names what ended isolation: what entered the kernel, unless that
+// was the call that began it, on whose way back something else came.
+func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
+	coarse := trace.BreakCause(s.Broken.B)
+	if s.Entry.Kind == trace.SyscallEnter && coarse != trace.BreakSyscall {
+		return cause.Cause{Title: coarse.String(), Detail: "while prctl returned"}
+	}
+	return c.catalogue.Of(s, c.names)
 }
 
 // Isolations returns what was collected of each thread, until the time given.
@@ -149,6 +159,9 @@ func (t *isolationTotals) sortedCauses() []IsolationCause {
 // AddCalls completes the isolation of each thread with the calls that it made.
 func (r *Report) AddCalls(calls []session.Calls) {
 	for _, c := range calls {
+		if c.Attempts == 0 {
+			continue // it only asked for its status page
+		}
 		i := slices.IndexFunc(r.Isolation, func(have Isolation) bool { return have.TID == c.TID })
 		if i < 0 {
 			r.Isolation = append(r.Isolation, Isolation{TID: c.TID})

@@ -108,8 +108,10 @@ func (b *Builder) event(e trace.Event) {
 		b.ended(e)
 	case trace.Broken:
 		b.runs(e.TID, e.CPU).breakIsolation(e)
-	case trace.Isolated, trace.Left:
-		// No part of a stay: they say what the thread is told, not what happened.
+	case trace.Isolated:
+		b.runs(e.TID, e.CPU).signal = e.B
+	case trace.Left:
+		// No part of a stay: it says what the thread wanted, not what happened.
 	case trace.Fork:
 		// The child shows itself when it is switched to.
 	default:
@@ -224,7 +226,7 @@ func (s *Stay) finishAway(e trace.Event) {
 // inside handles an event of a CPU that is neither a switch nor a task's life.
 func (b *Builder) inside(e trace.Event, senders []trace.Event) {
 	switch t := b.threads[e.TID]; {
-	case t != nil && t.ended:
+	case t != nil && (t.ended || t.isOwn(e)):
 	case !e.Watched:
 		b.insideOther(e, senders)
 	case b.tracked.Contains(e.CPU):

@@ -3,6 +3,7 @@
 package stay
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -35,6 +36,17 @@ type thread struct {
 	away bool // the CPU was given to another task
 
 	broken trace.Event // isolation ended with the stay that is about to begin
+	signal uint64      // to be sent when isolation ends with a break
+}
+
+// siKernel is the si_code of what the kernel, and so a BPF program, sends:
+// SI_KERNEL of include/uapi/asm-generic/siginfo.h. Of SIGKILL only the number is known.
+const siKernel = 0x80
+
+// isOwn tells whether e is the signal that the break in the open stay has sent.
+func (t *thread) isOwn(e trace.Event) bool {
+	return e.Kind == trace.Signal && t.stay != nil && t.stay.BreaksIsolation() && e.A == t.signal &&
+		(e.B == siKernel || e.A == uint64(syscall.SIGKILL))
 }
 
 // breakIsolation notes that isolation ended with the open stay, or where the

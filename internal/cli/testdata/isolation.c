@@ -183,6 +183,18 @@ static void interrupts(pid_t task)
 
 #define C(cause) (1u << TASKISO_##cause)
 
+/*
+ * A kernel disturbs a nohz_full CPU now and then without our doing: then a case
+ * says so, and is made again.
+ */
+#define DISTURBED 99
+#define FOREIGN (C(TIMER) | C(RESCHEDULE) | C(CALL) | C(IRQ_WORK) | C(TASK) | C(NMI))
+
+static int is_disturbed(int status)
+{
+	return WIFEXITED(status) && WEXITSTATUS(status) == DISTURBED;
+}
+
 static const struct breaks {
 	const char *name;
 	void (*before)(void);       /* the task, before it enters */
@@ -279,6 +291,10 @@ static int is_broken(const struct breaks *b, int sig)
 	struct broken arg = { b, sig };
 	int status = run(broken_task, &arg, b->parent);
 
+	for (int i = 0; i < 5 && !status && FOREIGN & ~b->causes & 1u << shared->status.cause; i++) {
+		printf("disturbed: %s: %s\n", b->name, taskiso_cause_name(shared->status.cause));
+		status = run(broken_task, &arg, b->parent);
+	}
 	if (status == -1)
 		return fail("nothing within 20 s, at stage %d", shared->stage);
 	if (shared->error)
@@ -308,7 +324,7 @@ static int is_broken(const struct breaks *b, int sig)
 	do {                                                                                  \
 		if (!(condition)) {                                                           \
 			snprintf((char *)shared->complaint, sizeof(shared->complaint), "%s (line %d)", #condition, __LINE__); \
-			_exit(105);                                                           \
+			_exit(taskiso_page->breaks && FOREIGN & 1u << taskiso_page->cause ? DISTURBED : 105); \
 		}                                                                             \
 	} while (0)
 
@@ -639,6 +655,10 @@ static int is_as(const struct test *t)
 {
 	int status = run(t->task, NULL, NULL);
 
+	for (int i = 0; i < 5 && is_disturbed(status); i++) {
+		printf("disturbed: %s: %s\n", t->name, (const char *)shared->complaint);
+		status = run(t->task, NULL, NULL);
+	}
 	if (status == t->status)
 		return 0;
 	if (status == -1)

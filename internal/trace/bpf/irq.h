@@ -38,10 +38,13 @@ VECTOR(x86_platform_ipi, PLATFORM_IPI, BREAK_VECTOR)
 /* b: it may be the one that sends our signal. */
 PROGRAM(irq_work_entry)
 {
+	__u32 ours = s->ours;
+
 	if (watched_cpu(s))
-		record(s, KIND_IRQ_WORK_ENTER, (__u32)ctx->args[0], s->ours, 0);
+		record(s, KIND_IRQ_WORK_ENTER, (__u32)ctx->args[0], ours, 0);
 	s->ours = 0;
-	interrupted(s, BREAK_IRQ_WORK, (__u32)ctx->args[0]);
+	if (!ours)
+		interrupted(s, BREAK_IRQ_WORK, (__u32)ctx->args[0]);
 }
 EVENT(irq_work_exit, KIND_IRQ_WORK_EXIT, (__u32)ctx->args[0], 0, 0)
 

@@ -262,6 +262,7 @@ static __always_inline void enter(struct cpu_state *s, __u32 slot, struct status
 	s->signal = sig;
 	s->named = 0;
 	s->ours = 0;
+	s->left = 0;
 	s->entering = 1;
 	set_isolated(p, 1);
 	__sync_lock_test_and_set(&s->isolated, slot + 1);
