@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +52,22 @@ func TestGuestIsolation(t *testing.T) {
 // When taskiso is killed, the page of a thread that is isolated says so, and the
 // thread's next call fails.
 func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
+	for range 5 {
+		said := killWatch(t)
+		if said == "unwatched: isolated 0 cause unwatched signals 1" {
+			return
+		}
+		// The kernel disturbed the thread before.
+		if !strings.HasPrefix(said, "unwatched: isolated 0 ") || !strings.HasSuffix(said, " signals 2") {
+			t.Fatalf("the page: %q", said)
+		}
+		t.Logf("disturbed: %s", said)
+	}
+	t.Error("disturbed each time")
+}
+
+// killWatch kills taskiso while a thread is isolated and returns what that says.
+func killWatch(t *testing.T) string {
 	c := exec.Command(guestProgram, "run", "-q", "-c", "2-3", "--", isolationProgram, fmt.Sprint(victimCPU), "2", "1", "until-unwatched")
 	c.Stderr = os.Stderr
 	stdout, err := c.StdoutPipe()
@@ -62,6 +77,7 @@ func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer c.Wait()
 	defer c.Process.Kill()
 	lines := bufio.NewScanner(stdout)
 	if !lines.Scan() || lines.Text() != "isolated" {
@@ -71,13 +87,10 @@ func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel may have disturbed the thread before.
-	want := regexp.MustCompile(`^unwatched: isolated 0 cause (unwatched signals 1|[a-z -]+ interrupt signals 2)$`)
-	if !lines.Scan() || !want.MatchString(lines.Text()) {
-		t.Errorf("%q, want %q", lines.Text(), want)
-	}
+	lines.Scan()
+	said := lines.Text()
 	if !lines.Scan() || lines.Text() != "then: -38" { // ENOSYS: nobody answers
 		t.Errorf("%q, want that no call is answered", lines.Text())
 	}
-	c.Wait()
+	return said
 }

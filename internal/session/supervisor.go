@@ -238,6 +238,10 @@ func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 		lock.Unlock()
 		return "another isolated thread", nil
 	}
+	if !s.cfg.Isolation.Idle(cpu) { // the caller waits: it is somebody else, who may run without a tick
+		lock.Unlock()
+		return trace.BreakTask.String(), nil
+	}
 	if last, by := s.cfg.Isolation.Disturbed(cpu); now()-max(last, s.started) < quietFor {
 		lock.Unlock()
 		return by.String(), nil

@@ -55,7 +55,7 @@ type bpfCpuState struct {
 	DisturbedBy uint32
 	Disturbed   uint64
 	OwedTo      uint32
-	Pad2        uint32
+	Idle        uint32
 	Seen        [58]uint64
 	Lost        [58]uint64
 	_           [32]byte

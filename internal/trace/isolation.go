@@ -138,6 +138,11 @@ func (i *Isolation) Occupant(cpu int) (slot int, ok bool) {
 	return 0, false
 }
 
+// Idle tells whether no task runs on a CPU.
+func (i *Isolation) Idle(cpu int) bool {
+	return i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.Idle)) != 0
+}
+
 // Disturbed returns when (CLOCK_MONOTONIC) and by what a CPU was last
 // interrupted, other than by the doing of the watched tasks themselves.
 func (i *Isolation) Disturbed(cpu int) (time.Duration, BreakCause) {

@@ -376,8 +376,9 @@ static void busy(const void *arg)
 	prepare();
 	hog = fork();
 	if (!hog)
-		for (;;)
-			usleep(1000);
+		for (;;) /* without a tick: nothing interrupts it */
+			;
+	usleep(50000);
 	int r = taskiso_enter(SIGUSR1);
 	kill(hog, SIGKILL);
 	CHECK(r == -EAGAIN);

@@ -88,7 +88,7 @@ struct cpu_state {
 	__u32 disturbed_by; /* enum break_cause */
 	__u64 disturbed;    /* when the CPU was last interrupted; CLOCK_MONOTONIC, ns */
 	__u32 owed_to;
-	__u32 pad2;
+	__u32 idle;         /* no task runs */
 	__u64 seen[KINDS];
 	__u64 lost[KINDS];
 } __attribute__((aligned(64)));

@@ -382,6 +382,7 @@ static __always_inline void isolation_switch(struct cpu_state *s, __u32 prev, __
 	} else {
 		name_better(s, BREAK_TASK, next);
 	}
+	s->idle = !next;
 	if (noise) {
 		s->disturbed = bpf_ktime_get_ns();
 		s->disturbed_by = BREAK_TASK;
