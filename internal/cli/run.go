@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -89,7 +90,7 @@ func (p *program) run(opts *options, user string, args []string) error {
 	defer w.close()
 	var t task
 	if command == nil {
-		t, err = startLoop(target)
+		t, err = startLoop(target.housekeeping, loopConfig{CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loopThreshold})
 	} else {
 		t, err = startCommand(*command)
 	}
@@ -164,7 +165,7 @@ func notExecuted(name string, err error) error {
 
 // observeRun attaches an observation of a command that is yet to come.
 func (p *program) observeRun(opts *options, t target, out *output) *observation {
-	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses})
+	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses}, out.onBreak())
 }
 
 // task is what is observed, as far as it is ours.
@@ -185,7 +186,9 @@ func startCommand(c launch.Command) (task, error) {
 	}, nil
 }
 
-func startLoop(t target) (task, error) {
+// startLoop starts the busy loop, with files as its descriptors from
+// launch.FirstFile on.
+func startLoop(housekeeping cpulist.Set, cfg loopConfig, files ...*os.File) (task, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return task{}, fmt.Errorf("finding the program of the busy loop: %w", err)
@@ -194,7 +197,12 @@ func startLoop(t target) (task, error) {
 	if err != nil {
 		return task{}, fmt.Errorf("creating a pipe from the busy loop: %w", err)
 	}
-	process, err := launch.Start(loopCommand(self, t.cpus, t.housekeeping, write))
+	command, err := loopCommand(self, cfg, housekeeping, write)
+	if err != nil {
+		return task{}, err
+	}
+	command.Files = files
+	process, err := launch.Start(command)
 	write.Close()
 	if err != nil {
 		read.Close()

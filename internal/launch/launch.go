@@ -34,7 +34,8 @@ type Command struct {
 	// well, be ignored from the start.
 	IgnoreInterrupt bool
 
-	Stdout *os.File `json:"-"` // nil: the caller's
+	Stdout *os.File   `json:"-"` // nil: the caller's
+	Files  []*os.File `json:"-"` // its descriptors from FirstFile on
 }
 
 // User is the identity a command runs under.
@@ -60,6 +61,9 @@ const (
 	orderFD  = 3 // reads the Command and then the release
 	reportFD = 4 // writes stubReports
 )
+
+// FirstFile is the first descriptor of a command's Files.
+const FirstFile = 5
 
 // stubReport is what the stub says: first its thread, then, if it could not
 // execute the command, why.
@@ -124,7 +128,7 @@ func Start(c Command) (*Process, error) {
 	if c.Stdout != nil {
 		stub.Stdout = c.Stdout
 	}
-	stub.ExtraFiles = []*os.File{orderRead, reportWrite} // orderFD, reportFD
+	stub.ExtraFiles = append([]*os.File{orderRead, reportWrite}, c.Files...) // orderFD, reportFD, FirstFile
 	if err := stub.Start(); err != nil {
 		orderWrite.Close()
 		reportRead.Close()
