@@ -102,6 +102,7 @@ func cpuFlags(files fs.FS) ([]string, error) {
 	return nil, errors.New("finding out about the TSC: no flags in /proc/cpuinfo")
 }
 
+//go:nosplit
 func (c Counter) read() uint64 {
 	if c == Clock {
 		return readClock()
@@ -109,6 +110,7 @@ func (c Counter) read() uint64 {
 	return counter()
 }
 
+//go:nosplit
 func (c Counter) spin(from, threshold uint64, stop *uint32) (last, to, samples uint64) {
 	if c == Clock {
 		return spinClock(from, threshold, stop)
@@ -149,6 +151,7 @@ func (c Counter) reading() reading {
 	return best
 }
 
+//go:nosplit
 func (c Counter) readOnce() reading {
 	before := c.read()
 	at := readClock()

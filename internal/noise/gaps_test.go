@@ -38,7 +38,16 @@ func runOn(t *testing.T, cpu int, l *Loop) (ended chan struct{}) {
 			t.Errorf("pinning the loop: %v", err)
 		}
 		close(started)
+		var before, after unix.Rusage
+		unix.Getrusage(unix.RUSAGE_THREAD, &before)
 		l.Run()
+		unix.Getrusage(unix.RUSAGE_THREAD, &after)
+		// Others may have taken the CPU from it; it must not have given it up, but
+		// for once when the loop is over and Go's scheduler has waited for that.
+		// Each 10 ms would be 20 times and more.
+		if n := after.Nvcsw - before.Nvcsw; n > 5 {
+			t.Errorf("the loop gave up its CPU %d times", n)
+		}
 		close(ended)
 	}()
 	<-started
@@ -117,6 +126,22 @@ func TestLoopSeesThatAnotherRan(t *testing.T) {
 				t.Errorf("the two ran for %v together, on one CPU in %v", own, max(sa.Ran, sb.Ran))
 			}
 		})
+	}
+}
+
+// With every reading a gap, the loop is in Go's code most of the time, and must not
+// be preempted there either.
+func TestLoopIsNotPreempted(t *testing.T) {
+	for _, c := range counters {
+		undisturbed(t, 1)
+		l := NewLoop(c, 1, new(Record))
+		ended := runOn(t, lastCPU(t), l)
+		time.Sleep(200 * time.Millisecond)
+		l.record.Stop()
+		<-ended
+		if checkState(t, l, lastCPU(t)); l.record.Dropped() == 0 {
+			t.Errorf("%s: every reading was to be a gap; there were %d", c, l.record.State().Count)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 
 // histogramIndex returns where gaps of length d are counted: subBuckets linear steps,
 // and then half as many in each doubling.
+//
+//go:nosplit
 func histogramIndex(d time.Duration) int {
 	bucket := bits.Len64(uint64(d)|(subBuckets-1)) - (halfMagnitude + 1)
 	step := int(uint64(d) >> bucket)

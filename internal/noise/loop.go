@@ -18,7 +18,6 @@ type Loop struct {
 	threshold time.Duration
 	scale     float64 // nanoseconds of one count
 	record    *Record
-	offset    time.Duration // from readClock to CLOCK_MONOTONIC
 	anchor    reading
 	certain   uint64 // what lies between the counts of an undisturbed reading, doubled
 }
@@ -29,7 +28,7 @@ func CPUCounter() Counter { return cpuCounter }
 // NewLoop returns a loop that notes gaps of threshold or more in record. It takes
 // some 20 ms to compare the counter with the clock.
 func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
-	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record, offset: clockOffset()}
+	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record}
 }
 
 // anchorEvery is how far apart counter and clock are compared, if there are gaps.
@@ -40,7 +39,9 @@ const anchorEvery = 10 * time.Millisecond
 // Run spins until the record's Stop is called. Its caller has locked the
 // goroutine to a thread and the thread to a CPU. Gaps are noted from the record's
 // Begin on. It makes no system call, allocates nothing and does not yield to Go's
-// scheduler until it ends.
+// scheduler until it ends. The scheduler asks a goroutine that has run for 10 ms to
+// yield, and functions look for that when they are called, so that all that are
+// called in the loop must be nosplit.
 //
 // Each interval between two readings is judged, those with the bookkeeping of a
 // gap in them as well: no time is left out, and a threshold has to be longer than
@@ -71,6 +72,9 @@ func (l *Loop) Run() {
 		if to-l.anchor.count >= every {
 			l.compare(l.counter.readOnce())
 		}
+		if atomic.LoadUint32(&r.stop) != 0 { // spin looks for it only where there is no gap
+			break
+		}
 	}
 	l.compare(l.counter.reading())
 	r.state.Ran = l.duration(last - begin)
@@ -81,13 +85,16 @@ func (l *Loop) Run() {
 // never is a threshold that no interval reaches.
 const never = ^uint64(0)
 
+//go:nosplit
 func (l *Loop) duration(counts uint64) time.Duration {
 	return time.Duration(float64(counts) * l.scale)
 }
 
 // clock returns CLOCK_MONOTONIC when the counter showed count.
+//
+//go:nosplit
 func (l *Loop) clock(count uint64) time.Duration {
-	return time.Duration(l.anchor.at) + time.Duration(float64(int64(count-l.anchor.count))*l.scale) + l.offset
+	return time.Duration(l.anchor.at) + time.Duration(float64(int64(count-l.anchor.count))*l.scale)
 }
 
 // What counter and clock may differ by: how exact the scale is and how fast the
@@ -99,6 +106,8 @@ const (
 
 // compare notes if the counter has been set, or has changed its rate, since the
 // last reading of both. A reading that was disturbed is left to the next gap.
+//
+//go:nosplit
 func (l *Loop) compare(now reading) {
 	if now.uncertain > l.certain {
 		return

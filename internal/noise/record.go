@@ -91,6 +91,8 @@ func (r *Record) Drain(f func(Gap)) {
 }
 
 // note takes in a gap. It is called by the loop only.
+//
+//go:nosplit
 func (r *Record) note(g Gap) {
 	s := &r.state
 	s.Count++
