@@ -181,7 +181,7 @@ func writeExceeded(b *bytes.Buffer, e *Exceeded) {
 // a column for each CPU, in the form that rtla gives its histograms.
 func WriteHistogram(w io.Writer, r *Report, records []*Record) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# taskiso noise histogram\n# Time unit is microseconds (us)\n# Duration: %s\n# Threshold: %g\n", r.Duration, inMicroseconds(r.Loop.Threshold))
+	fmt.Fprintf(&b, "# taskiso noise histogram\n# Time unit is microseconds (us), lengths are exact to three digits\n# Duration: %s\n# Threshold: %g\n", r.Duration, inMicroseconds(r.Loop.Threshold))
 	fmt.Fprintf(&b, "%-12s", "Index")
 	for i := range r.CPUs {
 		fmt.Fprintf(&b, " %11s", fmt.Sprintf("CPU-%03d", r.CPUs[i].CPU))
