@@ -107,6 +107,7 @@ func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
 	var running sync.WaitGroup
 	for i, cpu := range cfg.CPUs.Slice() {
 		loop := noise.NewLoop(cfg.Counter, cfg.Threshold, records[i])
+		loop.Timed = cfg.Shared // nobody else wants to know when
 		running.Go(func() { cfg.spin(cpu, loop, pinned) })
 	}
 	for range records {

@@ -28,6 +28,8 @@ type noiseOptions struct {
 	priority   priority
 	histogram  string
 	hgrm       string
+
+	thresholdGiven bool
 }
 
 func (p *program) noiseCommand() *cobra.Command {
@@ -80,6 +82,7 @@ func (o *noiseOptions) complete(c *cobra.Command) error {
 	if err := o.options.complete(c); err != nil {
 		return err
 	}
+	o.thresholdGiven = c.Flags().Changed("threshold")
 	if o.threshold == 0 {
 		return usageError("a threshold of 0 would note every reading")
 	}
@@ -142,6 +145,9 @@ func (p *program) planNoise(opts *noiseOptions) (noise.Settings, error) {
 		return noise.Settings{}, err
 	}
 	smallest, sample := noise.Smallest(counter)
+	if !opts.thresholdGiven {
+		opts.threshold = max(opts.threshold, duration(smallest)) // an emulated CPU is slow
+	}
 	if time.Duration(opts.threshold) < smallest {
 		return noise.Settings{}, usageError("a gap of --threshold %v cannot be told from the loop itself: here it takes %v", &opts.threshold, smallest)
 	}

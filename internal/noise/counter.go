@@ -24,12 +24,12 @@ const (
 	Clock Counter = "CLOCK_MONOTONIC"
 )
 
-// errNoCounter means that nothing can be read fast enough.
-var errNoCounter = errors.New("no clock can be read without entering the kernel")
+// errNoClock means that the loop could not tell the time without being interrupted.
+var errNoClock = errors.New("no clock can be read without entering the kernel")
 
 // ChooseCounter returns the CPU's counter if this kernel trusts it, and else the
-// clock with the reason. There is no use in a loop that has to ask the kernel for
-// the time: that is an error.
+// clock with the reason. Where the kernel has to be asked for the time there is no
+// use in the loop: that is an error.
 func ChooseCounter(files fs.FS) (c Counter, why string, err error) {
 	if cpuCounter == Clock {
 		return Clock, "this architecture has no counter that taskiso knows", nil
@@ -37,14 +37,23 @@ func ChooseCounter(files fs.FS) (c Counter, why string, err error) {
 	if cpuCounter != TSC {
 		return cpuCounter, "", nil // the architecture defines it to run steadily
 	}
-	sources, why, err := distrusted(files)
-	if err != nil || why == "" {
-		return TSC, "", err
+	source, why, err := distrusted(files)
+	switch {
+	case err != nil:
+		return "", "", err
+	case !readsInUserMode(source):
+		return "", "", fmt.Errorf("%w: the kernel's clock source is %s%s", errNoClock, source, remedy(why))
+	case why != "":
+		return Clock, why, nil
 	}
-	if !slices.ContainsFunc(sources, readsInUserMode) {
-		return "", "", fmt.Errorf("%w: %s, and the kernel's clock source is %s", errNoCounter, why, strings.Join(sources, " "))
+	return TSC, "", nil
+}
+
+func remedy(why string) string {
+	if why != "" {
+		return ", and " + why
 	}
-	return Clock, why, nil
+	return "; echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource changes that"
 }
 
 // readsInUserMode tells whether the vDSO can read a clock source
@@ -53,20 +62,21 @@ func readsInUserMode(source string) bool {
 	return source == "tsc" || source == "kvm-clock" || source == "hyperv_clocksource_tsc_page"
 }
 
-// distrusted returns why the TSC is not to be used, or "" if it is, and the clock
-// source in use.
-func distrusted(files fs.FS) (current []string, why string, err error) {
+// distrusted returns the clock source in use, and why the TSC is not to be used, or
+// "" if it is.
+func distrusted(files fs.FS) (current, why string, err error) {
 	flags, err := cpuFlags(files)
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
-	current, err = words(files, "current_clocksource")
+	sources, err := words(files, "current_clocksource")
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
+	current = strings.Join(sources, " ")
 	available, err := words(files, "available_clocksource")
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
 	for _, flag := range []string{"constant_tsc", "nonstop_tsc"} {
 		if !slices.Contains(flags, flag) {
@@ -126,10 +136,10 @@ func (c Counter) scale() float64 {
 	if c == Clock {
 		return 1
 	}
-	begin := c.reading()
+	begin := c.reading(atEnds)
 	for readClock()-begin.at < uint64(calibration) {
 	}
-	end := c.reading()
+	end := c.reading(atEnds)
 	return float64(end.at-begin.at) / float64(end.count-begin.count)
 }
 
@@ -137,13 +147,12 @@ func (c Counter) scale() float64 {
 // counts tell.
 type reading struct{ at, count, uncertain uint64 }
 
-// readings is how often the clock is read to get one reading in which nothing
-// came between it and the counter.
-const readings = 16
-
-func (c Counter) reading() reading {
+// reading returns the best of n.
+//
+//go:nosplit
+func (c Counter) reading(n int) reading {
 	best := c.readOnce()
-	for range readings {
+	for range n - 1 {
 		if r := c.readOnce(); r.uncertain < best.uncertain {
 			best = r
 		}

@@ -17,13 +17,14 @@ func TestChooseCounter(t *testing.T) {
 		want                      Counter
 		err                       error
 	}{
-		"trusted":                      {"constant_tsc nonstop_tsc", "tsc", "tsc acpi_pm", TSC, nil},
-		"trusted, not used":            {"constant_tsc nonstop_tsc", "kvm-clock", "kvm-clock tsc", TSC, nil},
-		"stops":                        {"constant_tsc", "kvm-clock", "kvm-clock tsc", Clock, nil},
-		"changes its rate":             {"nonstop_tsc", "kvm-clock", "kvm-clock", Clock, nil},
-		"unstable, no other in vDSO":   {"constant_tsc nonstop_tsc", "hpet", "hpet acpi_pm", "", errNoCounter},
-		"unstable, another in vDSO":    {"constant_tsc nonstop_tsc", "hyperv_clocksource_tsc_page", "hyperv_clocksource_tsc_page", Clock, nil},
-		"stops, but the kernel has it": {"constant_tsc", "tsc", "tsc", Clock, nil},
+		"trusted":                          {"constant_tsc nonstop_tsc", "tsc", "tsc acpi_pm", TSC, nil},
+		"trusted, not used":                {"constant_tsc nonstop_tsc", "kvm-clock", "kvm-clock tsc", TSC, nil},
+		"trusted, but the clock is not it": {"constant_tsc nonstop_tsc", "hpet", "tsc hpet", "", errNoClock},
+		"stops":                            {"constant_tsc", "kvm-clock", "kvm-clock tsc", Clock, nil},
+		"changes its rate":                 {"nonstop_tsc", "kvm-clock", "kvm-clock", Clock, nil},
+		"unstable, no other in vDSO":       {"constant_tsc nonstop_tsc", "hpet", "hpet acpi_pm", "", errNoClock},
+		"unstable, another in vDSO":        {"constant_tsc nonstop_tsc", "hyperv_clocksource_tsc_page", "hyperv_clocksource_tsc_page", Clock, nil},
+		"stops, but the kernel has it":     {"constant_tsc", "tsc", "tsc", Clock, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const dir = "sys/devices/system/clocksource/clocksource0/"

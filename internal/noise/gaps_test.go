@@ -92,10 +92,16 @@ func lastCPU(t *testing.T) int {
 // counters are those that every machine of this architecture has.
 var counters = []Counter{cpuCounter, Clock}
 
+func timedLoop(c Counter, threshold time.Duration) *Loop {
+	l := NewLoop(c, threshold, new(Record))
+	l.Timed = true
+	return l
+}
+
 func checkState(t *testing.T, l *Loop, cpu int) State {
 	t.Helper()
 	s := l.record.State()
-	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.Jumps != 0 || s.Samples == 0 {
+	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.Untimed || s.Jumps != 0 || s.Samples == 0 {
 		t.Errorf("done %t, state %+v of a loop on CPU %d", l.record.Done(), s, cpu)
 	}
 	if s.Total > s.Ran || s.Max > s.Total || s.Count > 0 && s.Max < l.threshold {
@@ -128,7 +134,7 @@ func TestLoopSeesThatAnotherRan(t *testing.T) {
 			undisturbed(t, 2)
 			cpu := lastCPU(t)
 			const threshold = 100 * time.Microsecond
-			a, b := NewLoop(c, threshold, new(Record)), NewLoop(c, threshold, new(Record))
+			a, b := timedLoop(c, threshold), timedLoop(c, threshold)
 			endA, endB := runOn(t, cpu, a), runOn(t, cpu, b)
 			time.Sleep(400 * time.Millisecond)
 			a.record.Stop()
@@ -152,7 +158,7 @@ func TestLoopSeesThatAnotherRan(t *testing.T) {
 func TestLoopIsNotPreempted(t *testing.T) {
 	for _, c := range counters {
 		undisturbed(t, 1)
-		l := NewLoop(c, 1, new(Record))
+		l := timedLoop(c, 1)
 		ended := runOn(t, lastCPU(t), l)
 		time.Sleep(600 * time.Millisecond)
 		l.record.Stop()
@@ -166,7 +172,7 @@ func TestLoopIsNotPreempted(t *testing.T) {
 func TestLoopWithoutGaps(t *testing.T) {
 	for _, c := range counters {
 		undisturbed(t, 1)
-		l := NewLoop(c, time.Hour, new(Record))
+		l := timedLoop(c, time.Hour)
 		before := time.Now()
 		ended := runOn(t, lastCPU(t), l)
 		time.Sleep(20 * time.Millisecond)
@@ -190,8 +196,8 @@ func TestStoppedBeforeItRuns(t *testing.T) {
 // The clock of gaps is that of the tracer.
 func TestGapsAreOnTheKernelsClock(t *testing.T) {
 	for _, c := range counters {
-		l := NewLoop(c, time.Hour, new(Record))
-		l.anchor = c.reading()
+		l := timedLoop(c, time.Hour)
+		l.setAnchor()
 		best := time.Hour
 		for range 1000 {
 			var before, after unix.Timespec
@@ -228,6 +234,24 @@ func TestJumps(t *testing.T) {
 		if l.record.state.Jumps != tc.jumps {
 			t.Errorf("counter went %v in %v: %d jumps, want %d", tc.counted, tc.elapsed, l.record.state.Jumps, tc.jumps)
 		}
+	}
+}
+
+// Readings that take too long are not believed, and counted as long as there is no
+// other.
+func TestDisturbedReadings(t *testing.T) {
+	l := timedLoop(cpuCounter, time.Hour)
+	l.certain = 50
+	for _, tc := range []struct {
+		uncertain uint64
+		disturbed int
+	}{{51, 1}, {1000, 2}, {50, 0}, {51, 1}} {
+		before := l.anchor
+		l.compare(reading{at: 5e9, count: 7e9, uncertain: tc.uncertain})
+		if believed := l.anchor != before; l.disturbed != tc.disturbed || believed != (tc.uncertain <= 50) {
+			t.Errorf("a reading with %d counts in it: %d disturbed, believed: %t", tc.uncertain, l.disturbed, believed)
+		}
+		l.anchor = reading{}
 	}
 }
 

@@ -100,6 +100,9 @@ func (j *Joiner) forget(n int) {
 
 // explain passes on the first n gaps.
 func (j *Joiner) explain(n int) {
+	if n == 0 {
+		return
+	}
 	over := 0 // stays that no further gap can have
 	for i, g := range j.gaps[:n] {
 		found := ExplainedGap{At: g.At, Length: g.Length}

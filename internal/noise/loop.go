@@ -18,8 +18,13 @@ type Loop struct {
 	threshold time.Duration
 	scale     float64 // nanoseconds of one count
 	record    *Record
+
+	// Timed gives gaps their times on CLOCK_MONOTONIC, for which the loop reads that
+	// clock now and then. Else they are counts of the counter, in nanoseconds.
+	Timed     bool
 	anchor    reading
 	certain   uint64 // what lies between the counts of an undisturbed reading, doubled
+	disturbed int    // readings in a row
 }
 
 // CPUCounter is the counter of this architecture's CPUs, trusted or not.
@@ -51,9 +56,9 @@ func (l *Loop) Run() {
 	threshold := uint64(float64(l.threshold) / l.scale)
 	every := uint64(float64(anchorEvery) / l.scale)
 	l.counter.spin(l.counter.read(), never, &r.begin)
-	l.anchor = l.counter.reading()
-	l.certain = 2 * l.anchor.uncertain
-
+	if l.Timed {
+		l.setAnchor()
+	}
 	begin := l.counter.read()
 	r.state.Began = l.clock(begin)
 	last := begin
@@ -69,17 +74,37 @@ func (l *Loop) Run() {
 			continue
 		}
 		r.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
-		if to-l.anchor.count >= every {
-			l.compare(l.counter.readOnce())
+		if l.Timed && to-l.anchor.count >= every && l.disturbed < tolerated {
+			l.compare(l.counter.reading(atGap))
 		}
 		if atomic.LoadUint32(&r.stop) != 0 { // spin looks for it only where there is no gap
 			break
 		}
 	}
-	l.compare(l.counter.reading())
+	if l.Timed && l.disturbed < tolerated {
+		l.compare(l.counter.reading(atEnds))
+	} else if l.Timed {
+		r.state.Untimed = true
+	}
 	r.state.Ran = l.duration(last - begin)
 	r.state.CPU = currentCPU()
 	atomic.StoreUint32(&r.done, 1)
+}
+
+// How often the clock is read to get one reading in which nothing came between it
+// and the counter. After a gap the first one waits for memory.
+const (
+	atEnds = 16
+	atGap  = 4
+)
+
+// tolerated is after how many disturbed readings in a row the clock is not read any
+// more: it has begun to enter the kernel, which trusts its counter no longer.
+const tolerated = 8
+
+func (l *Loop) setAnchor() {
+	l.anchor = l.counter.reading(atEnds)
+	l.certain = 2 * l.anchor.uncertain
 }
 
 // never is a threshold that no interval reaches.
@@ -105,13 +130,15 @@ const (
 )
 
 // compare notes if the counter has been set, or has changed its rate, since the
-// last reading of both. A reading that was disturbed is left to the next gap.
+// last reading of both. One that was disturbed is left to the next gap.
 //
 //go:nosplit
 func (l *Loop) compare(now reading) {
 	if now.uncertain > l.certain {
+		l.disturbed++
 		return
 	}
+	l.disturbed = 0
 	elapsed := time.Duration(now.at - l.anchor.at)
 	off := elapsed - l.duration(now.count-l.anchor.count)
 	if max(off, -off) > jumpAtLeast+elapsed/jumpPart {
@@ -136,14 +163,13 @@ const probed = 10_000
 // bookkeeping of a gap between all readings, and most must be shorter.
 func Smallest(c Counter) (smallest, sample time.Duration) {
 	l := NewLoop(c, 0, new(Record))
-	l.anchor = c.reading()
-	l.certain = 2 * l.anchor.uncertain
+	l.setAnchor()
 	last := c.read()
 	for range probed {
 		from, to, _ := c.spin(last, 0, &l.record.stop)
 		last = to
 		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
-		l.compare(c.readOnce())
+		l.compare(c.reading(atGap))
 	}
 	begin := c.read()
 	for range probed {

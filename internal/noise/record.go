@@ -59,6 +59,7 @@ type State struct {
 	Beyond    uint64        // gaps too long for the histogram
 	Backwards uint64        // times the counter went back
 	Jumps     uint64        // times counter and clock no longer agreed
+	Untimed   bool          // reading the clock began to take long, so that times are not exact
 	CPU       int64         // where the loop was in the end, -1 if that is not known
 }
 

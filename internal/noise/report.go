@@ -84,6 +84,9 @@ type CPU struct {
 	Unlisted  uint64 `json:"unlisted"`
 	Backwards uint64 `json:"counter_went_back"`
 	Jumps     uint64 `json:"counter_jumped"`
+	// Untimed tells that the kernel's clock began to take long during the measurement, so
+	// that later gaps may be compared with the wrong stays.
+	Untimed bool `json:"untimed"`
 	// MovedTo is where the loop was in the end, if that is another CPU.
 	MovedTo *int `json:"moved_to,omitempty"`
 }
@@ -215,7 +218,8 @@ func (c *Collector) Finish(complete bool) CPU {
 		cpu.MovedTo = &at
 	}
 	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, c.record.Dropped()
-	if !complete {
+	cpu.Untimed = s.Untimed
+	if !complete || s.Untimed {
 		cpu.Unknown, cpu.Unexplained = cpu.Unexplained, Share{}
 	}
 	cpu.Unknown.Count += cpu.Unlisted
