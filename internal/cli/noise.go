@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,8 @@ type noiseOptions struct {
 	priority   priority
 	histogram  string
 	hgrm       string
+	hlog       string
+	plot       string
 
 	thresholdGiven bool
 }
@@ -72,6 +76,8 @@ line; 125 if taskiso failed.`,
 	f.StringVar(&opts.report, "report", "", "write the report as JSON to `FILE`")
 	f.StringVar(&opts.histogram, "hist", "", "write the gaps by microsecond, as text, to `FILE`")
 	f.StringVar(&opts.hgrm, "hgrm", "", "write percentiles as HdrHistogram's tools plot them to `FILE`")
+	f.StringVar(&opts.hlog, "hlog", "", "write histograms in HdrHistogram's log format to `FILE`")
+	f.StringVar(&opts.plot, "plot", "", "draw how often gaps came, by length, as SVG in `FILE`")
 	f.Var(&opts.buffer, "buffer", "`SIZE` of the buffer for the events of each CPU, a power of two: 64K, 4M")
 	f.BoolVarP(&opts.quiet, "quiet", "q", false, "print no report")
 	f.BoolVar(&opts.json, "json", false, "print the report as JSON on standard output")
@@ -85,6 +91,9 @@ func (o *noiseOptions) complete(c *cobra.Command) error {
 	o.thresholdGiven = c.Flags().Changed("threshold")
 	if o.threshold == 0 {
 		return usageError("a threshold of 0 would note every reading")
+	}
+	if o.plot != "" && filepath.Ext(o.plot) != ".svg" {
+		return usageError("--plot %s: only SVG can be drawn, so the name has to end in .svg; rsvg-convert makes a PNG of one", o.plot)
 	}
 	if c.Flags().Changed("trace-limit") && o.traceLimit < o.threshold {
 		return usageError("a gap of --trace-limit %v would not be noted: --threshold is %v", &o.traceLimit, &o.threshold)
@@ -100,6 +109,8 @@ type measurement struct {
 	files      noiseFiles
 	shared     *noise.Shared
 	observe    *observation
+	smis       *noise.SMIs // nil if they cannot be counted
+	noSMIs     error       // then
 	collectors map[int]*noise.Collector
 	times      map[int]topology.CPUTimes // when it began
 	report     noise.Report
@@ -134,6 +145,9 @@ func (p *program) noise(opts *noiseOptions) error {
 	defer m.shared.Close()
 	m.observe = p.observe(&opts.options, target, nil, trace.Config{CPUs: target.cpus, Follow: trace.FollowProcesses}, m.stay)
 	defer m.observe.close()
+	if m.smis, m.noSMIs = noise.OpenSMIs(p.files.View(), target.cpus); m.smis != nil {
+		defer m.smis.Close()
+	}
 	m.begin(loop)
 	return m.run(loop)
 }
@@ -252,6 +266,10 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err err
 				m.report.EndedBy = "trace-limit"
 				return false, nil
 			}
+			if m.moved() {
+				m.report.EndedBy = "moved"
+				return false, nil
+			}
 		}
 	}
 }
@@ -275,6 +293,11 @@ func (m *measurement) pollLoops() (exceeded bool) {
 		exceeded = exceeded || c.Exceeded() != nil
 	}
 	return exceeded
+}
+
+// moved tells whether a loop is no longer on its CPU: it measures nothing any more.
+func (m *measurement) moved() bool {
+	return slices.ContainsFunc(m.shared.Records, (*noise.Record).Moved)
 }
 
 // stopWithin is how long a loop has to end. It needs a turn on its CPU.
@@ -331,6 +354,9 @@ func (m *measurement) publish() error {
 	for _, cpu := range m.target.cpus.Slice() {
 		c := m.collectors[cpu].Finish(m.complete(cpu))
 		c.Steal = now[cpu].Sub(m.times[cpu]).Steal
+		if c.SMIs, err = m.countSMIs(cpu); err != nil {
+			return err
+		}
 		r.Duration = max(r.Duration, c.Ran)
 		r.CPUs = append(r.CPUs, c)
 		if e := m.collectors[cpu].Exceeded(); e != nil && r.Exceeded == nil {
@@ -347,10 +373,30 @@ func (m *measurement) publish() error {
 	case !m.opts.quiet:
 		err = noise.WriteText(m.p.stderr, r)
 	}
-	if err == nil && r.Exceeded != nil {
-		err = &status{exitTooManyBreaks, fmt.Errorf("a gap of %s on CPU %d, with a --trace-limit of %v", report.Span(r.Exceeded.Gap.Length), r.Exceeded.CPU, &m.opts.traceLimit)}
+	if err != nil {
+		return err
 	}
-	return err
+	return m.verdict()
+}
+
+func (m *measurement) countSMIs(cpu int) (*uint64, error) {
+	if m.smis == nil {
+		return nil, nil
+	}
+	n, err := m.smis.Read(cpu)
+	return &n, err
+}
+
+// verdict returns the exit status.
+func (m *measurement) verdict() error {
+	r := &m.report
+	switch {
+	case r.EndedBy == "moved":
+		return errors.New("a loop was moved off its CPU, which ended the measurement: the CPU went offline, or somebody set the affinity of the thread")
+	case r.Exceeded != nil:
+		return &status{exitTooManyBreaks, fmt.Errorf("a gap of %s on CPU %d, with a --trace-limit of %v", report.Span(r.Exceeded.Gap.Length), r.Exceeded.CPU, &m.opts.traceLimit)}
+	}
+	return nil
 }
 
 // complete tells whether the tracer can have missed nothing on a CPU.
@@ -368,7 +414,9 @@ func (m *measurement) addLimits() {
 	add := func(format string, args ...any) {
 		m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
 	}
-	add("SMIs are not counted: an unexplained gap may be one")
+	if m.smis == nil {
+		add("SMIs are not counted, so an unexplained gap may be one: %v", m.noSMIs)
+	}
 	const throttle = "proc/sys/kernel/sched_rt_runtime_us"
 	runtime, err := fs.ReadFile(m.p.files.View(), throttle)
 	if limit := strings.TrimSpace(string(runtime)); m.opts.priority.realtime() && err == nil && limit != "-1" {
@@ -377,7 +425,7 @@ func (m *measurement) addLimits() {
 }
 
 // noiseFiles are the files that were asked for; others are nil.
-type noiseFiles struct{ report, histogram, hgrm *report.File }
+type noiseFiles struct{ report, histogram, hgrm, hlog, plot *report.File }
 
 // createNoiseFiles opens them, so that one that cannot be written is found before
 // anything starts.
@@ -386,7 +434,7 @@ func createNoiseFiles(opts *noiseOptions) (noiseFiles, error) {
 	for _, want := range []struct {
 		path string
 		file **report.File
-	}{{opts.options.report, &f.report}, {opts.histogram, &f.histogram}, {opts.hgrm, &f.hgrm}} {
+	}{{opts.options.report, &f.report}, {opts.histogram, &f.histogram}, {opts.hgrm, &f.hgrm}, {opts.hlog, &f.hlog}, {opts.plot, &f.plot}} {
 		if want.path == "" {
 			continue
 		}
@@ -401,7 +449,7 @@ func createNoiseFiles(opts *noiseOptions) (noiseFiles, error) {
 
 // discard drops files that were not published.
 func (f *noiseFiles) discard() {
-	for _, file := range []*report.File{f.report, f.histogram, f.hgrm} {
+	for _, file := range []*report.File{f.report, f.histogram, f.hgrm, f.hlog, f.plot} {
 		if file != nil {
 			file.Discard()
 		}
@@ -423,5 +471,7 @@ func (f *noiseFiles) publish(r *noise.Report, records []*noise.Record) error {
 	put(f.report, func() error { return noise.WriteJSON(f.report, r) })
 	put(f.histogram, func() error { return noise.WriteHistogram(f.histogram, r, records) })
 	put(f.hgrm, func() error { return noise.WritePercentiles(f.hgrm, records) })
+	put(f.hlog, func() error { return noise.WriteLog(f.hlog, r, records) })
+	put(f.plot, func() error { return noise.WritePlot(f.plot, r, records) })
 	return errors.Join(errs...)
 }

@@ -50,11 +50,7 @@ func runOn(t *testing.T, cpu int, l *Loop) (ended chan struct{}) {
 	started := make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with its changed affinity
-		var set unix.CPUSet
-		set.Set(cpu)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			t.Errorf("pinning the loop: %v", err)
-		}
+		pin(t, 0, cpu)
 		close(started)
 		var before, after unix.Rusage
 		unix.Getrusage(unix.RUSAGE_THREAD, &before)
@@ -73,21 +69,33 @@ func runOn(t *testing.T, cpu int, l *Loop) (ended chan struct{}) {
 	return ended
 }
 
-// lastCPU returns the last CPU that this process may use.
-func lastCPU(t *testing.T) int {
+// pin keeps a thread of ours on one CPU.
+func pin(t *testing.T, thread, cpu int) {
+	t.Helper()
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(thread, &set); err != nil {
+		t.Errorf("pinning the loop to CPU %d: %v", cpu, err)
+	}
+}
+
+// lastCPUs returns the CPUs that this process may use, the last one first.
+func lastCPUs(t *testing.T) []int {
 	t.Helper()
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		t.Fatal(err)
 	}
+	var cpus []int
 	for cpu := 1023; cpu >= 0; cpu-- {
 		if set.IsSet(cpu) {
-			return cpu
+			cpus = append(cpus, cpu)
 		}
 	}
-	t.Fatal("this thread may run nowhere")
-	return -1
+	return cpus
 }
+
+func lastCPU(t *testing.T) int { return lastCPUs(t)[0] }
 
 // counters are those that every machine of this architecture has.
 var counters = []Counter{cpuCounter, Clock}
@@ -165,6 +173,38 @@ func TestLoopIsNotPreempted(t *testing.T) {
 		<-ended
 		if checkState(t, l, lastCPU(t)); l.record.Dropped() == 0 {
 			t.Errorf("%s: every reading was to be a gap; there were %d", c, l.record.State().Count)
+		}
+	}
+}
+
+// A loop that is moved tells so, even if it has come back in the end.
+func TestMovedLoop(t *testing.T) {
+	home := lastCPUs(t)
+	if len(home) < 2 || !canTellCPU() {
+		t.Skip("needs two CPUs that say who they are")
+	}
+	undisturbed(t, 1)
+	for _, moves := range [][]int{{}, {home[1], home[0]}} {
+		l := timedLoop(cpuCounter, time.Microsecond)
+		thread, ended := make(chan int), make(chan struct{})
+		go func() {
+			defer close(ended)
+			runtime.LockOSThread()
+			pin(t, 0, home[0])
+			thread <- unix.Gettid()
+			l.Run()
+		}()
+		id := <-thread
+		l.record.Begin()
+		for _, cpu := range moves {
+			time.Sleep(50 * time.Millisecond)
+			pin(t, id, cpu)
+		}
+		time.Sleep(50 * time.Millisecond)
+		l.record.Stop()
+		<-ended
+		if moved := l.record.Moved(); moved != (len(moves) > 0) || l.record.State().CPU != int64(home[0]) {
+			t.Errorf("moved to %v: %t, in the end on CPU %d", moves, moved, l.record.State().CPU)
 		}
 	}
 }

@@ -19,6 +19,8 @@ type Loop struct {
 	scale     float64 // nanoseconds of one count
 	record    *Record
 
+	canTellCPU bool
+
 	// Timed gives gaps their times on CLOCK_MONOTONIC, for which the loop reads that
 	// clock now and then. Else they are counts of the counter, in nanoseconds.
 	Timed     bool
@@ -33,7 +35,7 @@ func CPUCounter() Counter { return cpuCounter }
 // NewLoop returns a loop that notes gaps of threshold or more in record. It takes
 // some 20 ms to compare the counter with the clock.
 func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
-	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record}
+	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU()}
 }
 
 // anchorEvery is how far apart counter and clock are compared, if there are gaps.
@@ -59,6 +61,7 @@ func (l *Loop) Run() {
 	if l.Timed {
 		l.setAnchor()
 	}
+	home := l.whereabouts()
 	begin := l.counter.read()
 	r.state.Began = l.clock(begin)
 	last := begin
@@ -74,6 +77,9 @@ func (l *Loop) Run() {
 			continue
 		}
 		r.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
+		if l.whereabouts() != home {
+			atomic.StoreUint32(&r.moved, 1)
+		}
 		if l.Timed && to-l.anchor.count >= every && l.disturbed < tolerated {
 			l.compare(l.counter.reading(atGap))
 		}
@@ -169,6 +175,7 @@ func Smallest(c Counter) (smallest, sample time.Duration) {
 		from, to, _ := c.spin(last, 0, &l.record.stop)
 		last = to
 		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
+		l.whereabouts()
 		l.compare(c.reading(atGap))
 	}
 	begin := c.read()

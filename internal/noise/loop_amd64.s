@@ -39,3 +39,24 @@ TEXT ·counter(SB), NOSPLIT, $0-8
 	ORQ	DX, AX
 	MOVQ	AX, ret+0(FP)
 	RET
+
+// func hasRDTSCP() bool
+TEXT ·hasRDTSCP(SB), NOSPLIT, $0-1
+	MOVB	$0, ret+0(FP)
+	MOVL	$0x80000000, AX
+	CPUID
+	CMPL	AX, $0x80000001
+	JCS	no
+	MOVL	$0x80000001, AX
+	CPUID
+	BTL	$27, DX
+	JCC	no
+	MOVB	$1, ret+0(FP)
+no:
+	RET
+
+// func tscAux() uint32
+TEXT ·tscAux(SB), NOSPLIT, $0-4
+	RDTSCP
+	MOVL	CX, ret+0(FP)
+	RET

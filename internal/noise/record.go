@@ -38,6 +38,7 @@ type Record struct {
 
 	// Written by the loop.
 	done    uint32
+	moved   uint32
 	state   State
 	head    uint64
 	dropped uint64
@@ -74,6 +75,10 @@ func (r *Record) Stop() {
 
 // Done tells whether the loop has ended, so that State is final.
 func (r *Record) Done() bool { return atomic.LoadUint32(&r.done) != 0 }
+
+// Moved tells whether the loop was on another CPU after a gap. Only amd64's CPUs say
+// where the loop is.
+func (r *Record) Moved() bool { return atomic.LoadUint32(&r.moved) != 0 }
 
 // State returns the sums. They are right only when Done.
 func (r *Record) State() State { return r.state }

@@ -25,7 +25,7 @@ type Report struct {
 	Started  time.Time     `json:"started"`
 	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
 	Duration time.Duration `json:"duration_ns"`
-	EndedBy  string        `json:"ended_by"` // "duration", "interrupt" or "trace-limit"
+	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit" or "moved"
 	Host     Host          `json:"host"`
 	Loop     Settings      `json:"loop"`
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
@@ -78,6 +78,9 @@ type CPU struct {
 	// Unseen counts stays in the kernel that were shorter than the threshold.
 	Unseen uint64        `json:"stays_without_gap"`
 	Steal  time.Duration `json:"steal_ns"` // what the hypervisor says it took, in steps of 10 ms
+	// SMIs counts system management interrupts from before the loop began until after it
+	// ended; nil where they cannot be counted.
+	SMIs *uint64 `json:"smis,omitempty"`
 	// Beyond counts gaps longer than the histogram's range, Unlisted those that
 	// came too fast to be compared with the tracer.
 	Beyond    uint64 `json:"beyond_histogram"`

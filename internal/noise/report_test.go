@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -119,8 +120,8 @@ func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
 
 func TestText(t *testing.T) {
 	r, record := sample(true)
-	var text, histogram, percentiles bytes.Buffer
-	for _, err := range []error{WriteText(&text, r), WriteHistogram(&histogram, r, []*Record{record}), WritePercentiles(&percentiles, []*Record{record})} {
+	var text, histogram, percentiles, log, svg bytes.Buffer
+	for _, err := range []error{WriteText(&text, r), WriteHistogram(&histogram, r, []*Record{record}), WritePercentiles(&percentiles, []*Record{record}), WriteLog(&log, r, []*Record{record}), WritePlot(&svg, r, []*Record{record})} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -129,11 +130,39 @@ func TestText(t *testing.T) {
 		&text:        {"94.500000", "unexplained", "tick", "exceeded --trace-limit"},
 		&histogram:   {"CPU-003", "\n5 ", "\n49 ", "count: "}, // 50 is counted with those from 49.984 on
 		&percentiles: {"Percentile", "Total count    =            2"},
+		&log:         {"#[Histogram log format version 1.3]", "Tag=CPU-003,"},
+		&svg:         {"CPU 3: 2 gaps, 94.500000 % available; longest 50.0 µs: unexplained"},
 	} {
 		for _, w := range want {
 			if !strings.Contains(of.String(), w) {
 				t.Errorf("no %q in\n%s", w, of)
 			}
 		}
+	}
+}
+
+// The library reads back what was logged.
+func TestLog(t *testing.T) {
+	r, record := sample(true)
+	r.Started = time.Unix(1700000000, 0)
+	var b bytes.Buffer
+	if err := WriteLog(&b, r, []*Record{record}); err != nil {
+		t.Fatal(err)
+	}
+	h, err := hdrhistogram.NewHistogramLogReader(&b).NextIntervalHistogram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Tag() != "CPU-003" || h.TotalCount() != 2 || !h.ValuesAreEquivalent(h.Max(), int64(50*us)) || h.StartTimeMs() != 1700000000_000 || h.EndTimeMs() != 1700000000_001 {
+		t.Errorf("%s: %d gaps up to %d, from %d to %d", h.Tag(), h.TotalCount(), h.Max(), h.StartTimeMs(), h.EndTimeMs())
+	}
+}
+
+func TestRates(t *testing.T) {
+	r, record := sample(true)
+	r.CPUs[0].Ran = 4 * time.Second
+	lengths, perSecond := rates(record, &r.CPUs[0])
+	if !slices.Equal(perSecond, []float64{0.5, 0.25}) || len(lengths) != 2 || lengths[0] > 5000 || lengths[1] < 49_900 {
+		t.Errorf("%v at %v", perSecond, lengths)
 	}
 }

@@ -4,6 +4,7 @@ package noise
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -102,6 +103,9 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 		fmt.Fprintf(b, "  kernel entries in which there was no gap that long: %s\n", report.Count(c.Unseen))
 	}
 	fmt.Fprintf(b, "  taken by the hypervisor, as far as it tells: %s\n", report.Span(c.Steal))
+	if c.SMIs != nil {
+		fmt.Fprintf(b, "  system management interrupts, from before the loop to after it: %s\n", report.Count(*c.SMIs))
+	}
 	writeTrouble(b, c)
 	if len(c.Longest) == 0 {
 		return
@@ -240,6 +244,30 @@ func (c *CPU) longest() time.Duration {
 }
 
 func inMicroseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// WriteLog writes the lengths of gaps, in nanoseconds, in HdrHistogram's log format,
+// a line for each CPU.
+func WriteLog(w io.Writer, r *Report, records []*Record) error {
+	log := hdrhistogram.NewHistogramLogWriter(w)
+	began := r.Started.UnixMilli()
+	err := errors.Join(
+		log.OutputComment("[Logged with taskiso noise]"),
+		log.OutputLogFormatVersion(),
+		log.OutputStartTime(began),
+		log.OutputLegend(),
+	)
+	for i, record := range records {
+		h := record.Histogram()
+		h.SetTag(fmt.Sprintf("CPU-%03d", r.CPUs[i].CPU))
+		h.SetStartTimeMs(began)
+		h.SetEndTimeMs(began + r.CPUs[i].Ran.Milliseconds())
+		err = errors.Join(err, log.OutputIntervalHistogram(h))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the histogram log: %w", err)
+	}
+	return nil
+}
 
 // ticksPerHalfDistance is what HdrHistogram's own tools use by default.
 const ticksPerHalfDistance = 5
