@@ -26,23 +26,38 @@ import (
 // garbage collection, which would interrupt it.
 const loopName = "taskiso:loop"
 
-// loopThreshold is the shortest gap the loop notes. A reading takes some 20 ns;
-// entering and leaving the kernel about half a microsecond.
+// loopThreshold is the shortest gap the loop notes beside a tracer. A reading takes
+// some 20 ns; entering and leaving the kernel about half a microsecond.
 const loopThreshold = time.Microsecond
+
+// loopConfig is what the loop is told.
+type loopConfig struct {
+	CPUs      cpulist.Set   `json:"cpus"`
+	Counter   noise.Counter `json:"counter"`
+	Threshold time.Duration `json:"threshold_ns"`
+	Priority  priority      `json:"priority"`
+	// Shared tells that the descriptor launch.FirstFile is memory for the records,
+	// and that its reader begins and ends them.
+	Shared bool `json:"shared,omitempty"`
+}
 
 // IsLoop tells whether this process was started to be the busy loop.
 func IsLoop() bool { return len(os.Args) == 2 && os.Args[0] == loopName }
 
-func loopCommand(self string, cpus, housekeeping cpulist.Set, results *os.File) launch.Command {
+func loopCommand(self string, cfg loopConfig, housekeeping cpulist.Set, results *os.File) (launch.Command, error) {
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		return launch.Command{}, fmt.Errorf("instructing the busy loop: %w", err)
+	}
 	return launch.Command{
 		Path:   self,
-		Args:   []string{loopName, cpus.String()},
+		Args:   []string{loopName, string(config)},
 		Env:    append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off"),
 		CPUs:   housekeeping,
 		Stdout: results,
 
 		IgnoreInterrupt: true,
-	}
+	}, nil
 }
 
 // loopMessage is a line of the loop's output: first that it spins, then what
@@ -68,8 +83,12 @@ func Loop() int {
 	return 0
 }
 
-func spinUntilTold(list string, out *json.Encoder) ([]report.Loop, error) {
-	cpus, err := cpulist.Parse(list)
+func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
+	var cfg loopConfig
+	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
+		return nil, fmt.Errorf("parsing what the busy loop was told: %w", err)
+	}
+	records, err := cfg.records()
 	if err != nil {
 		return nil, err
 	}
@@ -82,18 +101,22 @@ func spinUntilTold(list string, out *json.Encoder) ([]report.Loop, error) {
 
 	// Each loop keeps a processor of Go's scheduler for good. By default there
 	// are as many as housekeeping CPUs, perhaps one, and nothing else would run.
-	runtime.GOMAXPROCS(cpus.Len() + 2)
+	runtime.GOMAXPROCS(len(records) + 2)
 
-	loops := make([]*noise.Loop, cpus.Len())
-	seen := make([]report.Loop, cpus.Len())
 	pinned := make(chan error)
 	var running sync.WaitGroup
-	for i, cpu := range cpus.Slice() {
-		loops[i] = noise.NewLoop(loopThreshold)
-		running.Go(func() { seen[i] = spin(cpu, loops[i], pinned) })
+	for i, cpu := range cfg.CPUs.Slice() {
+		loop := noise.NewLoop(cfg.Counter, cfg.Threshold, records[i])
+		loop.Timed = cfg.Shared // nobody else wants to know when
+		running.Go(func() { cfg.spin(cpu, loop, pinned) })
 	}
-	for range loops {
+	for range records {
 		err = firstError(err, <-pinned)
+	}
+	if err == nil && !cfg.Shared {
+		for _, r := range records {
+			r.Begin()
+		}
 	}
 	if err == nil {
 		err = out.Encode(loopMessage{Spinning: true})
@@ -101,11 +124,39 @@ func spinUntilTold(list string, out *json.Encoder) ([]report.Loop, error) {
 	if err == nil {
 		<-end
 	}
-	for _, loop := range loops {
-		loop.Stop()
+	for _, r := range records {
+		r.Stop()
 	}
 	running.Wait()
-	return seen, err
+	return cfg.seen(records), err
+}
+
+// records returns one for each CPU.
+func (cfg *loopConfig) records() ([]*noise.Record, error) {
+	if cfg.Shared {
+		shared, err := noise.OpenShared(os.NewFile(launch.FirstFile, "records"))
+		if err != nil {
+			return nil, err
+		}
+		if len(shared.Records) != cfg.CPUs.Len() {
+			return nil, fmt.Errorf("the busy loop has memory for %d records, and CPU %v", len(shared.Records), cfg.CPUs)
+		}
+		return shared.Records, nil
+	}
+	records := make([]*noise.Record, cfg.CPUs.Len())
+	for i := range records {
+		records[i] = new(noise.Record)
+	}
+	return records, nil
+}
+
+func (cfg *loopConfig) seen(records []*noise.Record) []report.Loop {
+	var seen []report.Loop
+	for i, cpu := range cfg.CPUs.Slice() {
+		s := records[i].State()
+		seen = append(seen, report.Loop{CPU: cpu, Ran: s.Ran, Threshold: cfg.Threshold, Gaps: s.Count, Total: s.Total, Max: s.Max})
+	}
+	return seen
 }
 
 // waitUnread returns when nobody can read any more what is written to a pipe:
@@ -126,18 +177,19 @@ func firstError(a, b error) error {
 	return b
 }
 
-func spin(cpu int, loop *noise.Loop, pinned chan<- error) report.Loop {
+func (cfg *loopConfig) spin(cpu int, loop *noise.Loop, pinned chan<- error) {
 	runtime.LockOSThread() // never unlocked: the thread is not fit for anything else
 	set, err := cpulist.New(cpu)
 	if err == nil {
 		err = launch.SetAffinity(0, set)
 	}
-	pinned <- err
-	if err != nil {
-		return report.Loop{CPU: cpu}
+	if err == nil {
+		err = cfg.Priority.apply()
 	}
-	g := loop.Run()
-	return report.Loop{CPU: cpu, Ran: g.Ran, Threshold: loop.Threshold(), Gaps: g.Count, Total: g.Total, Max: g.Max}
+	pinned <- err
+	if err == nil {
+		loop.Run()
+	}
 }
 
 // loopOutput reads what the busy loop says.

@@ -45,7 +45,7 @@ type observation struct {
 
 // observe attaches an observer. That none could be attached is no error: a
 // command is worth running, and some things are seen without one.
-func (p *program) observe(opts *options, t target, out *output, cfg trace.Config) *observation {
+func (p *program) observe(opts *options, t target, out *output, cfg trace.Config, onBreak func(report.Break)) *observation {
 	cfg.RingBytes = int(opts.buffer)
 	o := &observation{p: p, opts: opts, target: t, out: out, signals: make(chan os.Signal, 16)}
 	last, _ := t.machine.possible.Last()
@@ -54,7 +54,7 @@ func (p *program) observe(opts *options, t target, out *output, cfg trace.Config
 		Trace:            cfg,
 		NohzFull:         t.machine.nohzFull,
 		Files:            p.files.View(),
-		OnBreak:          out.onBreak(),
+		OnBreak:          onBreak,
 		OnIsolationBreak: o.told,
 		OnEnd:            o.ended,
 		Monitors:         opts.monitors,

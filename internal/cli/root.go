@@ -17,7 +17,7 @@ import (
 
 // Exit statuses. A command's own status is passed through.
 const (
-	exitTooManyBreaks = 3   // --max-breaks was exceeded
+	exitTooManyBreaks = 3   // --max-breaks or --trace-limit was exceeded
 	exitViolated      = 4   // a --monitor was violated
 	exitUsage         = 2   // the command line is wrong
 	exitFailed        = 125 // taskiso itself could not do its work
@@ -95,7 +95,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand())
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand())
 	usageOfArgs(root)
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -99,7 +100,7 @@ func (p *program) run(opts *options, isolation *isolationOptions, user string, a
 	defer w.close()
 	var t task
 	if command == nil {
-		t, err = startLoop(target)
+		t, err = startLoop(target.housekeeping, loopConfig{CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loopThreshold})
 	} else {
 		w.isolable, w.settle = isolable, time.Duration(isolation.settle)
 		command.Isolable = w.observer != nil
@@ -176,7 +177,7 @@ func notExecuted(name string, err error) error {
 
 // observeRun attaches an observation of a command that is yet to come.
 func (p *program) observeRun(opts *options, t target, out *output) *observation {
-	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses, Isolation: true})
+	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses, Isolation: true}, out.onBreak())
 }
 
 // task is what is observed, as far as it is ours.
@@ -199,7 +200,9 @@ func startCommand(c launch.Command) (task, error) {
 	}, nil
 }
 
-func startLoop(t target) (task, error) {
+// startLoop starts the busy loop, with files as its descriptors from
+// launch.FirstFile on.
+func startLoop(housekeeping cpulist.Set, cfg loopConfig, files ...*os.File) (task, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return task{}, fmt.Errorf("finding the program of the busy loop: %w", err)
@@ -208,7 +211,12 @@ func startLoop(t target) (task, error) {
 	if err != nil {
 		return task{}, fmt.Errorf("creating a pipe from the busy loop: %w", err)
 	}
-	process, err := launch.Start(loopCommand(self, t.cpus, t.housekeeping, write))
+	command, err := loopCommand(self, cfg, housekeeping, write)
+	if err != nil {
+		return task{}, err
+	}
+	command.Files = files
+	process, err := launch.Start(command)
 	write.Close()
 	if err != nil {
 		read.Close()

@@ -179,7 +179,7 @@ func (p *program) watch(opts *options, s *subject) error {
 		return err
 	}
 	defer out.discard()
-	o := p.observe(opts, target, out, cfg)
+	o := p.observe(opts, target, out, cfg, out.onBreak())
 	defer o.close()
 	return o.followSubject(s)
 }

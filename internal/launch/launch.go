@@ -40,7 +40,8 @@ type Command struct {
 	// by whoever called Process.Listen, which is to come before Release.
 	Isolable bool
 
-	Stdout *os.File `json:"-"` // nil: the caller's
+	Stdout *os.File   `json:"-"` // nil: the caller's
+	Files  []*os.File `json:"-"` // its descriptors from FirstFile on
 }
 
 // User is the identity a command runs under.
@@ -65,6 +66,9 @@ const (
 	orderFD  = 3 // reads the Command and then the release
 	reportFD = 4 // writes stubReports
 )
+
+// FirstFile is the first descriptor of a command's Files.
+const FirstFile = 5
 
 // stubReport is what the stub says: first its thread, then of an Isolable command
 // its listener, or why there is none, and then, if it could not execute the
@@ -131,7 +135,7 @@ func Start(c Command) (*Process, error) {
 	if c.Stdout != nil {
 		stub.Stdout = c.Stdout
 	}
-	stub.ExtraFiles = []*os.File{orderRead, reportWrite} // orderFD, reportFD
+	stub.ExtraFiles = append([]*os.File{orderRead, reportWrite}, c.Files...) // orderFD, reportFD, FirstFile
 	if err := stub.Start(); err != nil {
 		orderWrite.Close()
 		reportRead.Close()

@@ -5,90 +5,183 @@
 package noise
 
 import (
-	"math/bits"
 	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Loop looks for gaps on the thread that runs it.
 type Loop struct {
+	counter   Counter
 	threshold time.Duration
 	scale     float64 // nanoseconds of one count
-	stop      uint32
+	record    *Record
+
+	canTellCPU bool
+
+	// Timed gives gaps their times on CLOCK_MONOTONIC, for which the loop reads that
+	// clock now and then. Else they are counts of the counter, in nanoseconds.
+	Timed     bool
+	anchor    reading
+	certain   uint64 // what lies between the counts of an undisturbed reading, doubled
+	disturbed int    // readings in a row
 }
 
-// NewLoop returns a loop that notes gaps of threshold or more. It takes some
-// 20 ms to compare the counter with the clock.
-func NewLoop(threshold time.Duration) *Loop {
-	return &Loop{threshold: threshold, scale: calibrate()}
+// CPUCounter is the counter of this architecture's CPUs, trusted or not.
+func CPUCounter() Counter { return cpuCounter }
+
+// NewLoop returns a loop that notes gaps of threshold or more in record. It takes
+// some 20 ms to compare the counter with the clock.
+func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
+	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU()}
 }
 
-// Stop ends Run. It may be called from any goroutine.
-func (l *Loop) Stop() { atomic.StoreUint32(&l.stop, 1) }
+// anchorEvery is how far apart counter and clock are compared, if there are gaps.
+// The kernel steers the clock by up to 500 ppm, so that the time of a gap is
+// within some microseconds of the clock's.
+const anchorEvery = 10 * time.Millisecond
 
-// Threshold is the shortest gap that is noted.
-func (l *Loop) Threshold() time.Duration { return l.threshold }
-
-// Gaps is what a Loop has seen.
-type Gaps struct {
-	Ran   time.Duration `json:"ran_ns"`
-	Count uint64        `json:"count"`
-	Total time.Duration `json:"total_ns"`
-	Max   time.Duration `json:"max_ns"`
-	// Histogram counts gaps by the position of their highest bit in
-	// nanoseconds: Histogram[i] are those from 2^i to below 2^(i+1).
-	Histogram [64]uint64 `json:"histogram_log2_ns"`
-}
-
-// calibration is how long the counter is compared with the clock beforehand.
-const calibration = 20 * time.Millisecond
-
-// Run spins until Stop is called. Its caller has locked the goroutine to a thread
-// and the thread to a CPU. It makes no system call, allocates nothing and does
-// not yield to Go's scheduler.
-func (l *Loop) Run() Gaps {
+// Run spins until the record's Stop is called. Its caller has locked the
+// goroutine to a thread and the thread to a CPU. Gaps are noted from the record's
+// Begin on. It makes no system call, allocates nothing and does not yield to Go's
+// scheduler until it ends. The scheduler asks a goroutine that has run for 10 ms to
+// yield, and functions look for that when they are called, so that all that are
+// called in the loop must be nosplit.
+//
+// Each interval between two readings is judged, those with the bookkeeping of a
+// gap in them as well: no time is left out, and a threshold has to be longer than
+// the bookkeeping takes (see [Smallest]).
+func (l *Loop) Run() {
+	r := l.record
 	threshold := uint64(float64(l.threshold) / l.scale)
-
-	var g Gaps
-	begin, last := counter(), uint64(0)
+	every := uint64(float64(anchorEvery) / l.scale)
+	l.counter.spin(l.counter.read(), never, &r.begin)
+	if l.Timed {
+		l.setAnchor()
+	}
+	home := l.whereabouts()
+	begin := l.counter.read()
+	r.state.Began = l.clock(begin)
+	last := begin
 	for {
-		from, to := spin(threshold, &l.stop)
+		from, to, samples := l.counter.spin(last, threshold, &r.stop)
 		last = to
+		r.state.Samples += samples
 		if to-from < threshold {
 			break
 		}
-		gap := time.Duration(float64(to-from) * l.scale)
-		g.Count++
-		g.Total += gap
-		g.Max = max(g.Max, gap)
-		g.Histogram[bits.Len64(uint64(gap))-1]++
-	}
-	g.Ran = time.Duration(float64(last-begin) * l.scale)
-	return g
-}
-
-// calibrate returns the nanoseconds of one count.
-func calibrate() float64 {
-	begin, c0 := reading()
-	for time.Since(begin) < calibration {
-	}
-	end, c1 := reading()
-	return float64(end.Sub(begin)) / float64(c1-c0)
-}
-
-// readings is how often the clock is read to get one reading in which nothing
-// came between it and the counter.
-const readings = 16
-
-// reading returns the time and the counter at that time.
-func reading() (at time.Time, count uint64) {
-	best := ^uint64(0)
-	for range readings {
-		before := counter()
-		t := time.Now()
-		if between := counter() - before; between < best {
-			best, at, count = between, t, before+between/2
+		if int64(to-from) < 0 {
+			r.state.Backwards++
+			continue
+		}
+		r.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
+		if l.whereabouts() != home {
+			atomic.StoreUint32(&r.moved, 1)
+		}
+		if l.Timed && to-l.anchor.count >= every && l.disturbed < tolerated {
+			l.compare(l.counter.reading(atGap))
+		}
+		if atomic.LoadUint32(&r.stop) != 0 { // spin looks for it only where there is no gap
+			break
 		}
 	}
-	return at, count
+	if l.Timed && l.disturbed < tolerated {
+		l.compare(l.counter.reading(atEnds))
+	} else if l.Timed {
+		r.state.Untimed = true
+	}
+	r.state.Ran = l.duration(last - begin)
+	r.state.CPU = currentCPU()
+	atomic.StoreUint32(&r.done, 1)
+}
+
+// How often the clock is read to get one reading in which nothing came between it
+// and the counter. After a gap the first one waits for memory.
+const (
+	atEnds = 16
+	atGap  = 4
+)
+
+// tolerated is after how many disturbed readings in a row the clock is not read any
+// more: it has begun to enter the kernel, which trusts its counter no longer.
+const tolerated = 8
+
+func (l *Loop) setAnchor() {
+	l.anchor = l.counter.reading(atEnds)
+	l.certain = 2 * l.anchor.uncertain
+}
+
+// never is a threshold that no interval reaches.
+const never = ^uint64(0)
+
+//go:nosplit
+func (l *Loop) duration(counts uint64) time.Duration {
+	return time.Duration(float64(counts) * l.scale)
+}
+
+// clock returns CLOCK_MONOTONIC when the counter showed count.
+//
+//go:nosplit
+func (l *Loop) clock(count uint64) time.Duration {
+	return time.Duration(l.anchor.at) + time.Duration(float64(int64(count-l.anchor.count))*l.scale)
+}
+
+// What counter and clock may differ by: how exact the scale is and how fast the
+// kernel may steer the clock, with a margin.
+const (
+	jumpAtLeast = 10 * time.Microsecond
+	jumpPart    = 500
+)
+
+// compare notes if the counter has been set, or has changed its rate, since the
+// last reading of both. One that was disturbed is left to the next gap.
+//
+//go:nosplit
+func (l *Loop) compare(now reading) {
+	if now.uncertain > l.certain {
+		l.disturbed++
+		return
+	}
+	l.disturbed = 0
+	elapsed := time.Duration(now.at - l.anchor.at)
+	off := elapsed - l.duration(now.count-l.anchor.count)
+	if max(off, -off) > jumpAtLeast+elapsed/jumpPart {
+		l.record.state.Jumps++
+	}
+	l.anchor = now
+}
+
+func currentCPU() int64 {
+	var cpu uint32
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); errno != 0 {
+		return -1
+	}
+	return int64(cpu)
+}
+
+// probed is how many gaps the search for the smallest takes.
+const probed = 10_000
+
+// Smallest returns the shortest threshold that has a meaning, and how long one reading
+// takes: the loop is run with a threshold below any interval, so that it has the
+// bookkeeping of a gap between all readings, and most must be shorter.
+func Smallest(c Counter) (smallest, sample time.Duration) {
+	l := NewLoop(c, 0, new(Record))
+	l.setAnchor()
+	last := c.read()
+	for range probed {
+		from, to, _ := c.spin(last, 0, &l.record.stop)
+		last = to
+		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
+		l.whereabouts()
+		l.compare(c.reading(atGap))
+	}
+	begin := c.read()
+	for range probed {
+		c.read()
+	}
+	sample = l.duration(c.read()-begin) / probed
+	return time.Duration(l.record.Histogram().ValueAtQuantile(99)), sample
 }

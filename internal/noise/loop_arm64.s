@@ -2,13 +2,19 @@
 
 #include "textflag.h"
 
-// func spin(threshold uint64, stop *uint32) (from, to uint64)
-TEXT ·spin(SB), NOSPLIT, $0-32
-	MOVD	threshold+0(FP), R0
-	MOVD	stop+8(FP), R1
-	MRS	CNTVCT_EL0, R2	// the reading before
+// ISB, because the counter may be read before what comes before it
+// (__arch_counter_get_cntvct in arch/arm64/include/asm/arch_timer.h).
+
+// func spin(from, threshold uint64, stop *uint32) (last, to, samples uint64)
+TEXT ·spin(SB), NOSPLIT, $0-48
+	MOVD	from+0(FP), R2	// the reading before
+	MOVD	threshold+8(FP), R0
+	MOVD	stop+16(FP), R1
+	MOVD	$0, R6
 loop:
+	ISB	$15
 	MRS	CNTVCT_EL0, R3
+	ADD	$1, R6
 	SUB	R2, R3, R4
 	CMP	R0, R4
 	BHS	gap
@@ -16,12 +22,14 @@ loop:
 	MOVWU	(R1), R5
 	CBZ	R5, loop
 gap:
-	MOVD	R2, from+16(FP)
-	MOVD	R3, to+24(FP)
+	MOVD	R2, last+24(FP)
+	MOVD	R3, to+32(FP)
+	MOVD	R6, samples+40(FP)
 	RET
 
 // func counter() uint64
 TEXT ·counter(SB), NOSPLIT, $0-8
+	ISB	$15
 	MRS	CNTVCT_EL0, R0
 	MOVD	R0, ret+0(FP)
 	RET

@@ -116,6 +116,9 @@ func (o *Observer) Start() error {
 // BeginNow begins the observation after warmUp.
 func (o *Observer) BeginNow(warmUp time.Duration) { o.beginAt(now() + warmUp) }
 
+// Began returns when the observation began or will begin, in CLOCK_MONOTONIC.
+func (o *Observer) Began() time.Duration { return o.begin }
+
 // BeginAtExec begins the observation a warmUp after the thread tid executes a
 // program.
 func (o *Observer) BeginAtExec(tid int, warmUp time.Duration) {

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/noise"
+)
+
+func TestNoise(t *testing.T) {
+	h := host{program: buildProgram(t)}
+	t.Run("BadInput", h.testNoiseBadInput)
+	t.Run("KnownGaps", h.testNoiseKnownGaps)
+	t.Run("TraceLimit", h.testNoiseTraceLimit)
+}
+
+func (h host) testNoiseBadInput(t *testing.T) {
+	for args, want := range map[string]string{
+		"--threshold 0":                      "every reading",
+		"--threshold -1us":                   "negative",
+		"--threshold 1ns":                    "cannot be told from the loop itself",
+		"--threshold 1ms --trace-limit 10us": "would not be noted",
+		"-P x:1":                             "no priority",
+		"-P f:100":                           "from 1 to 99",
+		"-P d:1ms:2ms":                       "deadline",
+		"-d 0":                               "duration of 0",
+		"-c 9999":                            "only CPU",
+		"something":                          "something",
+	} {
+		if r := h.run(t, append([]string{"noise"}, strings.Fields(args)...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("noise %s: status %d, %q; want %d and %q", args, r.code, r.stderr, exitUsage, want)
+		}
+	}
+}
+
+// A loop that is stopped for a known time has gaps of at least that time.
+func (h host) testNoiseKnownGaps(t *testing.T) {
+	const stops, length = 5, 30 * time.Millisecond
+	c := h.command(t, "noise", "--json", "-d", "2s")
+	var out, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &out, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	loop := waitForLoop(t, c.Process.Pid)
+	time.Sleep(300 * time.Millisecond)
+	for range stops {
+		unix.Kill(loop, unix.SIGSTOP)
+		time.Sleep(length)
+		unix.Kill(loop, unix.SIGCONT)
+		time.Sleep(length)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	var r noise.Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, g := range r.CPUs[0].Longest {
+		if g.Length >= length-time.Millisecond {
+			found++
+		}
+	}
+	if found < stops {
+		t.Errorf("%d gaps of %v or more, want at least %d: %+v", found, length, stops, r.CPUs[0].Longest)
+	}
+	for _, cause := range r.CPUs[0].Causes {
+		if cause.Title == "system call" {
+			t.Errorf("the loop made %d system calls: %s", cause.Count, cause.Detail)
+		}
+	}
+}
+
+// waitForLoop returns the process of the loop that taskiso has started.
+func waitForLoop(t *testing.T, parent int) int {
+	t.Helper()
+	for deadline := time.Now().Add(runLimit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", parent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", parent, e.Name()))
+			for _, child := range strings.Fields(string(children)) {
+				name, _ := os.ReadFile("/proc/" + child + "/cmdline")
+				if pid, err := strconv.Atoi(child); err == nil && strings.HasPrefix(string(name), loopName) {
+					return pid
+				}
+			}
+		}
+	}
+	t.Fatal("no loop")
+	return 0
+}
+
+func (h host) testNoiseTraceLimit(t *testing.T) {
+	r := h.run(t, "noise", "-d", "60s", "--trace-limit", "1us")
+	if r.code != exitTooManyBreaks || !strings.Contains(r.stderr, "the gap that exceeded --trace-limit") {
+		t.Errorf("status %d, %s", r.code, r.stderr)
+	}
+}

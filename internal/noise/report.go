@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noise
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Schema is the version of the JSON report (docs/noise.schema.json). It is raised
+// when a field changes its meaning or goes away; new fields do not raise it.
+const Schema = 1
+
+// Report is what loops have seen, and a tracer of them. Times are in nanoseconds.
+type Report struct {
+	Schema   int           `json:"schema"`
+	Version  string        `json:"taskiso"`
+	Started  time.Time     `json:"started"`
+	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
+	Duration time.Duration `json:"duration_ns"`
+	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit" or "moved"
+	Host     Host          `json:"host"`
+	Loop     Settings      `json:"loop"`
+	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
+	CPUs     []CPU         `json:"cpus"`
+	Limits   []string      `json:"limits"`
+	// Exceeded is the gap that was longer than --trace-limit.
+	Exceeded *Exceeded `json:"exceeded,omitempty"`
+}
+
+// Host is where it was measured.
+type Host struct {
+	Kernel   string      `json:"kernel"`
+	Arch     string      `json:"arch"`
+	Online   cpulist.Set `json:"cpus_online"`
+	Isolated cpulist.Set `json:"cpus_isolated"`
+	NohzFull cpulist.Set `json:"cpus_nohz_full"`
+}
+
+// Settings are those of the loop.
+type Settings struct {
+	Counter Counter `json:"counter"`
+	// Why is why it is not the CPU's own counter.
+	Why       string        `json:"why,omitempty"`
+	Threshold time.Duration `json:"threshold_ns"`
+	// Smallest is the shortest threshold that has a meaning here, and Sample how
+	// long a reading takes.
+	Smallest time.Duration `json:"smallest_ns"`
+	Sample   time.Duration `json:"sample_ns"`
+	Priority string        `json:"priority,omitempty"`
+}
+
+// CPU is what was seen on one CPU.
+type CPU struct {
+	CPU       int           `json:"cpu"`
+	Ran       time.Duration `json:"ran_ns"` // from the first reading to the last
+	Gaps      uint64        `json:"gaps"`
+	Total     time.Duration `json:"total_ns"` // of all gaps
+	Available float64       `json:"available_percent"`
+	Samples   uint64        `json:"samples"`
+	// Percentiles are of the lengths of gaps.
+	Percentiles []Percentile `json:"percentiles"`
+	// Recorded are the gaps in which the tracer saw the kernel entered, Unexplained
+	// those in which it did not, and Unknown those of which nothing can be said,
+	// because events were lost, gaps came too fast, or nothing was traced.
+	Recorded    Share          `json:"recorded"`
+	Unexplained Share          `json:"unexplained"`
+	Unknown     Share          `json:"unknown"`
+	Causes      []Cause        `json:"causes"`  // of those recorded
+	Longest     []ExplainedGap `json:"longest"` // descending
+	// Unseen counts stays in the kernel that were shorter than the threshold.
+	Unseen uint64        `json:"stays_without_gap"`
+	Steal  time.Duration `json:"steal_ns"` // what the hypervisor says it took, in steps of 10 ms
+	// SMIs counts system management interrupts from before the loop began until after it
+	// ended; nil where they cannot be counted.
+	SMIs *uint64 `json:"smis,omitempty"`
+	// Beyond counts gaps longer than the histogram's range, Unlisted those that
+	// came too fast to be compared with the tracer.
+	Beyond    uint64 `json:"beyond_histogram"`
+	Unlisted  uint64 `json:"unlisted"`
+	Backwards uint64 `json:"counter_went_back"`
+	Jumps     uint64 `json:"counter_jumped"`
+	// Untimed tells that the kernel's clock began to take long during the measurement, so
+	// that later gaps may be compared with the wrong stays.
+	Untimed bool `json:"untimed"`
+	// MovedTo is where the loop was in the end, if that is another CPU.
+	MovedTo *int `json:"moved_to,omitempty"`
+}
+
+// Percentile is a length and how many gaps in a hundred are at most so long.
+type Percentile struct {
+	Percent float64       `json:"percent"`
+	Length  time.Duration `json:"length_ns"`
+}
+
+// Share is some of the gaps.
+type Share struct {
+	Count uint64        `json:"count"`
+	Total time.Duration `json:"total_ns"`
+	Max   time.Duration `json:"max_ns"`
+}
+
+func (s *Share) add(d time.Duration) {
+	s.Count++
+	s.Total += d
+	s.Max = max(s.Max, d)
+}
+
+// Cause is a cause and the gaps it made.
+type Cause struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Detail string `json:"detail,omitempty"`
+	Share
+}
+
+// Exceeded is a gap and the CPU it was on.
+type Exceeded struct {
+	CPU int          `json:"cpu"`
+	Gap ExplainedGap `json:"gap"`
+}
+
+// percents are the percentiles in a report.
+var percents = []float64{50, 90, 99, 99.9, 99.99, 99.999, 99.9999}
+
+// longestGaps is how many are listed.
+const longestGaps = 10
+
+// Collector sums up what is seen on one CPU.
+type Collector struct {
+	record *Record
+	joiner *Joiner
+	began  time.Duration // CLOCK_MONOTONIC
+	cpu    CPU
+	causes map[[2]string]*Cause // by ID and detail
+	limit  time.Duration
+	// exceeded is the first gap longer than the limit, as soon as it is seen; its
+	// cause comes later.
+	exceeded *ExplainedGap
+}
+
+// NewCollector returns a collector of what record's loop sees on cpu. Times in the
+// result are since began, a time of CLOCK_MONOTONIC. The first gap of limit or
+// more is kept, if limit is not 0.
+func NewCollector(cpu int, record *Record, began, limit time.Duration) *Collector {
+	c := &Collector{record: record, began: began, limit: limit, cpu: CPU{CPU: cpu}, causes: make(map[[2]string]*Cause)}
+	c.joiner = NewJoiner(c.explained)
+	return c
+}
+
+// Exceeded returns the first gap that reached the limit, or nil. It has its cause
+// only after Finish.
+func (c *Collector) Exceeded() *Exceeded {
+	if c.exceeded == nil {
+		return nil
+	}
+	return &Exceeded{c.cpu.CPU, *c.exceeded}
+}
+
+// Poll takes in the gaps since the last call.
+func (c *Collector) Poll() {
+	c.record.Drain(func(g Gap) {
+		g.At -= c.began
+		if c.exceeded == nil && c.limit > 0 && g.Length >= c.limit {
+			c.exceeded = &ExplainedGap{At: g.At, Length: g.Length}
+		}
+		c.joiner.Gap(g)
+	})
+}
+
+// Stay takes in what the tracer saw.
+func (c *Collector) Stay(s Stay) { c.joiner.Stay(s) }
+
+func (c *Collector) explained(g ExplainedGap) {
+	c.keepLong(g)
+	if c.exceeded != nil && c.exceeded.At == g.At {
+		*c.exceeded = g
+	}
+	if g.Stay == nil {
+		c.cpu.Unexplained.add(g.Length)
+		return
+	}
+	c.cpu.Recorded.add(g.Length)
+	key := [2]string{g.Stay.ID, g.Stay.Detail}
+	if c.causes[key] == nil {
+		c.causes[key] = &Cause{ID: g.Stay.ID, Title: g.Stay.Title, Detail: g.Stay.Detail}
+	}
+	c.causes[key].add(g.Length)
+}
+
+func (c *Collector) keepLong(g ExplainedGap) {
+	i, _ := slices.BinarySearchFunc(c.cpu.Longest, g.Length, func(have ExplainedGap, d time.Duration) int {
+		return cmp.Compare(d, have.Length)
+	})
+	if i < longestGaps {
+		c.cpu.Longest = slices.Insert(c.cpu.Longest, i, g)
+		c.cpu.Longest = c.cpu.Longest[:min(len(c.cpu.Longest), longestGaps)]
+	}
+}
+
+// Finish returns the result, when the loop is done and nothing more will come. A
+// gap without a stay is unexplained only if the tracer was complete.
+func (c *Collector) Finish(complete bool) CPU {
+	c.Poll()
+	s := c.record.State()
+	c.joiner.Finish(s.Began + s.Ran - c.began)
+	cpu := &c.cpu
+	cpu.Ran, cpu.Gaps, cpu.Total, cpu.Samples = s.Ran, s.Count, s.Total, s.Samples
+	cpu.Beyond, cpu.Backwards, cpu.Jumps = s.Beyond, s.Backwards, s.Jumps
+	if s.Ran > 0 {
+		cpu.Available = 100 * float64(s.Ran-s.Total) / float64(s.Ran)
+	}
+	if at := int(s.CPU); at != cpu.CPU {
+		cpu.MovedTo = &at
+	}
+	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, c.record.Dropped()
+	cpu.Untimed = s.Untimed
+	if !complete || s.Untimed {
+		cpu.Unknown, cpu.Unexplained = cpu.Unexplained, Share{}
+	}
+	cpu.Unknown.Count += cpu.Unlisted
+	cpu.Unknown.Total = s.Total - cpu.Recorded.Total - cpu.Unexplained.Total
+	cpu.Percentiles = []Percentile{}
+	h := c.record.Histogram()
+	for _, p := range percents {
+		if h.TotalCount() > 0 {
+			cpu.Percentiles = append(cpu.Percentiles, Percentile{p, min(s.Max, time.Duration(h.ValueAtQuantile(p)))})
+		}
+	}
+	cpu.Causes = []Cause{}
+	for cause := range maps.Values(c.causes) {
+		cpu.Causes = append(cpu.Causes, *cause)
+	}
+	slices.SortFunc(cpu.Causes, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail))
+	})
+	cpu.Longest = append([]ExplainedGap{}, cpu.Longest...) // never null in JSON
+	return *cpu
+}
+
+// WriteJSON writes r as docs/noise.schema.json describes it.
+func WriteJSON(w io.Writer, r *Report) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	if err := out.Encode(r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
