@@ -244,7 +244,7 @@ func (h host) testBadInput(t *testing.T) {
 		{"negative number of breaks", []string{"--max-breaks", "-1"}, 2, "max-breaks"},
 		{"quiet and verbose", []string{"-q", "-v"}, 2, "exclude each other"},
 		{"unknown flag", []string{"--colour"}, 2, "--colour"},
-		{"unknown monitor", []string{"--monitor", "quiet"}, 2, `unknown monitor "quiet": there are poke3, quiet_user;`},
+		{"unknown monitor", []string{"--monitor", "quiet"}, 2, `unknown monitor "quiet": there are isolation, poke3, quiet_user;`},
 		{"monitor in no file", []string{"--monitor", dir + "/none.dot"}, 2, dir + "/none.dot: no such file"},
 		{"monitor that is none", []string{"--monitor", noMonitor}, 2, noMonitor + ": parsing automaton: not an automaton"},
 		{"unknown user", []string{"--user", "no-such-user"}, 2, "no-such-user"},
@@ -415,7 +415,7 @@ func (h host) testJSON(t *testing.T) {
 // The shell is offered the monitors by their names, and files.
 func (h host) testCompletion(t *testing.T) {
 	r := h.run(t, "__complete", "watch", "--monitor", "")
-	if want := "poke3\nquiet_user\n:0\n"; r.code != 0 || r.stdout != want {
+	if want := "isolation\npoke3\nquiet_user\n:0\n"; r.code != 0 || r.stdout != want {
 		t.Errorf("exit status %d, printed %q, want %q", r.code, r.stdout, want)
 	}
 }

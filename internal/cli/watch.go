@@ -35,6 +35,7 @@ With --monitor it also checks what happens on each CPU against automata, in the
 form that the kernel's own runtime verification uses. A verdict is "held",
 "violated", or "unknown" if events were lost or cannot be seen on this kernel.
   quiet_user  no interrupt to synchronise kernel text hits user mode
+  isolation   a thread isolated by prctl(48) is told of each break exactly once
   poke3       the CPU synchronises after each step of a patch, before the next
 
 The exit status is 0; 3 if there were more than --max-breaks breaks; 4 if a

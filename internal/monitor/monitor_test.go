@@ -124,6 +124,27 @@ func TestQuietUser(t *testing.T) {
 	}
 }
 
+// What the storm of isolation would show of each mistake.
+func TestIsolation(t *testing.T) {
+	const cycle, told = "isolated left ", "isolated broken signal_deliver "
+	for words, violations := range map[string]uint64{
+		"":                                0,
+		cycle + told + cycle:              0,
+		told + cycle + told:               0,
+		told + "isolated left broken":     1, // a break after it left
+		told + "isolated broken isolated": 1, // never told
+		told + "signal_deliver":           1, // told twice
+		cycle + "signal_deliver":          1, // told after it left
+		told + "isolated isolated":        1, // an end is missing
+		told + "isolated broken left":     1, // it left, and was not told before
+		told + "isolated broken broken":   1,
+	} {
+		if m := check(t, "isolation", words); m.Violations != violations {
+			t.Errorf("%s: %+v, want %d violations", words, m, violations)
+		}
+	}
+}
+
 func TestPoke3(t *testing.T) {
 	const patch = "poke1 sync done poke2 sync done poke3 sync done "
 	const short = "poke1 done poke3 done "
@@ -253,7 +274,7 @@ func TestOwnFile(t *testing.T) {
 	if _, err := Load("/nowhere/own.dot"); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if _, err := Load("quiet-user"); err == nil || err.Error() != `unknown monitor "quiet-user": there are poke3, quiet_user; a file of your own ends in .dot` {
+	if _, err := Load("quiet-user"); err == nil || err.Error() != `unknown monitor "quiet-user": there are isolation, poke3, quiet_user; a file of your own ends in .dot` {
 		t.Errorf("a name that is not there: %v", err)
 	}
 }

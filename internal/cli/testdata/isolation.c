@@ -3,7 +3,8 @@
  * The task side's semantics, case by case, for a command below "taskiso run".
  * Each case is a process of its own on an isolated CPU; the parent provokes
  * breaks from a housekeeping CPU. Prints a line for each case: "ok NAME" or
- * "FAIL NAME: what". isolation ISOLATED_CPU OTHER_ISOLATED_CPU HOUSEKEEPING_CPU [CASE]
+ * "FAIL NAME: what". isolation ISOLATED_CPU OTHER_ISOLATED_CPU HOUSEKEEPING_CPU
+ * [CASE | until-unwatched | storm CYCLES]
  */
 #define _GNU_SOURCE
 #include <taskiso/taskiso.h>
@@ -696,6 +697,75 @@ static int until_unwatched(void)
 	return 0;
 }
 
+/* ---- a storm ---- */
+
+static volatile int over;
+
+/* One disturbance every 15 to 40 ms: a CPU that has no 12 ms of quiet lets nobody in. */
+static void *provokes(void *arg)
+{
+	unsigned seed = 1;
+
+	pin(0, home);
+	while (!over) {
+		usleep(15000 + rand_r(&seed) % 25000);
+		switch (rand_r(&seed) % 4) {
+		case 0:
+			syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+			break;
+		case 1: {
+			char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			munmap(p, 4096);
+			break;
+		}
+		case 2:
+			pin(0, cpu);
+			pin(0, home);
+			break;
+		default:
+			over |= mprotect(victim, 4096, PROT_READ) || mprotect(victim, 4096, PROT_READ | PROT_WRITE);
+		}
+	}
+	return arg;
+}
+
+/* After leave has returned, no signal of an earlier break comes. */
+static int storm(int cycles)
+{
+	int refused = 0, late = 0, granted = 0;
+	unsigned seed = 2;
+	pthread_t t;
+
+	prepare();
+	victim = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	if (pthread_create(&t, NULL, provokes, NULL))
+		return 1;
+	for (int i = 0; i < cycles; i++) {
+		if (taskiso_enter(SIGUSR1)) {
+			refused++;
+			continue;
+		}
+		granted++;
+		for (volatile int k = rand_r(&seed) % 3000; k > 0 && taskiso_isolated(); k--)
+			;
+		if (i % 16 == 0)
+			syscall(SYS_getppid);
+		taskiso_leave();
+		int hits = shared->hits;
+		for (volatile int k = 0; k < 200; k++)
+			;
+		late += shared->hits != hits;
+	}
+	struct taskiso_status s;
+	taskiso_status(&s);
+	over = 1;
+	pthread_join(t, NULL);
+	printf("granted %d refused %d entered %llu breaks %llu signals %d late %d\n", granted, refused,
+	       (unsigned long long)s.entered, (unsigned long long)s.breaks, shared->hits, late);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int failures = 0;
@@ -711,6 +781,8 @@ int main(int argc, char **argv)
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (argc == 5 && !strcmp(argv[4], "until-unwatched"))
 		return until_unwatched();
+	if (argc == 6 && !strcmp(argv[4], "storm"))
+		return storm(atoi(argv[5]));
 	pin(0, home);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		if (argc < 5 || strstr(tests[i].name, argv[4]))

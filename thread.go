@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package taskiso
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Open and Enter.
+var (
+	// ErrNotSupported: nobody answers. The program was not started by "taskiso
+	// run", or that lacked privileges, or has ended.
+	ErrNotSupported = errors.New("no taskiso watches this program: start it with \"taskiso run\"")
+	// ErrNotIsolated: the thread is not on exactly one CPU that is isolated and
+	// observed.
+	ErrNotIsolated = errors.New("not on exactly one isolated CPU that is observed")
+	// ErrNotQuiet: something disturbs the CPU. Context errors wrap it.
+	ErrNotQuiet = errors.New("the CPU does not become quiet")
+)
+
+// The interface of include/taskiso/taskiso.h.
+const (
+	prTaskIsolation = 48
+
+	flagEnable  = 1 << 0
+	flagUserSig = 1 << 1
+	flagPages   = 1 << 16
+	flagSlot    = 1 << 17
+	flagStories = 1 << 18
+	signalShift = 8
+
+	pageSize    = 4096
+	pageVersion = 1
+)
+
+// page is struct taskiso_status.
+type page struct {
+	version  uint32
+	isolated uint32
+	seq      uint32
+	tid      uint32
+	entered  uint64
+	since    uint64
+	breaks   uint64
+	time     uint64
+	detail   uint64
+	cause    uint32
+	cpu      uint32
+}
+
+// story is struct taskiso_story.
+type story struct {
+	seq  uint32
+	_    uint32
+	time uint64
+	id   [64]byte
+	text [1024]byte
+}
+
+// Thread is a thread that can be isolated. Open, Enter, Leave and Close are for
+// that thread only, the other methods for any goroutine.
+type Thread struct {
+	page  *page
+	story *story
+	files [2][]byte // what is mapped
+}
+
+// Open pins the calling thread to a CPU and maps its status page. The goroutine
+// must have called [runtime.LockOSThread].
+func Open(cpu int) (*Thread, error) {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("moving to CPU %d: %w", cpu, err)
+	}
+	slot, errno := prctl(flagSlot)
+	if errno != 0 {
+		return nil, fmt.Errorf("opening the thread's status page: %w (%w)", ErrNotSupported, errno)
+	}
+	t := &Thread{}
+	for i, request := range []uintptr{flagPages, flagStories} {
+		var err error
+		if t.files[i], err = mapFile(request, slot); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+	}
+	t.page = (*page)(unsafe.Pointer(unsafe.SliceData(t.files[0])))
+	t.story = (*story)(unsafe.Pointer(unsafe.SliceData(t.files[1])))
+	if t.page.version != pageVersion {
+		return nil, errors.Join(fmt.Errorf("reading the status page: it has version %d, this package knows %d", t.page.version, pageVersion), t.Close())
+	}
+	return t, nil
+}
+
+func mapFile(request uintptr, slot int) ([]byte, error) {
+	fd, errno := prctl(request)
+	if errno != 0 {
+		return nil, fmt.Errorf("opening the thread's status page: %w", errno)
+	}
+	defer unix.Close(fd)
+	b, err := unix.Mmap(fd, int64(slot)*pageSize, pageSize, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, fmt.Errorf("mapping the thread's status page: %w", err)
+	}
+	return b, nil
+}
+
+// Close unmaps the status page. The thread must not be isolated, and no method
+// be called afterwards.
+func (t *Thread) Close() error {
+	var errs []error
+	for _, b := range t.files {
+		if b != nil {
+			errs = append(errs, unix.Munmap(b))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prctl makes the call without telling Go's scheduler: a thread that comes back
+// from a system call it was told of may have to wait for its processor.
+func prctl(flags uintptr) (int, syscall.Errno) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, prTaskIsolation, flags, 0, 0, 0, 0)
+	return int(r), errno
+}
+
+// Enter isolates the thread. While its CPU is not quiet it tries again until ctx
+// ends, but each try takes as long as "taskiso run --settle" says, 1 s by
+// default, during which the goroutine cannot be preempted: a garbage collection
+// waits for it.
+//
+// A break sends sig to the thread; 0, the usual choice in Go, for none: then only
+// the status page tells. It is an error if sig is SIGKILL's or beyond 64.
+//
+// The error is [ErrNotIsolated], [ErrNotSupported], or that of ctx, which then
+// wraps [ErrNotQuiet].
+func (t *Thread) Enter(ctx context.Context, sig syscall.Signal) error {
+	if sig < 0 || sig > 64 {
+		return fmt.Errorf("entering isolation: signal %d: %w", sig, unix.EINVAL)
+	}
+	for {
+		switch _, errno := prctl(flagEnable | flagUserSig | uintptr(sig)<<signalShift); errno {
+		case 0:
+			return nil
+		case unix.EAGAIN:
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("entering isolation: %w: %w", ErrNotQuiet, err)
+			}
+		case unix.EINTR:
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("entering isolation: %w", err)
+			}
+		case unix.EINVAL:
+			return fmt.Errorf("entering isolation: %w", ErrNotIsolated)
+		default:
+			return fmt.Errorf("entering isolation: %w (%w)", ErrNotSupported, errno)
+		}
+	}
+}
+
+// Leave ends isolation. No signal for an earlier break comes after it.
+func (t *Thread) Leave() error {
+	if _, errno := prctl(0); errno != 0 {
+		return fmt.Errorf("leaving isolation: %w (%w)", ErrNotSupported, errno)
+	}
+	return nil
+}
+
+// Isolated tells whether the thread is isolated. It is one load, and never true
+// when nobody watches the thread any more.
+func (t *Thread) Isolated() bool { return atomic.LoadUint32(&t.page.isolated) != 0 }
+
+// Status is what a thread is told of its isolation.
+type Status struct {
+	Isolated bool
+	Entered  uint64        // how often isolation began
+	Since    time.Duration // CLOCK_MONOTONIC, when it last began
+	Breaks   uint64        // how often it was broken
+	Last     Break         // the last one, if Breaks is not 0
+}
+
+// Break is the end of isolation by something the thread did not want.
+type Break struct {
+	Time   time.Duration // CLOCK_MONOTONIC
+	Cause  Cause
+	Detail uint64 // see Cause
+	CPU    int
+}
+
+// Breaks returns how often isolation was broken.
+func (t *Thread) Breaks() uint64 { return atomic.LoadUint64(&t.page.breaks) }
+
+// Status returns the status of the thread, all of it from one moment.
+func (t *Thread) Status() Status {
+	p := t.page
+	for {
+		seq := atomic.LoadUint32(&p.seq)
+		s := Status{
+			Isolated: atomic.LoadUint32(&p.isolated) != 0,
+			Entered:  atomic.LoadUint64(&p.entered),
+			Since:    time.Duration(atomic.LoadUint64(&p.since)),
+			Breaks:   atomic.LoadUint64(&p.breaks),
+			Last: Break{
+				Time:   time.Duration(atomic.LoadUint64(&p.time)),
+				Cause:  Cause(atomic.LoadUint32(&p.cause)),
+				Detail: atomic.LoadUint64(&p.detail),
+				CPU:    int(atomic.LoadUint32(&p.cpu)),
+			},
+		}
+		if seq&1 == 0 && seq == atomic.LoadUint32(&p.seq) {
+			return s
+		}
+	}
+}
+
+// Story returns what taskiso found out about the last break: the cause's id, which
+// "taskiso explain" knows, and a text with who caused it. It is known some
+// milliseconds after the break; ok is false until then.
+func (t *Thread) Story() (id, text string, ok bool) {
+	for {
+		seq := atomic.LoadUint32(&t.story.seq)
+		told := *t.story
+		if seq&1 == 0 && seq == atomic.LoadUint32(&t.story.seq) {
+			s := t.Status()
+			known := s.Breaks > 0 && told.time >= uint64(s.Last.Time)
+			return unix.ByteSliceToString(told.id[:]), unix.ByteSliceToString(told.text[:]), known
+		}
+	}
+}
