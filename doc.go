@@ -6,8 +6,10 @@
 // The program has to be started by the command "taskiso run", on a machine with
 // isolated CPUs:
 //
-//	GODEBUG=asyncpreemptoff=1 taskiso run -c 3 -- ./program
+//	GODEBUG=asyncpreemptoff=1 taskiso run -c 3 --start-on 0-1 -- ./program
 //
+// so that CPU 3 is observed, and all threads but the one that moves there stay
+// on CPUs 0 and 1.
 // The goroutine locks its thread, opens it, and enters:
 //
 //	runtime.LockOSThread()
@@ -25,9 +27,11 @@
 //
 // # Go itself breaks isolation
 //
-// Go's scheduler sends a signal to a thread that runs for more than 10 ms, about
-// a hundred a second, unless GODEBUG=asyncpreemptoff=1. A garbage collection
+// Go's scheduler wants a goroutine that ran for 10 ms to yield. It sends a signal,
+// about a hundred a second, unless GODEBUG=asyncpreemptoff=1. It also has every
+// function that is not inlined, and not marked go:nosplit, yield at its beginning:
+// an isolated loop of more than 10 ms must not call any. A garbage collection
 // waits for every goroutine, and the isolated one then waits for it. [Problems]
-// says which of these a program still has. Isolated tasks in C use
+// says which settings of a program are wrong. Isolated tasks in C use
 // include/taskiso/taskiso.h, which is the same interface.
 package taskiso

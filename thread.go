@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -138,33 +139,46 @@ func prctl(flags uintptr) (int, syscall.Errno) {
 // waits for it.
 //
 // A break sends sig to the thread; 0, the usual choice in Go, for none: then only
-// the status page tells. It is an error if sig is SIGKILL's or beyond 64.
+// the status page tells. It is an error if sig is negative or beyond 64.
 //
 // The error is [ErrNotIsolated], [ErrNotSupported], or that of ctx, which then
-// wraps [ErrNotQuiet].
+// may wrap [ErrNotQuiet].
 func (t *Thread) Enter(ctx context.Context, sig syscall.Signal) error {
 	if sig < 0 || sig > 64 {
 		return fmt.Errorf("entering isolation: signal %d: %w", sig, unix.EINVAL)
 	}
-	for {
-		switch _, errno := prctl(flagEnable | flagUserSig | uintptr(sig)<<signalShift); errno {
-		case 0:
+	for yields := 0; ; {
+		start := time.Now()
+		_, errno := prctl(flagEnable | flagUserSig | uintptr(sig)<<signalShift)
+		switch {
+		case errno == 0 && (time.Since(start) < yieldAfter || yields == maxYields):
 			return nil
-		case unix.EAGAIN:
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("entering isolation: %w: %w", ErrNotQuiet, err)
+		case errno == 0:
+			yields++
+			if err := t.Leave(); err != nil {
+				return err
 			}
-		case unix.EINTR:
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("entering isolation: %w", err)
-			}
-		case unix.EINVAL:
+		case errno == unix.EINVAL:
 			return fmt.Errorf("entering isolation: %w", ErrNotIsolated)
-		default:
+		case errno != unix.EAGAIN && errno != unix.EINTR:
 			return fmt.Errorf("entering isolation: %w (%w)", ErrNotSupported, errno)
+		case ctx.Err() != nil && errno == unix.EAGAIN:
+			return fmt.Errorf("entering isolation: %w: %w", ErrNotQuiet, ctx.Err())
+		case ctx.Err() != nil:
+			return fmt.Errorf("entering isolation: %w", ctx.Err())
 		}
+		runtime.Gosched()
 	}
 }
+
+// Go's scheduler wants a goroutine to yield that ran for 10 ms (forcePreemptNS in
+// the runtime), and it does at the next call of a function: with a system call,
+// that of futex. So a call that took nearly as long is not good enough; the CPU being
+// quiet by then, the next one is quick.
+const (
+	yieldAfter = 5 * time.Millisecond
+	maxYields  = 3
+)
 
 // Leave ends isolation. No signal for an earlier break comes after it.
 func (t *Thread) Leave() error {

@@ -5,27 +5,33 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // isolationOptions say when a call of prctl(48) succeeds.
 type isolationOptions struct {
 	settle   duration
 	isolable string
+	startOn  string
 }
 
 func (o *isolationOptions) register(f *pflag.FlagSet) {
 	o.settle = duration(session.DefaultSettle)
 	f.Var(&o.settle, "settle", "how long prctl(48) waits for its CPU to become quiet: `TIME`")
+	f.StringVar(&o.startOn, "start-on", "", "`CPUS` on which the command starts, for one whose threads go to theirs by themselves (default: those observed)")
 	f.StringVar(&o.isolable, "isolable", "", "`CPUS`, of those observed, on which prctl(48) may succeed (default: the isolated and nohz_full ones)")
 }
 
@@ -42,6 +48,14 @@ func (o *isolationOptions) cpus(t target) (cpulist.Set, error) {
 		return given, usageError("CPU %v is not observed: name it in --cpus as well", other)
 	}
 	return given, nil
+}
+
+// start returns the CPUs on which the command starts.
+func (o *isolationOptions) start(t target) (cpulist.Set, error) {
+	if o.startOn == "" {
+		return t.cpus, nil
+	}
+	return t.machine.choose(o.startOn, true)
 }
 
 // isolating is the answering of a command's calls for isolation.
@@ -123,4 +137,65 @@ func (o *observation) finishIsolation() error {
 	o.report.AddCalls(o.isolating.supervisor.Calls())
 	o.isolating = nil
 	return err
+}
+
+// armOptions isolate a thread that runs already and has not asked for it.
+type armOptions struct {
+	tid    int
+	signal string
+	settle duration
+}
+
+func (o *armOptions) register(f *pflag.FlagSet) {
+	o.settle = duration(session.DefaultSettle)
+	f.IntVar(&o.tid, "arm", 0, "watch thread `TID`, which is pinned to one CPU, and signal it when it is interrupted")
+	f.StringVar(&o.signal, "signal", "", "`SIGNAL` for --arm: SIGUSR1, 10; none by default")
+	f.Var(&o.settle, "settle", "arm when the thread ran undisturbed for this `TIME`, and again after each signal")
+}
+
+// number returns the signal, 0 for none.
+func (o *armOptions) number() (syscall.Signal, error) {
+	if o.signal == "" {
+		return 0, nil
+	}
+	if n, err := strconv.Atoi(o.signal); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	name := strings.ToUpper(o.signal)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if n := unix.SignalNum(name); n != 0 {
+		return n, nil
+	}
+	return 0, usageError("unknown signal %q: give a name as SIGUSR1 or a number from 1 to 64", o.signal)
+}
+
+// arm prepares to isolate the thread whenever it is quiet.
+func (o *observation) arm(opts *armOptions, signal syscall.Signal) error {
+	if o.observer == nil {
+		return fmt.Errorf("arming thread %d: kernel entries cannot be seen: %w", opts.tid, o.why)
+	}
+	cpus, err := affinity(opts.tid)
+	if err != nil {
+		return err
+	}
+	if cpus.Len() != 1 {
+		return fmt.Errorf("arming thread %d: it may run on CPU %v; pin it to one, for example with taskset -pc", opts.tid, cpus)
+	}
+	cpu, _ := cpus.First()
+	if !o.target.machine.nohzFull.Contains(cpu) {
+		o.report.Limits = append(o.report.Limits, fmt.Sprintf("CPU %d is not nohz_full: an interruption that no event names is not signalled", cpu))
+	}
+	o.arming = &session.Arming{
+		Isolation: o.observer.Isolation(), TID: opts.tid, CPU: cpu, Signal: signal, Settle: time.Duration(opts.settle),
+		Entries: func() uint64 { return o.observer.Seen(cpu, trace.SyscallEnter) + o.observer.Seen(cpu, trace.PageFault) },
+	}
+	return nil
+}
+
+func (o *observation) isolationEvent(e trace.Event) {
+	if o.arming != nil {
+		o.armingErr = errors.Join(o.armingErr, o.arming.Event(e))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,7 +146,7 @@ func TestGuestIsolationStorm(t *testing.T) {
 // isolation, learns by what, and enters again.
 func TestGuestIsolationInGo(t *testing.T) {
 	const breaks = 3
-	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--", goExample, "-cpu", fmt.Sprint(victimCPU), "-breaks", fmt.Sprint(breaks), "-every", "1000000")
+	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--start-on", "0-1", "--", goExample, "-cpu", fmt.Sprint(victimCPU), "-breaks", fmt.Sprint(breaks), "-every", "1000000")
 	c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	out, err := c.CombinedOutput()
 	t.Logf("%s", out)
@@ -162,4 +163,51 @@ func TestGuestIsolationInGo(t *testing.T) {
 	if out, err = c.CombinedOutput(); err == nil || !strings.Contains(string(out), "problem: Go's scheduler") || !strings.Contains(string(out), "not on exactly one isolated CPU") {
 		t.Errorf("on a CPU that is not isolated: %v\n%s", err, out)
 	}
+}
+
+// A thread that asks for nothing is signalled once for each interruption, and
+// armed again when it is quiet.
+func TestGuestIsolationArmsWhatRuns(t *testing.T) {
+	const times = 3
+	task := exec.Command(isolationProgram, fmt.Sprint(victimCPU), "2", "1", "armed", fmt.Sprint(times))
+	stdout, err := task.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer task.Process.Kill()
+	lines := bufio.NewScanner(stdout)
+	lines.Scan()
+	file := filepath.Join(t.TempDir(), "report.json")
+	watch := exec.Command(guestProgram, "watch", "--arm", lines.Text(), "--signal", "SIGUSR1", "--settle", "300ms", "--report", file, "-d", "60s")
+	var stderr strings.Builder
+	watch.Stderr = &stderr
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan string)
+	go func() {
+		lines.Scan()
+		ended <- lines.Text()
+	}()
+	forever := time.After(time.Minute)
+	for said := ""; said == ""; {
+		select {
+		case said = <-ended:
+			t.Log(said)
+		case <-time.After(4 * settle): // it is armed, or will be
+			task.Process.Signal(syscall.SIGUSR2)
+		case <-forever:
+			t.Fatal("the thread was not signalled")
+		}
+	}
+	task.Wait()
+	watch.Wait()
+	r := readReport(t, file)
+	if len(r.Isolation) != 1 || r.Isolation[0].Breaks < times || r.Isolation[0].Breaks > r.Isolation[0].Entered {
+		t.Errorf("report: %+v\n%s", r.Isolation, stderr.String())
+	}
+	t.Logf("%+v", r.Isolation)
 }

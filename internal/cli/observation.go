@@ -19,6 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -40,7 +41,9 @@ type observation struct {
 
 	isolable  cpulist.Set // CPUs on which a thread of a command may be isolated
 	settle    time.Duration
-	isolating *isolating // nil if no calls for isolation are answered
+	isolating *isolating      // nil if no calls for isolation are answered
+	arming    *session.Arming // nil if no thread is isolated unasked
+	armingErr error
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -57,6 +60,7 @@ func (p *program) observe(opts *options, t target, out *output, cfg trace.Config
 		OnBreak:          onBreak,
 		OnIsolationBreak: o.told,
 		OnEnd:            o.ended,
+		OnIsolation:      o.isolationEvent,
 		Monitors:         opts.monitors,
 	})
 	if o.why != nil && !opts.quiet {
@@ -231,6 +235,9 @@ func (o *observation) poll(now time.Time) error {
 		return err
 	}
 	o.progress.show(now, o.observer.Progress())
+	if o.arming != nil {
+		return errors.Join(o.armingErr, o.arming.Poll())
+	}
 	return nil
 }
 

@@ -78,7 +78,11 @@ func (p *program) run(opts *options, isolation *isolationOptions, user string, a
 	if err != nil {
 		return err
 	}
-	command, err := planCommand(args, user, target.cpus)
+	start, err := isolation.start(target)
+	if err != nil {
+		return err
+	}
+	command, err := planCommand(args, user, start)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,13 +21,17 @@ import (
 
 func (p *program) watchCommand() *cobra.Command {
 	var opts options
+	var arm armOptions
 	var pid, tid int
 	c := &cobra.Command{
-		Use:   "watch {-c CPUS | -p PID | -t TID} [flags]",
+		Use:   "watch {-c CPUS | -p PID | -t TID | --arm TID} [flags]",
 		Short: "Report what interrupts the tasks that run already",
 		Long: `watch reports, like run, every kernel entry of tasks that run already: of all
 user tasks on CPUS, of the threads of process PID, or of thread TID. It changes
 nothing, except that it keeps itself off the CPUs it watches.
+
+With --arm it isolates the thread, which need not know of it: as soon as it ran
+undisturbed for a while, the first interruption sends it the signal, and so on.
 
 It ends after --duration, when the process or thread ends, or on SIGINT or
 SIGTERM.
@@ -44,20 +49,29 @@ monitor's verdict is "unknown".`,
 		Example: `  taskiso watch -c 3 -d 30s
   taskiso watch -c 3 --monitor quiet_user --monitor ./own.dot
   taskiso watch -p $(pidof app) -v
+  taskiso watch --arm 4711 --signal SIGUSR1   # tell thread 4711 of each interruption
   taskiso watch -t 4711 --max-breaks 0 -d 10m --report quiet.json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := opts.complete(c); err != nil {
 				return err
 			}
-			subject, err := p.subject(c, pid, tid)
+			signal, err := arm.number()
 			if err != nil {
 				return err
 			}
-			return p.watch(&opts, subject)
+			if arm.tid == 0 && c.Flags().Changed("signal") {
+				return usageError("--signal needs --arm")
+			}
+			subject, err := p.subject(c, pid, tid, arm.tid)
+			if err != nil {
+				return err
+			}
+			return p.watch(&opts, subject, &arm, signal)
 		},
 	}
 	opts.register(c)
+	arm.register(c.Flags())
 	c.Flags().IntVarP(&pid, "pid", "p", 0, "watch the threads of process `PID`")
 	c.Flags().IntVarP(&tid, "tid", "t", 0, "watch thread `TID`")
 	return c
@@ -71,15 +85,15 @@ type subject struct {
 }
 
 // subject returns what the flags name: exactly one of CPUs, process and thread.
-func (p *program) subject(c *cobra.Command, pid, tid int) (*subject, error) {
+func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*subject, error) {
 	given := 0
-	for _, name := range []string{"cpus", "pid", "tid"} {
+	for _, name := range []string{"cpus", "pid", "tid", "arm"} {
 		if c.Flags().Changed(name) {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, usageError("say what to watch: one of --cpus, --pid and --tid")
+		return nil, usageError("say what to watch: one of --cpus, --pid, --tid and --arm")
 	}
 	s := &subject{files: p.files.View()}
 	switch {
@@ -87,6 +101,8 @@ func (p *program) subject(c *cobra.Command, pid, tid int) (*subject, error) {
 		s.describe, s.follow = report.Task{Kind: "process", PID: pid}, trace.FollowThreads
 	case c.Flags().Changed("tid"):
 		s.describe = report.Task{Kind: "thread", TID: tid}
+	case c.Flags().Changed("arm"):
+		s.describe = report.Task{Kind: "thread", TID: armed}
 	default:
 		s.describe = report.Task{Kind: "cpus"}
 		return s, nil
@@ -170,7 +186,7 @@ func (s *subject) pinned() (cpulist.Set, error) {
 	return all, nil
 }
 
-func (p *program) watch(opts *options, s *subject) error {
+func (p *program) watch(opts *options, s *subject, arm *armOptions, signal syscall.Signal) error {
 	target, cfg, err := p.planWatch(opts, s)
 	if err != nil {
 		return err
@@ -180,8 +196,14 @@ func (p *program) watch(opts *options, s *subject) error {
 		return err
 	}
 	defer out.discard()
+	cfg.Isolation = arm.tid != 0
 	o := p.observe(opts, target, out, cfg, out.onBreak())
 	defer o.close()
+	if arm.tid != 0 {
+		if err := o.arm(arm, signal); err != nil {
+			return err
+		}
+	}
 	return o.followSubject(s)
 }
 

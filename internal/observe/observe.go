@@ -40,6 +40,8 @@ type Config struct {
 	// of a thread, at a time of CLOCK_MONOTONIC, and OnEnd with each watched thread that ended.
 	OnIsolationBreak func(b report.Break, at time.Duration)
 	OnEnd            func(tid uint32)
+	// OnIsolation, if set, is called with each beginning and end of isolation.
+	OnIsolation func(trace.Event)
 	// Monitors are run on each of the CPUs in Trace.
 	Monitors []*monitor.Monitor
 }
@@ -98,6 +100,9 @@ func (o *Observer) tracked() cpulist.Set {
 // Isolation returns the task side, or nil if the configuration did not ask for it.
 func (o *Observer) Isolation() *trace.Isolation { return o.tracer.Isolation() }
 
+// Seen returns how many events of kind k happened on a CPU since Start.
+func (o *Observer) Seen(cpu int, k trace.Kind) uint64 { return o.tracer.Seen(cpu, k) }
+
 // Watch adds a thread whose own entries are recorded.
 func (o *Observer) Watch(tid int) error { return o.tracer.Watch(tid) }
 
@@ -155,6 +160,9 @@ func (o *Observer) follow(batch trace.Batch) {
 	for _, e := range batch.Events {
 		if e.Kind.IsIsolation() {
 			o.collector.Isolation(e)
+			if o.cfg.OnIsolation != nil {
+				o.cfg.OnIsolation(e)
+			}
 		}
 		if e.Kind == trace.Exit && o.cfg.OnEnd != nil {
 			o.cfg.OnEnd(e.TID)

@@ -87,6 +87,7 @@ const (
 	bpfMapSlots                    = "slots"
 	bpfMapTasks                    = "tasks"
 	bpfProgSmpCallSingleQueue      = "__smp_call_single_queue"
+	bpfProgArm                     = "arm"
 	bpfProgCallFunctionEntry       = "call_function_entry"
 	bpfProgCallFunctionExit        = "call_function_exit"
 	bpfProgCallFunctionSingleEntry = "call_function_single_entry"
@@ -146,6 +147,7 @@ const (
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarBreakCauses              = "break_causes"
+	bpfVarCsdEvents                = "csd_events"
 	bpfVarFollow                   = "follow"
 	bpfVarIsolation                = "isolation"
 	bpfVarSupervisor               = "supervisor"
@@ -200,6 +202,7 @@ type bpfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
 	SmpCallSingleQueue      *ebpf.ProgramSpec `ebpf:"__smp_call_single_queue"`
+	Arm                     *ebpf.ProgramSpec `ebpf:"arm"`
 	CallFunctionEntry       *ebpf.ProgramSpec `ebpf:"call_function_entry"`
 	CallFunctionExit        *ebpf.ProgramSpec `ebpf:"call_function_exit"`
 	CallFunctionSingleEntry *ebpf.ProgramSpec `ebpf:"call_function_single_entry"`
@@ -276,6 +279,7 @@ type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
 	BreakCauses       *ebpf.VariableSpec `ebpf:"break_causes"`
+	CsdEvents         *ebpf.VariableSpec `ebpf:"csd_events"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
 	Isolation         *ebpf.VariableSpec `ebpf:"isolation"`
 	Supervisor        *ebpf.VariableSpec `ebpf:"supervisor"`
@@ -331,6 +335,7 @@ type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
 	BreakCauses       *ebpf.Variable `ebpf:"break_causes"`
+	CsdEvents         *ebpf.Variable `ebpf:"csd_events"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
 	Isolation         *ebpf.Variable `ebpf:"isolation"`
 	Supervisor        *ebpf.Variable `ebpf:"supervisor"`
@@ -347,6 +352,7 @@ type bpfVariables struct {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
 	SmpCallSingleQueue      *ebpf.Program `ebpf:"__smp_call_single_queue"`
+	Arm                     *ebpf.Program `ebpf:"arm"`
 	CallFunctionEntry       *ebpf.Program `ebpf:"call_function_entry"`
 	CallFunctionExit        *ebpf.Program `ebpf:"call_function_exit"`
 	CallFunctionSingleEntry *ebpf.Program `ebpf:"call_function_single_entry"`
@@ -408,6 +414,7 @@ type bpfPrograms struct {
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.SmpCallSingleQueue,
+		p.Arm,
 		p.CallFunctionEntry,
 		p.CallFunctionExit,
 		p.CallFunctionSingleEntry,

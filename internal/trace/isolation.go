@@ -64,6 +64,7 @@ type Isolation struct {
 	slots   *ebpf.Map
 	pages   *ebpf.Map
 	unwatch *ebpf.Program
+	arm     *ebpf.Program
 }
 
 // Isolation returns the task side, or nil if Config did not ask for it.
@@ -74,7 +75,7 @@ func (t *Tracer) openIsolation() error {
 	if err := pages.Freeze(); err != nil {
 		return fmt.Errorf("making the status pages read-only: %w", err)
 	}
-	t.isolation = &Isolation{cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, unwatch: t.coll.Programs["unwatch"]}
+	t.isolation = &Isolation{cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, unwatch: t.coll.Programs["unwatch"], arm: t.coll.Programs["arm"]}
 	return nil
 }
 
@@ -164,4 +165,16 @@ func (i *Isolation) cpu32(cpu int, field uintptr) uint32 {
 func (i *Isolation) setCPU(cpu int, field uintptr, v uint32) {
 	// It fails only for a CPU that is not there, on which no thread can be.
 	i.cpus.WriteAt(binary.NativeEndian.AppendUint32(nil, v), int64(cpu*cpuStateSize)+int64(field))
+}
+
+// Arm isolates a thread that has not asked for it, if it runs on a CPU in this
+// moment, and tells whether it did. A break sends the signal, if it is not 0; but
+// if the thread was just leaving the CPU, the Broken event shows another thread, and the
+// caller is to send it.
+func (i *Isolation) Arm(cpu int, tid uint32, slot int, signal uint32) (bool, error) {
+	code, err := i.arm.Run(&ebpf.RunOptions{Context: struct{ CPU, TID, Slot, Signal uint32 }{uint32(cpu), tid, uint32(slot), signal}})
+	if err != nil {
+		return false, fmt.Errorf("isolating thread %d on CPU %d: %w", tid, cpu, err)
+	}
+	return code == 0, nil
 }

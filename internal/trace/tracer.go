@@ -184,12 +184,13 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 	var list [maxTargets]uint32
 	n := copy(list[:], targets(cfg)) // see attachSource for more than fit in
 	for name, value := range map[string]any{
-		"targets":   uint32(n),
-		"target":    list,
-		"all_tasks": cfg.AllTasks,
-		"any_cpu":   cfg.CPUs.Len() == 0,
-		"follow":    uint32(cfg.Follow),
-		"isolation": cfg.Isolation,
+		"targets":    uint32(n),
+		"target":     list,
+		"all_tasks":  cfg.AllTasks,
+		"any_cpu":    cfg.CPUs.Len() == 0,
+		"follow":     uint32(cfg.Follow),
+		"isolation":  cfg.Isolation,
+		"csd_events": t.Has(CSDEnter),
 		// What the kernel calls it; the same in every namespace but that of a container.
 		"supervisor": uint32(os.Getpid()),
 	} {

@@ -4,7 +4,7 @@
  * Each case is a process of its own on an isolated CPU; the parent provokes
  * breaks from a housekeeping CPU. Prints a line for each case: "ok NAME" or
  * "FAIL NAME: what". isolation ISOLATED_CPU OTHER_ISOLATED_CPU HOUSEKEEPING_CPU
- * [CASE | until-unwatched | storm CYCLES]
+ * [CASE | until-unwatched | armed TIMES | storm CYCLES]
  */
 #define _GNU_SOURCE
 #include <taskiso/taskiso.h>
@@ -23,6 +23,7 @@
 #include <ucontext.h>
 
 static int cpu, other_cpu, home;
+static int answered = 1; /* below taskiso run */
 
 /* What a task tells its parent; shared and faulted in. */
 static struct shared {
@@ -93,7 +94,7 @@ static void prepare(void)
 	on(SIGUSR1, count);
 	on(SIGUSR2, count);
 	on(SIGALRM, count);
-	if (mlockall(MCL_CURRENT | MCL_FUTURE) || taskiso_map())
+	if (mlockall(MCL_CURRENT | MCL_FUTURE) || (taskiso_map() && answered))
 		_exit(100);
 	count(0);
 	shared->others = 0;
@@ -697,6 +698,18 @@ static int until_unwatched(void)
 	return 0;
 }
 
+/* Asks for nothing; says how often it was signalled when SIGUSR2 has come as often. */
+static int be_armed(int times)
+{
+	answered = 0;
+	prepare();
+	printf("%d\n", getpid());
+	while (shared->others < times || shared->hits < times)
+		;
+	printf("signals %d\n", shared->hits);
+	return 0;
+}
+
 /* ---- a storm ---- */
 
 static volatile int over;
@@ -747,7 +760,7 @@ static int storm(int cycles)
 			continue;
 		}
 		granted++;
-		for (volatile int k = rand_r(&seed) % 3000; k > 0 && taskiso_isolated(); k--)
+		for (volatile int k = rand_r(&seed) % 100000; k > 0 && taskiso_isolated(); k--)
 			;
 		if (i % 16 == 0)
 			syscall(SYS_getppid);
@@ -781,6 +794,8 @@ int main(int argc, char **argv)
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (argc == 5 && !strcmp(argv[4], "until-unwatched"))
 		return until_unwatched();
+	if (argc == 6 && !strcmp(argv[4], "armed"))
+		return be_armed(atoi(argv[5]));
 	if (argc == 6 && !strcmp(argv[4], "storm"))
 		return storm(atoi(argv[5]));
 	pin(0, home);

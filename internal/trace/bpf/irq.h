@@ -55,7 +55,12 @@ EVENT(irq_handler_exit, KIND_IRQ_EXIT, (__u32)ctx->args[0], (__u32)ctx->args[2],
 EVENT(softirq_entry, KIND_SOFTIRQ_ENTER, (__u32)ctx->args[0], 0, 0)
 EVENT(softirq_exit, KIND_SOFTIRQ_EXIT, (__u32)ctx->args[0], 0, 0)
 
-EVENT(csd_function_entry, KIND_CSD_ENTER, ctx->args[0], ctx->args[1], 0)
+PROGRAM(csd_function_entry)
+{
+	isolation_csd(s, ctx->args[0]);
+	if (watched_cpu(s))
+		record(s, KIND_CSD_ENTER, ctx->args[0], ctx->args[1], 0);
+}
 EVENT(csd_function_exit, KIND_CSD_EXIT, ctx->args[0], ctx->args[1], 0)
 
 EVENT(hrtimer_expire_entry, KIND_HRTIMER,

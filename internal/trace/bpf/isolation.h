@@ -32,6 +32,8 @@
 
 /* Whether any of this is in use; without it no program pays for it. */
 volatile const bool isolation = false;
+/* Whether csd_function_entry is attached. */
+volatile const bool csd_events = false;
 /* The process behind the watch. When it is gone, nobody is isolated. */
 volatile const __u32 supervisor = 0;
 __u32 supervisor_gone = 0;
@@ -135,14 +137,14 @@ static __always_inline void send_signal(struct cpu_state *s, __u32 sig)
 }
 
 /* Nobody else changes these pages but unwatch(), once, when supervisor_gone is set. */
-static __always_inline void set_isolated(struct status *p, __u32 isolated)
+static __always_inline void set_isolated(struct status *p, __u32 isolated, __u32 cpu)
 {
 	__sync_fetch_and_add(&p->seq, 1); /* full barriers */
 	p->isolated = isolated;
 	if (isolated) {
 		p->since = bpf_ktime_get_ns();
 		p->entered++;
-		p->cpu = bpf_get_smp_processor_id();
+		p->cpu = cpu;
 	}
 	__sync_fetch_and_add(&p->seq, 1);
 }
@@ -169,6 +171,8 @@ static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, 
 	p = status_of(slot - 1);
 	if (p)
 		set_broken(p, cause, detail);
+	if (p && p->tid != (__u32)bpf_get_current_pid_tgid())
+		sig = 0; /* see arm(): user space sends it */
 	s->named = slot;
 	s->ours = 1;
 	send_signal(s, sig);
@@ -181,16 +185,40 @@ static __always_inline void broken(struct cpu_state *s, __u32 cause, __u64 detai
 		end(s, cause, detail, s->signal);
 }
 
+static __always_inline void disturbed(struct cpu_state *s, __u32 cause)
+{
+	if (s->answered) /* the interrupt that wakes an answered thread is ours */
+		return;
+	s->disturbed = bpf_ktime_get_ns();
+	s->disturbed_by = cause;
+}
+
+/*
+ * Whether an interrupt of an idle CPU most likely wakes a task there. If that is
+ * no watched one, its turn is the disturbance. A function other than the waking one
+ * shows itself, where there is an event for it: isolation_csd().
+ */
+static __always_inline bool wakes(struct cpu_state *s, __u32 cause)
+{
+	return s->idle && (cause == BREAK_RESCHEDULE || (cause == BREAK_CALL && csd_events));
+}
+
 /* Something that is not the doing of the task at hand happened to the CPU. */
 static __always_inline void interrupted(struct cpu_state *s, __u32 cause, __u64 detail)
 {
 	if (!isolation)
 		return;
-	if (!s->answered) { /* the interrupt that wakes an answered thread is ours */
-		s->disturbed = bpf_ktime_get_ns();
-		s->disturbed_by = cause;
-	}
+	if (!wakes(s, cause))
+		disturbed(s, cause);
 	broken(s, cause, detail);
+}
+
+extern void sched_ttwu_pending __ksym __weak;
+
+static __always_inline void isolation_csd(struct cpu_state *s, __u64 func)
+{
+	if (isolation && s->idle && func != (__u64)&sched_ttwu_pending)
+		disturbed(s, BREAK_CALL);
 }
 
 /* What comes later in the stay can be nearer to the cause than what came first. */
@@ -233,7 +261,7 @@ static __always_inline void leave(struct cpu_state *s)
 		return;
 	p = status_of(slot - 1);
 	if (p)
-		set_isolated(p, 0);
+		set_isolated(p, 0, 0);
 	record(s, KIND_LEFT, slot - 1, 0, 0);
 }
 
@@ -264,7 +292,7 @@ static __always_inline void enter(struct cpu_state *s, __u32 slot, struct status
 	s->ours = 0;
 	s->left = 0;
 	s->entering = 1;
-	set_isolated(p, 1);
+	set_isolated(p, 1, bpf_get_smp_processor_id());
 	__sync_lock_test_and_set(&s->isolated, slot + 1);
 	record(s, KIND_ISOLATED, slot, sig, 0);
 	if (supervisor_gone)
@@ -320,7 +348,7 @@ static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs 
 		s->answered = 0;
 	leave(s);
 	if (p->isolated) /* it went to sleep in the call on another CPU */
-		set_isolated(p, 0);
+		set_isolated(p, 0, 0);
 	if (result != 0 || !(flags & ISOLATION_ENABLE))
 		return;
 	if (here) {
@@ -383,10 +411,8 @@ static __always_inline void isolation_switch(struct cpu_state *s, __u32 prev, __
 		name_better(s, BREAK_TASK, next);
 	}
 	s->idle = !next;
-	if (noise) {
-		s->disturbed = bpf_ktime_get_ns();
-		s->disturbed_by = BREAK_TASK;
-	}
+	if (noise)
+		disturbed(s, BREAK_TASK);
 	if (s->paused && s->paused_tid == next) {
 		s->isolated = s->paused;
 		s->paused = 0;
@@ -429,5 +455,45 @@ SEC("syscall")
 int unwatch(void *ctx)
 {
 	unwatch_all();
+	return 0;
+}
+
+struct arm_args {
+	__u32 cpu, tid, slot, signal;
+};
+
+/*
+ * Isolates a thread that runs on another CPU at the moment and has not asked for
+ * it. If the thread is just going away from there, the next event ends isolation
+ * in another thread, which must not get its signal.
+ */
+SEC("syscall")
+int arm(struct arm_args *a)
+{
+	struct cpu_state *s = cpu_state(a->cpu), *own = cpu_state(bpf_get_smp_processor_id());
+	struct status *p = status_of(a->slot);
+	struct event *e;
+
+	if (!s || !own || !p || s->isolated || (s->cached_tid != a->tid && s->cached_tid != NO_TID))
+		return 1;
+	if (p->tid != a->tid)
+		give_page(p, a->tid);
+	s->signal = a->signal;
+	s->named = 0;
+	s->ours = 0;
+	s->left = 0;
+	s->entering = 0;
+	set_isolated(p, 1, a->cpu);
+	e = reserve(own, KIND_ISOLATED, sizeof(*e));
+	if (e) {
+		e->cpu = a->cpu;
+		e->tid = a->tid;
+		e->ip = 0;
+		e->a = a->slot;
+		e->b = a->signal;
+		e->c = 0;
+		submit(e);
+	}
+	__sync_lock_test_and_set(&s->isolated, a->slot + 1);
 	return 0;
 }

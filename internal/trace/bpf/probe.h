@@ -18,13 +18,11 @@ static __always_inline bool has_cpu(void *mask, __u32 cpu)
 	return word >> (cpu % 64) & 1;
 }
 
-/* Wakes a task of another CPU; the tasks themselves stand in the queue, and no function. */
-extern void sched_ttwu_pending __ksym __weak;
-
 static __always_inline void record_single(struct pt_regs *ctx, struct cpu_state *s, __u8 kind)
 {
 	struct __call_single_data *csd = (void *)ARG2(ctx);
 	__u32 cpu = ARG1(ctx);
+	/* What wakes tasks stands in the queue without a function. */
 	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
 	__u64 func = type == CSD_TYPE_TTWU ? (__u64)&sched_ttwu_pending : (__u64)BPF_CORE_READ(csd, func);
 
