@@ -69,9 +69,6 @@ type isolating struct {
 // answers them itself, because something is missing, is told before the command
 // runs, and is no error.
 func (o *observation) isolate(t *task) error {
-	if o.isolable.IsEmpty() {
-		o.notIsolable(fmt.Sprintf("none of CPU %v is isolated or nohz_full", o.target.cpus))
-	}
 	fd, err := t.process.Listen()
 	if failed := (*launch.ExecError)(nil); errors.As(err, &failed) {
 		o.notIsolable(err.Error())
@@ -99,9 +96,10 @@ func (o *observation) isolate(t *task) error {
 
 // notIsolable says that no call for isolation will succeed.
 func (o *observation) notIsolable(why string) {
-	o.report.Limits = append(o.report.Limits, fmt.Sprintf("prctl(%d) never succeeds: %s", seccomp.SetTaskIsolation, why))
+	limit := fmt.Sprintf("no thread can be isolated: prctl(%d) is answered by the kernel: %s", seccomp.SetTaskIsolation, why)
+	o.report.Limits = append(o.report.Limits, limit)
 	if !o.opts.quiet {
-		fmt.Fprintf(o.p.stderr, "taskiso: prctl(%d) will not succeed: %s\n", seccomp.SetTaskIsolation, why)
+		fmt.Fprintf(o.p.stderr, "taskiso: %s\n", limit)
 	}
 }
 
@@ -134,7 +132,11 @@ func (o *observation) finishIsolation() error {
 	}
 	o.isolating.listener.Stop()
 	err := errors.Join(<-o.isolating.served, o.isolating.listener.Close(), o.isolating.supervisor.Err())
-	o.report.AddCalls(o.isolating.supervisor.Calls())
+	calls := o.isolating.supervisor.Calls()
+	o.report.AddCalls(calls)
+	if len(calls) > 0 && o.isolable.IsEmpty() {
+		o.report.Limits = append(o.report.Limits, fmt.Sprintf("no thread can be isolated on CPU %v: none is isolated or nohz_full; --isolable overrides that", o.target.cpus))
+	}
 	o.isolating = nil
 	return err
 }

@@ -107,7 +107,9 @@ func (p *program) run(opts *options, isolation *isolationOptions, user string, a
 		t, err = startLoop(target.housekeeping, loopConfig{CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loopThreshold})
 	} else {
 		w.isolable, w.settle = isolable, time.Duration(isolation.settle)
-		command.Isolable = w.observer != nil
+		if command.Isolable = w.observer != nil; !command.Isolable {
+			w.notIsolable("kernel entries cannot be seen")
+		}
 		t, err = startCommand(*command)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -129,6 +130,7 @@ func samples(t *testing.T) map[string]*Report {
 	return map[string]*Report{
 		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
 		"untraced": untracedSample(t), "empty": emptySample(t),
+		"isolation": isolationSample(t),
 	}
 }
 
@@ -233,5 +235,42 @@ func emptySample(t *testing.T) *Report {
 	r := newReport(t, Task{Kind: "cpus", EndedBy: "interrupt"})
 	r.Duration = 0
 	newSample(t).Fill(r, mustCPUs(t, 2, 3), mustCPUs(t))
+	return r
+}
+
+// isolationSample: one thread was broken by a patch, by itself and on its way back
+// from prctl, left once, and was killed; another was never let in.
+func isolationSample(t *testing.T) *Report {
+	c := newSample(t)
+	at := begin
+	isolated := func(kind trace.Kind, b trace.BreakCause) trace.Event {
+		at += time.Second
+		e := trace.Event{Kind: kind, Time: at, CPU: 3, TID: 4242, B: uint64(b)}
+		c.Isolation(e)
+		return e
+	}
+	breaks := func(s *stay.Stay, coarse trace.BreakCause) {
+		isolated(trace.Isolated, 10)
+		s.Broken = isolated(trace.Broken, coarse)
+		c.Stay(s)
+	}
+	isolated(trace.Isolated, 10)
+	isolated(trace.Left, 0)
+	breaks(patchedBy(4*time.Second, trace.Sender{PID: 9, Name: "bpftrace", Stack: []uint64{syncFunction, enterFunction}}), trace.BreakCall)
+	breaks(stayAt(6*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 39}), trace.BreakSyscall)
+	breaks(stayAt(8*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 157}), trace.BreakTimer)
+	isolated(trace.Isolated, 9)
+	isolated(trace.Broken, trace.BreakPageFault) // its stay never ended
+	isolated(trace.Isolated, 10)
+
+	r := newReport(t, Task{Kind: "command", Command: []string{"./app"}, PID: 4242})
+	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	r.Isolation = c.Isolations(at + time.Second/2)
+	r.AddCalls([]session.Calls{
+		{TID: 17, Attempts: 3, Invalid: 1, NotQuiet: 2, Settling: 2100 * time.Millisecond, Longest: 1050 * time.Millisecond,
+			WaitedFor: map[string]uint64{"timer interrupt": 2, "not on exactly one CPU for isolation": 1}},
+		{TID: 18}, // only asked for its status page
+		{TID: 4242, Attempts: 7, Granted: 6, Cut: 1, Settling: 70 * time.Millisecond, Longest: 13 * time.Millisecond, WaitedFor: map[string]uint64{"another task": 1}},
+	})
 	return r
 }

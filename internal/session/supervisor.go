@@ -45,9 +45,23 @@ const returnTimeout = 10 * time.Second
 // DefaultSettle is how long a call waits at most for its CPU to become quiet.
 const DefaultSettle = time.Second
 
+// Watch is what the supervisor needs of a [trace.Isolation].
+type Watch interface {
+	Assign(tid uint32, slot int) error
+	Release(tid uint32) error
+	Grant(cpu int, tid uint32)
+	Answer(cpu int, tid uint32)
+	Withdraw(cpu int)
+	Answered(cpu int) uint32
+	Occupant(cpu int) (slot int, ok bool)
+	Idle(cpu int) bool
+	Disturbed(cpu int) (time.Duration, trace.BreakCause)
+	Pages() int
+}
+
 // Config says who may be isolated where.
 type Config struct {
-	Isolation *trace.Isolation
+	Isolation Watch
 	CPUs      cpulist.Set // on which a thread may be isolated
 	Settle    time.Duration
 	// Affinity returns the CPUs a thread may run on.
@@ -196,17 +210,17 @@ func (s *Supervisor) cpu(tid uint32) (int, bool) {
 // kernel looks at the affinity once more when the call returns.
 func (s *Supervisor) enter(c seccomp.Call) error {
 	t := s.thread(c.TID)
-	slot, err := s.slot(c.TID)
-	if err != nil {
-		t.attempt(0, unix.EAGAIN, err.Error())
-		return s.refuse(c, unix.EAGAIN)
-	}
 	waitedFor := ""
 	for start := time.Now(); ; time.Sleep(look) {
 		cpu, ok := s.cpu(c.TID)
 		if !ok {
 			t.attempt(time.Since(start), unix.EINVAL, "not on exactly one CPU for isolation")
 			return s.refuse(c, unix.EINVAL)
+		}
+		slot, err := s.slot(c.TID)
+		if err != nil {
+			t.attempt(time.Since(start), unix.EAGAIN, err.Error())
+			return s.refuse(c, unix.EAGAIN)
 		}
 		why, release := s.occupy(cpu, slot)
 		switch {

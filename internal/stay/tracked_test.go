@@ -28,6 +28,11 @@ func TestTracked(t *testing.T) {
 			want:   []string{"10-15 exact sys_enter quiet 5: sys_enter 3"},
 		},
 		{
+			name:   "system call that seccomp answers",
+			script: []trace.Event{at(10, trace.UserExit), at(11, trace.LocalTimerEnter), at(12, trace.LocalTimerExit), at(14, trace.SyscallExit, argA(157)), at(15, trace.UserEnter)},
+			want:   []string{"10-15 exact sys_enter quiet 5: local_timer_entry 1"},
+		},
+		{
 			name:   "page fault",
 			script: []trace.Event{at(10, trace.UserExit), at(11, trace.PageFault), at(25, trace.UserEnter)},
 			want:   []string{"10-25 exact page_fault_user quiet 5: page_fault_user"},
@@ -206,5 +211,36 @@ func TestTrackedBegins(t *testing.T) {
 			r.play(tc.script...)
 			expect(t, r, tc.want...)
 		})
+	}
+}
+
+// A break of isolation belongs to the stay that it came in, without the signal that
+// it sent; if that kills the thread, the stay ends with it.
+func TestIsolationBreaks(t *testing.T) {
+	isolated := at(6, trace.Isolated, argB(10))
+	broken := at(12, trace.Broken, argB(uint64(trace.BreakTimer)))
+	ours := at(14, trace.Signal, argA(10), argB(siKernel))
+	for _, tc := range []struct {
+		name   string
+		script []trace.Event
+		want   string
+		broken bool
+	}{
+		{"broken", []trace.Event{isolated, at(10, trace.UserExit), at(11, trace.LocalTimerEnter), broken, ours, at(15, trace.UserEnter)},
+			"10-15 exact local_timer_entry quiet 5: local_timer_entry", true},
+		{"broken, and another signal", []trace.Event{isolated, at(10, trace.UserExit), at(11, trace.RescheduleEnter), broken, at(13, trace.Signal, argA(12)), at(15, trace.UserEnter)},
+			"10-15 exact reschedule_entry quiet 5: reschedule_entry, signal_deliver", true},
+		{"left", []trace.Event{isolated, at(10, trace.UserExit), at(11, trace.SyscallEnter), at(12, trace.Left), at(15, trace.UserEnter)},
+			"10-15 exact sys_enter quiet 5: sys_enter", false},
+		{"killed", []trace.Event{at(6, trace.Isolated, argB(uint64(unix.SIGKILL))), at(10, trace.UserExit), at(11, trace.PageFault), broken,
+			at(14, trace.Signal, argA(uint64(unix.SIGKILL))), at(20, trace.Exit)},
+			"10-20 page_fault_user quiet 5: page_fault_user", true},
+	} {
+		r := newRecorder(scriptCPU)
+		r.play(append([]trace.Event{at(5, trace.UserEnter)}, tc.script...)...)
+		expect(t, r, tc.want)
+		if got := len(r.stays) == 1 && r.stays[0].BreaksIsolation(); got != tc.broken {
+			t.Errorf("%s: breaks isolation: %v, want %v", tc.name, got, tc.broken)
+		}
 	}
 }

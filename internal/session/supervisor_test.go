@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/seccomp"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// fakeWatch is a machine whose CPU 3 is what a test says. A thread comes back from
+// its call at once.
+type fakeWatch struct {
+	mu        sync.Mutex
+	occupant  int // slot, or -1
+	busy      bool
+	disturbed time.Duration
+	granted   []uint32
+	answered  []uint32
+	withdrawn int
+	slots     map[uint32]int
+	pending   bool // threads do not come back
+}
+
+func (w *fakeWatch) Assign(tid uint32, slot int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slots[tid] = slot
+	return nil
+}
+
+func (w *fakeWatch) Release(tid uint32) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.slots, tid)
+	return nil
+}
+
+func (w *fakeWatch) Grant(_ int, tid uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.granted = append(w.granted, tid)
+}
+
+func (w *fakeWatch) Answer(_ int, tid uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = append(w.answered, tid)
+}
+
+func (w *fakeWatch) Withdraw(int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.withdrawn++
+}
+
+func (w *fakeWatch) Answered(int) uint32 { return 0 }
+
+func (w *fakeWatch) Occupant(int) (int, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.occupant, w.occupant >= 0
+}
+
+func (w *fakeWatch) Idle(int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.busy
+}
+
+func (w *fakeWatch) Disturbed(int) (time.Duration, trace.BreakCause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.disturbed, trace.BreakTimer
+}
+
+func (w *fakeWatch) Pages() int { return 77 }
+
+// answer is what a caller got.
+type answer struct {
+	value int64
+	errno unix.Errno
+	fd    int
+}
+
+// fakeCalls are the calls of one test.
+type fakeCalls struct {
+	calls   chan seccomp.Call
+	answers chan answer
+	gone    bool
+}
+
+func (f *fakeCalls) Next() (seccomp.Call, error) {
+	c, ok := <-f.calls
+	if !ok {
+		return c, os.ErrClosed
+	}
+	return c, nil
+}
+
+func (f *fakeCalls) Answer(_ seccomp.Call, value int64, errno unix.Errno) error {
+	if f.gone {
+		return seccomp.ErrGone
+	}
+	f.answers <- answer{value: value, errno: errno}
+	return nil
+}
+
+func (f *fakeCalls) AnswerFile(_ seccomp.Call, fd int) error {
+	f.answers <- answer{fd: fd}
+	return nil
+}
+
+func (f *fakeCalls) Waits(seccomp.Call) bool { return !f.gone }
+
+type fixture struct {
+	*Supervisor
+	watch *fakeWatch
+	calls *fakeCalls
+	cpus  map[int][]int // by thread
+}
+
+const enable = flagEnable | 10<<signalShift
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{
+		watch: &fakeWatch{occupant: -1, slots: map[uint32]int{}},
+		calls: &fakeCalls{calls: make(chan seccomp.Call), answers: make(chan answer, 1)},
+		cpus:  map[int][]int{100: {3}, 101: {3}, 102: {2, 3}, 103: {1}},
+	}
+	isolable, err := cpulist.New(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Supervisor, err = New(Config{
+		Isolation: f.watch, CPUs: isolable, Settle: 100 * time.Millisecond,
+		Affinity: func(tid int) (cpulist.Set, error) { return cpulist.New(f.cpus[tid]...) },
+	}, f.calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- f.Serve() }()
+	t.Cleanup(func() {
+		close(f.calls.calls)
+		if err := errors.Join(<-served, f.Err()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func (f *fixture) call(tid uint32, option int, args ...uint64) answer {
+	c := seccomp.Call{TID: tid, Option: option}
+	copy(c.Args[:], args)
+	f.calls.calls <- c
+	return <-f.calls.answers
+}
+
+func TestAnswers(t *testing.T) {
+	f := newFixture(t)
+	for _, tc := range []struct {
+		name   string
+		tid    uint32
+		option int
+		args   []uint64
+		want   answer
+	}{
+		{"third argument", 100, 48, []uint64{enable, 1}, answer{errno: unix.EINVAL}},
+		{"fifth argument", 100, 48, []uint64{0, 0, 0, 1}, answer{errno: unix.EINVAL}},
+		{"signal 65", 100, 48, []uint64{flagEnable | 65<<signalShift}, answer{errno: unix.EINVAL}},
+		{"two CPUs", 102, 48, []uint64{enable}, answer{errno: unix.EINVAL}},
+		{"another CPU", 103, 48, []uint64{enable}, answer{errno: unix.EINVAL}},
+		{"what it has asked for: nothing yet", 100, 49, nil, answer{}},
+		{"leaving, though not isolated", 100, 48, []uint64{0}, answer{}},
+		{"its status page", 100, 48, []uint64{flagSlot}, answer{value: 0}},
+		{"the pages", 100, 48, []uint64{flagPages}, answer{fd: 77}},
+		{"on a quiet CPU", 100, 48, []uint64{enable}, answer{}},
+		{"what it has asked for", 100, 49, nil, answer{value: enable}},
+		{"the status page of another", 101, 48, []uint64{flagSlot}, answer{value: 1}},
+	} {
+		if got := f.call(tc.tid, tc.option, tc.args...); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+	if len(f.watch.granted) != 1 || f.watch.granted[0] != 100 {
+		t.Errorf("granted to %v, want 100", f.watch.granted)
+	}
+}
+
+func TestNotQuiet(t *testing.T) {
+	for why, disturb := range map[string]func(*fakeWatch){
+		"timer interrupt":         func(w *fakeWatch) { w.disturbed = 1 << 62 },
+		"another task":            func(w *fakeWatch) { w.busy = true },
+		"another isolated thread": func(w *fakeWatch) { w.occupant = 17 },
+	} {
+		f := newFixture(t)
+		disturb(f.watch)
+		if got := f.call(100, 48, enable); got.errno != unix.EAGAIN {
+			t.Errorf("%s: %+v, want EAGAIN", why, got)
+		}
+		if c := f.Calls()[0]; c.TID != 100 || c.Attempts != 1 || c.NotQuiet != 1 || c.WaitedFor[why] != 1 || c.Longest < 100*time.Millisecond {
+			t.Errorf("%s: %+v", why, c)
+		}
+		if len(f.watch.granted) > 0 {
+			t.Errorf("%s: granted all the same", why)
+		}
+	}
+}
+
+// The CPU is granted as soon as it is quiet, not at the end of the time.
+func TestBecomesQuiet(t *testing.T) {
+	f := newFixture(t)
+	f.watch.busy = true
+	f.cfg.Settle = time.Hour
+	time.AfterFunc(20*time.Millisecond, func() {
+		f.watch.mu.Lock()
+		defer f.watch.mu.Unlock()
+		f.watch.busy = false
+	})
+	if got := f.call(100, 48, enable); got != (answer{}) {
+		t.Errorf("%+v, want 0", got)
+	}
+	if c := f.Calls()[0]; c.Granted != 1 || c.WaitedFor["another task"] != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A signal ends a call while it waits; nothing stays granted.
+func TestCallerIsGone(t *testing.T) {
+	f := newFixture(t)
+	f.watch.busy = true
+	f.calls.gone = true
+	f.started = 0
+	f.calls.calls <- seccomp.Call{TID: 100, Option: 48, Args: [4]uint64{enable}}
+	for since := time.Now(); ; time.Sleep(time.Millisecond) {
+		if all := f.Calls(); len(all) == 1 && all[0].Cut == 1 {
+			break
+		}
+		if time.Since(since) > 10*time.Second {
+			t.Fatalf("%+v", f.Calls())
+		}
+	}
+	f.watch.mu.Lock()
+	f.watch.busy = false
+	f.watch.mu.Unlock()
+	f.calls.calls <- seccomp.Call{TID: 101, Option: 48, Args: [4]uint64{enable}}
+	for since := time.Now(); ; time.Sleep(time.Millisecond) {
+		f.watch.mu.Lock()
+		granted, withdrawn := len(f.watch.granted), f.watch.withdrawn
+		f.watch.mu.Unlock()
+		if granted == 1 && withdrawn == 1 {
+			return
+		}
+		if time.Since(since) > 10*time.Second {
+			t.Fatalf("granted %d times, withdrawn %d times; want both once", granted, withdrawn)
+		}
+	}
+}
+
+func TestStatusPagesRunOut(t *testing.T) {
+	f := newFixture(t)
+	for tid := range uint32(trace.StatusSlots) {
+		f.cpus[int(tid)+1000] = []int{3}
+		if got := f.call(tid+1000, 48, flagSlot); got.value != int64(tid) {
+			t.Fatalf("slot of thread %d: %+v", tid, got)
+		}
+	}
+	if got := f.call(100, 48, flagSlot); got.errno != unix.EUSERS {
+		t.Errorf("one thread too many: %+v", got)
+	}
+	if got := f.call(100, 48, enable); got.errno != unix.EAGAIN {
+		t.Errorf("one thread too many: %+v", got)
+	}
+	f.Ended(1007)
+	if got := f.call(100, 48, flagSlot); got.value != 7 {
+		t.Errorf("after a thread has ended: %+v, want its page", got)
+	}
+}
+
+func TestStory(t *testing.T) {
+	f := newFixture(t)
+	if got := f.call(100, 48, flagStories); got.fd <= 0 {
+		t.Fatalf("%+v", got)
+	}
+	page, err := unix.Mmap(f.stories.fd, 0, storySize, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(page)
+	if _, err := unix.Mmap(f.stories.fd, 0, storySize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err == nil {
+		t.Error("a task can write stories")
+	}
+	long := make([]byte, 2000)
+	for i := range long {
+		long[i] = 'x'
+	}
+	f.Tell(100, 4711, "tick", "the tick")
+	f.Tell(101, 1, "not", "its own") // has no page
+	if id, text := unix.ByteSliceToString(page[storyID:storyText]), unix.ByteSliceToString(page[storyText:storyEnd]); id != "tick" || text != "the tick" || page[0] != 2 {
+		t.Errorf("%q %q, sequence %d", id, text, page[0])
+	}
+	f.Tell(100, 4712, string(long), string(long))
+	if id, text := unix.ByteSliceToString(page[storyID:storyText]), unix.ByteSliceToString(page[storyText:storyEnd]); len(id) != 63 || len(text) != 1023 {
+		t.Errorf("too long: %d and %d bytes", len(id), len(text))
+	}
+}
