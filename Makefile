@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak provocations silence demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -83,9 +83,15 @@ bench-observers: build setup-peers
 	$(GO) build -o bin/bench-observers ./internal/peers/bench
 	$(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec bin/bench-observers'
 
+# What isolation costs its task, on a CPU that is otherwise idle.
+BENCH_CPU ?= 1
+bench-isolation: build
+	gcc -std=gnu11 -Wall -Wextra -O2 -Iinclude -o bin/bench-isolation internal/session/bench/isolation.c
+	$(SUDO) bin/taskiso run -q -c $(BENCH_CPU) --isolable $(BENCH_CPU) --settle 10s -- bin/bench-isolation
+
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-trace
+	$(MAKE) provocations silence deferral-trace isolation-storm
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm setup-peers
@@ -95,6 +101,10 @@ silence: setup setup-vm setup-peers
 provocations: setup setup-vm
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 90m -run '^TestVMProvocations$$' -v ./internal/cli -args -update
 	$(GO) generate ./internal/cause
+
+# Enters and leaves isolation 100,000 times on each kernel while it is disturbed.
+isolation-storm: setup setup-vm
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMIsolationStorm$$' -v ./internal/cli
 
 demo: build
 	$(SUDO) bin/taskiso run -d $(DEMO_TIME)

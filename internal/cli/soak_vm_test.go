@@ -115,3 +115,14 @@ func TestVMSilence(t *testing.T) {
 		Timeout: 20 * time.Minute,
 	})
 }
+
+// TestVMIsolationStorm is the storm of TestVMIsolation at its full length; part of make soak.
+func TestVMIsolationStorm(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated + " tsc=reliable",
+		Files:   map[string]string{guestProgram: buildProgram(t), isolationProgram: buildC(t, "isolation")},
+		Env:     []string{stormVariable + "=100000"},
+		Tests:   "^TestGuestIsolationStorm$",
+		Timeout: 20 * time.Minute,
+	})
+}

@@ -293,8 +293,8 @@ static __always_inline void enter(struct cpu_state *s, __u32 slot, struct status
 	s->left = 0;
 	s->entering = 1;
 	set_isolated(p, 1, bpf_get_smp_processor_id());
+	record(s, KIND_ISOLATED, slot, sig, 0); /* an interrupt may come right after the next line */
 	__sync_lock_test_and_set(&s->isolated, slot + 1);
-	record(s, KIND_ISOLATED, slot, sig, 0);
 	if (supervisor_gone)
 		end(s, BREAK_UNWATCHED, 0, sig);
 }
