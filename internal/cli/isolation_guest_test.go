@@ -19,8 +19,11 @@ import (
 // isolationProgram is testdata/isolation.c.
 const isolationProgram = "/bin/isolation"
 
-// goExample is examples/go.
-const goExample = "/bin/goexample"
+// The examples for users: examples/go and examples/c.
+const (
+	goExample = "/bin/goexample"
+	cExample  = "/bin/cexample"
+)
 
 // stormVariable says how often a thread enters and leaves in the storm.
 const stormVariable = "TASKISO_TEST_STORM"
@@ -169,6 +172,21 @@ func TestGuestIsolationInGo(t *testing.T) {
 	}
 }
 
+// The C side by its example: signalled, told, and isolated again.
+func TestGuestIsolationInC(t *testing.T) {
+	const breaks = 3
+	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--", cExample, fmt.Sprint(breaks))
+	out, err := c.CombinedOutput()
+	t.Logf("%s", out)
+	if n := strings.Count(string(out), "broken after 1000000 rounds by system call (0x18)"); err != nil || n < breaks-1 || strings.Count(string(out), "syscall: system call: sched_yield") < n {
+		t.Errorf("%d of %d breaks are the system call: %v", n, breaks, err)
+	}
+	c = exec.Command(cExample)
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "below taskiso run") {
+		t.Errorf("without taskiso: %v\n%s", err, out)
+	}
+}
+
 // A thread that asks for nothing is signalled once for each interruption, and
 // armed again when it is quiet.
 func TestGuestIsolationArmsWhatRuns(t *testing.T) {
@@ -184,13 +202,8 @@ func TestGuestIsolationArmsWhatRuns(t *testing.T) {
 	defer task.Process.Kill()
 	lines := bufio.NewScanner(stdout)
 	lines.Scan()
-	file := filepath.Join(t.TempDir(), "report.json")
-	watch := exec.Command(guestProgram, "watch", "--arm", lines.Text(), "--signal", "SIGUSR1", "--settle", "300ms", "--report", file, "-d", "60s")
-	var stderr strings.Builder
-	watch.Stderr = &stderr
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
-	}
+	w := startWatching(t, "--arm", lines.Text(), "--signal", "SIGUSR1", "--settle", "300ms")
+	task.Process.Signal(syscall.SIGUSR2)
 	ended := make(chan string)
 	go func() {
 		lines.Scan()
@@ -208,10 +221,10 @@ func TestGuestIsolationArmsWhatRuns(t *testing.T) {
 		}
 	}
 	task.Wait()
-	watch.Wait()
-	r := readReport(t, file)
+	w.c.Wait() // ends with the thread
+	r := readReport(t, w.report)
 	if len(r.Isolation) != 1 || r.Isolation[0].Breaks < times || r.Isolation[0].Breaks > r.Isolation[0].Entered {
-		t.Errorf("report: %+v\n%s", r.Isolation, stderr.String())
+		t.Errorf("report: %+v\n%s", r.Isolation, &w.out)
 	}
 	t.Logf("%+v", r.Isolation)
 }

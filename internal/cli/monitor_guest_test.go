@@ -122,17 +122,23 @@ func rowOf(r report.Report, name string) uint64 {
 	return 0
 }
 
-// watching is a taskiso watch on the isolated CPU that goes on.
+// watching is a taskiso watch that goes on.
 type watching struct {
 	c      *exec.Cmd
 	out    bytes.Buffer
 	report string
 }
 
+// startWatch watches the isolated CPU.
 func startWatch(t *testing.T, args ...string) *watching {
 	t.Helper()
+	return startWatching(t, append([]string{"-c", fmt.Sprint(victimCPU)}, args...)...)
+}
+
+func startWatching(t *testing.T, args ...string) *watching {
+	t.Helper()
 	w := &watching{report: filepath.Join(t.TempDir(), "report.json")}
-	w.c = exec.Command(guestProgram, append([]string{"watch", "-c", fmt.Sprint(victimCPU), "--report", w.report}, args...)...)
+	w.c = exec.Command(guestProgram, append([]string{"watch", "--report", w.report}, args...)...)
 	w.c.Stdout, w.c.Stderr = &w.out, &w.out
 	if err := w.c.Start(); err != nil {
 		t.Fatal(err)

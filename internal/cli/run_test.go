@@ -44,6 +44,7 @@ func TestRun(t *testing.T) {
 		"TwoRunsOnOneCPU":   h.testTwoRunsOnOneCPU,
 		"JSON":              h.testJSON,
 		"Unprivileged":      h.testUnprivileged,
+		"NotIsolable":       h.testUnprivilegedIsolation,
 		"Completion":        h.testCompletion,
 		"MonitorNeedsCPUs":  h.testMonitorNeedsCPUs,
 		"InterruptCommand":  h.testInterruptCommand,
@@ -247,6 +248,10 @@ func (h host) testBadInput(t *testing.T) {
 		{"unknown monitor", []string{"--monitor", "quiet"}, 2, `unknown monitor "quiet": there are isolation, poke3, quiet_user;`},
 		{"monitor in no file", []string{"--monitor", dir + "/none.dot"}, 2, dir + "/none.dot: no such file"},
 		{"monitor that is none", []string{"--monitor", noMonitor}, 2, noMonitor + ": parsing automaton: not an automaton"},
+		{"negative settle time", []string{"--settle", "-1s"}, 2, "negative"},
+		{"isolable CPU that is not observed", []string{"-c", "1", "--isolable", "0"}, 2, "CPU 0 is not observed"},
+		{"isolable CPU that is not there", []string{"--isolable", unknown}, 2, "CPU " + unknown},
+		{"start on a CPU that is not there", []string{"--start-on", unknown}, 2, "CPU " + unknown},
 		{"unknown user", []string{"--user", "no-such-user"}, 2, "no-such-user"},
 		{"report in no directory", []string{"--report", dir + "/none/report.json"}, 125, dir + "/none/report.json"},
 		{"report over a directory", []string{"--report", dir}, 125, dir},
@@ -411,7 +416,6 @@ func (h host) testJSON(t *testing.T) {
 	}
 }
 
-// Without privileges the command runs, and the report says what is missing.
 // The shell is offered the monitors by their names, and files.
 func (h host) testCompletion(t *testing.T) {
 	r := h.run(t, "__complete", "watch", "--monitor", "")
@@ -428,6 +432,34 @@ func (h host) testMonitorNeedsCPUs(t *testing.T) {
 	checkOneLine(t, r.stderr, "--monitor checks CPUs")
 }
 
+// Before a command starts it is told that nobody will answer its calls for
+// isolation; they get the kernel's own answer.
+func (h host) testUnprivilegedIsolation(t *testing.T) {
+	h, as := h.unprivileged(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := filepath.Join(filepath.Dir(h.program), "caller")
+	if err := os.WriteFile(caller, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(caller)
+	c := h.command(t, "run", "-q", "--", caller)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	c.Env = append(os.Environ(), prctlVariable+"=1")
+	out, err := c.CombinedOutput()
+	if err != nil || string(out) != "-1 invalid argument\n" {
+		t.Errorf("quiet: %q, %v", out, err)
+	}
+	r := h.runAs(t, as, "run", "--", "sh", "-c", "echo started >&2")
+	said, started := strings.Index(r.stderr, "no thread can be isolated: prctl(48) is answered by the kernel"), strings.Index(r.stderr, "started")
+	if said < 0 || started < said {
+		t.Errorf("not said before the command started:\n%s", r.stderr)
+	}
+}
+
+// Without privileges the command runs, and the report says what is missing.
 func (h host) testUnprivileged(t *testing.T) {
 	h, as := h.unprivileged(t)
 	r := h.runAs(t, as, "run", "--", "sh", "-c", "exit 0")

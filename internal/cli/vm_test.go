@@ -7,11 +7,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
+
+// prctlVariable makes the test binary a program that asks to be isolated.
+const prctlVariable = "TASKISO_TEST_PRCTL"
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(loadVariable); spec != "" {
@@ -28,6 +35,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(wakingVariable) != "" {
 		fmt.Fprintln(os.Stderr, beWaking())
 		os.Exit(1)
+	}
+	if os.Getenv(prctlVariable) != "" {
+		r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, seccomp.SetTaskIsolation, 1, 0, 0, 0, 0)
+		fmt.Println(int64(r), errno)
+		return
 	}
 	if name := os.Getenv(helperVariable); name != "" {
 		beHelper(name)
@@ -66,12 +78,14 @@ func buildGo(t *testing.T, name string) string {
 }
 
 // buildC compiles testdata/NAME.c, which is on one thread what Go is not.
-func buildC(t *testing.T, name string) string {
+func buildC(t *testing.T, name string) string { return compileC(t, "testdata/"+name+".c") }
+
+func compileC(t *testing.T, source string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-O2", "-pthread", "-I../../include", "-o", path, "testdata/"+name+".c")
+	path := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(source), ".c"))
+	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-pthread", "-I../../include", "-o", path, source)
 	if out, err := gcc.CombinedOutput(); err != nil {
-		t.Fatalf("compiling testdata/%s.c: %v\n%s", name, err, out)
+		t.Fatalf("compiling %s: %v\n%s", source, err, out)
 	}
 	return path
 }
@@ -84,6 +98,7 @@ func TestVMIsolation(t *testing.T) {
 		Files: map[string]string{
 			guestProgram:     buildGo(t, "cmd/taskiso"),
 			goExample:        buildGo(t, "examples/go"),
+			cExample:         compileC(t, "../../examples/c/isolated.c"),
 			isolationProgram: buildC(t, "isolation"),
 		},
 		Tests:   "^TestGuestIsolation",

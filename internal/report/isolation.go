@@ -184,10 +184,12 @@ func (r *Report) AddCalls(calls []session.Calls) {
 func (t *text) isolation(r *Report) {
 	for i := range r.Isolation {
 		thread := &r.Isolation[i]
-		t.printf("\n%s  entered %s of %s, isolated for %s, %s, left %s\n",
-			t.paint(bold, fmt.Sprintf("isolation of thread %d:", thread.TID)),
-			Count(thread.Entered), plural(thread.Attempts, "attempt", "attempts"), Span(thread.Isolated),
-			plural(thread.Breaks, "break", "breaks"), plural(thread.Left, "time", "times"))
+		began := fmt.Sprintf("entered %s of %s", Count(thread.Entered), plural(thread.Attempts, "attempt", "attempts"))
+		if thread.Attempts == 0 {
+			began = "armed " + plural(thread.Entered, "time", "times")
+		}
+		t.printf("\n%s  %s, isolated for %s, %s, left %s\n", t.paint(bold, fmt.Sprintf("isolation of thread %d:", thread.TID)),
+			began, Span(thread.Isolated), plural(thread.Breaks, "break", "breaks"), plural(thread.Left, "time", "times"))
 		t.calls(thread)
 		t.isolationCauses(thread)
 		if thread.Lost {
