@@ -27,7 +27,6 @@ type fakeWatch struct {
 	answered  []uint32
 	withdrawn int
 	slots     map[uint32]int
-	pending   bool // threads do not come back
 }
 
 func (w *fakeWatch) Assign(tid uint32, slot int) error {
