@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/features"
 
 	"github.com/taskiso/taskiso/internal/ksym"
+	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -75,7 +76,7 @@ func answer(err error) Answer {
 	switch {
 	case err == nil:
 		return Yes
-	case errors.Is(err, ErrNotSupported):
+	case errors.Is(err, ErrNotSupported), errors.Is(err, errors.ErrUnsupported):
 		return No
 	default:
 		return Unknown
@@ -107,6 +108,14 @@ func bpfProbes() []probe {
 			try: func() error { return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs) },
 		},
 		{
+			name: "signals from BPF", gives: "an isolated thread is told of a break in the same stay", next: bpfPrivileges,
+			try: func() error { return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnSendSignalThread) },
+		},
+		{
+			name: "BPF programs by system call", gives: "threads that run already can be isolated; a status page is right when taskiso ends", next: bpfPrivileges,
+			try: func() error { return features.HaveProgramType(ebpf.Syscall) },
+		},
+		{
 			name: "BPF trampolines", gives: "probes on kernel functions (not used yet)",
 			next: "lockdown and some kernels refuse them; nothing depends on them",
 			try:  func() error { return features.HaveProgramType(ebpf.Tracing) },
@@ -116,6 +125,11 @@ func bpfProbes() []probe {
 
 func systemProbes(files fs.FS) []probe {
 	return []probe{
+		{
+			name: "answering prctl(48)", gives: "a thread of a command can ask to be isolated",
+			next: "run as root or with CAP_SYS_ADMIN, on a kernel with CONFIG_SECCOMP_FILTER",
+			try:  seccomp.CanInstall,
+		},
 		{
 			name: "kernel symbols", gives: "functions and stacks by name",
 			next: "set kernel.kptr_restrict=1 and run as root or with CAP_SYSLOG",

@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"unsafe"
@@ -85,4 +86,28 @@ func Install() (listener int, err error) {
 		return -1, fmt.Errorf("installing the filter that passes on prctl(%d): %w", SetTaskIsolation, errno)
 	}
 	return int(fd), nil
+}
+
+// CanInstall tells whether Install would work, as far as that shows without doing
+// it. A kernel without seccomp filters that ask gives [errors.ErrUnsupported].
+func CanInstall() error {
+	if _, err := auditArch(); err != nil {
+		return err
+	}
+	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
+	if errno == unix.EOPNOTSUPP || errno == unix.ENOSYS {
+		return fmt.Errorf("this kernel cannot pass system calls on to another process: %w", errors.ErrUnsupported)
+	} else if errno != 0 {
+		return fmt.Errorf("asking seccomp what it can do: %w", errno)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("reading the capabilities: %w", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		return fmt.Errorf("this process lacks CAP_SYS_ADMIN: %w", unix.EPERM)
+	}
+	return nil
 }

@@ -154,14 +154,14 @@ func Sources(kernel *btf.Spec) []Source {
 // findAny returns sources, and whether any of them is available.
 func findAny(kernel *btf.Spec, sources []source, inPlaceOf string) ([]Source, bool) {
 	var list []Source
-	any := false
+	available := false
 	for _, s := range sources {
 		found := s.find(kernel)
 		found.InPlaceOf = inPlaceOf
 		list = append(list, found)
-		any = any || found.Err == nil
+		available = available || found.Err == nil
 	}
-	return list, any
+	return list, available
 }
 
 func (s source) find(kernel *btf.Spec) Source {
@@ -203,7 +203,8 @@ func (s source) signature(kernel *btf.Spec) (string, error) {
 	return tracepointParams(def)
 }
 
-// tracepointParams returns the arguments of a tracepoint. The first one is the tracepoint's private data and is not part of its signature.
+// tracepointParams returns the arguments of a tracepoint without the first one,
+// which is the tracepoint's private data.
 func tracepointParams(def *btf.Typedef) (string, error) {
 	ptr, ok := def.Type.(*btf.Pointer)
 	if !ok {
