@@ -34,10 +34,3 @@ func Example() {
 	// Output:
 	// start this program with: taskiso run -c 3 -- PROGRAM
 }
-
-func ExampleProblems() {
-	for _, p := range taskiso.Problems(0) {
-		_ = p // "Go's scheduler signals a goroutine that runs for 10 ms: set GODEBUG=asyncpreemptoff=1 ..."
-	}
-	// Output:
-}

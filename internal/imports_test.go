@@ -38,6 +38,10 @@ var importRules = []importRule{
 		reason: "a set of numbers must not cost its users a dependency",
 	},
 	{
+		of: []string{module}, never: []string{"..."}, allow: []string{"cpulist/..."},
+		reason: "an isolated program must not carry the tracer",
+	},
+	{
 		of: []string{"pagefault/..."}, never: []string{"..."}, allow: []string{"pagefault/..."},
 		reason: "page-fault notification is useful to programs that want nothing else of ours",
 	},
@@ -199,6 +203,8 @@ func TestRulesFind(t *testing.T) {
 		{"cpulist", "strings", 0},
 		{"cpulist", "golang.org/x/sys/unix", 1},
 		{"cpulist", module + "/internal/kernfs", 1},
+		{"", module + "/internal/trace", 1},
+		{"", module + "/cpulist", 0},
 		{"pagefault", module + "/cpulist", 1},
 		{"pagefault", "golang.org/x/sys/unix", 0},
 		{"deferral", module + "/pagefault", 1},
@@ -221,7 +227,7 @@ func TestRulesFind(t *testing.T) {
 		{"internal/cause", module + "/internal/stay", 0},
 		{"internal/cause", module + "/internal/report", 1},
 	} {
-		p := goPackage{ImportPath: module + "/" + tc.importer, Imports: []string{tc.imported}}
+		p := goPackage{ImportPath: strings.TrimSuffix(module+"/"+tc.importer, "/"), Imports: []string{tc.imported}}
 		var problems []string
 		for _, rule := range importRules {
 			problems = append(problems, rule.problems([]goPackage{p})...)

@@ -30,7 +30,7 @@ type isolationOptions struct {
 
 func (o *isolationOptions) register(f *pflag.FlagSet) {
 	o.settle = duration(session.DefaultSettle)
-	f.Var(&o.settle, "settle", "how long prctl(48) waits for its CPU to become quiet: `TIME`")
+	f.Var(&o.settle, "settle", "`TIME` that prctl(48) waits at most for its CPU to become quiet")
 	f.StringVar(&o.startOn, "start-on", "", "`CPUS` on which the command starts, for one whose threads go to theirs by themselves (default: those observed)")
 	f.StringVar(&o.isolable, "isolable", "", "`CPUS`, of those observed, on which prctl(48) may succeed (default: the isolated and nohz_full ones)")
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
@@ -60,7 +61,7 @@ type isolationTotals struct {
 	Isolation
 	since  time.Duration // CLOCK_MONOTONIC; 0 if it is not isolated
 	told   uint64        // breaks whose stays were seen
-	coarse map[trace.BreakCause]uint64
+	coarse map[taskiso.Cause]uint64
 	causes map[cause.Cause]*causeTotals
 }
 
@@ -69,7 +70,7 @@ func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 	if t == nil {
 		t = &isolationTotals{
 			Isolation: Isolation{TID: tid},
-			coarse:    make(map[trace.BreakCause]uint64),
+			coarse:    make(map[taskiso.Cause]uint64),
 			causes:    make(map[cause.Cause]*causeTotals),
 		}
 		c.isolation[tid] = t
@@ -90,7 +91,7 @@ func (c *Collector) Isolation(e trace.Event) {
 		t.since = e.Time
 	case trace.Broken:
 		t.Breaks++
-		t.coarse[trace.BreakCause(e.B)]++
+		t.coarse[taskiso.Cause(e.B)]++
 	case trace.Left:
 		t.Left++
 	}
@@ -107,7 +108,7 @@ func (c *Collector) isolationBreak(s *stay.Stay) {
 	}
 	totals.add(s, c.names)
 	t.told++
-	t.coarse[trace.BreakCause(s.Broken.B)]--
+	t.coarse[taskiso.Cause(s.Broken.B)]--
 	if c.OnIsolationBreak != nil {
 		c.OnIsolationBreak(c.describe(s, what), s.Broken.Time)
 	}
@@ -116,8 +117,8 @@ func (c *Collector) isolationBreak(s *stay.Stay) {
 // isolationCause names what ended isolation: what entered the kernel, unless that
 // was the call that began it, on whose way back something else came.
 func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
-	coarse := trace.BreakCause(s.Broken.B)
-	if s.Entry.Kind == trace.SyscallEnter && coarse != trace.BreakSyscall {
+	coarse := taskiso.Cause(s.Broken.B)
+	if s.Entry.Kind == trace.SyscallEnter && coarse != taskiso.Syscall {
 		return cause.Cause{Title: coarse.String(), Detail: "while prctl returned"}
 	}
 	return c.catalogue.Of(s, c.names)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/session"
@@ -243,24 +244,24 @@ func emptySample(t *testing.T) *Report {
 func isolationSample(t *testing.T) *Report {
 	c := newSample(t)
 	at := begin
-	isolated := func(kind trace.Kind, b trace.BreakCause) trace.Event {
+	isolated := func(kind trace.Kind, b taskiso.Cause) trace.Event {
 		at += time.Second
 		e := trace.Event{Kind: kind, Time: at, CPU: 3, TID: 4242, B: uint64(b)}
 		c.Isolation(e)
 		return e
 	}
-	breaks := func(s *stay.Stay, coarse trace.BreakCause) {
+	breaks := func(s *stay.Stay, coarse taskiso.Cause) {
 		isolated(trace.Isolated, 10)
 		s.Broken = isolated(trace.Broken, coarse)
 		c.Stay(s)
 	}
 	isolated(trace.Isolated, 10)
 	isolated(trace.Left, 0)
-	breaks(patchedBy(4*time.Second, trace.Sender{PID: 9, Name: "bpftrace", Stack: []uint64{syncFunction, enterFunction}}), trace.BreakCall)
-	breaks(stayAt(6*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 39}), trace.BreakSyscall)
-	breaks(stayAt(8*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 157}), trace.BreakTimer)
+	breaks(patchedBy(4*time.Second, trace.Sender{PID: 9, Name: "bpftrace", Stack: []uint64{syncFunction, enterFunction}}), taskiso.Call)
+	breaks(stayAt(6*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 39}), taskiso.Syscall)
+	breaks(stayAt(8*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 157}), taskiso.Timer)
 	isolated(trace.Isolated, 9)
-	isolated(trace.Broken, trace.BreakPageFault) // its stay never ended
+	isolated(trace.Broken, taskiso.PageFault) // its stay never ended
 	isolated(trace.Isolated, 10)
 
 	r := newReport(t, Task{Kind: "command", Command: []string{"./app"}, PID: 4242})

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -55,7 +56,7 @@ type Watch interface {
 	Answered(cpu int) uint32
 	Occupant(cpu int) (slot int, ok bool)
 	Idle(cpu int) bool
-	Disturbed(cpu int) (time.Duration, trace.BreakCause)
+	Disturbed(cpu int) (time.Duration, taskiso.Cause)
 	Pages() int
 }
 
@@ -254,7 +255,7 @@ func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 	}
 	if !s.cfg.Isolation.Idle(cpu) { // the caller waits: it is somebody else, who may run without a tick
 		lock.Unlock()
-		return trace.BreakTask.String(), nil
+		return taskiso.Task.String(), nil
 	}
 	if last, by := s.cfg.Isolation.Disturbed(cpu); now()-max(last, s.started) < quietFor {
 		lock.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -75,10 +76,10 @@ func (w *fakeWatch) Idle(int) bool {
 	return !w.busy
 }
 
-func (w *fakeWatch) Disturbed(int) (time.Duration, trace.BreakCause) {
+func (w *fakeWatch) Disturbed(int) (time.Duration, taskiso.Cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.disturbed, trace.BreakTimer
+	return w.disturbed, taskiso.Timer
 }
 
 func (w *fakeWatch) Pages() int { return 77 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -218,7 +219,7 @@ func TestTrackedBegins(t *testing.T) {
 // it sent; if that kills the thread, the stay ends with it.
 func TestIsolationBreaks(t *testing.T) {
 	isolated := at(6, trace.Isolated, argB(10))
-	broken := at(12, trace.Broken, argB(uint64(trace.BreakTimer)))
+	broken := at(12, trace.Broken, argB(uint64(taskiso.Timer)))
 	ours := at(14, trace.Signal, argA(10), argB(siKernel))
 	for _, tc := range []struct {
 		name   string

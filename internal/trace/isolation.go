@@ -9,43 +9,9 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/taskiso/taskiso"
 )
-
-// BreakCause says what ended isolation, as the task's status page has it. The
-// numbers are those of enum break_cause in bpf/isolation.h and of
-// include/taskiso/taskiso.h, a contract.
-type BreakCause uint32
-
-// Causes of the end of isolation.
-const (
-	_              BreakCause = iota
-	BreakSyscall              // detail: number
-	BreakPageFault            // detail: address
-	BreakTimer                // detail of all interrupt vectors: vector
-	BreakReschedule
-	BreakCall
-	BreakIRQWork
-	BreakVector
-	BreakIRQ // detail: irq number
-	BreakNMI
-	BreakTask   // detail: thread that ran instead
-	BreakSignal // detail: signal
-	BreakMoved  // not where it was to be isolated; detail: CPU
-	BreakUnnamed
-	BreakUnwatched // taskiso has ended
-)
-
-var breakCauses = [...]string{
-	"none", "system call", "page fault", "timer interrupt", "rescheduling interrupt", "function-call interrupt",
-	"irq_work", "interrupt vector", "device interrupt", "NMI", "another task", "signal", "moved", "unnamed", "unwatched",
-}
-
-func (c BreakCause) String() string {
-	if int(c) < len(breakCauses) {
-		return breakCauses[c]
-	}
-	return fmt.Sprintf("cause %d", uint32(c))
-}
 
 // StatusSlots is how many threads can have a status page at a time, and
 // StatusSize how large one is, in bytes: STATUS_SLOTS and STATUS_SIZE of
@@ -146,12 +112,12 @@ func (i *Isolation) Idle(cpu int) bool {
 
 // Disturbed returns when (CLOCK_MONOTONIC) and by what a CPU was last
 // interrupted, other than by the doing of the watched tasks themselves.
-func (i *Isolation) Disturbed(cpu int) (time.Duration, BreakCause) {
+func (i *Isolation) Disturbed(cpu int) (time.Duration, taskiso.Cause) {
 	var b [8]byte
 	if _, err := i.cpus.ReadAt(b[:], int64(cpu*cpuStateSize)+int64(unsafe.Offsetof(bpfCpuState{}.Disturbed))); err != nil {
 		return 0, 0 // no such CPU
 	}
-	return time.Duration(binary.NativeEndian.Uint64(b[:])), BreakCause(i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.DisturbedBy)))
+	return time.Duration(binary.NativeEndian.Uint64(b[:])), taskiso.Cause(i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.DisturbedBy)))
 }
 
 func (i *Isolation) cpu32(cpu int, field uintptr) uint32 {

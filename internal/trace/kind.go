@@ -61,7 +61,7 @@ const (
 	Exit
 
 	Isolated // A of these three: slot of the status page; B: signal at a break
-	Broken   // B: BreakCause, C: its detail
+	Broken   // B: taskiso.Cause, C: its detail
 	Left     // isolation ends because the thread wants it
 
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
