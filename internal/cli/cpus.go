@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net"
 	"os"
 	"runtime"
@@ -120,9 +121,9 @@ func affinity(tid int) (cpulist.Set, error) {
 		return cpulist.Set{}, fmt.Errorf("reading the affinity of thread %d: %w", tid, err)
 	}
 	var cpus []int
-	for cpu := range cpulist.MaxCPU + 1 {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
+	for i, word := range set {
+		for w := uint(word); w != 0; w &= w - 1 {
+			cpus = append(cpus, i*bits.UintSize+bits.TrailingZeros(w))
 		}
 	}
 	return cpulist.New(cpus...)

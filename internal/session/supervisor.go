@@ -39,6 +39,10 @@ const quietFor = 12 * time.Millisecond
 // look is how often a CPU that is not quiet yet is looked at.
 const look = 500 * time.Microsecond
 
+// soon is how long the return of a call is waited for without sleeping: its
+// caller's next call waits as well.
+const soon = 100 * time.Microsecond
+
 // returnTimeout is how long a thread may take from the answer to the return of
 // its call before its CPU is free for the next one.
 const returnTimeout = 10 * time.Second
@@ -189,9 +193,12 @@ func (s *Supervisor) deliver(c seccomp.Call, cpu int, value int64, errno unix.Er
 		s.cfg.Isolation.Withdraw(cpu)
 		return err
 	}
-	for since := time.Now(); s.cfg.Isolation.Answered(cpu) == c.TID; time.Sleep(look / 10) {
-		if time.Since(since) > returnTimeout {
+	for since := time.Now(); s.cfg.Isolation.Answered(cpu) == c.TID; {
+		switch waited := time.Since(since); {
+		case waited > returnTimeout:
 			s.cfg.Isolation.Withdraw(cpu)
+		case waited > soon:
+			time.Sleep(look)
 		}
 	}
 	return nil
