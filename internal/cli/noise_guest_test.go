@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/noise"
+)
+
+const clocksources = "/sys/devices/system/clocksource/clocksource0/"
+
+func readWords(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(text))
+}
+
+// measuring is a taskiso noise on CPU 3 that has begun.
+type measuring struct {
+	command     *exec.Cmd
+	out, stderr bytes.Buffer
+	loop        int // its process
+}
+
+func startNoise(t *testing.T, args ...string) *measuring {
+	t.Helper()
+	m := &measuring{command: exec.Command(guestProgram, append([]string{"noise", "-c", "3", "--json"}, args...)...)}
+	m.command.Stdout, m.command.Stderr = &m.out, &m.stderr
+	if err := m.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.loop = waitForLoop(t, m.command.Process.Pid)
+	time.Sleep(3 * time.Second)
+	return m
+}
+
+func (m *measuring) end(t *testing.T, code int) noise.Report {
+	t.Helper()
+	m.command.Wait() // how it ended is in ProcessState
+	t.Log(m.stderr.String())
+	if got := m.command.ProcessState.ExitCode(); got != code {
+		t.Errorf("exit status %d, want %d", got, code)
+	}
+	var r noise.Report
+	if err := json.Unmarshal(m.out.Bytes(), &r); err != nil {
+		t.Fatalf("parsing the report: %v\n%s", err, &m.out)
+	}
+	return r
+}
+
+// useClock has the kernel use a clock source that can be read in user mode, or one
+// that cannot, and returns it.
+func useClock(t *testing.T, inUserMode bool) {
+	t.Helper()
+	for _, source := range readWords(t, clocksources+"available_clocksource") {
+		if (source == "tsc") == inUserMode {
+			writeFile(t, clocksources+"current_clocksource", source)
+			return
+		}
+	}
+	t.Fatalf("no such clock source among %v", readWords(t, clocksources+"available_clocksource"))
+}
+
+// On a CPU that reports every entry, each gap that the tracer did not see came from
+// elsewhere; the loop's own process makes none.
+func TestGuestNoise(t *testing.T) {
+	if !slices.Contains(readWords(t, clocksources+"available_clocksource"), "tsc") {
+		refusedNoise(t)
+		return
+	}
+	useClock(t, true)
+	m := startNoise(t, "-d", "10s")
+	for range 5 {
+		unix.Kill(m.loop, unix.SIGSTOP)
+		time.Sleep(20 * time.Millisecond)
+		unix.Kill(m.loop, unix.SIGCONT)
+		time.Sleep(20 * time.Millisecond)
+	}
+	r := m.end(t, 0)
+	cpu := r.CPUs[0]
+	t.Logf("%+v", cpu)
+	if !r.Tracing || cpu.Ran < 9*time.Second || cpu.Untimed || cpu.Recorded.Count < 5 || cpu.Recorded.Count+cpu.Unexplained.Count+cpu.Unknown.Count != cpu.Gaps {
+		t.Errorf("%d gaps, recorded %+v, unexplained %+v, unknown %+v", cpu.Gaps, cpu.Recorded, cpu.Unexplained, cpu.Unknown)
+	}
+	for _, g := range cpu.Longest[:5] {
+		if g.Length > 15*time.Millisecond && g.Stay == nil {
+			t.Errorf("nothing recorded in a gap in which the loop was stopped: %+v", g)
+		}
+	}
+	for _, c := range cpu.Causes {
+		if strings.HasPrefix(c.Title, "system call") {
+			t.Errorf("the loop made %d system calls: %s", c.Count, c.Detail)
+		}
+	}
+}
+
+// Where the kernel has to be asked for the time, noise is refused, and run's loop does
+// not ask.
+func TestGuestNoiseWithoutClock(t *testing.T) {
+	before := readWords(t, clocksources+"current_clocksource")[0]
+	defer writeFile(t, clocksources+"current_clocksource", before)
+	useClock(t, false)
+	refusedNoise(t)
+	r, code, out := runProgram(t, "run", "-c", "3", "-d", "3s")
+	if code != 0 {
+		t.Errorf("exit status %d: %s", code, out)
+	}
+	for _, b := range r.CPUs[0].Causes {
+		if strings.HasPrefix(b.Title, "system call") {
+			t.Errorf("the loop made %d system calls: %s", b.Count, b.Detail)
+		}
+	}
+}
+
+func refusedNoise(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command(guestProgram, "noise", "-c", "3", "-d", "1s").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no clock can be read without entering the kernel") {
+		t.Errorf("got %v and %q", err, out)
+	}
+}
+
+// The kernel stops trusting the counter while it is used: the loop stops asking for
+// the time, and no gap is called unexplained.
+func TestGuestNoiseLosesItsClock(t *testing.T) {
+	if !slices.Contains(readWords(t, clocksources+"available_clocksource"), "tsc") {
+		return // TestGuestNoise has shown what happens here
+	}
+	defer useClock(t, true)
+	useClock(t, true)
+	m := startNoise(t, "-d", "15s")
+	useClock(t, false)
+	for range 30 { // a gap every now and then, after which the clock is looked at
+		unix.Kill(m.loop, unix.SIGSTOP)
+		unix.Kill(m.loop, unix.SIGCONT)
+		time.Sleep(50 * time.Millisecond)
+	}
+	if cpu := m.end(t, 0).CPUs[0]; !cpu.Untimed || cpu.Unexplained.Count > 0 {
+		t.Errorf("%+v", cpu)
+	}
+}
+
+// A loop whose CPU goes away measures nothing any more.
+func TestGuestNoiseOnACPUThatGoesAway(t *testing.T) {
+	if !slices.Contains(readWords(t, clocksources+"available_clocksource"), "tsc") {
+		return
+	}
+	useClock(t, true)
+	m := startNoise(t, "-d", "60s")
+	const online = "/sys/devices/system/cpu/cpu3/online"
+	began := time.Now()
+	writeFile(t, online, "0")
+	defer writeFile(t, online, "1")
+	r := m.end(t, exitFailed)
+	if !strings.Contains(m.stderr.String(), "went offline") || time.Since(began) > 40*time.Second {
+		t.Errorf("it ended %v after the CPU went offline, with %q", time.Since(began), &m.stderr)
+	}
+	if r.EndedBy != "moved" || r.CPUs[0].MovedTo == nil || *r.CPUs[0].MovedTo == 3 {
+		t.Errorf("ended by %q, moved to %v", r.EndedBy, r.CPUs[0].MovedTo)
+	}
+}
