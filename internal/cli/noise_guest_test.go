@@ -49,7 +49,9 @@ func startNoise(t *testing.T, args ...string) *measuring {
 
 func (m *measuring) end(t *testing.T, code int) noise.Report {
 	t.Helper()
+	hung := time.AfterFunc(90*time.Second, func() { m.command.Process.Signal(unix.SIGQUIT) })
 	m.command.Wait() // how it ended is in ProcessState
+	hung.Stop()
 	t.Log(m.stderr.String())
 	if got := m.command.ProcessState.ExitCode(); got != code {
 		t.Errorf("exit status %d, want %d", got, code)
@@ -74,8 +76,8 @@ func useClock(t *testing.T, inUserMode bool) {
 	t.Fatalf("no such clock source among %v", readWords(t, clocksources+"available_clocksource"))
 }
 
-// On a CPU that reports every entry, each gap that the tracer did not see came from
-// elsewhere; the loop's own process makes none.
+// A stopped loop has gaps with a cause, and none that it made itself. There are gaps
+// without a cause as well, when QEMU runs another CPU of the guest.
 func TestGuestNoise(t *testing.T) {
 	if !slices.Contains(readWords(t, clocksources+"available_clocksource"), "tsc") {
 		refusedNoise(t)
@@ -95,10 +97,8 @@ func TestGuestNoise(t *testing.T) {
 	if !r.Tracing || cpu.Ran < 9*time.Second || cpu.Untimed || cpu.Recorded.Count < 5 || cpu.Recorded.Count+cpu.Unexplained.Count+cpu.Unknown.Count != cpu.Gaps {
 		t.Errorf("%d gaps, recorded %+v, unexplained %+v, unknown %+v", cpu.Gaps, cpu.Recorded, cpu.Unexplained, cpu.Unknown)
 	}
-	for _, g := range cpu.Longest[:5] {
-		if g.Length > 15*time.Millisecond && g.Stay == nil {
-			t.Errorf("nothing recorded in a gap in which the loop was stopped: %+v", g)
-		}
+	if cpu.Recorded.Max < 20*time.Millisecond {
+		t.Errorf("the loop was stopped for 20 ms; the longest gap with a cause has %v", cpu.Recorded.Max)
 	}
 	for _, c := range cpu.Causes {
 		if strings.HasPrefix(c.Title, "system call") {
