@@ -116,7 +116,7 @@ func timedLoop(c Counter, threshold time.Duration) *Loop {
 func checkState(t *testing.T, l *Loop, cpu int) State {
 	t.Helper()
 	s := l.record.State()
-	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.Untimed || s.Jumps != 0 || s.Samples == 0 {
+	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.LostClock || s.Jumps != 0 || s.Samples == 0 {
 		t.Errorf("done %t, state %+v of a loop on CPU %d", l.record.Done(), s, cpu)
 	}
 	if s.Total > s.Ran || s.Max > s.Total || s.Count > 0 && s.Max < l.threshold {
@@ -302,6 +302,26 @@ func TestDisturbedReadings(t *testing.T) {
 	}
 }
 
+// A clock that has become slow ends the loop, however long the threshold is.
+func TestLostClock(t *testing.T) {
+	for _, threshold := range []time.Duration{1, time.Hour} {
+		l := timedLoop(Clock, threshold)
+		l.pace.slow = 1 // no clock is so fast
+		l.record.Begin()
+		l.Run()
+		if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {
+			t.Errorf("threshold %v: %+v", threshold, s)
+		}
+	}
+	l := timedLoop(cpuCounter, 1)
+	l.disturbed = tolerated + 1
+	l.record.Begin()
+	l.Run()
+	if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {
+		t.Errorf("disturbed readings: %+v", s)
+	}
+}
+
 func TestScale(t *testing.T) {
 	for _, c := range counters {
 		if a, b := c.scale(), c.scale(); a <= 0 || a/b > 1.01 || b/a > 1.01 {
@@ -383,17 +403,18 @@ func TestSharedRecords(t *testing.T) {
 func TestSpin(t *testing.T) {
 	for _, c := range counters {
 		var stop uint32
+		p := pace{slow: never}
 		before := c.read()
-		from, to, samples := c.spin(before, 1, &stop) // two readings are always apart, of a fast counter
+		from, to, samples := c.spin(before, 1, &stop, &p) // two readings are always apart, of a fast counter
 		if from < before || to <= from || samples == 0 {
 			t.Errorf("%s: gap from %d to %d after %d, %d samples", c, from, to, before, samples)
 		}
 		stop = 1
-		if from, to, samples := c.spin(c.read(), never, &stop); from != to || samples != 1 {
+		if from, to, samples := c.spin(c.read(), never, &stop, &p); from != to || samples != 1 {
 			t.Errorf("%s: stopped loop returned %d, %d, %d", c, from, to, samples)
 		}
 		// Time before the first reading counts.
-		if from, to, samples := c.spin(before, 1, &stop); from != before || to <= from || samples != 1 {
+		if from, to, samples := c.spin(before, 1, &stop, &p); from != before || to <= from || samples != 1 {
 			t.Errorf("%s: gap from %d to %d, want one from %d on", c, from, to, before)
 		}
 	}

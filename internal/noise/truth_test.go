@@ -84,7 +84,7 @@ func disturb(t *testing.T, makeGap func(cpu int, loop *os.Process) (interval, er
 	defer loop.Kill()
 	record := shared.Records[0]
 	record.Begin()
-	time.Sleep(300 * time.Millisecond) // it starts, and compares its counter
+	wait(t, record.Began)
 	var made []interval
 	for range known {
 		i, err := makeGap(cpu, loop)
@@ -98,14 +98,20 @@ func disturb(t *testing.T, makeGap func(cpu int, loop *os.Process) (interval, er
 		time.Sleep(time.Millisecond)
 	}
 	record.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !record.Done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the loop does not end")
-		}
-	}
+	wait(t, record.Done)
 	var gaps []Gap
 	record.Drain(func(g Gap) { gaps = append(gaps, g) })
 	return gaps, made
+}
+
+// wait waits for a loop, which needs a turn on its CPU.
+func wait(t *testing.T, until func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !until(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop does not begin, or does not end")
+		}
+	}
 }
 
 // checkFound checks that each interval is inside a gap, and that the shortest gap is
@@ -114,10 +120,10 @@ func checkFound(t *testing.T, gaps []Gap, made []interval) {
 	t.Helper()
 	found := 0
 	var longer []time.Duration
-	for _, m := range made {
+	for j, m := range made {
 		i := slices.IndexFunc(gaps, func(g Gap) bool { return g.At <= m.from+inexact && g.End() >= m.to-inexact })
 		if i < 0 {
-			t.Logf("no gap around what took %v at %v", m.to-m.from, m.from)
+			t.Logf("no gap around the %dth: %v", j+1, m)
 			continue
 		}
 		found++

@@ -71,7 +71,7 @@ func run(program, out string, rounds int, each time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f.Peers = map[string]string{"rt-tests (oslat, cyclictest, hwlatdetect)": packageVersion("rt-tests")}
+	f.Peers = results.Versions("rt-tests") // oslat, cyclictest, hwlatdetect
 	f.Missing = map[string]string{}
 	b := bench{dir: dir, each: each, tools: []tool{
 		{name: "taskiso noise", ours: true, measure: loop(taskiso, 0)},
@@ -111,14 +111,6 @@ func lastLine(text []byte) string {
 	return lines[len(lines)-1]
 }
 
-func packageVersion(name string) string {
-	out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", name).Output()
-	if err != nil {
-		return "unknown"
-	}
-	return string(out)
-}
-
 // copyProgram puts a program where nobody may execute it.
 func copyProgram(from, to string) error {
 	text, err := os.ReadFile(from)
@@ -134,6 +126,8 @@ type measured struct {
 	samples float64 // 0: it has no such thing
 	reach   []float64
 	longest float64 // in microseconds
+	// shortest is how long a gap has to be to be told from the loop, in ns; 0: not a loop.
+	shortest float64
 }
 
 type tool struct {
@@ -164,10 +158,12 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs or more", l))
 	}
 	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second", Base: "oslat"}
+	shortest := results.Table{Name: "shortest, " + state, Columns: []string{"shortest gap that shows"}, Unit: "ns", Base: "oslat"}
 	longest := results.Table{Name: "longest, " + state, Columns: []string{"longest"}, Unit: "µs"}
 	for _, t := range b.tools {
 		gaps.Rows = append(gaps.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, len(limits))})
 		longest.Rows = append(longest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
+		shortest.Rows = append(shortest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
 		speed.Rows = append(speed.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
 	}
 	for round := range rounds {
@@ -183,11 +179,13 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 			longest.Rows[i].Values[0] = append(longest.Rows[i].Values[0], m.longest)
 			if m.samples > 0 {
 				speed.Rows[i].Values[0] = append(speed.Rows[i].Values[0], m.samples/m.seconds/1e6)
+				shortest.Rows[i].Values[0] = append(shortest.Rows[i].Values[0], m.shortest)
 			}
 		}
 	}
 	speed.Rows = speed.Rows[:len(speed.Rows)-1] // cyclictest sleeps
-	return []results.Table{gaps, longest, speed}, nil
+	shortest.Rows = shortest.Rows[:len(speed.Rows)]
+	return []results.Table{gaps, longest, speed, shortest}, nil
 }
 
 // startStress gives the other CPU work and returns what ends it.

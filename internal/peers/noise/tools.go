@@ -67,7 +67,7 @@ func readNoise(dir string, user uint32) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	m := measured{seconds: r.CPUs[0].Ran.Seconds(), samples: float64(r.CPUs[0].Samples), reach: make([]float64, len(limits)), longest: float64(h.Max()) / 1e3}
+	m := measured{seconds: r.CPUs[0].Ran.Seconds(), samples: float64(r.CPUs[0].Samples), reach: make([]float64, len(limits)), longest: float64(h.Max()) / 1e3, shortest: float64(r.Loop.Smallest)}
 	for _, bar := range h.Distribution() {
 		for i, l := range limits {
 			if bar.From >= int64(l)*1000 {
@@ -129,7 +129,9 @@ func oslat(dir string, each time.Duration) (measured, error) {
 	if err := c.Run(); err != nil {
 		return measured{}, fmt.Errorf("%w: %s", err, out)
 	}
-	return readRTTest(dir)
+	m, err := readRTTest(dir)
+	m.shortest = 1000 // its first bucket, with all that is shorter
+	return m, err
 }
 
 // cyclictest measures how late a thread wakes that sleeps for a millisecond each time,

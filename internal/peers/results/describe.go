@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"time"
@@ -50,4 +51,17 @@ func Load() string {
 		return "unknown"
 	}
 	return "load average of 1, 5 and 15 minutes in the end, with the benchmark's own: " + strings.Join(fields[:3], ", ")
+}
+
+// Versions returns the versions of Debian's packages.
+func Versions(packages ...string) map[string]string {
+	versions := make(map[string]string)
+	for _, p := range packages {
+		out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", p).Output()
+		if err != nil {
+			out = []byte("unknown")
+		}
+		versions[p] = string(out)
+	}
+	return versions
 }

@@ -127,7 +127,7 @@ func (t *Table) Markdown() string {
 		cells := []string{r.Name}
 		for i := range t.Columns {
 			if base != nil {
-				cells = append(cells, number(Median(r.Values[i])/Median(base.Values[i])))
+				cells = append(cells, Number(Median(r.Values[i])/Median(base.Values[i])))
 			}
 		}
 		for i := range t.Columns {
@@ -148,13 +148,13 @@ func spread(values []float64) string {
 		return "not measured"
 	}
 	if len(values) == 1 {
-		return number(values[0])
+		return Number(values[0])
 	}
-	return fmt.Sprintf("%s (%s to %s)", number(Median(values)), number(slices.Min(values)), number(slices.Max(values)))
+	return fmt.Sprintf("%s (%s to %s)", Number(Median(values)), Number(slices.Min(values)), Number(slices.Max(values)))
 }
 
-// number returns three digits, or all that are before the point.
-func number(v float64) string {
+// Number returns three digits, or all that are before the point.
+func Number(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return "-"

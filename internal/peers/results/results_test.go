@@ -61,7 +61,7 @@ func TestReadAndWrite(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 1234567: "1,234,567", -1339: "-1,339", 12.34: "12.3", 0.001234: "0.0012", 999.6: "1,000"} {
-		if got := number(v); got != want {
+		if got := Number(v); got != want {
 			t.Errorf("%g: %q, want %q", v, got, want)
 		}
 	}
