@@ -53,7 +53,7 @@ SIGTERM. Without the privileges to load BPF programs gaps are measured all the
 same, and the report says that their causes are not known.
 
 The exit status is 0; 3 if a gap reached --trace-limit; 2 for a wrong command
-line; 125 if taskiso failed.`,
+line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 		Example: `  taskiso noise -d 60s
   taskiso noise -c 2-3 -d 10m -P f:95 --report noise.json --hgrm noise.hgrm
   taskiso noise -c 3 --trace-limit 20us    # stop at the first gap that long, and tell its story`,

@@ -123,6 +123,7 @@ func copyProgram(from, to string) error {
 // measured is what a tool saw in one run.
 type measured struct {
 	seconds float64
+	busy    float64 // seconds of processor time of all that the tool did
 	samples float64 // 0: it has no such thing
 	reach   []float64
 	longest float64 // in microseconds
@@ -157,7 +158,7 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 	for _, l := range limits {
 		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs or more", l))
 	}
-	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second", Base: "oslat"}
+	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second of processor time", Base: "oslat"}
 	shortest := results.Table{Name: "shortest, " + state, Columns: []string{"shortest gap that shows"}, Unit: "ns", Base: "oslat"}
 	longest := results.Table{Name: "longest, " + state, Columns: []string{"longest"}, Unit: "µs"}
 	for _, t := range b.tools {
@@ -178,7 +179,7 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 			}
 			longest.Rows[i].Values[0] = append(longest.Rows[i].Values[0], m.longest)
 			if m.samples > 0 {
-				speed.Rows[i].Values[0] = append(speed.Rows[i].Values[0], m.samples/m.seconds/1e6)
+				speed.Rows[i].Values[0] = append(speed.Rows[i].Values[0], m.samples/m.busy/1e6)
 				shortest.Rows[i].Values[0] = append(shortest.Rows[i].Values[0], m.shortest)
 			}
 		}

@@ -42,8 +42,16 @@ func loop(taskiso string, user uint32) func(string, time.Duration) (measured, er
 		if err := c.Run(); err != nil {
 			return measured{}, fmt.Errorf("%w: %s", err, out)
 		}
-		return readNoise(own, user)
+		m, err := readNoise(own, user)
+		m.busy = processorTime(c)
+		return m, err
 	}
+}
+
+// processorTime is what a command took with all that it has waited for, without what
+// others took of its CPU.
+func processorTime(c *exec.Cmd) float64 {
+	return (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds()
 }
 
 func readNoise(dir string, user uint32) (measured, error) {
@@ -130,6 +138,7 @@ func oslat(dir string, each time.Duration) (measured, error) {
 		return measured{}, fmt.Errorf("%w: %s", err, out)
 	}
 	m, err := readRTTest(dir)
+	m.busy = processorTime(c)
 	m.shortest = 1000 // its first bucket, with all that is shorter
 	return m, err
 }
