@@ -304,9 +304,11 @@ func TestDisturbedReadings(t *testing.T) {
 
 // A clock that has become slow ends the loop, however long the threshold is.
 func TestLostClock(t *testing.T) {
+	undisturbed(t, 1)
 	for _, threshold := range []time.Duration{1, time.Hour} {
 		l := timedLoop(Clock, threshold)
 		l.pace.slow = 1 // no clock is so fast
+		defer time.AfterFunc(10*time.Second, l.record.Stop).Stop()
 		l.record.Begin()
 		l.Run()
 		if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {
@@ -315,6 +317,7 @@ func TestLostClock(t *testing.T) {
 	}
 	l := timedLoop(cpuCounter, 1)
 	l.disturbed = tolerated + 1
+	defer time.AfterFunc(10*time.Second, l.record.Stop).Stop()
 	l.record.Begin()
 	l.Run()
 	if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {

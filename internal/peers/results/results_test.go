@@ -31,9 +31,11 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestOutside(t *testing.T) {
-	got, err := table.Outside("ours", "peer")
-	if err != nil || !slices.Equal(got, []string{"a"}) {
-		t.Errorf("got %q, %v", got, err)
+	for _, of := range [][2]string{{"ours", "peer"}, {"peer", "ours"}} { // below, and above
+		got, err := table.Outside(of[0], of[1])
+		if err != nil || !slices.Equal(got, []string{"a"}) {
+			t.Errorf("%v: got %q, %v", of, got, err)
+		}
 	}
 	if _, err := table.Outside("ours", "nobody"); err == nil {
 		t.Error("no error for a row that is not there")
