@@ -35,7 +35,7 @@ func (h host) testNoiseBadInput(t *testing.T) {
 		"-P f:100":                           "from 1 to 99",
 		"-P d:1ms:2ms":                       "deadline",
 		"-d 0":                               "duration of 0",
-		"--plot gaps.png":                    "ends in .svg",
+		"--plot gaps.png":                    "has to end in .svg",
 		"-c 9999":                            "only CPU",
 		"something":                          "something",
 	} {

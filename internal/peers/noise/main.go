@@ -30,7 +30,7 @@ const (
 )
 
 // limits are lengths in microseconds. How many gaps reach each is what is compared.
-var limits = []int{5, 10, 20, 50, 100}
+var limits = []int{5, 10, 20, 50, 100, 200, 500}
 
 // stressVariable makes this program the work of the other CPU.
 const stressVariable = "TASKISO_BENCH_STRESS"
@@ -156,7 +156,7 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 	}
 	gaps := results.Table{Name: "gaps, " + state, Unit: "in a second"}
 	for _, l := range limits {
-		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs or more", l))
+		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs", l))
 	}
 	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second of processor time", Base: "oslat"}
 	shortest := results.Table{Name: "shortest, " + state, Columns: []string{"shortest gap that shows"}, Unit: "ns", Base: "oslat"}

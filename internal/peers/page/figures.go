@@ -39,34 +39,28 @@ func (s source) silence() (figure, error) {
 // noise draws how often gaps reached each length, by tool.
 func (s source) noise() (figure, error) {
 	c := &plot.Lines{
-		Title: "Gaps on a CPU that does nothing else", Subtitle: "medians; the other CPU idle, and busy",
+		Title: "Gaps on a CPU beside oslat", Subtitle: "medians, the other CPU idle",
 		XTitle: "length", YTitle: "gaps at least that long, in a second",
 		XLabel: plot.Duration, YLabel: func(v float64) string { return fmt.Sprintf("%g", v) },
 	}
-	f, err := s.read("noise")
+	t, err := s.readTable("noise", "gaps, the other CPU idle")
 	if err != nil {
 		return nil, err
 	}
-	for _, state := range []string{"the other CPU idle", "the other CPU busy"} {
-		t, err := f.Table("gaps, " + state)
-		if err != nil {
-			return nil, err
+	for _, r := range t.Rows {
+		if r.Name == "cyclictest" { // it measures when a sleeper wakes, not gaps
+			continue
 		}
-		for _, r := range t.Rows {
-			if r.Name == "cyclictest" { // it measures when a sleeper wakes, not gaps
-				continue
+		line := plot.Line{Name: r.Name, Points: true}
+		for i, column := range t.Columns {
+			var us float64
+			if _, err := fmt.Sscanf(column, "%f µs", &us); err != nil {
+				return nil, fmt.Errorf("parsing the column %q: %w", column, err)
 			}
-			line := plot.Line{Name: r.Name + ", " + state}
-			for i, column := range t.Columns {
-				var us float64
-				if _, err := fmt.Sscanf(column, "%f µs", &us); err != nil {
-					return nil, fmt.Errorf("parsing the column %q: %w", column, err)
-				}
-				line.X = append(line.X, us*1000)
-				line.Y = append(line.Y, results.Median(r.Values[i]))
-			}
-			c.Lines = append(c.Lines, line)
+			line.X = append(line.X, us*1000)
+			line.Y = append(line.Y, results.Median(r.Values[i]))
 		}
+		c.Lines = append(c.Lines, line)
 	}
 	return c, nil
 }
