@@ -87,7 +87,7 @@ func TestGuestGaps(t *testing.T) {
 		return
 	}
 	useClock(t, true)
-	m := startNoise(t, "-d", "5s")
+	m := startNoise(t, "-d", "5s", "-c", "2-3") // the last -c counts
 	for range 5 {
 		unix.Kill(m.loop, unix.SIGSTOP)
 		time.Sleep(20 * time.Millisecond)
@@ -95,9 +95,18 @@ func TestGuestGaps(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	r := m.end(t, 0)
-	cpu := r.CPUs[0]
+	if len(r.CPUs) != 2 {
+		t.Fatalf("%d CPUs measured, want 2", len(r.CPUs))
+	}
+	for _, cpu := range r.CPUs {
+		checkStopped(t, r.Tracing, cpu)
+	}
+}
+
+func checkStopped(t *testing.T, tracing bool, cpu noise.CPU) {
+	t.Helper()
 	t.Logf("%+v", cpu)
-	if !r.Tracing || cpu.Ran < 4*time.Second || cpu.Recorded.Count < 5 || cpu.Recorded.Count+cpu.Unexplained.Count+cpu.Unknown.Count != cpu.Gaps {
+	if !tracing || cpu.Ran < 4*time.Second || cpu.Recorded.Count < 5 || cpu.Recorded.Count+cpu.Unexplained.Count+cpu.Unknown.Count != cpu.Gaps {
 		t.Errorf("%d gaps, recorded %+v, unexplained %+v, unknown %+v", cpu.Gaps, cpu.Recorded, cpu.Unexplained, cpu.Unknown)
 	}
 	if cpu.Recorded.Max < 20*time.Millisecond {
