@@ -5,6 +5,7 @@
 package noise
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -179,31 +180,52 @@ func currentCPU() int64 {
 	return int64(cpu)
 }
 
-// sample returns how many counts a reading takes.
-func (c Counter) sample() uint64 {
-	begin := c.read()
-	for range probed {
-		c.read()
+// How often something is tried to find out how long it takes: in batches, of which the
+// shortest counts, because others may have had the CPU in the rest.
+const (
+	batches = 10
+	probed  = 1000
+)
+
+func least[T cmp.Ordered](probe func() T) T {
+	shortest := probe()
+	for range batches - 1 {
+		shortest = min(shortest, probe())
 	}
-	return (c.read() - begin) / probed
+	return shortest
 }
 
-// probed is how many gaps the search for the smallest takes.
-const probed = 10_000
+// sample returns how many counts a reading takes.
+func (c Counter) sample() uint64 {
+	return least(func() uint64 {
+		begin := c.read()
+		for range probed {
+			c.read()
+		}
+		return (c.read() - begin) / probed
+	})
+}
 
 // Smallest returns the shortest threshold that has a meaning, and how long one reading
-// takes: the loop is run with a threshold below any interval, so that it has the
-// bookkeeping of a gap between all readings, and most must be shorter.
+// takes.
 func Smallest(c Counter) (smallest, sample time.Duration) {
 	l := NewLoop(c, 0, new(Record))
 	l.setAnchor()
-	last := c.read()
+	return least(l.bookkeeping), l.duration(c.sample())
+}
+
+// bookkeeping runs the loop with a threshold below any interval, so that it has the
+// bookkeeping of a gap between all readings, and returns what most intervals are
+// shorter than.
+func (l *Loop) bookkeeping() time.Duration {
+	*l.record = Record{}
+	last := l.counter.read()
 	for range probed {
-		from, to, _ := c.spin(last, 0, &l.record.stop, &l.pace)
+		from, to, _ := l.counter.spin(last, 0, &l.record.stop, &l.pace)
 		last = to
-		l.compare(c.reading(atGap))
+		l.compare(l.counter.reading(atGap))
 		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
 		l.whereabouts()
 	}
-	return time.Duration(l.record.Histogram().ValueAtQuantile(99)), l.duration(c.sample())
+	return time.Duration(l.record.Histogram().ValueAtQuantile(99))
 }
