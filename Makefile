@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation bench-noise benchmarks soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -88,6 +88,16 @@ BENCH_CPU ?= 1
 bench-isolation: build
 	gcc -std=gnu11 -Wall -Wextra -O2 -Iinclude -o bin/bench-isolation internal/session/bench/isolation.c
 	$(SUDO) bin/taskiso run -q -c $(BENCH_CPU) --isolable $(BENCH_CPU) --settle 10s -- bin/bench-isolation
+
+# What is left when nothing runs, beside oslat and cyclictest of Debian's rt-tests.
+bench-noise: build setup-peers
+	$(GO) build -o bin/bench-noise ./internal/peers/noise
+	$(SUDO) bin/bench-noise
+	$(MAKE) benchmarks
+
+# docs/benchmarks.md and its figures, of docs/bench/*.json. A test compares them.
+benchmarks:
+	$(GO) run ./internal/peers/page
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)

@@ -53,7 +53,7 @@ SIGTERM. Without the privileges to load BPF programs gaps are measured all the
 same, and the report says that their causes are not known.
 
 The exit status is 0; 3 if a gap reached --trace-limit; 2 for a wrong command
-line; 125 if taskiso failed.`,
+line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 		Example: `  taskiso noise -d 60s
   taskiso noise -c 2-3 -d 10m -P f:95 --report noise.json --hgrm noise.hgrm
   taskiso noise -c 3 --trace-limit 20us    # stop at the first gap that long, and tell its story`,
@@ -266,8 +266,7 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err err
 				m.report.EndedBy = "trace-limit"
 				return false, nil
 			}
-			if m.moved() {
-				m.report.EndedBy = "moved"
+			if m.report.EndedBy = m.failed(); m.report.EndedBy != "" {
 				return false, nil
 			}
 		}
@@ -295,9 +294,15 @@ func (m *measurement) pollLoops() (exceeded bool) {
 	return exceeded
 }
 
-// moved tells whether a loop is no longer on its CPU: it measures nothing any more.
-func (m *measurement) moved() bool {
-	return slices.ContainsFunc(m.shared.Records, (*noise.Record).Moved)
+// failed tells why a loop measures nothing any more, or returns "".
+func (m *measurement) failed() string {
+	switch {
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Moved):
+		return "moved" // off its CPU
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Done):
+		return "clock" // it has lost it
+	}
+	return ""
 }
 
 // stopWithin is how long a loop has to end. It needs a turn on its CPU.
@@ -393,6 +398,8 @@ func (m *measurement) verdict() error {
 	switch {
 	case r.EndedBy == "moved":
 		return errors.New("a loop was moved off its CPU, which ended the measurement: the CPU went offline, or somebody set the affinity of the thread")
+	case r.EndedBy == "clock":
+		return errors.New("reading the clock began to enter the kernel, which ended the measurement: the kernel trusts the CPU's counter no longer (see its log)")
 	case r.Exceeded != nil:
 		return &status{exitTooManyBreaks, fmt.Errorf("a gap of %s on CPU %d, with a --trace-limit of %v", report.Span(r.Exceeded.Gap.Length), r.Exceeded.CPU, &m.opts.traceLimit)}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ func (h host) testNoiseBadInput(t *testing.T) {
 		"-P f:100":                           "from 1 to 99",
 		"-P d:1ms:2ms":                       "deadline",
 		"-d 0":                               "duration of 0",
+		"--plot gaps.png":                    "has to end in .svg",
 		"-c 9999":                            "only CPU",
 		"something":                          "something",
 	} {
@@ -46,7 +48,13 @@ func (h host) testNoiseBadInput(t *testing.T) {
 // A loop that is stopped for a known time has gaps of at least that time.
 func (h host) testNoiseKnownGaps(t *testing.T) {
 	const stops, length = 5, 30 * time.Millisecond
-	c := h.command(t, "noise", "--json", "-d", "2s")
+	dir := t.TempDir()
+	files := map[string]string{"--hist": "# taskiso noise histogram", "--hgrm": "Percentile", "--hlog": "#[Histogram log format", "--plot": "<svg"}
+	args := []string{"noise", "--json", "-d", "2s"}
+	for option := range files {
+		args = append(args, option, filepath.Join(dir, option+".svg"))
+	}
+	c := h.command(t, args...)
 	var out, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &out, &stderr
 	if err := c.Start(); err != nil {
@@ -66,6 +74,11 @@ func (h host) testNoiseKnownGaps(t *testing.T) {
 	var r noise.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
+	}
+	for option, want := range files {
+		if text, err := os.ReadFile(filepath.Join(dir, option+".svg")); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: no %q: %v, %s", option, want, err, text)
+		}
 	}
 	found := 0
 	for _, g := range r.CPUs[0].Longest {

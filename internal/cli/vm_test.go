@@ -58,7 +58,18 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^IPS]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
+		Tests:   "^TestGuest[^GIPS]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
+		Timeout: 5 * time.Minute,
+	})
+}
+
+// What a loop does when it loses its CPU or its clock is the same on all kernels.
+func TestVMGaps(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Kernels: []string{"trixie"},
+		Cmdline: vmtest.Isolated,
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuestGaps",
 		Timeout: 5 * time.Minute,
 	})
 }

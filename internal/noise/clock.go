@@ -16,17 +16,37 @@ func nanotime() int64
 //go:nosplit
 func readClock() uint64 { return uint64(nanotime()) }
 
-// spinClock is spin with CLOCK_MONOTONIC as the counter.
+// pace is how fast the clock is read. A clock that begins to enter the kernel, because
+// that trusts its counter no longer, is read no more: each reading would be a gap, and
+// an event for the tracer.
+type pace struct {
+	slow uint64 // a reading takes less, if it does not enter the kernel
+	row  uint64 // slow readings in a row
+}
+
+// patience is how many readings in a row may be slow.
+const patience = 1000
+
+//go:nosplit
+func (p *pace) lost() bool { return p.row > patience }
+
+// spinClock is spin with CLOCK_MONOTONIC as the counter. It ends as well when the clock
+// has become slow.
 //
 //go:nosplit
-func spinClock(from, threshold uint64, stop *uint32) (last, to, samples uint64) {
+func spinClock(from, threshold uint64, stop *uint32, p *pace) (last, to, samples uint64) {
 	for {
 		to = readClock()
 		samples++
+		if to-from < p.slow {
+			p.row = 0
+		} else {
+			p.row++
+		}
 		if to-from >= threshold {
 			return from, to, samples
 		}
-		if atomic.LoadUint32(stop) != 0 {
+		if atomic.LoadUint32(stop) != 0 || p.lost() {
 			return to, to, samples
 		}
 		from = to

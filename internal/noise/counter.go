@@ -121,9 +121,9 @@ func (c Counter) read() uint64 {
 }
 
 //go:nosplit
-func (c Counter) spin(from, threshold uint64, stop *uint32) (last, to, samples uint64) {
+func (c Counter) spin(from, threshold uint64, stop *uint32, p *pace) (last, to, samples uint64) {
 	if c == Clock {
-		return spinClock(from, threshold, stop)
+		return spinClock(from, threshold, stop, p)
 	}
 	return spin(from, threshold, stop)
 }

@@ -19,6 +19,13 @@ const loopEnvironment = "GODEBUG=asyncpreemptoff=1"
 // TestMain runs the tests in an environment that is as the loop's in taskiso: no
 // signals of Go's scheduler.
 func TestMain(m *testing.M) {
+	if cpu := os.Getenv(loopVariable); cpu != "" {
+		if err := beLoop(cpu); err != nil {
+			fmt.Fprintln(os.Stderr, "running a loop:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if slices.Contains(os.Environ(), loopEnvironment) {
 		os.Exit(m.Run())
 	}
@@ -109,7 +116,7 @@ func timedLoop(c Counter, threshold time.Duration) *Loop {
 func checkState(t *testing.T, l *Loop, cpu int) State {
 	t.Helper()
 	s := l.record.State()
-	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.Untimed || s.Jumps != 0 || s.Samples == 0 {
+	if !l.record.Done() || s.CPU != int64(cpu) || s.Backwards != 0 || s.LostClock || s.Jumps != 0 || s.Samples == 0 {
 		t.Errorf("done %t, state %+v of a loop on CPU %d", l.record.Done(), s, cpu)
 	}
 	if s.Total > s.Ran || s.Max > s.Total || s.Count > 0 && s.Max < l.threshold {
@@ -167,6 +174,7 @@ func TestLoopIsNotPreempted(t *testing.T) {
 	for _, c := range counters {
 		undisturbed(t, 1)
 		l := timedLoop(c, 1)
+		l.pace.slow = never // or the bookkeeping, under the race detector, is taken for a lost clock
 		ended := runOn(t, lastCPU(t), l)
 		time.Sleep(600 * time.Millisecond)
 		l.record.Stop()
@@ -295,6 +303,29 @@ func TestDisturbedReadings(t *testing.T) {
 	}
 }
 
+// A clock that has become slow ends the loop, however long the threshold is.
+func TestLostClock(t *testing.T) {
+	undisturbed(t, 1)
+	for _, threshold := range []time.Duration{1, time.Hour} {
+		l := timedLoop(Clock, threshold)
+		l.pace.slow = 1 // no clock is so fast
+		defer time.AfterFunc(10*time.Second, l.record.Stop).Stop()
+		l.record.Begin()
+		l.Run()
+		if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {
+			t.Errorf("threshold %v: %+v", threshold, s)
+		}
+	}
+	l := timedLoop(cpuCounter, 1)
+	l.disturbed = tolerated + 1
+	defer time.AfterFunc(10*time.Second, l.record.Stop).Stop()
+	l.record.Begin()
+	l.Run()
+	if s := l.record.State(); !s.LostClock || s.Samples > 2*patience {
+		t.Errorf("disturbed readings: %+v", s)
+	}
+}
+
 func TestScale(t *testing.T) {
 	for _, c := range counters {
 		if a, b := c.scale(), c.scale(); a <= 0 || a/b > 1.01 || b/a > 1.01 {
@@ -376,17 +407,18 @@ func TestSharedRecords(t *testing.T) {
 func TestSpin(t *testing.T) {
 	for _, c := range counters {
 		var stop uint32
+		p := pace{slow: never}
 		before := c.read()
-		from, to, samples := c.spin(before, 1, &stop) // two readings are always apart, of a fast counter
+		from, to, samples := c.spin(before, 1, &stop, &p) // two readings are always apart, of a fast counter
 		if from < before || to <= from || samples == 0 {
 			t.Errorf("%s: gap from %d to %d after %d, %d samples", c, from, to, before, samples)
 		}
 		stop = 1
-		if from, to, samples := c.spin(c.read(), never, &stop); from != to || samples != 1 {
+		if from, to, samples := c.spin(c.read(), never, &stop, &p); from != to || samples != 1 {
 			t.Errorf("%s: stopped loop returned %d, %d, %d", c, from, to, samples)
 		}
 		// Time before the first reading counts.
-		if from, to, samples := c.spin(before, 1, &stop); from != before || to <= from || samples != 1 {
+		if from, to, samples := c.spin(before, 1, &stop, &p); from != before || to <= from || samples != 1 {
 			t.Errorf("%s: gap from %d to %d, want one from %d on", c, from, to, before)
 		}
 	}

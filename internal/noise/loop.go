@@ -5,6 +5,7 @@
 package noise
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -27,6 +28,7 @@ type Loop struct {
 	anchor    reading
 	certain   uint64 // what lies between the counts of an undisturbed reading, doubled
 	disturbed int    // readings in a row
+	pace      pace   // of the clock, if that is the counter
 }
 
 // CPUCounter is the counter of this architecture's CPUs, trusted or not.
@@ -35,7 +37,10 @@ func CPUCounter() Counter { return cpuCounter }
 // NewLoop returns a loop that notes gaps of threshold or more in record. It takes
 // some 20 ms to compare the counter with the clock.
 func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
-	return &Loop{counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU()}
+	return &Loop{
+		counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU(),
+		pace: pace{slow: slower * c.sample()},
+	}
 }
 
 // anchorEvery is how far apart counter and clock are compared, if there are gaps.
@@ -43,7 +48,7 @@ func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
 // within some microseconds of the clock's.
 const anchorEvery = 10 * time.Millisecond
 
-// Run spins until the record's Stop is called. Its caller has locked the
+// Run spins until the record's Stop is called, or until the clock is lost. Its caller has locked the
 // goroutine to a thread and the thread to a CPU. Gaps are noted from the record's
 // Begin on. It makes no system call, allocates nothing and does not yield to Go's
 // scheduler until it ends. The scheduler asks a goroutine that has run for 10 ms to
@@ -56,41 +61,45 @@ const anchorEvery = 10 * time.Millisecond
 func (l *Loop) Run() {
 	r := l.record
 	threshold := uint64(float64(l.threshold) / l.scale)
+	compares := l.Timed && l.counter != Clock
 	every := uint64(float64(anchorEvery) / l.scale)
-	l.counter.spin(l.counter.read(), never, &r.begin)
+	l.counter.spin(l.counter.read(), never, &r.begin, &l.pace)
 	if l.Timed {
 		l.setAnchor()
 	}
 	home := l.whereabouts()
 	begin := l.counter.read()
 	r.state.Began = l.clock(begin)
-	last := begin
+	atomic.StoreUint32(&r.began, 1)
+	last, stopped := begin, false
 	for {
-		from, to, samples := l.counter.spin(last, threshold, &r.stop)
+		from, to, samples := l.counter.spin(last, threshold, &r.stop, &l.pace)
 		last = to
 		r.state.Samples += samples
 		if to-from < threshold {
-			break
+			if stopped {
+				break
+			}
+			stopped = true // a gap may have come after the last reading, and the stop in it
+			continue
 		}
 		if int64(to-from) < 0 {
 			r.state.Backwards++
 			continue
 		}
+		if compares && to-l.anchor.count >= every { // before the gap gets its time
+			l.compare(l.counter.reading(atGap))
+		}
 		r.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
 		if l.whereabouts() != home {
 			atomic.StoreUint32(&r.moved, 1)
 		}
-		if l.Timed && to-l.anchor.count >= every && l.disturbed < tolerated {
-			l.compare(l.counter.reading(atGap))
-		}
-		if atomic.LoadUint32(&r.stop) != 0 { // spin looks for it only where there is no gap
+		if l.lostClock() || atomic.LoadUint32(&r.stop) != 0 { // spin looks only where there is no gap
 			break
 		}
 	}
-	if l.Timed && l.disturbed < tolerated {
+	if r.state.LostClock = l.lostClock(); compares && !r.state.LostClock {
 		l.compare(l.counter.reading(atEnds))
-	} else if l.Timed {
-		r.state.Untimed = true
 	}
 	r.state.Ran = l.duration(last - begin)
 	r.state.CPU = currentCPU()
@@ -104,9 +113,19 @@ const (
 	atGap  = 4
 )
 
-// tolerated is after how many disturbed readings in a row the clock is not read any
-// more: it has begun to enter the kernel, which trusts its counter no longer.
-const tolerated = 8
+// tolerated is how many readings of the clock in a row, at as many gaps, may be
+// disturbed.
+const tolerated = 100
+
+// slower is how much longer than others a reading of the clock is that has entered
+// the kernel.
+const slower = 8
+
+// lostClock tells whether reading the clock has begun to enter the kernel, because
+// that trusts its counter no longer. Neither does the loop then: it ends.
+//
+//go:nosplit
+func (l *Loop) lostClock() bool { return l.disturbed > tolerated || l.pace.lost() }
 
 func (l *Loop) setAnchor() {
 	l.anchor = l.counter.reading(atEnds)
@@ -161,27 +180,52 @@ func currentCPU() int64 {
 	return int64(cpu)
 }
 
-// probed is how many gaps the search for the smallest takes.
-const probed = 10_000
+// How often something is tried to find out how long it takes: in batches, of which the
+// shortest counts, because others may have had the CPU in the rest.
+const (
+	batches = 10
+	probed  = 1000
+)
+
+func least[T cmp.Ordered](probe func() T) T {
+	shortest := probe()
+	for range batches - 1 {
+		shortest = min(shortest, probe())
+	}
+	return shortest
+}
+
+// sample returns how many counts a reading takes.
+func (c Counter) sample() uint64 {
+	return least(func() uint64 {
+		begin := c.read()
+		for range probed {
+			c.read()
+		}
+		return (c.read() - begin) / probed
+	})
+}
 
 // Smallest returns the shortest threshold that has a meaning, and how long one reading
-// takes: the loop is run with a threshold below any interval, so that it has the
-// bookkeeping of a gap between all readings, and most must be shorter.
+// takes.
 func Smallest(c Counter) (smallest, sample time.Duration) {
 	l := NewLoop(c, 0, new(Record))
 	l.setAnchor()
-	last := c.read()
+	return least(l.bookkeeping), l.duration(c.sample())
+}
+
+// bookkeeping runs the loop with a threshold below any interval, so that it has the
+// bookkeeping of a gap between all readings, and returns what most intervals are
+// shorter than.
+func (l *Loop) bookkeeping() time.Duration {
+	*l.record = Record{}
+	last := l.counter.read()
 	for range probed {
-		from, to, _ := c.spin(last, 0, &l.record.stop)
+		from, to, _ := l.counter.spin(last, 0, &l.record.stop, &l.pace)
 		last = to
+		l.compare(l.counter.reading(atGap))
 		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})
 		l.whereabouts()
-		l.compare(c.reading(atGap))
 	}
-	begin := c.read()
-	for range probed {
-		c.read()
-	}
-	sample = l.duration(c.read()-begin) / probed
-	return time.Duration(l.record.Histogram().ValueAtQuantile(99)), sample
+	return time.Duration(l.record.Histogram().ValueAtQuantile(99))
 }

@@ -26,10 +26,21 @@ func WritePlot(w io.Writer, r *Report, records []*Record) error {
 		if len(cpu.Longest) > 0 {
 			line.Name += fmt.Sprintf("; longest %s: %s", report.Span(cpu.Longest[0].Length), causeOf(r, cpu, &cpu.Longest[0]))
 		}
+		line.Name = shortened(line.Name)
 		line.X, line.Y = rates(records[i], cpu)
 		c.Lines = append(c.Lines, line)
 	}
 	return c.WriteSVG(w)
+}
+
+// legendRoom is how many characters of a legend there is room for.
+const legendRoom = 105
+
+func shortened(name string) string {
+	if runes := []rune(name); len(runes) > legendRoom {
+		return string(runes[:legendRoom-1]) + "…"
+	}
+	return name
 }
 
 // rates returns lengths, in nanoseconds and ascending, and how many gaps of at least

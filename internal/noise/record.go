@@ -37,6 +37,7 @@ type Record struct {
 	_           [56]byte
 
 	// Written by the loop.
+	began   uint32
 	done    uint32
 	moved   uint32
 	state   State
@@ -60,7 +61,7 @@ type State struct {
 	Beyond    uint64        // gaps too long for the histogram
 	Backwards uint64        // times the counter went back
 	Jumps     uint64        // times counter and clock no longer agreed
-	Untimed   bool          // reading the clock began to take long, so that times are not exact
+	LostClock bool          // the loop ended because reading the clock began to enter the kernel
 	CPU       int64         // where the loop was in the end, -1 if that is not known
 }
 
@@ -72,6 +73,10 @@ func (r *Record) Stop() {
 	atomic.StoreUint32(&r.stop, 1)
 	atomic.StoreUint32(&r.begin, 1) // it may not have begun
 }
+
+// Began tells whether the loop notes gaps. Those before it had a turn on its CPU are
+// not seen.
+func (r *Record) Began() bool { return atomic.LoadUint32(&r.began) != 0 }
 
 // Done tells whether the loop has ended, so that State is final.
 func (r *Record) Done() bool { return atomic.LoadUint32(&r.done) != 0 }

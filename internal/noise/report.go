@@ -25,7 +25,7 @@ type Report struct {
 	Started  time.Time     `json:"started"`
 	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
 	Duration time.Duration `json:"duration_ns"`
-	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit" or "moved"
+	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved" or "clock"
 	Host     Host          `json:"host"`
 	Loop     Settings      `json:"loop"`
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
@@ -87,9 +87,6 @@ type CPU struct {
 	Unlisted  uint64 `json:"unlisted"`
 	Backwards uint64 `json:"counter_went_back"`
 	Jumps     uint64 `json:"counter_jumped"`
-	// Untimed tells that the kernel's clock began to take long during the measurement, so
-	// that later gaps may be compared with the wrong stays.
-	Untimed bool `json:"untimed"`
 	// MovedTo is where the loop was in the end, if that is another CPU.
 	MovedTo *int `json:"moved_to,omitempty"`
 }
@@ -221,8 +218,7 @@ func (c *Collector) Finish(complete bool) CPU {
 		cpu.MovedTo = &at
 	}
 	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, c.record.Dropped()
-	cpu.Untimed = s.Untimed
-	if !complete || s.Untimed {
+	if !complete {
 		cpu.Unknown, cpu.Unexplained = cpu.Unexplained, Share{}
 	}
 	cpu.Unknown.Count += cpu.Unlisted

@@ -58,16 +58,18 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ := sample(true)
-	var b bytes.Buffer
-	if err := WriteJSON(&b, r); err != nil {
-		t.Fatal(err)
-	}
-	v, err := jsonschema.UnmarshalJSON(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(v); err != nil {
-		t.Error(err)
+	for _, r.EndedBy = range []string{"duration", "interrupt", "trace-limit", "moved", "clock"} {
+		var b bytes.Buffer
+		if err := WriteJSON(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("%s: %v", r.EndedBy, err)
+		}
 	}
 }
 

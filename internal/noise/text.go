@@ -142,9 +142,6 @@ func writeTrouble(b *bytes.Buffer, c *CPU) {
 			fmt.Fprintf(b, "  %s %s\n", report.Count(t.n), t.what)
 		}
 	}
-	if c.Untimed {
-		fmt.Fprintf(b, "  the kernel's clock began to take long while this was measured, perhaps because the kernel trusts the TSC no longer; causes of later gaps are not certain\n")
-	}
 	if c.MovedTo != nil {
 		fmt.Fprintf(b, "  the loop was moved to CPU %d; CPU %d went offline, or somebody set the thread's affinity\n", *c.MovedTo, c.CPU)
 	}

@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// Line is a series of points, drawn as steps: Y holds up to the next X.
+// Line is a series of points. It is drawn as steps, where Y holds from the X before, or
+// as straight lines between marks if the points are all there is.
 type Line struct {
-	Name string
-	X, Y []float64
+	Name   string
+	X, Y   []float64
+	Points bool
 }
 
 // Lines is a chart with logarithmic axes. What is not above 0 has no place in it.
@@ -131,7 +133,10 @@ func (c *Lines) WriteSVG(w io.Writer) error {
 	d.text(-(top+bottom)/2, 18, "middle", c.YTitle, `transform="rotate(-90)" fill="#555"`)
 	for i, l := range c.Lines {
 		style := fmt.Sprintf(`stroke="%s" stroke-width="2" stroke-dasharray="%s" fill="none"`, colours[i%len(colours)], dashes[i/len(colours)%len(dashes)])
-		d.steps(l, x, y, style)
+		d.path(l, x, y, style)
+		if l.Points {
+			d.marks(l, x, y, colours[i%len(colours)])
+		}
 		at := float64(bottom + axis + rowHeight*i)
 		d.line(left, at, left+28, at, style)
 		d.text(left+38, at+4, "start", l.Name, "")
@@ -139,21 +144,36 @@ func (c *Lines) WriteSVG(w io.Writer) error {
 	return d.writeTo(w)
 }
 
-func (d *drawing) steps(l Line, x, y scale, style string) {
+func (d *drawing) path(l Line, x, y scale, style string) {
 	fmt.Fprintf(d, `<path d="`)
-	last := -1
-	for i := range l.X {
-		if l.X[i] <= 0 || l.Y[i] <= 0 {
-			continue
+	begun := false
+	l.each(func(vx, vy float64) {
+		switch px, py := x.at(vx), y.at(vy); {
+		case !begun:
+			fmt.Fprintf(d, "M%.1f %.1f", px, py)
+		case l.Points:
+			fmt.Fprintf(d, "L%.1f %.1f", px, py)
+		default:
+			fmt.Fprintf(d, "V%.1fH%.1f", py, px)
 		}
-		if last < 0 {
-			fmt.Fprintf(d, "M%.1f %.1f", x.at(l.X[i]), y.at(l.Y[i]))
-		} else {
-			fmt.Fprintf(d, "H%.1fV%.1f", x.at(l.X[i]), y.at(l.Y[i]))
-		}
-		last = i
-	}
+		begun = true
+	})
 	fmt.Fprintf(d, `" %s/>`+"\n", style)
+}
+
+func (d *drawing) marks(l Line, x, y scale, colour string) {
+	l.each(func(vx, vy float64) {
+		fmt.Fprintf(d, `<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>`+"\n", x.at(vx), y.at(vy), colour)
+	})
+}
+
+// each calls f with the points that have a place.
+func (l *Line) each(f func(x, y float64)) {
+	for i := range l.X {
+		if l.X[i] > 0 && l.Y[i] > 0 {
+			f(l.X[i], l.Y[i])
+		}
+	}
 }
 
 // Bar is a row of a bar chart.

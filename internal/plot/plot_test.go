@@ -45,6 +45,7 @@ func TestLines(t *testing.T) {
 	number := func(v float64) string { return fmt.Sprintf("%g", v) }
 	c := Lines{Title: "a < b", XLabel: Duration, YLabel: number, Lines: []Line{
 		{Name: "CPU 0", X: []float64{1e3, 1e4, 1e6}, Y: []float64{100, 10, 0}}, // 0 has no place
+		{Name: "points", X: []float64{1e3, 1e4}, Y: []float64{100, 10}, Points: true},
 		{Name: "empty"},
 	}}
 	var b bytes.Buffer
@@ -57,15 +58,23 @@ func TestLines(t *testing.T) {
 		}
 	}
 	var paths []string
+	marks := 0
 	for _, e := range elements(t, &b) {
+		if e.Name.Local == "circle" {
+			marks++
+		}
 		if e.Name.Local == "path" {
 			paths = append(paths, attribute(e, "d"))
 		}
 	}
 	// A third of the way along three decades of X; all of the way down one decade of Y.
-	want := fmt.Sprintf("M%d.0 %d.0H%.1fV%d.0", left, top, left+float64(width-left-right)/3, top+plotHeight)
-	if len(paths) != 2 || paths[0] != want || paths[1] != "" {
-		t.Errorf("paths %q, want %q", paths, want)
+	want := fmt.Sprintf("M%d.0 %d.0V%d.0H%.1f", left, top, top+plotHeight, left+float64(width-left-right)/3)
+	straight := fmt.Sprintf("M%d.0 %d.0L%.1f %d.0", left, top, left+float64(width-left-right)/3, top+plotHeight)
+	if len(paths) != 3 || paths[0] != want || paths[1] != straight || paths[2] != "" {
+		t.Errorf("paths %q, want %q and %q", paths, want, straight)
+	}
+	if marks != 2 {
+		t.Errorf("%d marks, want 2", marks)
 	}
 }
 

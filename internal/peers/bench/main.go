@@ -15,12 +15,12 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/peers"
+	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
 const (
@@ -44,29 +44,39 @@ func main() {
 	log.SetPrefix("bench: ")
 	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
 	rounds := flag.Int("rounds", 5, "measure each `N` times, in turns")
+	out := flag.String("o", "docs/bench/observers.json", "write what was measured to `FILE`")
 	flag.Parse()
 	path, err := filepath.Abs(*program)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := run(path, *rounds); err != nil {
+	if err := run(path, *out, *rounds); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(taskiso string, rounds int) error {
+func run(taskiso, out string, rounds int) error {
 	loads := []load{
 		{"system calls", syscalls, makeSyscalls, false},
 		{"interrupts by membarrier", interrupts, makeInterrupts, true},
 	}
+	f, err := results.Describe("make bench-observers")
+	if err != nil {
+		return err
+	}
+	f.Missing = make(map[string]string)
+	f.Peers = results.Versions("bpftrace", "linux-perf", "trace-cmd")
 	for _, l := range loads {
-		results, err := measure(l, taskiso, rounds)
+		measured, err := measure(l, taskiso, rounds)
 		if err != nil {
 			return err
 		}
-		print(l, results)
+		t := table(l, measured, f.Missing)
+		f.Tables = append(f.Tables, t)
+		fmt.Printf("%s, %d a round, %d rounds\n\n%s\n", l.name, l.times, rounds, t.Markdown())
 	}
-	return nil
+	f.Busy = results.Load()
+	return f.Write(out)
 }
 
 // result is what came of a load under one observer.
@@ -84,21 +94,21 @@ func measure(l load, taskiso string, rounds int) ([]result, error) {
 		{Name: "nobody"},
 		{Name: "taskiso watch", Command: []string{taskiso, "watch", "-q", "-c", fmt.Sprint(observedCPU), "--report", "taskiso.json"}, Syscalls: reported},
 	}, peers.Of(observedCPU, l.origins)...)
-	results := make([]result, len(observers))
+	measured := make([]result, len(observers))
 	for range rounds {
 		for i, o := range observers {
-			results[i].observer = o.Name
-			if results[i].err != nil {
+			measured[i].observer = o.Name
+			if measured[i].err != nil {
 				continue
 			}
 			took, err := once(l, o)
-			results[i].times, results[i].err = append(results[i].times, took), err
+			measured[i].times, measured[i].err = append(measured[i].times, took), err
 		}
 	}
-	if err := results[0].err; err != nil {
+	if err := measured[0].err; err != nil {
 		return nil, fmt.Errorf("measuring %s: %w", l.name, err)
 	}
-	return results, nil
+	return measured, nil
 }
 
 func once(l load, o peers.Observer) (time.Duration, error) {
@@ -140,38 +150,43 @@ func reported(dir string) (int, error) {
 	return report.CPUs[0].Breaks, nil
 }
 
-// print writes a table in Markdown. The cost is relative to the cheapest peer's.
-func print(l load, results []result) {
-	alone := results[0].median()
-	var cheapest time.Duration
-	for _, r := range results[2:] {
-		if cost := r.cost(alone); r.err == nil && (cheapest == 0 || cost < cheapest) {
-			cheapest = cost
-		}
-	}
-	fmt.Printf("\n%s, %d a round, %d rounds\n\n", l.name, l.times, len(results[0].times))
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprint(w, "| observed by\t| cost, cheapest peer = 1\t| cost ns\t| in all ns\t|\n|---\t|---:\t|---:\t|---:\t|\n")
-	for _, r := range results {
+// table has the cost of one call, and what it takes in all. A cost is relative to the
+// median without an observer.
+func table(l load, measured []result, missing map[string]string) results.Table {
+	t := results.Table{Name: l.name, Unit: "ns", Columns: []string{"cost", "in all"}, Base: cheapest(measured)}
+	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(l.times) }
+	for i, r := range measured {
 		if r.err != nil {
-			fmt.Fprintf(w, "| %s\t| not measured: %v\t| \t| \t|\n", r.observer, r.err)
+			missing[r.observer+", "+l.name] = r.err.Error()
 			continue
 		}
-		each := func(d time.Duration) int64 { return d.Nanoseconds() / int64(l.times) }
-		ratio := "-"
-		if cheapest > 0 {
-			ratio = fmt.Sprintf("%.2f", float64(r.cost(alone))/float64(cheapest))
+		row := results.Row{Name: r.observer, Ours: i == 1, Values: make([][]float64, 2)}
+		for _, took := range r.times {
+			row.Values[0] = append(row.Values[0], each(took-measured[0].median()))
+			row.Values[1] = append(row.Values[1], each(took))
 		}
-		fmt.Fprintf(w, "| %s\t| %s\t| %d\t| %d\t|\n", r.observer, ratio, each(r.cost(alone)), each(r.median()))
+		t.Rows = append(t.Rows, row)
 	}
-	w.Flush()
+	return t
 }
 
-func (r result) cost(alone time.Duration) time.Duration {
-	if r.err != nil {
-		return 0
+// cheapest returns the peer with the least cost, or "" if it is none: then it is not
+// known.
+func cheapest(measured []result) string {
+	name, least := "", time.Duration(0)
+	for _, r := range measured[2:] {
+		if r.err != nil {
+			continue
+		}
+		cost := r.median() - measured[0].median()
+		if cost <= 0 {
+			return ""
+		}
+		if least == 0 || cost < least {
+			name, least = r.observer, cost
+		}
 	}
-	return r.median() - alone
+	return name
 }
 
 // makeSyscalls makes system calls on the observed CPU.

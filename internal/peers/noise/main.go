@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// noise measures the gaps on a CPU with taskiso noise and with its peers, in turns,
+// while the other CPU has work and while it has none: "make bench-noise".
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/peers/results"
+)
+
+const (
+	measuredCPU = 1
+	otherCPU    = 0
+	// nobody is a user who may not trace.
+	nobody = 65534
+)
+
+// limits are lengths in microseconds. How many gaps reach each is what is compared.
+var limits = []int{5, 10, 20, 50, 100, 200, 500}
+
+// stressVariable makes this program the work of the other CPU.
+const stressVariable = "TASKISO_BENCH_STRESS"
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench-noise: ")
+	if os.Getenv(stressVariable) != "" {
+		stress()
+	}
+	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flag.Int("rounds", 5, "measure each `N` times, in turns")
+	each := flag.Duration("d", 10*time.Second, "measure for `TIME` each time")
+	out := flag.String("o", "docs/bench/noise.json", "write what was measured to `FILE`")
+	flag.Parse()
+	if err := run(*program, *out, *rounds, *each); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(program, out string, rounds int, each time.Duration) error {
+	if runtime.NumCPU() <= max(measuredCPU, otherCPU) {
+		return fmt.Errorf("CPUs %d and %d are needed", measuredCPU, otherCPU)
+	}
+	dir, err := os.MkdirTemp("", "bench-noise")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o777); err != nil { // for the run as nobody
+		return err
+	}
+	taskiso := filepath.Join(dir, "taskiso")
+	if err := copyProgram(program, taskiso); err != nil {
+		return err
+	}
+	f, err := results.Describe("make bench-noise")
+	if err != nil {
+		return err
+	}
+	f.Peers = results.Versions("rt-tests") // oslat, cyclictest, hwlatdetect
+	f.Missing = map[string]string{}
+	b := bench{dir: dir, each: each, tools: []tool{
+		{name: "taskiso noise", ours: true, measure: loop(taskiso, 0)},
+		{name: "taskiso noise, not traced", ours: true, measure: loop(taskiso, nobody)},
+		{name: "oslat", measure: oslat},
+		{name: "cyclictest", measure: cyclictest},
+	}}
+	for _, busy := range []bool{false, true} {
+		tables, err := b.compare(busy, rounds)
+		if err != nil {
+			return err
+		}
+		f.Tables = append(f.Tables, tables...)
+	}
+	processes, err := compareProcesses(taskiso, rounds, each)
+	if err != nil {
+		return err
+	}
+	f.Tables = append(f.Tables, processes)
+	if text, err := exec.Command("hwlatdetect", "--duration", "1s").CombinedOutput(); err != nil {
+		f.Missing["hwlatdetect"] = lastLine(text)
+	} else {
+		f.Missing["hwlatdetect"] = "it works on this kernel, but nothing compares with it yet"
+	}
+	f.Busy = results.Load()
+	if err := f.Write(out); err != nil {
+		return err
+	}
+	for i := range f.Tables {
+		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
+	}
+	return nil
+}
+
+func lastLine(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
+
+// copyProgram puts a program where nobody may execute it.
+func copyProgram(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("reading the program to measure: %w", err)
+	}
+	return os.WriteFile(to, text, 0o755)
+}
+
+// measured is what a tool saw in one run.
+type measured struct {
+	seconds float64
+	busy    float64 // seconds of processor time of all that the tool did
+	samples float64 // 0: it has no such thing
+	reach   []float64
+	longest float64 // in microseconds
+	// shortest is how long a gap has to be to be told from the loop, in ns; 0: not a loop.
+	shortest float64
+}
+
+type tool struct {
+	name    string
+	ours    bool
+	measure func(dir string, each time.Duration) (measured, error)
+}
+
+type bench struct {
+	dir   string
+	each  time.Duration
+	tools []tool
+}
+
+// compare has the tools take turns.
+func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
+	state := "the other CPU idle"
+	if busy {
+		state = "the other CPU busy"
+		stop, err := startStress()
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+	}
+	gaps := results.Table{Name: "gaps, " + state, Unit: "in a second"}
+	for _, l := range limits {
+		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs", l))
+	}
+	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second of processor time", Base: "oslat"}
+	shortest := results.Table{Name: "shortest, " + state, Columns: []string{"shortest gap that shows"}, Unit: "ns", Base: "oslat"}
+	longest := results.Table{Name: "longest, " + state, Columns: []string{"longest"}, Unit: "µs"}
+	for _, t := range b.tools {
+		gaps.Rows = append(gaps.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, len(limits))})
+		longest.Rows = append(longest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
+		shortest.Rows = append(shortest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
+		speed.Rows = append(speed.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
+	}
+	for round := range rounds {
+		for i, t := range b.tools {
+			m, err := t.measure(b.dir, b.each)
+			if err != nil {
+				return nil, fmt.Errorf("measuring with %s: %w", t.name, err)
+			}
+			log.Printf("%s, round %d: %s: %.0f", state, round+1, t.name, m.reach)
+			for j := range limits {
+				gaps.Rows[i].Values[j] = append(gaps.Rows[i].Values[j], m.reach[j]/m.seconds)
+			}
+			longest.Rows[i].Values[0] = append(longest.Rows[i].Values[0], m.longest)
+			if m.samples > 0 {
+				speed.Rows[i].Values[0] = append(speed.Rows[i].Values[0], m.samples/m.busy/1e6)
+				shortest.Rows[i].Values[0] = append(shortest.Rows[i].Values[0], m.shortest)
+			}
+		}
+	}
+	speed.Rows = speed.Rows[:len(speed.Rows)-1] // cyclictest sleeps
+	shortest.Rows = shortest.Rows[:len(speed.Rows)]
+	return []results.Table{gaps, longest, speed, shortest}, nil
+}
+
+// startStress gives the other CPU work and returns what ends it.
+func startStress() (stop func(), err error) {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), stressVariable+"=1")
+	c.Stderr = os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("giving the other CPU work: %w", err)
+	}
+	time.Sleep(time.Second)
+	return func() {
+		c.Process.Kill()
+		c.Wait()
+	}, nil
+}
+
+// stress maps, touches and unmaps memory, and starts programs, on the other CPU.
+func stress() {
+	var set unix.CPUSet
+	set.Set(otherCPU)
+	runtime.LockOSThread() // what it starts runs there as well
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		log.Fatal(err)
+	}
+	const size, page = 1 << 20, 4096
+	for {
+		for range 20 {
+			memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+			if err != nil {
+				log.Fatal(err)
+			}
+			for i := 0; i < size; i += page {
+				memory[i] = 1
+			}
+			if err := unix.Munmap(memory); err != nil {
+				log.Fatal(err)
+			}
+		}
+		if err := exec.Command("/bin/true").Run(); err != nil && !errors.Is(err, exec.ErrNotFound) {
+			log.Fatal(err)
+		}
+	}
+}

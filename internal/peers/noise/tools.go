@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/peers/results"
+)
+
+func command(dir, name string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	out := new(bytes.Buffer)
+	c.Stdout, c.Stderr = out, out
+	return c, out
+}
+
+// attempts is how often a run is tried while another taskiso has the CPU.
+const attempts = 30
+
+// loop measures with taskiso as a user.
+func loop(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
+	once := loopOnce(taskiso, user)
+	return func(dir string, each time.Duration) (m measured, err error) {
+		for range attempts {
+			if m, err = once(dir, each); err == nil || !strings.Contains(err.Error(), "another taskiso run") {
+				break
+			}
+			time.Sleep(2 * time.Second)
+		}
+		return m, err
+	}
+}
+
+func loopOnce(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
+	return func(dir string, each time.Duration) (measured, error) {
+		own, err := os.MkdirTemp(dir, "taskiso")
+		if err != nil {
+			return measured{}, err
+		}
+		if err := os.Chown(own, int(user), int(user)); err != nil {
+			return measured{}, err
+		}
+		c, out := command(own, taskiso, "noise", "-q", "-c", fmt.Sprint(measuredCPU), "-H", fmt.Sprint(otherCPU), "-d", each.String(), "--report", "report.json", "--hlog", "hlog")
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: credential(user)}
+		if err := c.Run(); err != nil {
+			return measured{}, fmt.Errorf("%w: %s", err, out)
+		}
+		m, err := readNoise(own, user)
+		m.busy = processorTime(c)
+		return m, err
+	}
+}
+
+// processorTime is what a command took with all that it has waited for, without what
+// others took of its CPU.
+func processorTime(c *exec.Cmd) float64 {
+	return (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds()
+}
+
+func readNoise(dir string, user uint32) (measured, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return measured{}, err
+	}
+	var r noise.Report
+	if err := json.Unmarshal(text, &r); err != nil {
+		return measured{}, err
+	}
+	if r.Tracing != (user == 0) {
+		return measured{}, fmt.Errorf("tracing is %t for user %d", r.Tracing, user)
+	}
+	log, err := os.Open(filepath.Join(dir, "hlog"))
+	if err != nil {
+		return measured{}, err
+	}
+	defer log.Close()
+	h, err := hdrhistogram.NewHistogramLogReader(log).NextIntervalHistogram()
+	if err != nil {
+		return measured{}, err
+	}
+	m := measured{seconds: r.CPUs[0].Ran.Seconds(), samples: float64(r.CPUs[0].Samples), reach: make([]float64, len(limits)), longest: float64(h.Max()) / 1e3, shortest: float64(r.Loop.Smallest)}
+	for _, bar := range h.Distribution() {
+		for i, l := range limits {
+			if bar.From >= int64(l)*1000 {
+				m.reach[i] += float64(bar.Count)
+			}
+		}
+	}
+	return m, nil
+}
+
+// rtTest is the JSON of oslat and cyclictest.
+type rtTest struct {
+	Thread map[string]struct {
+		Max       float64
+		Duration  float64
+		Histogram map[string]float64
+		Cycles    float64
+	}
+}
+
+func readRTTest(dir string) (measured, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "rt.json"))
+	if err != nil {
+		return measured{}, err
+	}
+	var r rtTest
+	if err := json.Unmarshal(text, &r); err != nil {
+		return measured{}, err
+	}
+	t, ok := r.Thread["0"]
+	if !ok {
+		return measured{}, fmt.Errorf("no thread in %s", text)
+	}
+	m := measured{seconds: t.Duration, longest: t.Max, reach: make([]float64, len(limits))}
+	counted := 0.0
+	for key, n := range t.Histogram {
+		us, err := strconv.Atoi(key)
+		if err != nil {
+			return measured{}, err
+		}
+		counted += n
+		for i, l := range limits {
+			if us > l {
+				m.reach[i] += n
+			}
+		}
+	}
+	for i := range limits { // cyclictest does not list what is beyond its histogram
+		m.reach[i] += max(0, t.Cycles-counted)
+	}
+	m.samples = counted
+	return m, nil
+}
+
+// oslat measures with oslat. What it calls n µs is at least n-1 and less than n
+// (insert_bucket in its source); the last bucket has all that is longer.
+func oslat(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "oslat", "-q", "-c", fmt.Sprint(measuredCPU), "-C", fmt.Sprint(otherCPU), "-D", fmt.Sprintf("%.0f", each.Seconds()), "-b", "1024", "--json=rt.json")
+	if err := c.Run(); err != nil {
+		return measured{}, fmt.Errorf("%w: %s", err, out)
+	}
+	m, err := readRTTest(dir)
+	m.busy = processorTime(c)
+	m.shortest = 1000 // its first bucket, with all that is shorter
+	return m, err
+}
+
+// cyclictest measures how late a thread wakes that sleeps for a millisecond each time,
+// without a real-time priority, as the loops.
+func cyclictest(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "cyclictest", "-q", "-a", fmt.Sprint(measuredCPU), "--mainaffinity="+fmt.Sprint(otherCPU), "-t", "1", "--policy=other", "-i", "1000", "-D", fmt.Sprintf("%.0f", each.Seconds()), "-h", "1000", "--json=rt.json")
+	if err := c.Run(); err != nil {
+		return measured{}, fmt.Errorf("%w: %s", err, out)
+	}
+	m, err := readRTTest(dir)
+	m.seconds, m.samples = each.Seconds(), 0
+	return m, err
+}
+
+func credential(user uint32) *syscall.Credential {
+	return &syscall.Credential{Uid: user, Gid: user}
+}
+
+// compareProcesses measures both CPUs at once, by one process and by two.
+func compareProcesses(taskiso string, rounds int, each time.Duration) (results.Table, error) {
+	t := results.Table{Name: "processes", Unit: "in a second", Columns: []string{"5 µs", "50 µs"}}
+	arrangements := []struct {
+		name string
+		cpus []string
+	}{{"one process, two threads", []string{"0-1"}}, {"two processes", []string{"0", "1"}}}
+	for _, a := range arrangements {
+		t.Rows = append(t.Rows, results.Row{Name: a.name, Ours: true, Values: make([][]float64, 2)})
+	}
+	for range rounds {
+		for i, a := range arrangements {
+			rates, err := loopsOn(taskiso, a.cpus, each)
+			if err != nil {
+				return t, fmt.Errorf("measuring %s: %w", a.name, err)
+			}
+			for j, r := range rates {
+				t.Rows[i].Values[j] = append(t.Rows[i].Values[j], r)
+			}
+		}
+	}
+	return t, nil
+}
+
+// loopsOn starts a loop process of taskiso for each list of CPUs.
+func loopsOn(taskiso string, lists []string, each time.Duration) ([2]float64, error) {
+	var rates [2]float64
+	var all []*noise.Record
+	for _, cpus := range lists {
+		n := 1
+		if len(lists) == 1 {
+			n = 2
+		}
+		shared, err := noise.NewShared(n)
+		if err != nil {
+			return rates, err
+		}
+		defer shared.Close()
+		config, err := json.Marshal(map[string]any{"cpus": cpus, "counter": noise.CPUCounter(), "threshold_ns": time.Microsecond, "shared": true})
+		if err != nil {
+			return rates, err
+		}
+		c := exec.Command(taskiso)
+		c.Args = []string{"taskiso:loop", string(config)}
+		c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off")
+		c.ExtraFiles = []*os.File{nil, nil, shared.File} // launch.FirstFile
+		out, err := c.StdoutPipe()
+		if err != nil {
+			return rates, err
+		}
+		if err := c.Start(); err != nil {
+			return rates, err
+		}
+		defer func() {
+			c.Process.Kill()
+			c.Wait()
+		}()
+		var spinning map[string]any
+		if err := json.NewDecoder(out).Decode(&spinning); err != nil || spinning["spinning"] != true {
+			return rates, fmt.Errorf("starting loops on CPU %s: %v, %v", cpus, spinning, err)
+		}
+		all = append(all, shared.Records...)
+	}
+	for _, r := range all {
+		r.Begin()
+	}
+	time.Sleep(each)
+	for _, r := range all {
+		r.Stop()
+	}
+	for _, r := range all {
+		for deadline := time.Now().Add(10 * time.Second); !r.Done(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return rates, fmt.Errorf("a loop does not end")
+			}
+		}
+		for _, bar := range r.Histogram().Distribution() {
+			for i, limit := range []time.Duration{5 * time.Microsecond, 50 * time.Microsecond} {
+				if bar.From >= int64(limit) {
+					rates[i] += float64(bar.Count) / r.State().Ran.Seconds()
+				}
+			}
+		}
+	}
+	return rates, nil
+}
