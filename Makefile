@@ -83,11 +83,11 @@ bench-observers: build setup-peers
 	$(GO) build -o bin/bench-observers ./internal/peers/bench
 	$(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec bin/bench-observers'
 
-# What isolation costs its task, on a CPU that is otherwise idle.
-BENCH_CPU ?= 1
+# What isolation costs its task, on a CPU that must be otherwise idle.
 bench-isolation: build
-	gcc -std=gnu11 -Wall -Wextra -O2 -Iinclude -o bin/bench-isolation internal/session/bench/isolation.c
-	$(SUDO) bin/taskiso run -q -c $(BENCH_CPU) --isolable $(BENCH_CPU) --settle 10s -- bin/bench-isolation
+	$(GO) build -o bin/bench-isolation ./internal/peers/isolation
+	$(SUDO) bin/bench-isolation
+	$(MAKE) benchmarks
 
 # What is left when nothing runs, beside oslat and cyclictest of Debian's rt-tests.
 bench-noise: build setup-peers

@@ -2,7 +2,7 @@
 /*
  * What isolation costs its task: how soon the handler of a break runs, beside a
  * signal that the thread sends itself; asking whether it is isolated; entering and
- * leaving. For make bench-isolation: runs below taskiso, prints a table.
+ * leaving. For make bench-isolation: runs below taskiso, prints medians in ns.
  * Time is the CPU's own counter, so that the clock is no system call.
  */
 #define _GNU_SOURCE
@@ -46,10 +46,10 @@ static double ns_per_tick(void)
 	return ((to.tv_sec - from.tv_sec) * 1e9 + to.tv_nsec - from.tv_nsec) / ticks;
 }
 
-static void row(const char *what, double *ticks, int n, double scale)
+static double median(double *values, int n)
 {
-	qsort(ticks, n, sizeof(*ticks), by_size);
-	printf("| %s | %.0f | %.0f | %d |\n", what, ticks[n / 2] * scale, ticks[0] * scale, n);
+	qsort(values, n, sizeof(*values), by_size);
+	return values[n / 2];
 }
 
 static double loop(int asks)
@@ -108,14 +108,11 @@ int main(void)
 		fprintf(stderr, "the CPU does not become quiet: entered %d of %d times\n", entered, ROUNDS);
 		return 1;
 	}
-	qsort(empty, 9, sizeof(double), by_size);
-	qsort(asking, 9, sizeof(double), by_size);
-	printf("| what | median, ns | least, ns | measured |\n|---|---:|---:|---:|\n");
-	row("signal to oneself: tgkill to handler", own, ROUNDS, scale);
-	row("break: system call to handler", broken, breaks, scale);
-	row("entering, settling included", enter, entered, scale);
-	row("leaving", leave, entered / 2, scale);
-	printf("\nbreak beside signal to oneself: %.2f\n", broken[breaks / 2] / own[ROUNDS / 2]);
-	printf("taskiso_isolated() over an empty loop: %.2f ns\n", (asking[0] - empty[0]) * scale);
+	printf("own %.1f\n", median(own, ROUNDS) * scale);
+	printf("broken %.1f\n", median(broken, breaks) * scale);
+	printf("enter %.1f\n", median(enter, entered) * scale);
+	printf("leave %.1f\n", median(leave, entered / 2) * scale);
+	printf("empty %.4f\n", median(empty, 9) * scale);
+	printf("asking %.4f\n", median(asking, 9) * scale);
 	return 0;
 }
