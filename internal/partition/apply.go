@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/kernfs"
 )
 
@@ -19,6 +20,7 @@ type Files interface {
 	Write(path, value string) error
 	Mkdir(path string) error
 	Rmdir(path string) error
+	SetAffinity(thread string, cpus cpulist.Set) error
 }
 
 // What a directory reads as.
@@ -29,7 +31,11 @@ const (
 
 // read returns the value that is there now.
 func (c Change) read(files Files) (string, error) {
-	if c.Form != Directory {
+	switch c.Form {
+	case Directory:
+	case Affinity:
+		return readAffinity(files, c.Path, c.Start)
+	default:
 		text, err := files.Read(c.Path)
 		return c.Form.value(text), err
 	}
@@ -50,10 +56,14 @@ func (c Change) apply(files Files) error {
 
 // restore writes the value that was there before and reads it back.
 func (c Change) restore(files Files) error {
-	if c.Form == Directory {
+	switch c.Form {
+	case Directory:
 		return files.Rmdir(c.Path)
+	case Affinity:
+		return c.restoreAffinity(files)
+	default:
+		return c.write(files, c.before())
 	}
-	return c.write(files, c.before())
 }
 
 // before is what to write to have the old value again.
@@ -113,6 +123,13 @@ type Drift struct {
 	Before string `json:"before"` // what undo restores
 	Want   string `json:"want"`
 	Got    string `json:"got"`
+	// Suspect is who probably did it: a guess from what runs and what that is
+	// known to do.
+	Suspect string `json:"suspect,omitempty"`
+}
+
+func (c Change) drift(got string) Drift {
+	return Drift{Path: c.Path, Before: c.From, Want: c.To, Got: got}
 }
 
 func (d Drift) String() string {

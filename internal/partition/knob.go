@@ -152,7 +152,13 @@ func knobs() []knob {
 			plan:   planGovernor,
 		},
 		{
-			name:   "cpuset",
+			name:   tasksSetting,
+			why:    "threads run on any CPU of their affinity",
+			source: "Documentation/admin-guide/cgroup-v2.rst: cpuset.cpus, kernel/cgroup/cpuset.c: cpuset_update_tasks_cpumask",
+			plan:   planTasks,
+		},
+		{
+			name:   cpusetSetting,
 			why:    "tasks are moved to any CPU of their cpuset, and load is balanced between all of them",
 			source: "Documentation/admin-guide/cgroup-v2.rst: cpuset.cpus.partition",
 			plan:   planCpuset,

@@ -94,7 +94,7 @@ func (k knob) on(h *host) Setting {
 		s.State = Needless
 	case err != nil:
 		s.State = Unknown
-	case len(f.changes) > 0:
+	case len(f.changes) > 0 || k.name == tasksSetting:
 		s.State = Changes
 	default:
 		s.State = Set
@@ -115,6 +115,17 @@ func (p *Plan) missing(required []string) error {
 		}
 	}
 	return nil
+}
+
+// kind is the kind of the cpuset partition that is made: None also if the
+// machine lacks what it takes.
+func (p *Plan) kind() string {
+	for _, s := range p.Settings {
+		if s.Name == cpusetSetting && s.State == Changes {
+			return p.Partition
+		}
+	}
+	return None
 }
 
 // All returns the changes in the order they are made.

@@ -140,9 +140,7 @@ func planWatchdog(h *host) (found, error) {
 // planTimerMigration leaves migration on where it cannot reach the isolated
 // CPUs: off, their own timers would no longer leave them when they are idle.
 func planTimerMigration(h *host) (found, error) {
-	controllers, _ := h.controllers() // without cgroup v2 there will be no partition
-	partition := h.spec.Partition == Isolated && !slices.Contains(h.spec.Skip, "cpuset") && slices.Contains(controllers, "cpuset")
-	if partition || h.cpus.IsSubsetOf(h.bootIsolated) {
+	if (h.spec.Partition == Isolated && h.hasCpuset()) || h.cpus.IsSubsetOf(h.bootIsolated) {
 		return found{}, fmt.Errorf("the isolated CPUs are in no scheduling domain with others: %w", errNeedless)
 	}
 	if h.cpus.IsSubsetOf(h.nohzFull) {
@@ -236,7 +234,10 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 	return shared.Union(own), err
 }
 
-const cgroupRoot = "/sys/fs/cgroup"
+const (
+	cpusetSetting = "cpuset"
+	cgroupRoot    = "/sys/fs/cgroup"
+)
 
 // Cgroup returns the directory of the cgroup of a partition.
 func Cgroup(name string) string { return path.Join(cgroupRoot, "taskiso-"+name) }
@@ -271,6 +272,12 @@ func planCpuset(h *host) (found, error) {
 		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
 	}
 	return f, nil
+}
+
+// hasCpuset tells whether there will be a cpuset partition.
+func (h *host) hasCpuset() bool {
+	controllers, _ := h.controllers() // without cgroup v2 there will be none
+	return h.spec.Partition != None && !slices.Contains(h.spec.Skip, cpusetSetting) && slices.Contains(controllers, "cpuset")
 }
 
 func (h *host) controllers() ([]string, error) {

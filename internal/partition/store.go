@@ -3,13 +3,16 @@
 package partition
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,31 +40,42 @@ type Store struct {
 	create func(path string) (syncedFile, error)
 }
 
-// NewStore returns the store with its journals in dir, which is made if need be.
-// files and view are the same machine. To change settings takes root.
-func NewStore(dir string, files Files, view fs.FS) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the directory for journals: %w", err)
-	}
+// NewStore returns the store with its journals in dir, which is made when the
+// first one is. files and view are the same machine. To change settings takes root.
+func NewStore(dir string, files Files, view fs.FS) *Store {
 	create := func(path string) (syncedFile, error) {
 		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
-	return &Store{dir: dir, files: files, view: view, create: create}, nil
+	return &Store{dir: dir, files: files, view: view, create: create}
 }
 
-// lock waits until no other process uses the store.
-func (s *Store) lock() (unlock func(), err error) {
+// lock waits until no other process uses the store, or ctx ends.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory for journals: %w", err)
+	}
 	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the journals: %w", err)
 	}
+	if err := waitForLock(ctx, f); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking the journals in %s: %w", s.dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// waitForLock polls, because a signal could not end a system call that waits:
+// Go's handlers restart it.
+func waitForLock(ctx context.Context, f *os.File) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		if !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("locking the journals in %s: %w", s.dir, err), f.Close())
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -77,7 +91,7 @@ func (s *Store) bootID() (string, error) {
 // names returns the partitions that have a journal, sorted.
 func (s *Store) names() ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing journals: %w", err)
 	}
 	var names []string
@@ -91,19 +105,25 @@ func (s *Store) names() ([]string, error) {
 
 // Created is what [Store.Create] did.
 type Created struct {
-	Plan    *Plan   `json:"plan"`
-	Refused []Drift `json:"refused,omitempty"` // what the kernel would not have
+	Plan    *Plan    `json:"plan"`
+	Refused []Drift  `json:"refused,omitempty"` // what the kernel would not have
+	Missed  []Effect `json:"no_effect,omitempty"`
 }
 
 // Create plans spec and makes the changes, each after it is in the journal, and
-// reads each value back. If one fails, all before it are undone. A process that
-// dies in between leaves the journal for [Store.Recover].
-func (s *Store) Create(spec Spec) (*Created, error) {
-	unlock, err := s.lock()
+// reads each value back. If one fails, or ctx ends, all before it are undone. A
+// process that dies in between leaves the journal for [Store.Recover].
+func (s *Store) Create(ctx context.Context, spec Spec) (*Created, error) {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	return s.createLocked(ctx, spec, header{})
+}
+
+// createLocked makes a partition; kind is what its header has besides the plan.
+func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Created, error) {
 	plan, err := New(spec, s.view)
 	if err != nil {
 		return nil, err
@@ -111,17 +131,24 @@ func (s *Store) Create(spec Spec) (*Created, error) {
 	if err := s.free(plan.Name, plan.CPUs); err != nil {
 		return nil, err
 	}
-	f, err := s.begin(spec, plan)
+	if err := plan.addTasks(s.view, spec, plan.kind()); err != nil {
+		return nil, err
+	}
+	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err
 	}
 	created := &Created{Plan: plan}
-	created.Refused, err = s.applyAll(f, plan.All())
+	created.Refused, err = s.applyAll(ctx, f, plan.All())
+	if err == nil {
+		err = s.applyLateTasks(ctx, f, spec, plan)
+	}
 	if err == nil {
 		err = appendJSON(f, line{Complete: true})
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
+		created.Missed = s.waitForEffect(ctx, plan.Name, plan.CPUs, plan.kind())
 		return created, nil
 	}
 	err = fmt.Errorf("creating partition %s: %w", plan.Name, err)
@@ -129,6 +156,28 @@ func (s *Store) Create(spec Spec) (*Created, error) {
 		return nil, errors.Join(err, fmt.Errorf("and then, undoing it: %w; see \"taskiso partition recover\"", undo))
 	}
 	return nil, err
+}
+
+// applyLateTasks moves tasks that were forked by others before those were moved.
+func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, plan *Plan) error {
+	if plan.kind() != None {
+		return nil // the cpuset has them all
+	}
+	const rounds = 10 // each finds only children of the one before
+	for range rounds {
+		late := Plan{CPUs: plan.CPUs}
+		if err := late.addTasks(s.view, spec, None); err != nil {
+			return err
+		}
+		if len(late.All()) == 0 {
+			return nil
+		}
+		if _, err := s.applyAll(ctx, f, late.All()); err != nil {
+			return err
+		}
+		plan.Settings = append(plan.Settings, late.Settings...)
+	}
+	return nil // what is left is found by verifying the effect
 }
 
 // free refuses a name or CPUs that another partition has.
@@ -156,7 +205,7 @@ func (s *Store) free(name string, cpus cpulist.Set) error {
 }
 
 // begin makes a journal with its header.
-func (s *Store) begin(spec Spec, plan *Plan) (syncedFile, error) {
+func (s *Store) begin(spec Spec, plan *Plan, h header) (syncedFile, error) {
 	boot, err := s.bootID()
 	if err != nil {
 		return nil, err
@@ -165,14 +214,24 @@ func (s *Store) begin(spec Spec, plan *Plan) (syncedFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("beginning the journal: %w", err)
 	}
-	if err := appendJSON(f, header{1, boot, plan.Name, plan.CPUs, spec}); err != nil {
+	h.Schema, h.BootID, h.Name, h.CPUs, h.Partition, h.Spec = 1, boot, plan.Name, plan.CPUs, plan.kind(), spec
+	if err := appendJSON(f, h); err != nil {
 		return nil, errors.Join(fmt.Errorf("beginning the journal; nothing was changed: %w", err), f.Close(), s.drop(plan.Name))
 	}
 	return f, nil
 }
 
-func (s *Store) applyAll(f syncedFile, changes []Change) (refused []Drift, err error) {
+func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []Change) (refused []Drift, err error) {
 	for _, c := range changes {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if c.Form == Affinity {
+			if err := s.applyAffinity(f, c); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if c.Form != Directory && !insideNew(changes, c) {
 			got, err := c.read(s.files)
 			if err != nil {
@@ -187,7 +246,7 @@ func (s *Store) applyAll(f syncedFile, changes []Change) (refused []Drift, err e
 		}
 		err := c.apply(s.files)
 		if c.refused(err) {
-			refused = append(refused, Drift{c.Path, c.From, c.To, c.From})
+			refused = append(refused, c.drift(c.From))
 			err = appendJSON(f, line{Refused: true})
 		}
 		if err != nil {
@@ -206,8 +265,8 @@ func insideNew(changes []Change, c Change) bool {
 // is no longer what the partition made it, nothing is changed and the error
 // matches [ErrForeign], unless force is set. An undo that was interrupted can be
 // done again.
-func (s *Store) Undo(name string, force bool) error {
-	unlock, err := s.lock()
+func (s *Store) Undo(ctx context.Context, name string, force bool) error {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -237,6 +296,9 @@ func (s *Store) undo(name string, force bool) error {
 	}
 	var errs []error
 	for _, c := range todo {
+		if c.Form == Directory && j.Temporary {
+			errs = append(errs, s.evict(c.Path, j.Home))
+		}
 		errs = append(errs, c.restore(s.files))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -258,13 +320,19 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.idle(c, got); err != nil {
+		if err := s.idle(j, c, got); err != nil {
 			return nil, err
+		}
+		if c.Form == Affinity {
+			if s.isOurs(j, c, got) {
+				todo = append(todo, c)
+			}
+			continue
 		}
 		place := c.placeOf(got)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
 		if place == asForeign && !force && !interrupted {
-			foreign = append(foreign, Drift{c.Path, c.From, c.To, got}.String())
+			foreign = append(foreign, c.drift(got).String())
 		}
 		if place != asBefore {
 			todo = append(todo, c)
@@ -276,9 +344,10 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 	return todo, nil
 }
 
-// idle refuses to take away a cgroup from processes.
-func (s *Store) idle(c Change, got string) error {
-	if c.Form != Directory || got == dirAbsent {
+// idle refuses to take away a cgroup from processes, unless they were to have it
+// for a time only.
+func (s *Store) idle(j *journal, c Change, got string) error {
+	if c.Form != Directory || got == dirAbsent || j.Temporary {
 		return nil
 	}
 	text, err := s.files.Read(c.Path + "/cgroup.procs")
@@ -291,11 +360,33 @@ func (s *Store) idle(c Change, got string) error {
 	return nil
 }
 
-// Recover undoes what was interrupted, and forgets what ended with an earlier
-// boot. Partitions that are complete it leaves alone. It returns the names of
-// those that are gone now.
-func (s *Store) Recover(force bool) ([]string, error) {
-	unlock, err := s.lock()
+// evict moves the processes that are left in a cgroup to another one.
+func (s *Store) evict(cgroup, home string) error {
+	const rounds = 100 // processes fork meanwhile
+	for range rounds {
+		text, err := s.files.Read(cgroup + "/cgroup.procs")
+		if err != nil || text == "" {
+			return err
+		}
+		for _, pid := range strings.Fields(text) {
+			err := s.files.Write(path.Join(home, "cgroup.procs"), pid)
+			if errors.Is(err, fs.ErrNotExist) && home != cgroupRoot {
+				home = cgroupRoot
+				err = s.files.Write(path.Join(home, "cgroup.procs"), pid)
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%s: %w: they fork faster than they can be moved away", cgroup, ErrBusy)
+}
+
+// Recover undoes what was interrupted, or was made for a run that is over, and
+// forgets what ended with an earlier boot. Other partitions it leaves alone. It
+// returns the names of those that are gone now.
+func (s *Store) Recover(ctx context.Context, force bool) ([]string, error) {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -304,11 +395,11 @@ func (s *Store) Recover(force bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var gone []string
+	gone := []string{}
 	var errs []error
 	for _, name := range names {
 		j, err := s.load(name)
-		if err == nil && j.complete && s.sameBoot(j) {
+		if state := s.state(j); err == nil && (state == Complete || state == InRun) {
 			continue
 		}
 		if err := s.undo(name, force); err != nil && !errors.Is(err, ErrBooted) {
@@ -325,9 +416,23 @@ func (s *Store) sameBoot(j *journal) bool {
 	return err == nil && boot == j.BootID
 }
 
-// Verify returns the settings of a partition that are not what it made them.
-func (s *Store) Verify(name string) ([]Drift, error) {
-	unlock, err := s.lock()
+// Verification is what became of a partition.
+type Verification struct {
+	Schema int         `json:"schema"`
+	Name   string      `json:"name"`
+	CPUs   cpulist.Set `json:"cpus"`
+	Held   int         `json:"held"`    // settings that are what they were made
+	Drifts []Drift     `json:"changed"` // those that are not
+	Missed []Effect    `json:"no_effect"`
+}
+
+// OK tells whether everything is as it was made, and does what it is for.
+func (v *Verification) OK() bool { return len(v.Drifts)+len(v.Missed) == 0 }
+
+// Verify compares the settings of a partition with what it made them, and looks
+// whether they have the effect that they are for.
+func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -342,18 +447,22 @@ func (s *Store) Verify(name string) ([]Drift, error) {
 	if !j.complete {
 		return nil, fmt.Errorf("partition %s: %w: see \"taskiso partition recover\"", name, ErrIncomplete)
 	}
-	var drifts []Drift
+	v := &Verification{Schema: 1, Name: name, CPUs: j.CPUs, Drifts: []Drift{}}
 	for _, c := range j.changes {
-		if slices.Contains(j.refused, c.Path) {
-			continue // told when it was created
+		if slices.Contains(j.refused, c.Path) || c.Form == Affinity {
+			continue // told when it was created; judged by its effect
 		}
 		got, err := c.read(s.files)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err != nil || !c.Form.same(got, c.To) {
-			drifts = append(drifts, Drift{c.Path, c.From, c.To, got})
+		if err == nil && c.Form.same(got, c.To) {
+			v.Held++
+			continue
 		}
+		v.Drifts = append(v.Drifts, c.drift(got))
 	}
-	return drifts, nil
+	s.suspect(v.Drifts)
+	v.Missed = s.waitForEffect(ctx, name, j.CPUs, j.Partition)
+	return v, nil
 }
