@@ -42,6 +42,7 @@ var (
 type FS struct {
 	root     *os.Root
 	writable bool
+	captured bool // regular files, not the kernel's
 }
 
 // Open returns the files below dir, "/" for those of this system, to be read.
@@ -61,6 +62,17 @@ func OpenWritable(dir string) (*FS, error) {
 		return nil, err
 	}
 	f.writable = true
+	return f, nil
+}
+
+// OpenCaptured returns the files below dir, the captured ones of some machine, to
+// be read and changed.
+func OpenCaptured(dir string) (*FS, error) {
+	f, err := OpenWritable(dir)
+	if err != nil {
+		return nil, err
+	}
+	f.captured = true
 	return f, nil
 }
 
@@ -200,7 +212,10 @@ func (f *FS) write(name, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(text)
+	n, err := file.WriteString(text)
+	if err == nil && f.captured {
+		err = file.Truncate(int64(n)) // a regular file would keep the rest of its old text
+	}
 	return errors.Join(err, file.Close())
 }
 

@@ -228,6 +228,22 @@ func TestNoDescriptorLeft(t *testing.T) {
 	}
 }
 
+// In a captured tree a shorter value leaves nothing of a longer one.
+func TestWriteCaptured(t *testing.T) {
+	_, dir := openTree(t, map[string]string{"sys/a": "0-3\n"})
+	fsys, err := OpenCaptured(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fsys.Close()
+	if err := fsys.Write("/sys/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "sys/a")); err != nil || string(got) != "1\n" {
+		t.Errorf("file holds %q, %v", got, err)
+	}
+}
+
 // What was opened for reading changes nothing.
 func TestReadOnly(t *testing.T) {
 	_, dir := openTree(t, map[string]string{"sys/a": "0\n", "sys/dir/x": ""})

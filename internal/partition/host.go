@@ -19,6 +19,7 @@ type host struct {
 	online, possible       cpulist.Set
 	bootIsolated, nohzFull cpulist.Set
 	cpus, housekeeping     cpulist.Set // as the spec wants them
+	taken                  cpulist.Set // by other partitions
 	spec                   Spec
 }
 
@@ -29,8 +30,9 @@ var (
 	errNeedless = errors.New("not needed")
 )
 
-func readHost(spec Spec, files fs.FS) (*host, error) {
-	h := &host{files: files, spec: spec}
+// readHost reads what a spec is about; taken are the CPUs of other partitions.
+func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
+	h := &host{files: files, spec: spec, taken: taken}
 	var err error
 	if h.online, err = topology.Online(files); err != nil {
 		return nil, err
@@ -74,6 +76,9 @@ func (h *host) chooseHousekeeping() error {
 	if rest.IsEmpty() {
 		return wrong("CPU %v are all this machine has: one must be left for the rest of the system", h.cpus)
 	}
+	if rest = rest.Minus(h.taken); rest.IsEmpty() {
+		return wrong("CPU %v are all that no other partition has: one must be left for the rest of the system", h.cpus)
+	}
 	if h.spec.Housekeeping == "" {
 		h.housekeeping = rest.Minus(h.bootIsolated).Minus(h.nohzFull)
 		if h.housekeeping.IsEmpty() {
@@ -87,6 +92,9 @@ func (h *host) chooseHousekeeping() error {
 	}
 	if both := chosen.Intersect(h.cpus); !both.IsEmpty() {
 		return wrong("CPU %v cannot both be isolated and do housekeeping", both)
+	}
+	if theirs := chosen.Intersect(h.taken); !theirs.IsEmpty() {
+		return wrong("CPU %v cannot do housekeeping: another partition has them", theirs)
 	}
 	h.housekeeping = chosen
 	return nil

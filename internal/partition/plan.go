@@ -56,12 +56,15 @@ var ErrRequired = errors.New("required, but not possible here")
 // that the machine lacks, or that cannot be read, is in the plan; it is an error
 // that matches [ErrRequired] only if the spec requires it. The plan is valid
 // then, too.
-func New(spec Spec, files fs.FS) (*Plan, error) {
+func New(spec Spec, files fs.FS) (*Plan, error) { return newBeside(spec, files, cpulist.Set{}) }
+
+// newBeside plans a partition beside others, which have the CPUs taken.
+func newBeside(spec Spec, files fs.FS, taken cpulist.Set) (*Plan, error) {
 	spec, err := spec.complete()
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHost(spec, files)
+	h, err := readHost(spec, files, taken)
 	if err != nil {
 		return nil, err
 	}

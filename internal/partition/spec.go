@@ -28,6 +28,8 @@ const (
 	None     = "none"     // no cpuset partition
 )
 
+const defaultName = "default"
+
 // Spec says what to set apart and how. It is what a spec.toml holds; an empty
 // field stands for its default.
 type Spec struct {
@@ -156,7 +158,7 @@ func (s Spec) complete() (Spec, error) {
 		s.Partition = Isolated
 	}
 	if s.Name == "" {
-		s.Name = "default"
+		s.Name = defaultName
 	}
 	if !nameForm.MatchString(s.Name) {
 		return s, wrong("name %q: want letters, digits, - and _, at most 64", s.Name)

@@ -27,6 +27,7 @@ var (
 	ErrForeign     = errors.New("somebody else changed settings since")
 	ErrBooted      = errors.New("the machine was booted since, which undid it")
 	ErrBusy        = errors.New("processes run in its cgroup")
+	ErrLater       = errors.New("a partition that was made later has changed this again")
 	ErrIncomplete  = errors.New("making or undoing it was interrupted")
 )
 
@@ -124,11 +125,18 @@ func (s *Store) Create(ctx context.Context, spec Spec) (*Created, error) {
 
 // createLocked makes a partition; kind is what its header has besides the plan.
 func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Created, error) {
-	plan, err := New(spec, s.view)
+	others, err := s.others()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.free(plan.Name, plan.CPUs); err != nil {
+	if err := others.lack(spec.Name); err != nil {
+		return nil, err
+	}
+	plan, err := newBeside(spec, s.view, others.cpus())
+	if err != nil {
+		return nil, err
+	}
+	if err := others.spare(plan.CPUs); err != nil {
 		return nil, err
 	}
 	if err := plan.addTasks(s.view, spec, plan.kind()); err != nil {
@@ -180,28 +188,67 @@ func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, pla
 	return nil // what is left is found by verifying the effect
 }
 
-// free refuses a name or CPUs that another partition has.
-func (s *Store) free(name string, cpus cpulist.Set) error {
+// others are the partitions there are, by name.
+type others map[string]*journal
+
+func (s *Store) others() (others, error) {
 	names, err := s.names()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if slices.Contains(names, name) {
-		return fmt.Errorf("partition %s: %w: undo it first, or choose another name", name, ErrExists)
-	}
-	for _, other := range names {
-		j, err := s.load(other)
+	all := others{}
+	for _, name := range names {
+		j, err := s.load(name)
 		if errors.Is(err, errNoHeader) {
-			continue
+			j, err = &journal{}, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
+		all[name] = j
+	}
+	return all, nil
+}
+
+// lack refuses a name that another partition has.
+func (o others) lack(name string) error {
+	if name == "" {
+		name = defaultName
+	}
+	if o[name] != nil {
+		return fmt.Errorf("partition %s: %w: undo it first, or choose another name", name, ErrExists)
+	}
+	return nil
+}
+
+// spare refuses CPUs that another partition has.
+func (o others) spare(cpus cpulist.Set) error {
+	for name, j := range o {
 		if both := j.CPUs.Intersect(cpus); !both.IsEmpty() {
-			return fmt.Errorf("CPU %v: %w: %s", both, ErrOverlap, other)
+			return fmt.Errorf("CPU %v: %w: %s", both, ErrOverlap, name)
 		}
 	}
 	return nil
+}
+
+func (o others) cpus() cpulist.Set {
+	var all cpulist.Set
+	for _, j := range o {
+		all = all.Union(j.CPUs)
+	}
+	return all
+}
+
+// later returns a partition that was made later and changed again what c had.
+func (o others) later(name string, c Change) string {
+	for other, j := range o {
+		for _, d := range j.changes {
+			if other != name && d.Path == c.Path && d.Form.same(d.From, c.To) {
+				return other
+			}
+		}
+	}
+	return ""
 }
 
 // begin makes a journal with its header.
@@ -312,6 +359,10 @@ func (s *Store) undo(name string, force bool) error {
 func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 	var todo []Change
 	var foreign []string
+	others, err := s.others()
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range slices.Backward(j.changes) {
 		got, err := c.read(s.files)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -331,6 +382,9 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 		}
 		place := c.placeOf(got)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
+		if place == asForeign && others.later(j.Name, c) != "" {
+			return nil, fmt.Errorf("%s: %w: %s, which is to be undone first", c.Path, ErrLater, others.later(j.Name, c))
+		}
 		if place == asForeign && !force && !interrupted {
 			foreign = append(foreign, c.drift(got).String())
 		}

@@ -391,6 +391,8 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		{Spec{Name: "one", CPUs: "2"}, ErrExists},
 		{Spec{Name: "two", CPUs: "2-3"}, ErrOverlap},
+		{Spec{Name: "two", CPUs: "2", Housekeeping: "0,3"}, ErrSpec},
+		{Spec{Name: "two", CPUs: "0-2"}, ErrSpec},
 		{Spec{Name: "two", CPUs: "0-3"}, ErrSpec},
 		{Spec{Name: "two", CPUs: "2", Require: []string{"cpufreq"}}, ErrRequired},
 	} {
@@ -405,6 +407,29 @@ func TestCreateRefuses(t *testing.T) {
 			t.Errorf("undo of %q: %v, want ErrNoPartition", name, err)
 		}
 	}
+}
+
+// TestTwo: a second partition leaves the CPUs of the first alone, and is undone
+// before it.
+func TestTwo(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "one", CPUs: "3"})
+	two := create(t, k, dir, Spec{Name: "two", CPUs: "2"})
+	if got := two.Plan.Housekeeping.String(); got != "0-1" {
+		t.Errorf("housekeeping on CPU %s, want 0-1", got)
+	}
+	mine := k.snapshot()
+	if err := k.store(t, dir).Undo(t.Context(), "one", true); !errors.Is(err, ErrLater) || !strings.Contains(err.Error(), ": two, which is to be undone first") {
+		t.Errorf("undoing the first: %v, want ErrLater", err)
+	}
+	k.same(t, "after a refused undo", mine)
+	for _, name := range []string{"two", "one"} {
+		if err := k.store(t, dir).Undo(t.Context(), name, false); err != nil {
+			t.Error(err)
+		}
+	}
+	k.same(t, "after undo", original)
 }
 
 func TestLock(t *testing.T) {

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Temporary is a partition for as long as the process lives that made it. If
@@ -36,7 +34,7 @@ func (s *Store) CreateTemporary(ctx context.Context, spec Spec) (*Temporary, err
 	// Recover cannot come in between: it needs the lock of the store.
 	f, err := os.Open(s.path(created.Plan.Name))
 	if err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = waitForLock(ctx, f) // somebody may be looking whether it is held
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("locking the journal: %w", err), s.undo(created.Plan.Name, true))

@@ -78,6 +78,11 @@ func (c Change) writeText(b *bytes.Buffer, others int) {
 		fmt.Fprintf(b, "          %s: made", c.Path)
 	case Controller:
 		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
+	case Affinity:
+		fmt.Fprintf(b, "          %s: %s", c.Path, c.Form.show(c.From))
+		if c.From != c.To {
+			fmt.Fprintf(b, " → %s", c.Form.show(c.To))
+		}
 	default:
 		fmt.Fprintf(b, "          %s: %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
 	}
@@ -98,7 +103,7 @@ func (f Form) show(value string) string {
 		return List.show(set.String())
 	case f == List && value == "":
 		return "no CPU"
-	case f == List:
+	case f == List || f == Affinity:
 		return "CPU " + value
 	default:
 		return value
