@@ -22,7 +22,7 @@ import (
 
 func (p *program) runCommand() *cobra.Command {
 	var opts options
-	var user string
+	var r runOptions
 	c := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command on its own CPU and report what interrupted it",
@@ -33,6 +33,11 @@ took, and who caused it. Without COMMAND the task is a busy loop.
 By default the CPU is the last one that is isolated or nohz_full, or else the
 last one. The report goes to standard error. Without the privileges to load BPF
 programs the command runs all the same, and the report says what was not seen.
+
+With --partition the CPUs are set apart for the run, as "taskiso partition create"
+does, and everything is put back at its end, whatever ends it; only after SIGKILL
+"taskiso partition recover" has to. COMMAND runs in the cpuset of the partition.
+The busy loop gets none, as its runtime needs another CPU beside the isolated ones.
 
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
@@ -45,6 +50,7 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
   taskiso run -c 3 -- ./app --fast         # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
+  taskiso run -c 3 --partition -- ./app    # set apart for this run, then put back
   taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := opts.complete(c); err != nil {
@@ -53,21 +59,35 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 			if len(args) > 0 && c.ArgsLenAtDash() != 0 {
 				return usageError("write -- before the command: taskiso run [flags] -- %s", args[0])
 			}
-			return p.run(&opts, user, args)
+			r.partition = c.Flags().Changed("partition")
+			return p.run(&opts, &r, args)
 		},
 	}
 	opts.register(c)
-	c.Flags().StringVar(&user, "user", "", "run the command as user `NAME`")
+	c.Flags().StringVar(&r.user, "user", "", "run the command as user `NAME`")
+	c.Flags().StringVar(&r.spec, "partition", "", "set the CPUs apart for the run, as the spec.toml `FILE` says, if one is given")
+	c.Flags().Lookup("partition").NoOptDefVal = defaultSpec
 	return c
 }
 
+// runOptions are those that only run has.
+type runOptions struct {
+	user      string
+	partition bool   // whether to make one
+	spec      string // its file
+}
+
 // run is the main job, from its plan to its exit status.
-func (p *program) run(opts *options, user string, args []string) error {
+func (p *program) run(opts *options, r *runOptions, args []string) error {
+	spec, err := r.readSpec(opts)
+	if err != nil {
+		return err
+	}
 	target, err := p.plan(opts)
 	if err != nil {
 		return err
 	}
-	command, err := planCommand(args, user, target.cpus)
+	command, err := planCommand(args, r.user, target.cpus)
 	if err != nil {
 		return err
 	}
@@ -84,10 +104,18 @@ func (p *program) run(opts *options, user string, args []string) error {
 		return err
 	}
 	defer out.discard()
+	if !r.partition {
+		return p.runOn(opts, target, command, out)
+	}
+	return p.inPartition(spec, target, command, func() error { return p.runOn(opts, target, command, out) })
+}
 
+// runOn runs the command, or the busy loop, on CPUs that are as they are to be.
+func (p *program) runOn(opts *options, target target, command *launch.Command, out *output) error {
 	w := p.observeRun(opts, target, out)
 	defer w.close()
 	var t task
+	var err error
 	if command == nil {
 		t, err = startLoop(target)
 	} else {
