@@ -71,6 +71,7 @@ func (o *specOptions) registerSettings(c *cobra.Command) {
 	f.StringVar(&o.flags.Name, "name", "", "`NAME` of the partition (default \"default\")")
 	f.StringVar(&o.flags.Profile, "profile", "", "latency: all settings; throughput: switch nothing off for the whole machine (default \"latency\")")
 	f.StringVar(&o.flags.Partition, "partition", "", "kind of cpuset partition: isolated, root (with load balancing) or none (default \"isolated\")")
+	f.BoolVar(&o.flags.Cycle, "cycle", false, "take the CPUs offline and online again first, which moves timers and idle interrupts away")
 	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
 	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")
 }
@@ -86,6 +87,7 @@ func (o *specOptions) spec() (partition.Spec, error) {
 	override(&spec.Name, o.flags.Name, o.changed("name"))
 	override(&spec.Profile, o.flags.Profile, o.changed("profile"))
 	override(&spec.Partition, o.flags.Partition, o.changed("partition"))
+	override(&spec.Cycle, o.flags.Cycle, o.changed("cycle"))
 	override(&spec.Skip, o.flags.Skip, o.changed("skip"))
 	override(&spec.Require, o.flags.Require, o.changed("require"))
 	return spec, nil

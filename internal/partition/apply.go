@@ -48,10 +48,14 @@ func (c Change) read(files Files) (string, error) {
 
 // apply writes the new value and reads it back.
 func (c Change) apply(files Files) error {
-	if c.Form == Directory {
+	switch c.Form {
+	case Directory:
 		return files.Mkdir(c.Path)
+	case Cycle:
+		return errors.Join(c.write(files, "0"), c.write(files, "1"))
+	default:
+		return c.write(files, c.To)
 	}
-	return c.write(files, c.To)
 }
 
 // restore writes the value that was there before and reads it back.
@@ -102,6 +106,8 @@ func (c Change) placeOf(got string) place {
 		got, _, _ = strings.Cut(got, " ") // one that has become invalid is ours all the same
 	}
 	switch {
+	case c.Form == Cycle && got == c.From:
+		return asBefore // it leaves nothing to restore, unless it was interrupted
 	case c.Form.same(got, c.To):
 		return asAfter
 	case c.Form.same(got, c.before()):
@@ -111,10 +117,12 @@ func (c Change) placeOf(got string) place {
 	}
 }
 
-// refused tells whether err is how older kernels say that an interrupt
-// cannot be moved: EIO, or EPERM since write_irq_affinity was corrected.
+// refused tells whether err is how kernels say that they will not have a change
+// that may fail: EIO for an interrupt that cannot be moved, or EPERM since
+// write_irq_affinity was corrected; EBUSY for a deadline server whose bandwidth
+// the kernel has lost account of (dl_server_apply_params).
 func (c Change) refused(err error) bool {
-	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM))
+	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY))
 }
 
 // Drift is a value that is no longer, or never was, what a partition made it.

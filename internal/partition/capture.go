@@ -33,6 +33,7 @@ var captured = []string{
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/affected_cpus",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
+	"sys/devices/system/cpu/cpu[0-9]*/online",
 	"sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us",
 	"sys/devices/system/cpu/cpu[0-9]*/topology/core_cpus_list",
 	"sys/devices/system/cpu/isolated",

@@ -21,6 +21,7 @@ const (
 	Controller Form = "controller" // a cgroup controller in a list of them: "cpuset"
 	Partition  Form = "partition"  // "isolated", or "isolated invalid (reason)"
 	Directory  Form = "directory"  // made, and removed by undo
+	Cycle      Form = "cycle"      // of a CPU: offline and online again
 	Affinity   Form = "affinity"   // CPU list of a thread, which has no file to write
 )
 

@@ -22,7 +22,7 @@ type Effect struct {
 
 // effectTime is how long an effect may take: the kernel moves an interrupt when
 // it next occurs, and rebuilds scheduling domains later than it says so.
-const effectTime = time.Second
+const effectTime = 300 * time.Millisecond
 
 // waitForEffect returns the settings that have no effect by the end of effectTime.
 func (s *Store) waitForEffect(ctx context.Context, name string, cpus cpulist.Set, kind string) []Effect {
@@ -43,7 +43,7 @@ func (s *Store) missed(name string, cpus cpulist.Set, kind string) []Effect {
 		missed = append(missed, Effect{setting, fmt.Sprintf(format, args...)})
 	}
 	for _, irq := range s.interruptsOn(cpus) {
-		miss("irq-affinity", "IRQ %s still goes to CPU %v; the kernel moves it when it next occurs, if it lets anybody move it", irq.number, irq.on)
+		miss("irq-affinity", "IRQ %s still goes to CPU %v: the kernel moves it when it next occurs, if it lets anybody move it; --cycle moves it at once", irq.number, irq.on)
 	}
 	const unbound = "/sys/devices/virtual/workqueue/cpumask"
 	if on := s.masked(unbound, cpulist.ParseMask).Intersect(cpus); !on.IsEmpty() {

@@ -158,6 +158,12 @@ func knobs() []knob {
 			plan:   planTasks,
 		},
 		{
+			name:   cycleSetting,
+			why:    "timers that are armed again where they expire, and interrupts that rarely occur, stay on their CPU for good",
+			source: "Documentation/admin-guide/kernel-per-CPU-kthreads.rst, Documentation/core-api/cpu_hotplug.rst",
+			plan:   planCycle,
+		},
+		{
 			name:   cpusetSetting,
 			why:    "tasks are moved to any CPU of their cpuset, and load is balanced between all of them",
 			source: "Documentation/admin-guide/cgroup-v2.rst: cpuset.cpus.partition",

@@ -85,6 +85,9 @@ func (k knob) on(h *host) Setting {
 	case slices.Contains(h.spec.Skip, k.name):
 		s.State, s.Reason = Left, "the spec skips it"
 		return s
+	case k.name == cycleSetting && !h.spec.Cycle && !slices.Contains(h.spec.Require, k.name):
+		s.State, s.Reason = Left, "only on request (--cycle, cycle = true), as it stops for a moment what runs there"
+		return s
 	case k.global && h.spec.Profile == Throughput && !slices.Contains(h.spec.Require, k.name):
 		s.State, s.Reason = Left, "it is for the whole machine, which the profile throughput leaves alone"
 		return s

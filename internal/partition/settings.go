@@ -178,6 +178,9 @@ func planFairServer(h *host) (found, error) {
 		return found{}, fmt.Errorf("no /sys/kernel/debug/sched: is debugfs mounted? %w", errLacking)
 	}
 	f, err := perCPU("/sys/kernel/debug/sched/fair_server/cpu%d/runtime", "0")(h)
+	for i := range f.changes {
+		f.changes[i].MayFail = true
+	}
 	if len(f.changes) > 0 {
 		f.note("ordinary tasks on an isolated CPU then never run beside a real-time task that does not sleep")
 	}
@@ -232,6 +235,21 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 	}
 	own, err := cpulist.New(cpu)
 	return shared.Union(own), err
+}
+
+// planCycle takes each isolated CPU offline and online again, if the spec wants
+// that: timers and interrupts that are there for good then go elsewhere.
+func planCycle(h *host) (found, error) {
+	var f found
+	for cpu := range h.cpus.All() {
+		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu)
+		if _, _, err := h.read(file); err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, Change{Path: file, From: "1", To: "1", Form: Cycle})
+	}
+	f.note("threads that are pinned to these CPUs alone may then run elsewhere")
+	return f, nil
 }
 
 const (

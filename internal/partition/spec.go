@@ -28,7 +28,10 @@ const (
 	None     = "none"     // no cpuset partition
 )
 
-const defaultName = "default"
+const (
+	defaultName  = "default"
+	cycleSetting = "cycle"
+)
 
 // Spec says what to set apart and how. It is what a spec.toml holds; an empty
 // field stands for its default.
@@ -38,6 +41,7 @@ type Spec struct {
 	Housekeeping string   `toml:"housekeeping" json:"housekeeping,omitempty"` // default: all others
 	Profile      string   `toml:"profile" json:"profile"`                     // default: latency
 	Partition    string   `toml:"partition" json:"partition"`                 // default: isolated
+	Cycle        bool     `toml:"cycle" json:"cycle,omitempty"`               // take the CPUs offline and online first
 	Skip         []string `toml:"skip" json:"skip,omitempty"`                 // settings to leave alone
 	Require      []string `toml:"require" json:"require,omitempty"`           // settings that must be possible
 }
@@ -85,12 +89,12 @@ func ParseSpec(file, text string) (Spec, error) {
 	return s, nil
 }
 
-var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "skip", "require"}
+var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "cycle", "skip", "require"}
 
 func (s *Spec) fields() map[string]any {
 	return map[string]any{
 		"name": &s.Name, "cpus": &s.CPUs, "housekeeping": &s.Housekeeping, "profile": &s.Profile,
-		"partition": &s.Partition, "skip": &s.Skip, "require": &s.Require,
+		"partition": &s.Partition, "cycle": &s.Cycle, "skip": &s.Skip, "require": &s.Require,
 	}
 }
 
@@ -102,6 +106,12 @@ func assign(field, value any) error {
 			return fmt.Errorf("is %v, want a string in quotes", value)
 		}
 		*field = text
+	case *bool:
+		set, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("is %v, want true or false", value)
+		}
+		*field = set
 	case *[]string:
 		list, ok := value.([]any)
 		if !ok {

@@ -166,11 +166,9 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	return nil, err
 }
 
-// applyLateTasks moves tasks that were forked by others before those were moved.
+// applyLateTasks moves threads that were forked by others before those were
+// moved, and those that the kernel leaves where they are in spite of a cpuset.
 func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, plan *Plan) error {
-	if plan.kind() != None {
-		return nil // the cpuset has them all
-	}
 	const rounds = 10 // each finds only children of the one before
 	for range rounds {
 		late := Plan{CPUs: plan.CPUs}
@@ -341,11 +339,17 @@ func (s *Store) undo(name string, force bool) error {
 	if err := s.reopen(j); err != nil {
 		return fmt.Errorf("undoing partition %s, nothing was changed: %w", name, err)
 	}
-	var errs []error
-	for _, c := range todo {
-		if c.Form == Directory && j.Temporary {
-			errs = append(errs, s.evict(c.Path, j.Home))
+	wishes, err := s.wishes(j)
+	if err != nil {
+		return err
+	}
+	if j.Temporary { // the kernel takes no CPUs from a cpuset with processes
+		if err := s.evict(Cgroup(name), j.Home); err != nil {
+			return fmt.Errorf("undoing partition %s; its journal is kept: %w", name, err)
 		}
+	}
+	var errs []error
+	for _, c := range slices.Concat(todo, wishes) {
 		errs = append(errs, c.restore(s.files))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -357,7 +361,7 @@ func (s *Store) undo(name string, force bool) error {
 // toRestore returns what has to be written, in the order to do it. A file that
 // is gone, as with a device or a CPU, has nothing to restore.
 func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
-	var todo []Change
+	var todo, threads []Change
 	var foreign []string
 	others, err := s.others()
 	if err != nil {
@@ -376,7 +380,7 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 		}
 		if c.Form == Affinity {
 			if s.isOurs(j, c, got) {
-				todo = append(todo, c)
+				threads = append(threads, c)
 			}
 			continue
 		}
@@ -395,7 +399,7 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 	if len(foreign) > 0 {
 		return nil, fmt.Errorf("%w: %s; --force overwrites it", ErrForeign, strings.Join(foreign, "; "))
 	}
-	return todo, nil
+	return append(todo, threads...), nil // a cpuset would cut what they are given
 }
 
 // idle refuses to take away a cgroup from processes, unless they were to have it
@@ -419,7 +423,10 @@ func (s *Store) evict(cgroup, home string) error {
 	const rounds = 100 // processes fork meanwhile
 	for range rounds {
 		text, err := s.files.Read(cgroup + "/cgroup.procs")
-		if err != nil || text == "" {
+		if errors.Is(err, fs.ErrNotExist) || text == "" {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		for _, pid := range strings.Fields(text) {

@@ -230,6 +230,33 @@ func (c Change) restoreAffinity(files Files) error {
 	return c.setAffinity(files, c.From)
 }
 
+// wishes returns the threads that were given an affinity of their own since the
+// partition was made: when it is undone, some kernels forget that.
+func (s *Store) wishes(j *journal) ([]Change, error) {
+	if j.Partition == None {
+		return nil, nil
+	}
+	online, err := topology.Online(s.view)
+	if err != nil {
+		return nil, err
+	}
+	running, err := threads(s.view)
+	if err != nil {
+		return nil, err
+	}
+	var list []Change
+	for _, t := range running {
+		c := Change{Path: t.dir, From: t.allowed.String(), Form: Affinity, Start: t.start}
+		known := slices.ContainsFunc(j.changes, func(k Change) bool {
+			return k.Path == c.Path && k.Start == c.Start && s.isOurs(j, k, c.From)
+		})
+		if t.movable() && !known && t.allowed != online && t.allowed != online.Minus(j.CPUs) && t.allowed.Intersect(j.CPUs).IsEmpty() {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
 // isOurs tells whether a thread has the affinity that the partition, or the
 // kernel because of it, gave it. What somebody else gave it since is left alone.
 // The kernel gives a thread all CPUs when a cpuset partition is undone.

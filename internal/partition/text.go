@@ -76,6 +76,8 @@ func (c Change) writeText(b *bytes.Buffer, others int) {
 	switch c.Form {
 	case Directory:
 		fmt.Fprintf(b, "          %s: made", c.Path)
+	case Cycle:
+		fmt.Fprintf(b, "          %s: 1 → 0 → 1", c.Path)
 	case Controller:
 		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
 	case Affinity:

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build soak
+
+package partition
+
+const killStride = 1
