@@ -36,6 +36,19 @@ func TestMain(m *testing.M) {
 	if cpu := os.Getenv(spinVariable); cpu != "" {
 		spinOn(cpu)
 	}
+	if os.Getenv(sleepVariable) != "" {
+		time.Sleep(time.Hour)
+	}
+	if file := os.Getenv(showVariable); file != "" {
+		show(file)
+		return
+	}
+	if os.Getenv(busyVariable) != "" {
+		beBusy()
+	}
+	if dir := os.Getenv(setApartVariable); dir != "" {
+		beSetApart(dir)
+	}
 	vmtest.Main(m)
 }
 
