@@ -189,7 +189,7 @@ func requestModules() error {
 }
 
 func manyTimers() error {
-	for i := range 50 {
+	for i := range 20 {
 		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, 0)
 		if err != nil {
 			return err
@@ -199,7 +199,7 @@ func manyTimers() error {
 			return err
 		}
 	}
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(60 * time.Millisecond)
 	return nil
 }
 
@@ -218,7 +218,7 @@ func consoleOutput() error {
 }
 
 func forkStorm() error {
-	for range 100 {
+	for range 12 {
 		if err := fork(); err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func busyProcesses() error {
 			_ = c.Wait()
 		}
 	}()
-	for range 6 {
+	for range 3 { // more than CPUs for housekeeping
 		c := exec.Command("/proc/self/exe")
 		c.Env = append(os.Environ(), busyVariable+"=1")
 		if err := c.Start(); err != nil {
@@ -261,7 +261,7 @@ func busyProcesses() error {
 		}
 		all = append(all, c)
 	}
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond)
 	return nil
 }
 
@@ -310,11 +310,14 @@ func beSetApart(dir string) {
 }
 
 // exceptions are breaks that a partition does not keep away, by their cause.
-var exceptions = map[string]string{}
+var exceptions = map[string]string{
+	"timer-clocksource-watchdog": "visits every CPU in turn where the TSC is not trusted, as in emulation; only tsc=nowatchdog at boot ends it",
+	"ipi-tick-kick-timer":        "sent by the clocksource watchdog when it arms its timer on the next CPU",
+}
 
-// TestGuestPartitionHoldsOff: what was seen on the CPU before, or could be, does
+// TestGuestPartHoldsOff: what was seen on the CPU before, or could be, does
 // not reach it once it is set apart.
-func TestGuestPartitionHoldsOff(t *testing.T) {
+func TestGuestPartHoldsOff(t *testing.T) {
 	if err := os.WriteFile("/proc/irq/4/smp_affinity_list", []byte("3"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +332,7 @@ func TestGuestPartitionHoldsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)
-	before := disturb(t)
+	before := disturb(t, true)
 	_ = control.Process.Kill()
 	_ = control.Wait()
 
@@ -348,7 +351,7 @@ func TestGuestPartitionHoldsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)
-	after := disturb(t)
+	after := disturb(t, false)
 	_ = c.Process.Kill()
 	_ = c.Wait()
 	if code, out := partitioned(t, "undo", "default"); code != 0 {
@@ -375,12 +378,18 @@ func TestGuestPartitionHoldsOff(t *testing.T) {
 
 type period struct{ from, to time.Duration }
 
-// disturb makes all disturbances and says when.
-func disturb(t *testing.T) []period {
+// disturb makes the disturbances, all or those that reach the CPU for certain,
+// and says when.
+func disturb(t *testing.T, certain bool) []period {
 	t.Helper()
-	var all []period
+	all := make([]period, 0, len(disturbances))
 	for _, d := range disturbances {
 		p := period{from: monotonic()}
+		if certain && !d.reaches {
+			all = append(all, p)
+			continue
+		}
+		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "disturbance: %s", d.name), 0) // progress, on the console
 		if err := d.do(); err != nil {
 			t.Errorf("%s: %v", d.name, err)
 		}

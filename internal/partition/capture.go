@@ -19,6 +19,7 @@ var captured = []string{
 	"proc/irq/default_smp_affinity",
 	"proc/mounts",
 	"proc/sys/kernel/numa_balancing",
+	"proc/sys/kernel/printk",
 	"proc/sys/kernel/random/boot_id",
 	"proc/sys/kernel/sched_rt_runtime_us",
 	"proc/sys/kernel/timer_migration",

@@ -139,6 +139,13 @@ func knobs() []knob {
 			plan: value("/sys/devices/system/machinecheck/machinecheck0/check_interval", "0"),
 		},
 		{
+			name:   "printk",
+			why:    "a message for a slow console is written by the CPU it comes from, or by one that waits for the console",
+			source: "Documentation/admin-guide/sysctl/kernel.rst: printk",
+			global: true,
+			plan:   planPrintk,
+		},
+		{
 			name:   "pm-qos",
 			why:    "waking from a deep idle state takes long",
 			source: "Documentation/ABI/testing/sysfs-devices-power: pm_qos_resume_latency_us",

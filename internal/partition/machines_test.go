@@ -141,7 +141,7 @@ func server(cpus, irqs int) tree {
 	}
 	for name, value := range map[string]string{
 		"proc/sys/kernel/numa_balancing": "1", "proc/sys/kernel/sched_rt_runtime_us": "950000",
-		"proc/sys/kernel/timer_migration": "1", "proc/sys/kernel/watchdog": "1", "proc/sys/kernel/watchdog_cpumask": all,
+		"proc/sys/kernel/printk": "4\t4\t1\t7", "proc/sys/kernel/timer_migration": "1", "proc/sys/kernel/watchdog": "1", "proc/sys/kernel/watchdog_cpumask": all,
 		"proc/sys/net/core/rps_default_mask": "0", "proc/sys/net/core/skb_defer_max": "64", "proc/sys/vm/stat_interval": "1",
 		"sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc",
 		"sys/devices/system/cpu/isolated":                                 "",

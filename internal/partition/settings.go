@@ -162,6 +162,26 @@ func planMerging(h *host) (found, error) {
 	return f, nil
 }
 
+// planPrintk lets only emergencies reach the console. The other three levels of
+// the file stay; all messages are in the log as before.
+func planPrintk(h *host) (found, error) {
+	const file, emergencies = "/proc/sys/kernel/printk", "1"
+	var f found
+	text, _, err := h.read(file)
+	if err != nil {
+		return f, err
+	}
+	levels := strings.Fields(text)
+	if len(levels) != 4 {
+		return f, fmt.Errorf("reading %s: %q are not four levels", file, text)
+	}
+	if levels[0] == "0" || levels[0] == emergencies {
+		return f, nil
+	}
+	f.changes = []Change{{Path: file, From: text, To: strings.Join(append([]string{emergencies}, levels[1:]...), "\t"), Form: Text}}
+	return f, nil
+}
+
 func planThrottling(h *host) (found, error) {
 	f, err := value("/proc/sys/kernel/sched_rt_runtime_us", "-1")(h)
 	if len(f.changes) > 0 {

@@ -142,6 +142,7 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	if err := plan.addTasks(s.view, spec, plan.kind()); err != nil {
 		return nil, err
 	}
+	plan.Warnings = append(plan.Warnings, rivals(s.view, plan.CPUs)...)
 	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err

@@ -4,8 +4,10 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -501,4 +503,63 @@ func TestRecoverLeavesComplete(t *testing.T) {
 		t.Errorf("recover: %v, %v, want nothing done", gone, err)
 	}
 	k.same(t, "after recover", mine)
+}
+
+// TestRivals: create warns of programs that will move interrupts back.
+func TestRivals(t *testing.T) {
+	k, _ := guest(t)
+	k.add("proc/812/comm", "irqbalance")
+	created := create(t, k, t.TempDir(), dpdk)
+	if got := strings.Join(created.Plan.Warnings, "\n"); !strings.Contains(got, "irqbalance (process 812)") || !strings.Contains(got, "IRQBALANCE_BANNED_CPULIST=2-3") {
+		t.Errorf("warnings:\n%s", got)
+	}
+}
+
+// TestSuspects: a drift is put down to who runs and is known for it.
+func TestSuspects(t *testing.T) {
+	for _, test := range []struct {
+		path, got, running, want string
+	}{
+		{"/proc/irq/30/smp_affinity_list", "3", "irqbalance", "probably irqbalance (process 9)"},
+		{"/proc/irq/30/smp_affinity_list", "3", "tuned", "probably tuned (process 9)"},
+		{"/proc/irq/30/smp_affinity_list", "3", "sleep", "nobody runs that is known"},
+		{"/proc/irq/30/smp_affinity_list", "", "irqbalance", "the device is gone"},
+		{"/sys/fs/cgroup/cgroup.subtree_control", "memory", "systemd", "probably systemd (process 9)"},
+		{"/sys/fs/cgroup/taskiso-x/cpuset.cpus.partition", "isolated invalid (why)", "systemd", "the kernel itself"},
+		{"/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "powersave", "tlp", "probably tlp"},
+	} {
+		got := guess(Drift{Path: test.path, Got: test.got}, map[string]string{test.running: "9"})
+		if !strings.HasPrefix(got, test.want) {
+			t.Errorf("%s with %s running: %q, want %q", test.path, test.running, got, test.want)
+		}
+	}
+}
+
+// TestThreads: threads that may use the CPUs are moved one by one where there is
+// no cpuset, and put back; one that somebody moved since is left alone.
+func TestThreads(t *testing.T) {
+	k, _ := guest(t)
+	k.thread(41, "0-3")
+	k.thread(42, "1,3")
+	k.thread(43, "3")
+	k.thread(44, "0-3")
+	original := k.snapshot()
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "dpdk", CPUs: "2-3", Partition: None})
+	allowed := func(tid int) string {
+		text, err := readAffinity(k, fmt.Sprintf("/proc/%d/task/%[1]d", tid), fmt.Sprint(1000+tid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if got := []string{allowed(41), allowed(42), allowed(43)}; !slices.Equal(got, []string{"0-1", "1", "3"}) {
+		t.Errorf("moved to %v", got)
+	}
+	k.thread(44, "0")
+	original["proc/44/task/44/status"] = k.tree["proc/44/task/44/status"]
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
+		t.Fatal(err)
+	}
+	k.same(t, "after undo", original)
 }

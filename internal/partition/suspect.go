@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
 // manager is a program that is known to change settings.
@@ -60,6 +62,19 @@ func guess(d Drift, running map[string]string) string {
 		}
 	}
 	return "nobody runs that is known to change it; a person or a script?"
+}
+
+// rivals warns of programs that will not leave settings as they are.
+func rivals(files fs.FS, cpus cpulist.Set) []string {
+	running := processes(files)
+	var warnings []string
+	if pid, runs := running["irqbalance"]; runs {
+		warnings = append(warnings, fmt.Sprintf("irqbalance (process %s) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, cpus))
+	}
+	if pid, runs := running["tuned"]; runs {
+		warnings = append(warnings, fmt.Sprintf("tuned (process %s) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))
+	}
+	return warnings
 }
 
 // processes returns the numbers of processes by name, of each the first.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
 )
@@ -108,7 +109,7 @@ func (f Form) show(value string) string {
 	case f == List || f == Affinity:
 		return "CPU " + value
 	default:
-		return value
+		return strings.ReplaceAll(value, "\t", " ")
 	}
 }
 
