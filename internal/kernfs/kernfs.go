@@ -41,18 +41,23 @@ var (
 // an error. Several goroutines may use an FS at once.
 type FS struct {
 	root     *os.Root
+	dir      *os.File // of the root, for view
 	writable bool
 	captured bool // regular files, not the kernel's
 }
 
-// Open returns the files below dir, "/" for those of this system, to be read.
+// Open returns the files below path, "/" for those of this system, to be read.
 // Whatever would change one fails with [ErrReadOnly].
-func Open(dir string) (*FS, error) {
-	root, err := os.OpenRoot(dir)
+func Open(path string) (*FS, error) {
+	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening kernel file systems at %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("opening kernel file systems at %s: %w", path, bare(err))
 	}
-	return &FS{root: root}, nil
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening kernel file systems at %s: %w", path, bare(err)), root.Close())
+	}
+	return &FS{root: root, dir: dir}, nil
 }
 
 // OpenWritable returns the files below dir to be read and changed.
@@ -77,11 +82,7 @@ func OpenCaptured(dir string) (*FS, error) {
 }
 
 // Close releases the root directory. Readers from [FS.View] stop working.
-func (f *FS) Close() error { return f.root.Close() }
-
-// View returns a read-only view for packages that take an [fs.FS]. As usual
-// there, its paths have no leading slash: "proc/stat".
-func (f *FS) View() fs.FS { return f.root.FS() }
+func (f *FS) Close() error { return errors.Join(f.dir.Close(), f.root.Close()) }
 
 // Read returns the whole file without the newlines at its end.
 func (f *FS) Read(path string) (string, error) {

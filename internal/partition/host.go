@@ -100,22 +100,35 @@ func (h *host) chooseHousekeeping() error {
 	return nil
 }
 
+// modeReader is a file system that gives a file and its mode at once.
+type modeReader interface {
+	ReadFileMode(name string) ([]byte, fs.FileMode, error)
+}
+
 // read returns the content of a file and whether its mode lets root write it.
 func (h *host) read(path string) (text string, writable bool, err error) {
-	file, err := h.files.Open(strings.TrimPrefix(path, "/"))
+	content, mode, err := h.readMode(strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", false, readError(path, err)
+	}
+	return strings.TrimSpace(string(content)), mode&0o200 != 0, nil
+}
+
+func (h *host) readMode(name string) ([]byte, fs.FileMode, error) {
+	if files, ok := h.files.(modeReader); ok {
+		return files.ReadFileMode(name)
+	}
+	file, err := h.files.Open(name)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return "", false, readError(path, err)
+		return nil, 0, err
 	}
 	content, err := io.ReadAll(file)
-	if err != nil {
-		return "", false, readError(path, err)
-	}
-	return strings.TrimSpace(string(content)), info.Mode().Perm()&0o200 != 0, nil
+	return content, info.Mode().Perm(), err
 }
 
 func readError(path string, err error) error {

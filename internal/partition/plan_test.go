@@ -251,17 +251,33 @@ func TestBootWords(t *testing.T) {
 	}
 }
 
+// counting counts what is opened.
+type counting struct {
+	fs.FS
+	opened int
+}
+
+func (c *counting) Open(name string) (fs.File, error) {
+	c.opened++
+	return c.FS.Open(name)
+}
+
 // BenchmarkPlan is of the largest machine that the plan is to be quick for: with
 // its files in directories, and in memory, where no system call is made.
 func BenchmarkPlan(b *testing.B) {
 	m := server(512, 2000)
 	for name, files := range map[string]fs.FS{"directories": view(b, m.write(b)), "memory": m.files(b)} {
 		b.Run(name, func(b *testing.B) {
+			count := counting{FS: files}
+			if _, err := New(Spec{CPUs: "16-255"}, &count); err != nil {
+				b.Fatal(err)
+			}
 			for b.Loop() {
 				if _, err := New(Spec{CPUs: "16-255"}, files); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(count.opened), "files/op")
 		})
 	}
 }
