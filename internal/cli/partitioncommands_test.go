@@ -219,3 +219,17 @@ func TestPartitionInterrupted(t *testing.T) {
 	<-guard.Done()
 	sameContents(t, host, "after a signal", original)
 }
+
+func TestDoctorGrades(t *testing.T) {
+	host := capturedMachine(t)
+	code, out, errs := partitionProgram(t, "doctor", "-c", "1", "--host", host)
+	if code != exitMissing || !strings.Contains(out, "now     ksm") || !strings.Contains(out, "only with a boot") || errs != "" {
+		t.Errorf("exit status %d, output:\n%s%s", code, out, errs)
+	}
+	if code, _, errs := partitionProgram(t, "doctor", "-c", "9", "--host", host); code != exitUsage || !strings.Contains(errs, "this machine has CPU 0-1") {
+		t.Errorf("exit status %d, error %q", code, errs)
+	}
+	if code, _, errs := partitionProgram(t, "doctor", "--host", host); code != exitUsage || !strings.Contains(errs, "say with -c") {
+		t.Errorf("exit status %d, error %q", code, errs)
+	}
+}

@@ -43,8 +43,9 @@ func TestMain(m *testing.M) {
 		show(file)
 		return
 	}
-	if os.Getenv(busyVariable) != "" {
-		beBusy()
+	if name := os.Getenv(disturbVariable); name != "" {
+		beDisturber(name)
+		return
 	}
 	if dir := os.Getenv(setApartVariable); dir != "" {
 		beSetApart(dir)
