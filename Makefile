@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak provocations silence demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers soak partition-soak provocations silence demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -85,11 +85,16 @@ bench-observers: build setup-peers
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-trace
+	$(MAKE) provocations silence deferral-trace partition-soak
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm setup-peers
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli
+
+# A partition killed after each of its writes, and what it keeps away, on each kernel.
+partition-soak: setup setup-vm
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM$$' -v ./internal/partition
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPartitionEffect$$' -v ./internal/cli
 
 # Real operations against an isolated CPU on each kernel, each to be named.
 provocations: setup setup-vm

@@ -164,18 +164,21 @@ func inRun(t *testing.T) bool {
 type disturbance struct {
 	name string
 	do   func() error
-	// reaches is the cause by which it is seen on the CPU without a partition, of
-	// those that are for certain.
+	// reaches is the cause by which it is seen on the CPU without a partition, or
+	// the row of /proc/interrupts, of those that are for certain.
 	reaches string
 }
+
+// console is the row of the interrupt of the first serial port.
+const console = "4"
 
 var disturbances = []disturbance{
 	{"unbound work", anywhere("modules"), ""},
 	{"timers", anywhere("timers"), ""},
-	{"device interrupts", consoleOutput, "irq"},
+	{"device interrupts", consoleOutput, console},
 	{"fork storm", anywhere("forks"), ""},
 	{"taskset -p of a foreign process", tasksetForeign, "task-user"},
-	{"more busy processes than CPUs", busyProcesses, "task-user"},
+	{"more busy processes than CPUs", busyProcesses, ""},
 }
 
 // disturbVariable makes the test binary a process that may run on any CPU that
@@ -408,8 +411,11 @@ func TestGuestPartHoldsOff(t *testing.T) {
 	for i, d := range disturbances {
 		without, with := breaksIn(breaks, r.Began, before[i]), breaksIn(breaks, r.Began, after[i])
 		t.Logf("%s: before %v, set apart %v", d.name, without, with)
-		if d.reaches != "" && without[d.reaches] == 0 {
+		if d.reaches != "" && without[d.reaches]+before[i].interrupts[d.reaches] == 0 {
 			t.Errorf("%s: no %s without a partition: this test would notice nothing", d.name, d.reaches)
+		}
+		if n := after[i].interrupts[console]; n > 0 {
+			t.Errorf("%s: %d interrupts of the console", d.name, n)
 		}
 		for id, n := range with {
 			if exceptions[id] == "" {
@@ -429,7 +435,11 @@ func userTime(t *testing.T, pid int) string {
 	return strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+1:]))[11]
 }
 
-type period struct{ from, to time.Duration }
+// period is that of a disturbance, with the interrupts of the CPU in it by row.
+type period struct {
+	from, to   time.Duration
+	interrupts map[string]int
+}
 
 // disturb makes the disturbances, all or those that reach the CPU for certain,
 // and says when.
@@ -443,10 +453,12 @@ func disturb(t *testing.T, certain bool) []period {
 			continue
 		}
 		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "disturbance: %s", d.name), 0) // progress, on the console
-		if err := d.do(); err != nil {
-			t.Errorf("%s: %v", d.name, err)
-		}
-		time.Sleep(settle)
+		p.interrupts = interruptsWhile(t, func() {
+			if err := d.do(); err != nil {
+				t.Errorf("%s: %v", d.name, err)
+			}
+			time.Sleep(settle)
+		})
 		p.to = monotonic()
 		all = append(all, p)
 	}

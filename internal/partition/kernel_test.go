@@ -72,9 +72,12 @@ func (k *kernel) Write(path, value string) error {
 		if err != nil {
 			return err
 		}
-		k.tree[name(path)] = treeFile{text + "\n", file.mode}
+		if text != "" || !strings.HasSuffix(path, "/cgroup.subtree_control") { // which has no line without a controller
+			text += "\n"
+		}
+		k.tree[name(path)] = treeFile{text, file.mode}
 		if effective := name(path) + ".effective"; strings.HasSuffix(path, "/cpuset.cpus") {
-			k.tree[effective] = treeFile{text + "\n", file.mode}
+			k.tree[effective] = treeFile{text, file.mode}
 		}
 		return nil
 	})

@@ -4,4 +4,7 @@
 
 package partition
 
-const killStride = 1
+const (
+	killStride = 1
+	thorough   = true
+)

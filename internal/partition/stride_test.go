@@ -4,6 +4,9 @@
 
 package partition
 
-// killStride is how far apart the writes are after which a process is killed in
-// guests: "make partition-soak" kills after each.
-const killStride = 8
+// In guests, a process is killed after each killStride-th of its writes.
+// "make partition-soak" kills it after each, and tries all kinds of partitions.
+const (
+	killStride = 9
+	thorough   = false
+)

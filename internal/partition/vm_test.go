@@ -22,5 +22,5 @@ func TestMain(m *testing.M) {
 }
 
 func TestVM(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: "nohz_full=2,3", Timeout: 3 * time.Minute})
+	vmtest.Run(t, vmtest.Config{Cmdline: "nohz_full=2,3", Timeout: 5 * time.Minute})
 }
