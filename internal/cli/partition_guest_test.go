@@ -228,7 +228,7 @@ func beDisturber(name string) {
 // requestModules has the kernel start a helper for a protocol family it does not
 // know, from an unbound work item: call_usermodehelper_exec.
 func requestModules() error {
-	for family := 20; family < 40; family++ {
+	for family := 20; family < 25; family++ {
 		if fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0); err == nil {
 			unix.Close(fd)
 		}
@@ -266,7 +266,7 @@ func consoleOutput() error {
 }
 
 func forkStorm() error {
-	for range 12 {
+	for range 5 {
 		if err := fork(); err != nil {
 			return err
 		}
@@ -301,14 +301,14 @@ func busyProcesses() error {
 			_ = c.Wait()
 		}
 	}()
-	for range 5 {
+	for range 3 {
 		c := disturber("busy")
 		if err := c.Start(); err != nil {
 			return err
 		}
 		all = append(all, c)
 	}
-	time.Sleep(time.Second)
+	time.Sleep(300 * time.Millisecond)
 	return nil
 }
 
@@ -404,8 +404,8 @@ func TestGuestPartHoldsOff(t *testing.T) {
 		t.Errorf("undo: exit status %d, %s", code, out)
 	}
 	r, _, out := w.stop(t)
-	if cpu := r.CPUs[0]; cpu.Lost > 0 || !cpu.Complete {
-		t.Fatalf("lost %+v, so nothing is known:\n%s", r.Lost, out)
+	if !r.CPUs[0].Complete || r.Lost.OmittedIntervals > 0 {
+		t.Fatalf("not complete, lost %+v:\n%s", r.Lost, out)
 	}
 	breaks := readLines[report.Break](t, events)
 	for i, d := range disturbances {
@@ -413,6 +413,11 @@ func TestGuestPartHoldsOff(t *testing.T) {
 		t.Logf("%s: before %v, set apart %v", d.name, without, with)
 		if d.reaches != "" && without[d.reaches]+before[i].interrupts[d.reaches] == 0 {
 			t.Errorf("%s: no %s without a partition: this test would notice nothing", d.name, d.reaches)
+		}
+		for _, lost := range r.Lost.Intervals {
+			if r.Began+lost.To >= after[i].from && r.Began+lost.From <= after[i].to {
+				t.Errorf("%s: %d events were lost, so nothing is known", d.name, lost.Events)
+			}
 		}
 		if n := after[i].interrupts[console]; n > 0 {
 			t.Errorf("%s: %d interrupts of the console", d.name, n)
