@@ -479,3 +479,65 @@ func breaksIn(breaks []report.Break, began time.Duration, p period) map[string]i
 	}
 	return counts
 }
+
+// TestGuestPartQuiet counts the interrupts of a CPU with a spinning task while
+// others are busy, without and with a partition.
+func TestGuestPartQuiet(t *testing.T) {
+	const time30 = 30 * time.Second
+	if err := errors.Join(os.WriteFile("/proc/irq/4/smp_affinity_list", []byte("3"), 0), consoleOutput()); err != nil {
+		t.Fatal(err)
+	}
+	count := func(c *exec.Cmd) map[string]int {
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var busy []*exec.Cmd
+		for range 3 {
+			d := disturber("busy")
+			if err := d.Start(); err != nil {
+				t.Fatal(err)
+			}
+			busy = append(busy, d)
+		}
+		time.Sleep(2 * time.Second)
+		rows := interruptsWhile(t, func() {
+			for begin := time.Now(); time.Since(begin) < time30; time.Sleep(time.Second) {
+				if err := consoleOutput(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for _, c := range append(busy, c) {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+		return rows
+	}
+	quiet := []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}
+	plain := exec.Command("/proc/self/exe")
+	plain.Env = append(append(os.Environ(), spinVariable+"="+fmt.Sprint(victimCPU)), quiet...)
+	without := count(plain)
+	begin := time.Now()
+	if _, out := partitioned(t, "create", "-c", "2-3", "--cycle"); !strings.HasPrefix(out, "Partition default: CPU 2-3") {
+		t.Fatal(out)
+	}
+	made := time.Since(begin)
+	apart := exec.Command("/proc/self/exe")
+	apart.Env = append(append(os.Environ(), setApartVariable+"="+partition.Cgroup("default")), quiet...)
+	with := count(apart)
+	begin = time.Now()
+	code, out := partitioned(t, "verify", "default")
+	verified := time.Since(begin)
+	if code != 0 {
+		t.Errorf("verify: exit status %d, %s", code, out)
+	}
+	begin = time.Now()
+	if code, out := partitioned(t, "undo", "default"); code != 0 {
+		t.Errorf("undo: exit status %d, %s", code, out)
+	}
+	t.Logf("create %v, verify %v, undo %v", made, verified, time.Since(begin))
+	t.Logf("interrupts of CPU %d in %v: without %d %v, with a partition %d %v", victimCPU, time30, total(without), without, total(with), with)
+	if total(with) > total(without) || with[console] > 0 {
+		t.Errorf("no quieter with a partition")
+	}
+}

@@ -122,7 +122,7 @@ func TestVMPartitionEffect(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: "nohz_full=2,3",
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuestPartHoldsOff",
-		Timeout: 4 * time.Minute,
+		Tests:   "^TestGuestPart(HoldsOff|Quiet)",
+		Timeout: 6 * time.Minute,
 	})
 }
