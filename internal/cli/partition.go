@@ -74,6 +74,17 @@ func (o *specOptions) registerSettings(c *cobra.Command) {
 	f.BoolVar(&o.flags.Cycle, "cycle", false, "take the CPUs offline and online again first, which moves timers and idle interrupts away")
 	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
 	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")
+	complete(c, "profile", partition.Latency, partition.Throughput)
+	complete(c, "partition", partition.Isolated, partition.Root, partition.None)
+	complete(c, "skip", partition.Settings()...)
+	complete(c, "require", partition.Settings()...)
+}
+
+// complete offers words for a flag.
+func complete(c *cobra.Command, flag string, words ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag
+	}
 }
 
 // spec joins the file and the options.

@@ -115,12 +115,12 @@ func (p *program) partitionUndoCommand() *cobra.Command {
 		Short: "Put back exactly the values that were there",
 		Long: `undo restores what was there before the partition, the last change first. If
 somebody else has changed a setting since, it changes nothing and shows all three
-values; --force overwrites them. Signals do not interrupt it.
+values; --force overwrites them. Once it has begun, signals do not interrupt it.
 
 The exit status is 0; 2 for a wrong command line; 125 if it failed.`,
 		Example: "  sudo taskiso partition undo dpdk\n  sudo taskiso partition undo dpdk --force",
-		RunE: p.onPartition(&o, true, func(_ context.Context, s *partition.Store, name string) error {
-			err := s.Undo(context.Background(), name, force)
+		RunE: p.onPartition(&o, true, func(ctx context.Context, s *partition.Store, name string) error {
+			err := s.Undo(ctx, name, force)
 			if errors.Is(err, partition.ErrBooted) {
 				return p.printResult(o.json, "undone", []string{name}, err.Error())
 			}
@@ -149,8 +149,8 @@ The exit status is 0, also if there was nothing to do; 125 if it failed.`,
 		Example: "  sudo taskiso partition recover",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return p.withStore(&o, true, func(_ context.Context, s *partition.Store) error {
-				gone, err := s.Recover(context.Background(), force)
+			return p.withStore(&o, true, func(ctx context.Context, s *partition.Store) error {
+				gone, err := s.Recover(ctx, force)
 				text := "Nothing was left behind."
 				if len(gone) > 0 {
 					text = fmt.Sprintf("Undone: %s.", strings.Join(gone, ", "))

@@ -187,6 +187,10 @@ func TestPartitionCompletion(t *testing.T) {
 	if !strings.HasPrefix(out, "dpdk\tCPU 1, complete\n") {
 		t.Errorf("completed:\n%s", out)
 	}
+	_, out, _ = partitionProgram(t, "__complete", "partition", "create", "--skip", "")
+	if !strings.Contains(out, "irq-affinity\n") {
+		t.Errorf("completed:\n%s", out)
+	}
 }
 
 // A signal that comes while another process has the store ends the wait.

@@ -27,7 +27,7 @@ func (c *Created) WriteText(w io.Writer) error {
 		}
 	}
 	for _, d := range c.Refused {
-		fmt.Fprintf(&b, "refused   %s: the kernel lets nobody change it\n", d.Path)
+		fmt.Fprintf(&b, "refused   %s: the kernel will not have it changed\n", d.Path)
 	}
 	writeEffects(&b, c.Missed)
 	_, err := w.Write(b.Bytes())

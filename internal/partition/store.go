@@ -310,7 +310,7 @@ func insideNew(changes []Change, c Change) bool {
 // Undo restores the values that were there before, the last one first. If one
 // is no longer what the partition made it, nothing is changed and the error
 // matches [ErrForeign], unless force is set. An undo that was interrupted can be
-// done again.
+// done again. The end of ctx ends waiting for another process, but no undo.
 func (s *Store) Undo(ctx context.Context, name string, force bool) error {
 	unlock, err := s.lock(ctx)
 	if err != nil {

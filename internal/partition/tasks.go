@@ -219,7 +219,11 @@ func (c Change) setAffinity(files Files, list string) error {
 	if err != nil {
 		return err
 	}
-	return notGone(gone(files.SetAffinity(c.Path, cpus)))
+	err = gone(files.SetAffinity(c.Path, cpus))
+	if errors.Is(err, unix.EINVAL) {
+		return nil // the cpuset it is in now allows it none of these
+	}
+	return notGone(err)
 }
 
 func (c Change) restoreAffinity(files Files) error {
