@@ -72,10 +72,12 @@ func (o *specOptions) registerSettings(c *cobra.Command) {
 	f.StringVar(&o.flags.Profile, "profile", "", "latency: all settings; throughput: switch nothing off for the whole machine (default \"latency\")")
 	f.StringVar(&o.flags.Partition, "partition", "", "kind of cpuset partition: isolated, root (with load balancing) or none (default \"isolated\")")
 	f.BoolVar(&o.flags.Cycle, "cycle", false, "take the CPUs offline and online again first, which moves timers and idle interrupts away")
+	f.StringVar(&o.flags.Siblings, "siblings", "", "other hardware threads of isolated cores: keep, or take offline (default \"keep\")")
 	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
 	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")
 	complete(c, "profile", partition.Latency, partition.Throughput)
 	complete(c, "partition", partition.Isolated, partition.Root, partition.None)
+	complete(c, "siblings", partition.Keep, partition.Offline)
 	complete(c, "skip", partition.Settings()...)
 	complete(c, "require", partition.Settings()...)
 }
@@ -99,6 +101,7 @@ func (o *specOptions) spec() (partition.Spec, error) {
 	override(&spec.Profile, o.flags.Profile, o.changed("profile"))
 	override(&spec.Partition, o.flags.Partition, o.changed("partition"))
 	override(&spec.Cycle, o.flags.Cycle, o.changed("cycle"))
+	override(&spec.Siblings, o.flags.Siblings, o.changed("siblings"))
 	override(&spec.Skip, o.flags.Skip, o.changed("skip"))
 	override(&spec.Require, o.flags.Require, o.changed("require"))
 	return spec, nil

@@ -137,7 +137,7 @@ func TestPartitionCommandErrors(t *testing.T) {
 		{[]string{"create"}, exitUsage, "no CPU given"},
 		{[]string{"create", "-c", "7"}, exitUsage, "this machine has CPU 0-1"},
 		{[]string{"create", "-c", "1", "--name", "../x"}, exitUsage, `name "../x"`},
-		{[]string{"create", "-c", "0", "--name", "two", "--partition", "none"}, exitUsage, "CPU 0 are all that no other partition has"},
+		{[]string{"create", "-c", "0", "--name", "two", "--partition", "none"}, exitUsage, "CPU 0 are all that no other partition has, or its cores"},
 		{[]string{"plan", "-c", "0", "--require", "rps"}, exitFailed, "setting rps: required, but not possible here"},
 		{[]string{"verify"}, exitUsage, "accepts 1 arg(s), received 0; see taskiso partition verify --help"},
 		{[]string{"verify", "none"}, exitUsage, `partition "none": no such partition; "taskiso partition list" shows what there is`},

@@ -131,6 +131,7 @@ var settingRates = map[string]rate{
 	"irq-default":     {perHour: 10, text: "each interrupt of a device that comes later"},
 	"rps-default":     {perHour: 10, text: "each burst of packets of a device that comes later"},
 	"printk":          {perHour: 10, text: "each message for the console"},
+	smtSetting:        {perHour: 0, text: "no interrupt: it slows down what runs"},
 	"pm-qos":          {perHour: 0, text: "no interrupt: it takes longer to wake up"},
 }
 

@@ -26,6 +26,8 @@ type host struct {
 var (
 	// errLacking means that the machine has no such setting.
 	errLacking = errors.New("not on this machine")
+	// errLeft means that it is changed only on request.
+	errLeft = errors.New("only on request")
 	// errNeedless means that the machine has it, but it would change nothing.
 	errNeedless = errors.New("not needed")
 )
@@ -76,8 +78,11 @@ func (h *host) chooseHousekeeping() error {
 	if rest.IsEmpty() {
 		return wrong("CPU %v are all this machine has: one must be left for the rest of the system", h.cpus)
 	}
+	if h.spec.Siblings == Offline {
+		rest = rest.Minus(h.siblings())
+	}
 	if rest = rest.Minus(h.taken); rest.IsEmpty() {
-		return wrong("CPU %v are all that no other partition has: one must be left for the rest of the system", h.cpus)
+		return wrong("CPU %v are all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus)
 	}
 	if h.spec.Housekeeping == "" {
 		h.housekeeping = rest.Minus(h.bootIsolated).Minus(h.nohzFull)

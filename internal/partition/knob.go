@@ -165,6 +165,12 @@ func knobs() []knob {
 			plan:   planTasks,
 		},
 		{
+			name:   smtSetting,
+			why:    "another thread of the same core takes part of what the core can do, and its work waits for no kernel entry",
+			source: "Documentation/ABI/testing/sysfs-devices-system-cpu: topology/core_cpus_list, online",
+			plan:   planSiblings,
+		},
+		{
 			name:   cycleSetting,
 			why:    "timers that are armed again where they expire, and interrupts that rarely occur, stay on their CPU for good",
 			source: "Documentation/admin-guide/kernel-per-CPU-kthreads.rst, Documentation/core-api/cpu_hotplug.rst",

@@ -85,9 +85,6 @@ func (k knob) on(h *host) Setting {
 	case slices.Contains(h.spec.Skip, k.name):
 		s.State, s.Reason = Left, "the spec skips it"
 		return s
-	case k.name == cycleSetting && !h.spec.Cycle && !slices.Contains(h.spec.Require, k.name):
-		s.State, s.Reason = Left, "only on request (--cycle, cycle = true), as it stops for a moment what runs there"
-		return s
 	case k.global && h.spec.Profile == Throughput && !slices.Contains(h.spec.Require, k.name):
 		s.State, s.Reason = Left, "it is for the whole machine, which the profile throughput leaves alone"
 		return s
@@ -96,6 +93,8 @@ func (k knob) on(h *host) Setting {
 	switch {
 	case errors.Is(err, errLacking):
 		s.State = Lacking
+	case errors.Is(err, errLeft):
+		s.State = Left
 	case errors.Is(err, errNeedless):
 		s.State = Needless
 	case err != nil:
@@ -150,8 +149,8 @@ func (h *host) warnings() []string {
 	if h.cpus.Contains(0) {
 		warn("CPU 0 does work that the kernel gives to no other CPU (timekeeping unless nohz_full= moves it, early interrupts, suspend): isolate another one if you can")
 	}
-	if shared := h.siblings().Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() {
-		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline", shared)
+	if shared := h.siblings().Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() && h.spec.Siblings != Offline {
+		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline (--siblings offline)", shared)
 	}
 	if rest := h.cpus.Minus(h.nohzFull); !rest.IsEmpty() {
 		warn("CPU %v: the tick goes on there, as only a boot with nohz_full= stops it; see \"taskiso partition boot\"", rest)

@@ -257,10 +257,35 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 	return shared.Union(own), err
 }
 
+// planSiblings takes the other threads of isolated cores offline, if the spec
+// wants that. It comes after the masks, which the kernel changes when a CPU goes.
+func planSiblings(h *host) (found, error) {
+	var f found
+	others := h.siblings().Minus(h.cpus).Intersect(h.online)
+	switch {
+	case others.IsEmpty():
+		return f, fmt.Errorf("no other thread is online on these cores: %w", errNeedless)
+	case h.spec.Siblings != Offline:
+		return f, fmt.Errorf("CPU %v stay online, as the spec says nothing of siblings: %w", others, errLeft)
+	}
+	for cpu := range others.All() {
+		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), Text, "0")
+		if err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, changes...)
+	}
+	f.note("threads that are pinned to CPU %v alone may then run elsewhere", others)
+	return f, nil
+}
+
 // planCycle takes each isolated CPU offline and online again, if the spec wants
 // that: timers and interrupts that are there for good then go elsewhere.
 func planCycle(h *host) (found, error) {
 	var f found
+	if !h.spec.Cycle && !slices.Contains(h.spec.Require, cycleSetting) {
+		return f, fmt.Errorf("it stops for a moment what runs there (--cycle, cycle = true): %w", errLeft)
+	}
 	for cpu := range h.cpus.All() {
 		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu)
 		if _, _, err := h.read(file); err != nil {

@@ -31,6 +31,13 @@ const (
 const (
 	defaultName  = "default"
 	cycleSetting = "cycle"
+	smtSetting   = "smt"
+)
+
+// What becomes of the other hardware threads of isolated cores.
+const (
+	Keep    = "keep"
+	Offline = "offline"
 )
 
 // Spec says what to set apart and how. It is what a spec.toml holds; an empty
@@ -42,6 +49,7 @@ type Spec struct {
 	Profile      string   `toml:"profile" json:"profile"`                     // default: latency
 	Partition    string   `toml:"partition" json:"partition"`                 // default: isolated
 	Cycle        bool     `toml:"cycle" json:"cycle,omitempty"`               // take the CPUs offline and online first
+	Siblings     string   `toml:"siblings" json:"siblings,omitempty"`         // default: keep
 	Skip         []string `toml:"skip" json:"skip,omitempty"`                 // settings to leave alone
 	Require      []string `toml:"require" json:"require,omitempty"`           // settings that must be possible
 }
@@ -89,12 +97,12 @@ func ParseSpec(file, text string) (Spec, error) {
 	return s, nil
 }
 
-var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "cycle", "skip", "require"}
+var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "cycle", "siblings", "skip", "require"}
 
 func (s *Spec) fields() map[string]any {
 	return map[string]any{
 		"name": &s.Name, "cpus": &s.CPUs, "housekeeping": &s.Housekeeping, "profile": &s.Profile,
-		"partition": &s.Partition, "cycle": &s.Cycle, "skip": &s.Skip, "require": &s.Require,
+		"partition": &s.Partition, "cycle": &s.Cycle, "siblings": &s.Siblings, "skip": &s.Skip, "require": &s.Require,
 	}
 }
 
@@ -178,6 +186,9 @@ func (s Spec) complete() (Spec, error) {
 	}
 	if !slices.Contains([]string{Isolated, Root, None}, s.Partition) {
 		return s, wrong("partition %q: want %s, %s or %s", s.Partition, Isolated, Root, None)
+	}
+	if !slices.Contains([]string{"", Keep, Offline}, s.Siblings) {
+		return s, wrong("siblings %q: want %s or %s", s.Siblings, Keep, Offline)
 	}
 	for _, name := range slices.Concat(s.Skip, s.Require) {
 		if !slices.ContainsFunc(knobs(), func(k knob) bool { return k.name == name }) {
