@@ -44,6 +44,7 @@ var captured = []string{
 	"sys/devices/system/machinecheck/machinecheck0/check_interval",
 	"sys/devices/virtual/workqueue/*/cpumask",
 	"sys/devices/virtual/workqueue/cpumask",
+	"sys/fs/cgroup/*/cpuset.cpus",
 	"sys/fs/cgroup/cgroup.controllers",
 	"sys/fs/cgroup/cgroup.subtree_control",
 	"sys/fs/cgroup/cpuset",

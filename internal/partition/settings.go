@@ -330,11 +330,29 @@ func planCpuset(h *host) (found, error) {
 		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
 		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List},
 		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition})
+	h.noteRivalCpusets(&f)
 	f.note("tasks that are to run there are written to %s/cgroup.procs", dir)
 	if h.exists("/run/systemd/system") {
 		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
 	}
 	return f, nil
+}
+
+// noteRivalCpusets names the cgroups beside it whose own list has the CPUs.
+func (h *host) noteRivalCpusets(f *found) {
+	files, err := h.glob(cgroupRoot + "/*/cpuset.cpus")
+	if err != nil {
+		return
+	}
+	for _, file := range files {
+		text, _, err := h.read(file)
+		if err != nil {
+			continue
+		}
+		if theirs, err := cpulist.ParseSysfs(text); err == nil && !theirs.Intersect(h.cpus).IsEmpty() {
+			f.note("%s has CPU %v in its cpuset.cpus: older kernels then refuse the partition (\"not exclusive\"); take them out there first", path.Dir(file), theirs.Intersect(h.cpus))
+		}
+	}
 }
 
 // hasCpuset tells whether there will be a cpuset partition.

@@ -485,6 +485,61 @@ func TestGuestAffinityIsKept(t *testing.T) {
 	}
 }
 
+// TestGuestCpusetsOfOthers: a thread that was begun in a cgroup with fewer CPUs
+// while there was a partition has all of the cgroup's again after undo.
+func TestGuestCpusetsOfOthers(t *testing.T) {
+	const dir = "/sys/fs/cgroup/container"
+	for _, err := range []error{
+		os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpuset"), 0),
+		os.Mkdir(dir, 0o755),
+		os.WriteFile(dir+"/cpuset.cpus", []byte("1-3"), 0),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if err := errors.Join(os.Remove(dir), os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("-cpuset"), 0)); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := machineStore(t.TempDir())
+	before := snapshot(t)
+	created, err := s.Create(t.Context(), Spec{Name: "guest", CPUs: "3"})
+	if err != nil {
+		// 6.1 and 6.12 have no partition with CPUs that are in another cpuset.cpus.
+		if !errors.Is(err, kernfs.ErrNotTaken) || !strings.Contains(err.Error(), "isolated invalid (Cpu list in cpuset.cpus not exclusive)") {
+			t.Error(err)
+		}
+		unchanged(t, "after a refused create", before)
+		return
+	}
+	if notes := fmt.Sprint(created.Plan.Settings); !strings.Contains(notes, dir+" has CPU 3 in its cpuset.cpus") {
+		t.Errorf("no note of %s", dir)
+	}
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), sleepVariable+"=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}()
+	if err := os.WriteFile(dir+"/cgroup.procs", fmt.Append(nil, c.Process.Pid), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := cpusOf(t, c.Process.Pid); got != "1-2" {
+		t.Errorf("with a partition: CPU %s, want 1-2", got)
+	}
+	if err := s.Undo(t.Context(), "guest", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := cpusOf(t, c.Process.Pid); got != "1-3" {
+		t.Errorf("after undo: CPU %s, want 1-3", got)
+	}
+}
+
 const sleepVariable = "TASKISO_TEST_SLEEP"
 
 func setCPUs(t *testing.T, pid int, cpus ...int) {

@@ -254,11 +254,39 @@ func (s *Store) wishes(j *journal) ([]Change, error) {
 		known := slices.ContainsFunc(j.changes, func(k Change) bool {
 			return k.Path == c.Path && k.Start == c.Start && s.isOurs(j, k, c.From)
 		})
-		if t.movable() && !known && t.allowed != online && t.allowed != online.Minus(j.CPUs) && t.allowed.Intersect(j.CPUs).IsEmpty() {
+		own := t.movable() && t.allowed != online && t.allowed.Intersect(j.CPUs).IsEmpty()
+		if own && !known && t.allowed != s.cpusetOf(t) {
 			list = append(list, c)
 		}
 	}
 	return list, nil
+}
+
+// cpusetOf returns the CPUs that the cpuset of a thread allows: what a thread has
+// that nobody has given an affinity.
+func (s *Store) cpusetOf(t thread) cpulist.Set {
+	text, err := s.files.Read(t.dir + "/cgroup")
+	if err != nil {
+		return cpulist.Set{}
+	}
+	dir := cgroupOf(text)
+	for {
+		effective := s.masked(dir+"/cpuset.cpus.effective", cpulist.ParseSysfs)
+		if !effective.IsEmpty() || dir == cgroupRoot {
+			return effective
+		}
+		dir = path.Dir(dir) // a cgroup without the controller has its parent's
+	}
+}
+
+// cgroupOf returns the directory of the cgroup that a file of procfs names.
+func cgroupOf(text string) string {
+	for line := range strings.Lines(text) {
+		if dir, ok := strings.CutPrefix(line, "0::"); ok { // the hierarchy of version 2: cgroups(7)
+			return path.Join(cgroupRoot, path.Clean("/"+strings.TrimSpace(dir)))
+		}
+	}
+	return cgroupRoot
 }
 
 // isOurs tells whether a thread has the affinity that the partition, or the

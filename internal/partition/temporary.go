@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
-	"strings"
 )
 
 // Temporary is a partition for as long as the process lives that made it. If
@@ -70,10 +68,5 @@ func ownCgroup(files fs.FS) string {
 	if err != nil {
 		return cgroupRoot
 	}
-	for line := range strings.Lines(string(text)) {
-		if dir, ok := strings.CutPrefix(line, "0::"); ok { // the hierarchy of version 2: cgroups(7)
-			return path.Join(cgroupRoot, strings.TrimSpace(dir))
-		}
-	}
-	return cgroupRoot
+	return cgroupOf(string(text))
 }
