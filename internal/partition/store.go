@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/taskiso/taskiso/cpulist"
 )
 
 // Errors of a [Store]. Test for them with [errors.Is].
@@ -125,24 +123,10 @@ func (s *Store) Create(ctx context.Context, spec Spec) (*Created, error) {
 
 // createLocked makes a partition; kind is what its header has besides the plan.
 func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Created, error) {
-	others, err := s.others()
+	plan, err := s.planBesideOthers(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := others.lack(spec.Name); err != nil {
-		return nil, err
-	}
-	plan, err := newBeside(spec, s.view, others.cpus())
-	if err != nil {
-		return nil, err
-	}
-	if err := others.spare(plan.CPUs); err != nil {
-		return nil, err
-	}
-	if err := plan.addTasks(s.view, spec, plan.kind()); err != nil {
-		return nil, err
-	}
-	plan.Warnings = append(plan.Warnings, rivals(s.view, plan.CPUs)...)
 	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err
@@ -167,6 +151,27 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	return nil, err
 }
 
+// planBesideOthers plans a partition that takes nothing from others, with what
+// only a machine that runs has: threads, and programs that will interfere.
+func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
+	others, err := s.others()
+	if err != nil {
+		return nil, err
+	}
+	if err := others.lack(spec.Name); err != nil {
+		return nil, err
+	}
+	plan, err := newBeside(spec, s.view, others.cpus())
+	if err != nil {
+		return nil, err
+	}
+	if err := others.spare(plan.CPUs); err != nil {
+		return nil, err
+	}
+	plan.Warnings = append(plan.Warnings, rivals(s.view, plan.CPUs)...)
+	return plan, plan.addTasks(s.view, spec, plan.kind())
+}
+
 // applyLateTasks moves threads that were forked by others before those were
 // moved, and those that the kernel leaves where they are in spite of a cpuset.
 func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, plan *Plan) error {
@@ -185,69 +190,6 @@ func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, pla
 		plan.Settings = append(plan.Settings, late.Settings...)
 	}
 	return nil // what is left is found by verifying the effect
-}
-
-// others are the partitions there are, by name.
-type others map[string]*journal
-
-func (s *Store) others() (others, error) {
-	names, err := s.names()
-	if err != nil {
-		return nil, err
-	}
-	all := others{}
-	for _, name := range names {
-		j, err := s.load(name)
-		if errors.Is(err, errNoHeader) {
-			j, err = &journal{}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		all[name] = j
-	}
-	return all, nil
-}
-
-// lack refuses a name that another partition has.
-func (o others) lack(name string) error {
-	if name == "" {
-		name = defaultName
-	}
-	if o[name] != nil {
-		return fmt.Errorf("partition %s: %w: undo it first, or choose another name", name, ErrExists)
-	}
-	return nil
-}
-
-// spare refuses CPUs that another partition has.
-func (o others) spare(cpus cpulist.Set) error {
-	for name, j := range o {
-		if both := j.CPUs.Intersect(cpus); !both.IsEmpty() {
-			return fmt.Errorf("CPU %v: %w: %s", both, ErrOverlap, name)
-		}
-	}
-	return nil
-}
-
-func (o others) cpus() cpulist.Set {
-	var all cpulist.Set
-	for _, j := range o {
-		all = all.Union(j.CPUs)
-	}
-	return all
-}
-
-// later returns a partition that was made later and changed again what c had.
-func (o others) later(name string, c Change) string {
-	for other, j := range o {
-		for _, d := range j.changes {
-			if other != name && d.Path == c.Path && d.Form.same(d.From, c.To) {
-				return other
-			}
-		}
-	}
-	return ""
 }
 
 // begin makes a journal with its header.
@@ -340,23 +282,27 @@ func (s *Store) undo(name string, force bool) error {
 	if err := s.reopen(j); err != nil {
 		return fmt.Errorf("undoing partition %s, nothing was changed: %w", name, err)
 	}
+	if err := s.restoreAll(j, todo); err != nil {
+		return fmt.Errorf("undoing partition %s; its journal is kept: %w", name, err)
+	}
+	return s.drop(name)
+}
+
+func (s *Store) restoreAll(j *journal, todo []Change) error {
 	wishes, err := s.wishes(j)
 	if err != nil {
 		return err
 	}
 	if j.Temporary { // the kernel takes no CPUs from a cpuset with processes
-		if err := s.evict(Cgroup(name), j.Home); err != nil {
-			return fmt.Errorf("undoing partition %s; its journal is kept: %w", name, err)
+		if err := s.evict(Cgroup(j.Name), j.Home); err != nil {
+			return err
 		}
 	}
 	var errs []error
 	for _, c := range slices.Concat(todo, wishes) {
 		errs = append(errs, c.restore(s.files))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("undoing partition %s; its journal is kept: %w", name, err)
-	}
-	return s.drop(name)
+	return errors.Join(errs...)
 }
 
 // toRestore returns what has to be written, in the order to do it. A file that
@@ -386,18 +332,20 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 			continue
 		}
 		place := c.placeOf(got)
+		if place == asBefore {
+			continue
+		}
+		todo = append(todo, c)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
-		if place == asForeign && others.later(j.Name, c) != "" {
-			return nil, fmt.Errorf("%s: %w: %s, which is to be undone first", c.Path, ErrLater, others.later(j.Name, c))
+		if place == asAfter || interrupted {
+			continue
 		}
-		if place == asForeign && !force && !interrupted {
-			foreign = append(foreign, c.drift(got).String())
+		if later := others.later(j.Name, c); later != "" {
+			return nil, fmt.Errorf("%s: %w: %s, which is to be undone first", c.Path, ErrLater, later)
 		}
-		if place != asBefore {
-			todo = append(todo, c)
-		}
+		foreign = append(foreign, c.drift(got).String())
 	}
-	if len(foreign) > 0 {
+	if len(foreign) > 0 && !force {
 		return nil, fmt.Errorf("%w: %s; --force overwrites it", ErrForeign, strings.Join(foreign, "; "))
 	}
 	return append(todo, threads...), nil // a cpuset would cut what they are given
@@ -476,55 +424,4 @@ func (s *Store) Recover(ctx context.Context, force bool) ([]string, error) {
 func (s *Store) sameBoot(j *journal) bool {
 	boot, err := s.bootID()
 	return err == nil && boot == j.BootID
-}
-
-// Verification is what became of a partition.
-type Verification struct {
-	Schema int         `json:"schema"`
-	Name   string      `json:"name"`
-	CPUs   cpulist.Set `json:"cpus"`
-	Held   int         `json:"held"`    // settings that are what they were made
-	Drifts []Drift     `json:"changed"` // those that are not
-	Missed []Effect    `json:"no_effect"`
-}
-
-// OK tells whether everything is as it was made, and does what it is for.
-func (v *Verification) OK() bool { return len(v.Drifts)+len(v.Missed) == 0 }
-
-// Verify compares the settings of a partition with what it made them, and looks
-// whether they have the effect that they are for.
-func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	j, err := s.load(name)
-	if err != nil {
-		return nil, err
-	}
-	if !s.sameBoot(j) {
-		return nil, fmt.Errorf("partition %s: %w", name, ErrBooted)
-	}
-	if !j.complete {
-		return nil, fmt.Errorf("partition %s: %w: see \"taskiso partition recover\"", name, ErrIncomplete)
-	}
-	v := &Verification{Schema: 1, Name: name, CPUs: j.CPUs, Drifts: []Drift{}}
-	for _, c := range j.changes {
-		if slices.Contains(j.refused, c.Path) || c.Form == Affinity {
-			continue // told when it was created; judged by its effect
-		}
-		got, err := c.read(s.files)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err == nil && c.Form.same(got, c.To) {
-			v.Held++
-			continue
-		}
-		v.Drifts = append(v.Drifts, c.drift(got))
-	}
-	s.suspect(v.Drifts)
-	v.Missed = s.waitForEffect(ctx, name, j.CPUs, j.Partition)
-	return v, nil
 }
