@@ -137,6 +137,39 @@ func TestGuestPartitionOfARun(t *testing.T) {
 	}
 }
 
+// TestGuestPartitionInterrupted: SIGINT while it is made undoes it.
+func TestGuestPartitionInterrupted(t *testing.T) {
+	before := touched(t, "2-3")
+	const journal = journals + "/default.journal"
+	for range 10 { // it may come when all was made already
+		c := exec.Command(guestProgram, "partition", "create", "-c", "2-3")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); time.Since(begin) < 10*time.Second; {
+			if text, err := os.ReadFile(journal); err == nil && strings.Count(string(text), "\n") > 3 {
+				break
+			}
+		}
+		if err := c.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait()
+		switch code := c.ProcessState.ExitCode(); code {
+		case exitSignal + int(unix.SIGINT):
+			untouched(t, "after SIGINT", before)
+			return
+		case 0, exitNotAsMade:
+			if code, out := partitioned(t, "undo", "default"); code != 0 {
+				t.Fatalf("undo: exit status %d, %s", code, out)
+			}
+		default:
+			t.Fatalf("exit status %d", code)
+		}
+	}
+	t.Error("never interrupted in the middle")
+}
+
 // sleepVariable makes the test binary sleep.
 const sleepVariable = "TASKISO_TEST_SLEEP"
 

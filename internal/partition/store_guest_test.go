@@ -269,7 +269,7 @@ func TestGuestKilled(t *testing.T) {
 		}
 	}
 	unchanged(t, "undone in the end", before)
-	t.Logf("killed after each %d. of %d writes", killStride, n)
+	t.Logf("killed after every %d. write, the last time after write %d", killStride, n-killStride)
 	if n < 20 {
 		t.Errorf("only %d writes", n-1)
 	}
