@@ -25,7 +25,7 @@ the settings of the running system for that, remembers in ` + journals + `
 what they were, and restores them. What needs a boot it only names.`,
 		Example: `  taskiso partition plan -c 2-3                 # what would be written, and why
   sudo taskiso partition create -c 2-3 --name dpdk
-  sudo taskiso partition verify dpdk            # what has changed since, and by whom
+  sudo taskiso partition verify dpdk            # what has changed since, and by whom probably
   sudo taskiso partition undo dpdk              # exactly what was there before
   taskiso partition boot -c 2-3                 # what to boot with for the rest`,
 		Args: cobra.NoArgs,
