@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation bench-noise benchmarks soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation bench-noise benchmarks soak partition-soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -101,11 +101,16 @@ benchmarks:
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-trace isolation-storm
+	$(MAKE) provocations silence deferral-trace isolation-storm partition-soak
 
 # Being observed interrupts an isolated CPU no more than being left alone.
 silence: setup setup-vm setup-peers
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli
+
+# A partition killed after each of its writes, and what it keeps away, on each kernel.
+partition-soak: setup setup-vm
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM$$' -v ./internal/partition
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPartitionEffect$$' -v ./internal/cli
 
 # Real operations against an isolated CPU on each kernel, each to be named.
 provocations: setup setup-vm

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ import (
 const exitMissing = 1
 
 func (p *program) doctorCommand() *cobra.Command {
-	var asJSON bool
-	var capture string
+	var o machineOptions
+	var capture, cpus string
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel and these privileges can give",
@@ -31,17 +32,32 @@ for that is missing.
 
 With --capture it instead writes what "taskiso partition plan" reads to an
 archive. Unpacked, the archive is a machine for its option --host. It holds
-settings, the kernel's command line and mounts, nothing of processes.`,
+settings, the kernel's command line and mounts, nothing of processes.
+
+With -c it instead grades the machine for isolating these CPUs: each thing that
+will interrupt them, how often, and whether "taskiso partition create" ends it
+now, only other words on the kernel's command line do, or nothing. How often is
+what the kernel's settings say, or in words what it depends on; "taskiso watch"
+measures it. The exit status is then 0 if nothing is left, and else 1.`,
+		Example: `  taskiso doctor
+  taskiso doctor -c 2-3
+  taskiso doctor --capture machine.tar.gz`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if capture != "" {
+			switch {
+			case capture != "":
 				return p.capture(capture)
+			case cpus != "":
+				return p.grade(&o, cpus)
+			case o.host != "":
+				return usageError("--host %s: say with -c which CPUs of the captured machine to grade", o.host)
 			}
-			return p.doctor(asJSON)
+			return p.doctor(o.json)
 		},
 	}
 	c.Flags().StringVar(&capture, "capture", "", "write the settings of this machine to `FILE`, a .tar.gz archive")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringVarP(&cpus, "cpus", "c", "", "grade the machine for isolating these `CPUS`")
+	o.register(c)
 	return c
 }
 
@@ -59,6 +75,26 @@ func (p *program) doctor(asJSON bool) error {
 		return fmt.Errorf("writing the answers: %w", err)
 	}
 	if !feature.CanTrace(list) {
+		return &status{code: exitMissing}
+	}
+	return nil
+}
+
+// grade says what will interrupt CPUs.
+func (p *program) grade(o *machineOptions, cpus string) (err error) {
+	files, done, err := p.openMachine(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	g, err := partition.NewGrade(partition.Spec{CPUs: cpus}, files.View())
+	if err != nil {
+		return specProblem(err)
+	}
+	if err := p.print(o.json, g, g.WriteText); err != nil {
+		return err
+	}
+	if len(g.Hazards) > 0 {
 		return &status{code: exitMissing}
 	}
 	return nil

@@ -35,9 +35,14 @@ func (o *isolationOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.isolable, "isolable", "", "`CPUS`, of those observed, on which prctl(48) may succeed (default: the isolated and nohz_full ones)")
 }
 
-// cpus returns on which of the observed CPUs a thread may be isolated.
-func (o *isolationOptions) cpus(t target) (cpulist.Set, error) {
-	if o.isolable == "" {
+// cpus returns on which of the observed CPUs a thread may be isolated: on all if
+// they will be a partition.
+func (o *isolationOptions) cpus(t target, partition bool) (cpulist.Set, error) {
+	switch {
+	case o.isolable != "":
+	case partition:
+		return t.cpus, nil
+	default:
 		return t.cpus.Intersect(t.machine.isolated.Union(t.machine.nohzFull)), nil
 	}
 	given, err := t.machine.choose(o.isolable, true)
@@ -51,9 +56,12 @@ func (o *isolationOptions) cpus(t target) (cpulist.Set, error) {
 }
 
 // start returns the CPUs on which the command starts.
-func (o *isolationOptions) start(t target) (cpulist.Set, error) {
+func (o *isolationOptions) start(t target, partition bool) (cpulist.Set, error) {
 	if o.startOn == "" {
 		return t.cpus, nil
+	}
+	if partition {
+		return t.cpus, usageError("--start-on and --partition exclude each other: the command is confined to the partition")
 	}
 	return t.machine.choose(o.startOn, true)
 }

@@ -19,21 +19,39 @@ import (
 func (p *program) partitionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "partition",
-		Short: "Set CPUs apart: what to change, and why",
-		Long: `partition says which settings of the running system, and which words of the
-kernel's command line, keep work and interrupts off CPUs that are to be isolated.`,
+		Short: "Set CPUs apart, verify it, and put everything back",
+		Long: `partition keeps work and interrupts off CPUs that are to be isolated: it changes
+the settings of the running system for that, remembers in ` + journals + `
+what they were, and restores them. What needs a boot it only names.`,
+		Example: `  taskiso partition plan -c 2-3                 # what would be written, and why
+  sudo taskiso partition create -c 2-3 --name dpdk
+  sudo taskiso partition verify dpdk            # what has changed since, and by whom probably
+  sudo taskiso partition undo dpdk              # exactly what was there before
+  taskiso partition boot -c 2-3                 # what to boot with for the rest`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand())
+	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand(), p.partitionCreateCommand(), p.partitionVerifyCommand(),
+		p.partitionUndoCommand(), p.partitionListCommand(), p.partitionShowCommand(), p.partitionRecoverCommand())
 	return c
+}
+
+// machineOptions are the flags of every command about partitions.
+type machineOptions struct {
+	host string
+	json bool
+}
+
+func (o *machineOptions) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.host, "host", "", "take the captured machine in `DIR`, an unpacked archive of \"taskiso doctor --capture\", instead of this one")
+	f.BoolVar(&o.json, "json", false, "print JSON")
 }
 
 // specOptions are the flags that make a spec.
 type specOptions struct {
+	machineOptions
 	file    string
-	host    string
-	json    bool
 	flags   partition.Spec
 	changed func(flag string) bool
 }
@@ -41,8 +59,7 @@ type specOptions struct {
 func (o *specOptions) register(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&o.file, "file", "f", "", "read the spec from this TOML `FILE`; options override it")
-	f.StringVar(&o.host, "host", "", "plan for the captured machine in `DIR`, an unpacked archive of \"taskiso doctor --capture\"")
-	f.BoolVar(&o.json, "json", false, "print JSON")
+	o.machineOptions.register(c)
 	f.StringVarP(&o.flags.CPUs, "cpus", "c", "", "`CPUS` to isolate: 3, 2-3, 1,5-7")
 	f.StringVarP(&o.flags.Housekeeping, "house-keeping", "H", "", "`CPUS` for everything else (default: all others)")
 	o.changed = f.Changed
@@ -54,29 +71,55 @@ func (o *specOptions) registerSettings(c *cobra.Command) {
 	f.StringVar(&o.flags.Name, "name", "", "`NAME` of the partition (default \"default\")")
 	f.StringVar(&o.flags.Profile, "profile", "", "latency: all settings; throughput: switch nothing off for the whole machine (default \"latency\")")
 	f.StringVar(&o.flags.Partition, "partition", "", "kind of cpuset partition: isolated, root (with load balancing) or none (default \"isolated\")")
+	f.BoolVar(&o.flags.Cycle, "cycle", false, "take the CPUs offline and online again first, which moves timers and idle interrupts away")
+	f.StringVar(&o.flags.Siblings, "siblings", "", "other hardware threads of isolated cores: keep, or take offline (default \"keep\")")
 	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
 	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")
+	complete(c, "profile", partition.Latency, partition.Throughput)
+	complete(c, "partition", partition.Isolated, partition.Root, partition.None)
+	complete(c, "siblings", partition.Keep, partition.Offline)
+	complete(c, "skip", partition.Settings()...)
+	complete(c, "require", partition.Settings()...)
+}
+
+// complete offers words for a flag.
+func complete(c *cobra.Command, flag string, words ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag
+	}
 }
 
 // spec joins the file and the options.
 func (o *specOptions) spec() (partition.Spec, error) {
-	var spec partition.Spec
-	if o.file != "" {
-		text, err := os.ReadFile(o.file)
-		if err != nil {
-			return spec, fmt.Errorf("reading the spec: %w", err)
-		}
-		if spec, err = partition.ParseSpec(o.file, string(text)); err != nil {
-			return spec, usageError("%w", err)
-		}
+	spec, err := readSpec(o.file)
+	if err != nil {
+		return spec, err
 	}
 	override(&spec.CPUs, o.flags.CPUs, o.changed("cpus"))
 	override(&spec.Housekeeping, o.flags.Housekeeping, o.changed("house-keeping"))
 	override(&spec.Name, o.flags.Name, o.changed("name"))
 	override(&spec.Profile, o.flags.Profile, o.changed("profile"))
 	override(&spec.Partition, o.flags.Partition, o.changed("partition"))
+	override(&spec.Cycle, o.flags.Cycle, o.changed("cycle"))
+	override(&spec.Siblings, o.flags.Siblings, o.changed("siblings"))
 	override(&spec.Skip, o.flags.Skip, o.changed("skip"))
 	override(&spec.Require, o.flags.Require, o.changed("require"))
+	return spec, nil
+}
+
+// readSpec reads a spec.toml; without a file everything is by default.
+func readSpec(file string) (partition.Spec, error) {
+	if file == "" {
+		return partition.Spec{}, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return partition.Spec{}, fmt.Errorf("reading the spec: %w", err)
+	}
+	spec, err := partition.ParseSpec(file, string(text))
+	if err != nil {
+		return spec, usageError("%w", err)
+	}
 	return spec, nil
 }
 
@@ -86,19 +129,33 @@ func override[T any](value *T, flag T, given bool) {
 	}
 }
 
-// machineFiles returns the files to plan for, until done is called.
-func (p *program) machineFiles(o *specOptions) (files fs.FS, done func() error, err error) {
+// machine opens the files of this machine or of the captured one.
+func (p *program) openMachine(o *machineOptions) (files *kernfs.FS, done func() error, err error) {
 	if o.host == "" {
-		return p.files.View(), func() error { return nil }, nil
+		return p.files, func() error { return nil }, nil
 	}
-	tree, err := kernfs.Open(o.host)
+	tree, err := kernfs.OpenCaptured(o.host)
 	if err != nil {
 		return nil, nil, err
 	}
 	if _, err := fs.Stat(tree.View(), "sys/devices/system/cpu/online"); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s is no captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())
 	}
-	return tree.View(), tree.Close, nil
+	return tree, tree.Close, nil
+}
+
+// withSpec calls do with what was asked for and the machine to plan it for.
+func (p *program) withSpec(o *specOptions, do func(partition.Spec, fs.FS) error) (err error) {
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	files, done, err := p.openMachine(&o.machineOptions)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	return specProblem(do(spec, files.View()))
 }
 
 func (p *program) partitionPlanCommand() *cobra.Command {
@@ -120,24 +177,14 @@ one of them.`,
 	return c
 }
 
-func (p *program) partitionPlan(o *specOptions) (err error) {
-	spec, err := o.spec()
-	if err != nil {
-		return err
-	}
-	files, done, err := p.machineFiles(o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	plan, err := partition.New(spec, files)
-	if plan == nil {
-		return specProblem(err)
-	}
-	if err := p.print(o.json, plan, plan.WriteText); err != nil {
-		return err
-	}
-	return err
+func (p *program) partitionPlan(o *specOptions) error {
+	return p.withSpec(o, func(spec partition.Spec, files fs.FS) error {
+		plan, err := partition.New(spec, files)
+		if plan == nil {
+			return err
+		}
+		return errors.Join(p.print(o.json, plan, plan.WriteText), err)
+	})
 }
 
 func (p *program) partitionBootCommand() *cobra.Command {
@@ -156,21 +203,14 @@ depends on the boot loader; with GRUB they go to GRUB_CMDLINE_LINUX in
 	return c
 }
 
-func (p *program) partitionBoot(o *specOptions) (err error) {
-	spec, err := o.spec()
-	if err != nil {
-		return err
-	}
-	files, done, err := p.machineFiles(o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	boot, err := partition.NewBoot(spec, files)
-	if err != nil {
-		return specProblem(err)
-	}
-	return p.print(o.json, boot, boot.WriteText)
+func (p *program) partitionBoot(o *specOptions) error {
+	return p.withSpec(o, func(spec partition.Spec, files fs.FS) error {
+		boot, err := partition.NewBoot(spec, files)
+		if err != nil {
+			return err
+		}
+		return p.print(o.json, boot, boot.WriteText)
+	})
 }
 
 // print writes v as JSON, or as text.

@@ -22,6 +22,9 @@ func capturedMachine(t *testing.T) string {
 		"sys/devices/system/cpu/online":   "0-1\n",
 		"sys/devices/system/cpu/possible": "0-1\n",
 		"sys/kernel/mm/ksm/run":           "1\n",
+		"proc/sys/kernel/random/boot_id":  "boot-1\n",
+		"proc/sys/vm/stat_interval":       "1\n",
+		"proc/irq/24/smp_affinity_list":   "0-1\n",
 	} {
 		full := filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
@@ -34,8 +37,8 @@ func capturedMachine(t *testing.T) string {
 	return dir
 }
 
-// partitionProgram runs taskiso with this machine's files, which the commands
-// under test only read.
+// partitionProgram runs taskiso with this machine's files, opened so that no
+// command under test can write one: only what is below --host can be changed.
 func partitionProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	files, err := kernfs.Open("/")

@@ -54,7 +54,7 @@ type program struct {
 
 // Main runs taskiso with args and returns its exit status.
 func Main(args []string) int {
-	files, err := kernfs.Open("/")
+	files, err := kernfs.OpenWritable("/")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "taskiso:", err)
 		return exitFailed

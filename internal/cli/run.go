@@ -23,8 +23,7 @@ import (
 
 func (p *program) runCommand() *cobra.Command {
 	var opts options
-	var isolation isolationOptions
-	var user string
+	var r runOptions
 	c := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command on its own CPU and report what interrupted it",
@@ -40,6 +39,11 @@ COMMAND and its descendants have prctl(48, flags, 0, 0, 0), with which a thread
 that is pinned to one isolated CPU asks to be isolated: it returns 0 when the CPU
 is quiet, and the first thing that interrupts the thread sends it a signal.
 
+With --partition the CPUs are set apart for the run, as "taskiso partition create"
+does, and everything is put back at its end, whatever ends it; only after SIGKILL
+"taskiso partition recover" has to. COMMAND runs in the cpuset of the partition.
+The busy loop gets none, as its runtime needs another CPU beside the isolated ones.
+
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
 
@@ -51,6 +55,7 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
   taskiso run -c 3 -- ./app --fast         # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
+  taskiso run -c 3 --partition -- ./app    # set apart for this run, then put back
   taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := opts.complete(c); err != nil {
@@ -59,30 +64,46 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 			if len(args) > 0 && c.ArgsLenAtDash() != 0 {
 				return usageError("write -- before the command: taskiso run [flags] -- %s", args[0])
 			}
-			return p.run(&opts, &isolation, user, args)
+			r.partition = c.Flags().Changed("partition")
+			return p.run(&opts, &r, args)
 		},
 	}
 	opts.register(c)
-	isolation.register(c.Flags())
-	c.Flags().StringVar(&user, "user", "", "run the command as user `NAME`")
+	r.isolation.register(c.Flags())
+	c.Flags().StringVar(&r.user, "user", "", "run the command as user `NAME`")
+	c.Flags().StringVar(&r.spec, "partition", "", "set the CPUs apart for the run, as the spec.toml `FILE` says, if one is given")
+	c.Flags().Lookup("partition").NoOptDefVal = defaultSpec
 	return c
 }
 
+// runOptions are those that only run has.
+type runOptions struct {
+	isolation isolationOptions
+	user      string
+	partition bool   // whether to make one
+	spec      string // its file
+
+	isolable cpulist.Set // CPUs on which a thread may be isolated
+}
+
 // run is the main job, from its plan to its exit status.
-func (p *program) run(opts *options, isolation *isolationOptions, user string, args []string) error {
+func (p *program) run(opts *options, r *runOptions, args []string) error {
+	spec, err := r.readSpec(opts)
+	if err != nil {
+		return err
+	}
 	target, err := p.plan(opts)
 	if err != nil {
 		return err
 	}
-	isolable, err := isolation.cpus(target)
+	if r.isolable, err = r.isolation.cpus(target, r.partition); err != nil {
+		return err
+	}
+	start, err := r.isolation.start(target, r.partition)
 	if err != nil {
 		return err
 	}
-	start, err := isolation.start(target)
-	if err != nil {
-		return err
-	}
-	command, err := planCommand(args, user, start)
+	command, err := planCommand(args, r.user, start)
 	if err != nil {
 		return err
 	}
@@ -99,14 +120,22 @@ func (p *program) run(opts *options, isolation *isolationOptions, user string, a
 		return err
 	}
 	defer out.discard()
+	if !r.partition {
+		return p.runOn(opts, r, target, command, out)
+	}
+	return p.inPartition(spec, target, command, func() error { return p.runOn(opts, r, target, command, out) })
+}
 
+// runOn runs the command, or the busy loop, on CPUs that are as they are to be.
+func (p *program) runOn(opts *options, r *runOptions, target target, command *launch.Command, out *output) error {
 	w := p.observeRun(opts, target, out)
 	defer w.close()
 	var t task
+	var err error
 	if command == nil {
 		t, err = startLoop(target.housekeeping, loopConfig{CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loopThreshold})
 	} else {
-		w.isolable, w.settle = isolable, time.Duration(isolation.settle)
+		w.isolable, w.settle = r.isolable, time.Duration(r.isolation.settle)
 		if command.Isolable = w.observer != nil; !command.Isolable {
 			w.notIsolable("kernel entries cannot be seen")
 		}

@@ -126,3 +126,14 @@ func TestVMIsolationStorm(t *testing.T) {
 		Timeout: 20 * time.Minute,
 	})
 }
+
+// TestVMPartitionEffect provokes what a partition is to keep away; part of make
+// partition-soak.
+func TestVMPartitionEffect(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: "nohz_full=2,3",
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuestPart(HoldsOff|Quiet)",
+		Timeout: 6 * time.Minute,
+	})
+}

@@ -48,6 +48,20 @@ func TestMain(m *testing.M) {
 	if cpu := os.Getenv(spinVariable); cpu != "" {
 		spinOn(cpu)
 	}
+	if os.Getenv(sleepVariable) != "" {
+		time.Sleep(time.Hour)
+	}
+	if file := os.Getenv(showVariable); file != "" {
+		show(file)
+		return
+	}
+	if name := os.Getenv(disturbVariable); name != "" {
+		beDisturber(name)
+		return
+	}
+	if dir := os.Getenv(setApartVariable); dir != "" {
+		beSetApart(dir)
+	}
 	vmtest.Main(m)
 }
 

@@ -11,7 +11,8 @@
 //     and do something else: [FS.WriteVerify].
 //
 // Files are found below a root directory, which tests replace by a directory
-// of their own.
+// of their own. What [Open] gives changes nothing: only [OpenWritable] does, and
+// no test calls that for the machine it runs on.
 package kernfs
 
 import (
@@ -20,36 +21,68 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
-// ErrNotTaken means that the kernel accepted a value but shows another one.
-var ErrNotTaken = errors.New("the kernel shows another value after the write")
+var (
+	// ErrNotTaken means that the kernel accepted a value but shows another one.
+	ErrNotTaken = errors.New("the kernel shows another value after the write")
+	// ErrReadOnly means that these files were opened to be read only.
+	ErrReadOnly = errors.New("opened for reading only")
+)
 
 // FS is the tree of files below a root directory. Paths are those of the real
 // system ("/proc/stat"); a path or symbolic link that leads out of the root is
 // an error. Several goroutines may use an FS at once.
 type FS struct {
-	root *os.Root
+	root     *os.Root
+	dir      *os.File // of the root, for view
+	writable bool
+	captured bool // regular files, not the kernel's
 }
 
-// Open returns the files below dir, "/" for those of this system.
-func Open(dir string) (*FS, error) {
-	root, err := os.OpenRoot(dir)
+// Open returns the files below path, "/" for those of this system, to be read.
+// Whatever would change one fails with [ErrReadOnly].
+func Open(path string) (*FS, error) {
+	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening kernel file systems at %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("opening kernel file systems at %s: %w", path, bare(err))
 	}
-	return &FS{root}, nil
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening kernel file systems at %s: %w", path, bare(err)), root.Close())
+	}
+	return &FS{root: root, dir: dir}, nil
+}
+
+// OpenWritable returns the files below dir to be read and changed.
+func OpenWritable(dir string) (*FS, error) {
+	f, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	f.writable = true
+	return f, nil
+}
+
+// OpenCaptured returns the files below dir, the captured ones of some machine, to
+// be read and changed.
+func OpenCaptured(dir string) (*FS, error) {
+	f, err := OpenWritable(dir)
+	if err != nil {
+		return nil, err
+	}
+	f.captured = true
+	return f, nil
 }
 
 // Close releases the root directory. Readers from [FS.View] stop working.
-func (f *FS) Close() error { return f.root.Close() }
-
-// View returns a read-only view for packages that take an [fs.FS]. As usual
-// there, its paths have no leading slash: "proc/stat".
-func (f *FS) View() fs.FS { return f.root.FS() }
+func (f *FS) Close() error { return errors.Join(f.dir.Close(), f.root.Close()) }
 
 // Read returns the whole file without the newlines at its end.
 func (f *FS) Read(path string) (string, error) {
@@ -92,7 +125,11 @@ func (f *FS) WriteVerify(path, value string, accept func(got string) bool) error
 
 // Mkdir makes one directory, which in cgroupfs is a new cgroup.
 func (f *FS) Mkdir(path string) error {
-	if err := f.root.Mkdir(inRoot(path), 0o755); err != nil {
+	err := f.mayWrite()
+	if err == nil {
+		err = f.root.Mkdir(inRoot(path), 0o755)
+	}
+	if err != nil {
 		return fmt.Errorf("making the directory %s: %w", f.fullPath(path), bare(err))
 	}
 	return nil
@@ -101,25 +138,85 @@ func (f *FS) Mkdir(path string) error {
 // Rmdir removes a directory. One of cgroupfs goes with the files in it, unless
 // it has processes or cgroups below it (EBUSY). It never removes a file.
 func (f *FS) Rmdir(path string) error {
-	info, err := f.root.Lstat(inRoot(path))
-	if err == nil && !info.IsDir() {
-		err = unix.ENOTDIR
-	}
-	if err == nil {
-		err = f.root.Remove(inRoot(path))
-	}
-	if err != nil {
+	if err := f.rmdir(inRoot(path)); err != nil {
 		return fmt.Errorf("removing the directory %s: %w", f.fullPath(path), bare(err))
 	}
 	return nil
 }
 
+// SetAffinity lets the thread behind a directory of procfs ("/proc/12/task/13")
+// run on cpus only. In a captured tree, whose threads are not those of this
+// system, it fails with [ErrReadOnly].
+func (f *FS) SetAffinity(thread string, cpus cpulist.Set) error {
+	err := f.mayWrite()
+	if err == nil {
+		err = f.setAffinity(thread, cpus)
+	}
+	if err != nil {
+		return fmt.Errorf("setting the affinity of %s to CPU %v: %w", f.fullPath(thread), cpus, bare(err))
+	}
+	return nil
+}
+
+func (f *FS) setAffinity(thread string, cpus cpulist.Set) error {
+	tid, err := strconv.Atoi(filepath.Base(thread))
+	if err != nil {
+		return err
+	}
+	// A handle on the directory, so that it is procfs and not an imitation.
+	dir, err := f.root.Open(inRoot(thread))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
+		return err
+	}
+	if fs.Type != unix.PROC_SUPER_MAGIC {
+		return ErrReadOnly
+	}
+	last, _ := cpus.Last()
+	set := unix.NewCPUSet(last + 1)
+	for cpu := range cpus.All() {
+		set.Set(cpu)
+	}
+	return unix.SchedSetaffinityDynamic(tid, set)
+}
+
+func (f *FS) rmdir(name string) error {
+	if err := f.mayWrite(); err != nil {
+		return err
+	}
+	info, err := f.root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return unix.ENOTDIR
+	}
+	return f.root.Remove(name)
+}
+
+func (f *FS) mayWrite() error {
+	if !f.writable {
+		return ErrReadOnly
+	}
+	return nil
+}
+
 func (f *FS) write(name, text string) error {
+	if err := f.mayWrite(); err != nil {
+		return err
+	}
 	file, err := f.root.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(text)
+	n, err := file.WriteString(text)
+	if err == nil && f.captured {
+		err = file.Truncate(int64(n)) // a regular file would keep the rest of its old text
+	}
 	return errors.Join(err, file.Close())
 }
 

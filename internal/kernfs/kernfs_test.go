@@ -4,12 +4,15 @@ package kernfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
 func openTree(t *testing.T, files map[string]string) (*FS, string) {
@@ -29,7 +32,7 @@ func openTree(t *testing.T, files map[string]string) (*FS, string) {
 
 func open(t *testing.T, dir string) *FS {
 	t.Helper()
-	fsys, err := Open(dir)
+	fsys, err := OpenWritable(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,5 +225,62 @@ func TestNoDescriptorLeft(t *testing.T) {
 	// The runtime may open an epoll descriptor of its own meanwhile.
 	if after := count(); after > before+2 {
 		t.Errorf("%d descriptors open after 100 rounds, %d before", after, before)
+	}
+}
+
+// In a captured tree a shorter value leaves nothing of a longer one.
+func TestWriteCaptured(t *testing.T) {
+	_, dir := openTree(t, map[string]string{"sys/a": "0-3\n"})
+	fsys, err := OpenCaptured(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fsys.Close()
+	if err := fsys.Write("/sys/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "sys/a")); err != nil || string(got) != "1\n" {
+		t.Errorf("file holds %q, %v", got, err)
+	}
+}
+
+// What was opened for reading changes nothing.
+func TestReadOnly(t *testing.T) {
+	_, dir := openTree(t, map[string]string{"sys/a": "0\n", "sys/dir/x": ""})
+	fsys, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fsys.Close()
+	one, err := cpulist.Parse("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"Write":       fsys.Write("/sys/a", "1"),
+		"WriteVerify": fsys.WriteVerify("/sys/a", "1", func(string) bool { return true }),
+		"Mkdir":       fsys.Mkdir("/sys/new"),
+		"Rmdir":       fsys.Rmdir("/sys/dir"),
+		"SetAffinity": fsys.SetAffinity("/proc/1/task/1", one),
+	} {
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s: %v, want ErrReadOnly", what, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "sys/a")); err != nil || string(text) != "0\n" {
+		t.Errorf("the file holds %q, %v", text, err)
+	}
+}
+
+// The threads of a captured tree are not those of this system.
+func TestAffinityOfCapturedThread(t *testing.T) {
+	self := fmt.Sprintf("/proc/%d/task/%[1]d", os.Getpid())
+	fsys, _ := openTree(t, map[string]string{self + "/status": "Cpus_allowed_list:\t0\n"})
+	all, err := cpulist.Parse("0-1023")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fsys.SetAffinity(self, all); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("got %v, want ErrReadOnly", err)
 	}
 }

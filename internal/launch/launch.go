@@ -32,6 +32,9 @@ type Command struct {
 	Env  []string
 	CPUs cpulist.Set // where it runs; empty: where the caller runs
 	User *User       // nil: the caller's
+	// Cgroup is the directory, in cgroupfs, of the cgroup it runs in; empty: the
+	// caller's.
+	Cgroup string
 	// IgnoreInterrupt lets SIGINT, which a terminal sends to the caller as
 	// well, be ignored from the start.
 	IgnoreInterrupt bool

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/seccomp"
 )
 
@@ -87,6 +88,11 @@ func handOverListener(in *bufio.Reader, report *json.Encoder) error {
 }
 
 func (c *Command) become() error {
+	if c.Cgroup != "" {
+		if err := enterCgroup(c.Cgroup); err != nil {
+			return &ExecError{"entering " + c.Cgroup, errno(err)}
+		}
+	}
 	if !c.CPUs.IsEmpty() {
 		if err := SetAffinity(0, c.CPUs); err != nil {
 			return &ExecError{fmt.Sprintf("moving to CPU %v", c.CPUs), errno(err)}
@@ -99,6 +105,15 @@ func (c *Command) become() error {
 	}
 	err := syscall.Exec(c.Path, c.Args, c.Env)
 	return &ExecError{"executing " + c.Path, errno(err)}
+}
+
+func enterCgroup(dir string) error {
+	files, err := kernfs.OpenWritable(dir)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	return files.Write("cgroup.procs", "0") // the writer itself: cgroups(7)
 }
 
 func (u *User) assume() error {

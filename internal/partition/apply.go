@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/kernfs"
 )
 
@@ -19,6 +20,7 @@ type Files interface {
 	Write(path, value string) error
 	Mkdir(path string) error
 	Rmdir(path string) error
+	SetAffinity(thread string, cpus cpulist.Set) error
 }
 
 // What a directory reads as.
@@ -29,7 +31,11 @@ const (
 
 // read returns the value that is there now.
 func (c Change) read(files Files) (string, error) {
-	if c.Form != Directory {
+	switch c.Form {
+	case Directory:
+	case Affinity:
+		return readAffinity(files, c.Path, c.Start)
+	default:
 		text, err := files.Read(c.Path)
 		return c.Form.value(text), err
 	}
@@ -42,18 +48,26 @@ func (c Change) read(files Files) (string, error) {
 
 // apply writes the new value and reads it back.
 func (c Change) apply(files Files) error {
-	if c.Form == Directory {
+	switch c.Form {
+	case Directory:
 		return files.Mkdir(c.Path)
+	case Cycle:
+		return errors.Join(c.write(files, "0"), c.write(files, "1"))
+	default:
+		return c.write(files, c.To)
 	}
-	return c.write(files, c.To)
 }
 
 // restore writes the value that was there before and reads it back.
 func (c Change) restore(files Files) error {
-	if c.Form == Directory {
+	switch c.Form {
+	case Directory:
 		return files.Rmdir(c.Path)
+	case Affinity:
+		return c.restoreAffinity(files)
+	default:
+		return c.write(files, c.before())
 	}
-	return c.write(files, c.before())
 }
 
 // before is what to write to have the old value again.
@@ -92,6 +106,8 @@ func (c Change) placeOf(got string) place {
 		got, _, _ = strings.Cut(got, " ") // one that has become invalid is ours all the same
 	}
 	switch {
+	case c.Form == Cycle && got == c.From:
+		return asBefore // it leaves nothing to restore, unless it was interrupted
 	case c.Form.same(got, c.To):
 		return asAfter
 	case c.Form.same(got, c.before()):
@@ -101,10 +117,12 @@ func (c Change) placeOf(got string) place {
 	}
 }
 
-// refused tells whether err is how older kernels say that an interrupt
-// cannot be moved: EIO, or EPERM since write_irq_affinity was corrected.
+// refused tells whether err is how kernels say that they will not have a change
+// that may fail: EIO for an interrupt that cannot be moved, or EPERM since
+// write_irq_affinity was corrected; EBUSY for a deadline server whose bandwidth
+// the kernel has lost account of (dl_server_apply_params).
 func (c Change) refused(err error) bool {
-	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM))
+	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY))
 }
 
 // Drift is a value that is no longer, or never was, what a partition made it.
@@ -113,6 +131,13 @@ type Drift struct {
 	Before string `json:"before"` // what undo restores
 	Want   string `json:"want"`
 	Got    string `json:"got"`
+	// Suspect is who probably did it: a guess from what runs and what that is
+	// known to do.
+	Suspect string `json:"suspect,omitempty"`
+}
+
+func (c Change) drift(got string) Drift {
+	return Drift{Path: c.Path, Before: c.From, Want: c.To, Got: got}
 }
 
 func (d Drift) String() string {

@@ -85,7 +85,7 @@ func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHost(spec, files)
+	h, err := readHost(spec, files, cpulist.Set{})
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,8 @@ const (
 	Controller Form = "controller" // a cgroup controller in a list of them: "cpuset"
 	Partition  Form = "partition"  // "isolated", or "isolated invalid (reason)"
 	Directory  Form = "directory"  // made, and removed by undo
+	Cycle      Form = "cycle"      // of a CPU: offline and online again
+	Affinity   Form = "affinity"   // CPU list of a thread, which has no file to write
 )
 
 // Change is one value to write.
@@ -32,6 +34,9 @@ type Change struct {
 	// MayFail marks a write that some kernels refuse without saying so before,
 	// and which is no reason to give up all others.
 	MayFail bool `json:"may_fail,omitempty"`
+	// Start tells a thread from a later one of the same number: when it began, in
+	// ticks since boot.
+	Start string `json:"start,omitempty"`
 }
 
 // value takes what is restored out of what a file shows.
@@ -51,7 +56,7 @@ func (f Form) value(text string) string {
 // same tells whether a file that shows text holds value.
 func (f Form) same(text, value string) bool {
 	switch f {
-	case List:
+	case List, Affinity:
 		return sameSet(text, value, cpulist.ParseSysfs)
 	case Mask:
 		return sameSet(text, value, cpulist.ParseMask)

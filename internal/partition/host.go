@@ -19,18 +19,22 @@ type host struct {
 	online, possible       cpulist.Set
 	bootIsolated, nohzFull cpulist.Set
 	cpus, housekeeping     cpulist.Set // as the spec wants them
+	taken                  cpulist.Set // by other partitions
 	spec                   Spec
 }
 
 var (
 	// errLacking means that the machine has no such setting.
 	errLacking = errors.New("not on this machine")
+	// errLeft means that it is changed only on request.
+	errLeft = errors.New("only on request")
 	// errNeedless means that the machine has it, but it would change nothing.
 	errNeedless = errors.New("not needed")
 )
 
-func readHost(spec Spec, files fs.FS) (*host, error) {
-	h := &host{files: files, spec: spec}
+// readHost reads what a spec is about; taken are the CPUs of other partitions.
+func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
+	h := &host{files: files, spec: spec, taken: taken}
 	var err error
 	if h.online, err = topology.Online(files); err != nil {
 		return nil, err
@@ -74,6 +78,12 @@ func (h *host) chooseHousekeeping() error {
 	if rest.IsEmpty() {
 		return wrong("CPU %v are all this machine has: one must be left for the rest of the system", h.cpus)
 	}
+	if h.spec.Siblings == Offline {
+		rest = rest.Minus(h.siblings())
+	}
+	if rest = rest.Minus(h.taken); rest.IsEmpty() {
+		return wrong("CPU %v are all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus)
+	}
 	if h.spec.Housekeeping == "" {
 		h.housekeeping = rest.Minus(h.bootIsolated).Minus(h.nohzFull)
 		if h.housekeeping.IsEmpty() {
@@ -88,26 +98,42 @@ func (h *host) chooseHousekeeping() error {
 	if both := chosen.Intersect(h.cpus); !both.IsEmpty() {
 		return wrong("CPU %v cannot both be isolated and do housekeeping", both)
 	}
+	if theirs := chosen.Intersect(h.taken); !theirs.IsEmpty() {
+		return wrong("CPU %v cannot do housekeeping: another partition has them", theirs)
+	}
 	h.housekeeping = chosen
 	return nil
 }
 
+// modeReader is a file system that gives a file and its mode at once.
+type modeReader interface {
+	ReadFileMode(name string) ([]byte, fs.FileMode, error)
+}
+
 // read returns the content of a file and whether its mode lets root write it.
 func (h *host) read(path string) (text string, writable bool, err error) {
-	file, err := h.files.Open(strings.TrimPrefix(path, "/"))
+	content, mode, err := h.readMode(strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", false, readError(path, err)
+	}
+	return strings.TrimSpace(string(content)), mode&0o200 != 0, nil
+}
+
+func (h *host) readMode(name string) ([]byte, fs.FileMode, error) {
+	if files, ok := h.files.(modeReader); ok {
+		return files.ReadFileMode(name)
+	}
+	file, err := h.files.Open(name)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return "", false, readError(path, err)
+		return nil, 0, err
 	}
 	content, err := io.ReadAll(file)
-	if err != nil {
-		return "", false, readError(path, err)
-	}
-	return strings.TrimSpace(string(content)), info.Mode().Perm()&0o200 != 0, nil
+	return content, info.Mode().Perm(), err
 }
 
 func readError(path string, err error) error {

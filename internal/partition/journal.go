@@ -24,11 +24,16 @@ import (
 
 // header is the first line.
 type header struct {
-	Schema int         `json:"schema"`
-	BootID string      `json:"boot_id"` // settings do not outlive a boot
-	Name   string      `json:"name"`
-	CPUs   cpulist.Set `json:"cpus"`
-	Spec   Spec        `json:"spec"`
+	Schema    int         `json:"schema"`
+	BootID    string      `json:"boot_id"` // settings do not outlive a boot
+	Name      string      `json:"name"`
+	CPUs      cpulist.Set `json:"cpus"`
+	Partition string      `json:"partition"`
+	Spec      Spec        `json:"spec"`
+	// Temporary partitions end with the process that made them, which has a lock
+	// on the journal. What still runs in one then moves to the cgroup Home.
+	Temporary bool   `json:"temporary,omitempty"`
+	Home      string `json:"home,omitempty"`
 }
 
 // line is each further line; one of its fields is set.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
 // kernel imitates what a kernel does with writes to the files of a machine: it
@@ -70,7 +72,13 @@ func (k *kernel) Write(path, value string) error {
 		if err != nil {
 			return err
 		}
-		k.tree[name(path)] = treeFile{text + "\n", file.mode}
+		if text != "" || !strings.HasSuffix(path, "/cgroup.subtree_control") { // which has no line without a controller
+			text += "\n"
+		}
+		k.tree[name(path)] = treeFile{text, file.mode}
+		if effective := name(path) + ".effective"; strings.HasSuffix(path, "/cpuset.cpus") {
+			k.tree[effective] = treeFile{text, file.mode}
+		}
 		return nil
 	})
 }
@@ -114,6 +122,7 @@ func (k *kernel) Mkdir(path string) error {
 		}
 		k.add(name(path)+"/cgroup.procs", "")
 		k.add(name(path)+"/cpuset.cpus", "")
+		k.add(name(path)+"/cpuset.cpus.effective", "0-1")
 		k.add(name(path)+"/cpuset.cpus.partition", "member")
 		return nil
 	})
@@ -135,14 +144,29 @@ func (k *kernel) Rmdir(path string) error {
 	})
 }
 
-// view is the machine as it is now.
+// SetAffinity of a thread that a test has made.
+func (k *kernel) SetAffinity(thread string, cpus cpulist.Set) error {
+	return k.change(thread, cpus.String(), func() error {
+		file, ok := k.tree[name(thread)+"/status"]
+		if !ok {
+			return syscall.ESRCH
+		}
+		k.tree[name(thread)+"/status"] = treeFile{"Name:\ttest\nCpus_allowed_list:\t" + cpus.String() + "\n", file.mode}
+		return nil
+	})
+}
+
+// thread adds one with an affinity.
+func (k *kernel) thread(tid int, affinity string) {
+	dir := fmt.Sprintf("proc/%d/task/%[1]d/", tid)
+	k.add(dir+"status", "Name:\ttest\nCpus_allowed_list:\t"+affinity)
+	k.add(dir+"stat", fmt.Sprintf("%d (te) st) S 1 1 1 0 -1 0"+strings.Repeat(" 0", 12)+" %d 0 0", tid, 1000+tid))
+}
+
+// store is of the machine as it is now.
 func (k *kernel) store(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := NewStore(dir, k, k.files(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return NewStore(dir, k, k.files(t))
 }
 
 // same fails the test unless the machine is byte for byte what it was.

@@ -139,6 +139,13 @@ func knobs() []knob {
 			plan: value("/sys/devices/system/machinecheck/machinecheck0/check_interval", "0"),
 		},
 		{
+			name:   "printk",
+			why:    "a message for a slow console is written by the CPU it comes from, or by one that waits for the console",
+			source: "Documentation/admin-guide/sysctl/kernel.rst: printk",
+			global: true,
+			plan:   planPrintk,
+		},
+		{
 			name:   "pm-qos",
 			why:    "waking from a deep idle state takes long",
 			source: "Documentation/ABI/testing/sysfs-devices-power: pm_qos_resume_latency_us",
@@ -152,7 +159,25 @@ func knobs() []knob {
 			plan:   planGovernor,
 		},
 		{
-			name:   "cpuset",
+			name:   tasksSetting,
+			why:    "threads run on any CPU of their affinity",
+			source: "Documentation/admin-guide/cgroup-v2.rst: cpuset.cpus, kernel/cgroup/cpuset.c: cpuset_update_tasks_cpumask",
+			plan:   planTasks,
+		},
+		{
+			name:   smtSetting,
+			why:    "another thread of the same core takes part of what the core can do, and its work waits for no kernel entry",
+			source: "Documentation/ABI/testing/sysfs-devices-system-cpu: topology/core_cpus_list, online",
+			plan:   planSiblings,
+		},
+		{
+			name:   cycleSetting,
+			why:    "timers that are armed again where they expire, and interrupts that rarely occur, stay on their CPU for good",
+			source: "Documentation/admin-guide/kernel-per-CPU-kthreads.rst, Documentation/core-api/cpu_hotplug.rst",
+			plan:   planCycle,
+		},
+		{
+			name:   cpusetSetting,
 			why:    "tasks are moved to any CPU of their cpuset, and load is balanced between all of them",
 			source: "Documentation/admin-guide/cgroup-v2.rst: cpuset.cpus.partition",
 			plan:   planCpuset,

@@ -141,7 +141,7 @@ func server(cpus, irqs int) tree {
 	}
 	for name, value := range map[string]string{
 		"proc/sys/kernel/numa_balancing": "1", "proc/sys/kernel/sched_rt_runtime_us": "950000",
-		"proc/sys/kernel/timer_migration": "1", "proc/sys/kernel/watchdog": "1", "proc/sys/kernel/watchdog_cpumask": all,
+		"proc/sys/kernel/printk": "4\t4\t1\t7", "proc/sys/kernel/timer_migration": "1", "proc/sys/kernel/watchdog": "1", "proc/sys/kernel/watchdog_cpumask": all,
 		"proc/sys/net/core/rps_default_mask": "0", "proc/sys/net/core/skb_defer_max": "64", "proc/sys/vm/stat_interval": "1",
 		"sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc",
 		"sys/devices/system/cpu/isolated":                                 "",
@@ -208,6 +208,9 @@ func machines() []machine {
 		{"guest-4cpu", file("guest-4cpu"), Spec{CPUs: "2-3", Name: "dpdk"}},
 		{"guest-4cpu-throughput", file("guest-4cpu"), Spec{CPUs: "2-3", Profile: Throughput, Partition: Root}},
 		{"guest-4cpu-none", file("guest-4cpu"), Spec{CPUs: "0-1", Partition: None, Skip: []string{"thp"}}},
+		{"guest-bookworm-6.1", file("guest-bookworm-6.1"), Spec{CPUs: "2-3"}},
+		{"guest-trixie-6.12", file("guest-trixie-6.12"), Spec{CPUs: "2-3"}},
+		{"guest-sid-7.2", file("guest-sid-7.2"), Spec{CPUs: "2-3"}},
 		{"server-256cpu", made(func() tree { return server(256, 300) }), Spec{CPUs: "8-63,136-191"}},
 		{"server-512cpu", made(func() tree { return server(512, 2000) }), Spec{CPUs: "16-255"}},
 		{"container", made(container), Spec{CPUs: "4-7"}},

@@ -56,12 +56,15 @@ var ErrRequired = errors.New("required, but not possible here")
 // that the machine lacks, or that cannot be read, is in the plan; it is an error
 // that matches [ErrRequired] only if the spec requires it. The plan is valid
 // then, too.
-func New(spec Spec, files fs.FS) (*Plan, error) {
+func New(spec Spec, files fs.FS) (*Plan, error) { return newBeside(spec, files, cpulist.Set{}) }
+
+// newBeside plans a partition beside others, which have the CPUs taken.
+func newBeside(spec Spec, files fs.FS, taken cpulist.Set) (*Plan, error) {
 	spec, err := spec.complete()
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHost(spec, files)
+	h, err := readHost(spec, files, taken)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +93,13 @@ func (k knob) on(h *host) Setting {
 	switch {
 	case errors.Is(err, errLacking):
 		s.State = Lacking
+	case errors.Is(err, errLeft):
+		s.State = Left
 	case errors.Is(err, errNeedless):
 		s.State = Needless
 	case err != nil:
 		s.State = Unknown
-	case len(f.changes) > 0:
+	case len(f.changes) > 0 || k.name == tasksSetting:
 		s.State = Changes
 	default:
 		s.State = Set
@@ -117,6 +122,17 @@ func (p *Plan) missing(required []string) error {
 	return nil
 }
 
+// kind is the kind of the cpuset partition that is made: None also if the
+// machine lacks what it takes.
+func (p *Plan) kind() string {
+	for _, s := range p.Settings {
+		if s.Name == cpusetSetting && s.State == Changes {
+			return p.Partition
+		}
+	}
+	return None
+}
+
 // All returns the changes in the order they are made.
 func (p *Plan) All() []Change {
 	var all []Change
@@ -133,8 +149,8 @@ func (h *host) warnings() []string {
 	if h.cpus.Contains(0) {
 		warn("CPU 0 does work that the kernel gives to no other CPU (timekeeping unless nohz_full= moves it, early interrupts, suspend): isolate another one if you can")
 	}
-	if shared := h.siblings().Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() {
-		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline", shared)
+	if shared := h.siblings().Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() && h.spec.Siblings != Offline {
+		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline (--siblings offline)", shared)
 	}
 	if rest := h.cpus.Minus(h.nohzFull); !rest.IsEmpty() {
 		warn("CPU %v: the tick goes on there, as only a boot with nohz_full= stops it; see \"taskiso partition boot\"", rest)

@@ -171,6 +171,7 @@ func TestPlanRefuses(t *testing.T) {
 		{Spec{CPUs: "1", Housekeeping: "3"}, "housekeeping: CPU 3 is offline"},
 		{Spec{CPUs: "1", Name: "../x"}, `name "../x"`},
 		{Spec{CPUs: "1", Profile: "fast"}, `profile "fast": want latency or throughput`},
+		{Spec{CPUs: "1", Siblings: "kill"}, `siblings "kill": want keep or offline`},
 		{Spec{CPUs: "1", Partition: "member"}, `partition "member"`},
 		{Spec{CPUs: "1", Skip: []string{"kms"}}, `unknown setting "kms": want one of irq-default,`},
 		{Spec{CPUs: "1", Skip: []string{"ksm"}, Require: []string{"ksm"}}, "both required and skipped"},
@@ -251,17 +252,66 @@ func TestBootWords(t *testing.T) {
 	}
 }
 
+// counting counts what is opened.
+type counting struct {
+	fs.FS
+	opened int
+}
+
+func (c *counting) Open(name string) (fs.File, error) {
+	c.opened++
+	return c.FS.Open(name)
+}
+
 // BenchmarkPlan is of the largest machine that the plan is to be quick for: with
 // its files in directories, and in memory, where no system call is made.
 func BenchmarkPlan(b *testing.B) {
 	m := server(512, 2000)
 	for name, files := range map[string]fs.FS{"directories": view(b, m.write(b)), "memory": m.files(b)} {
 		b.Run(name, func(b *testing.B) {
+			count := counting{FS: files}
+			if _, err := New(Spec{CPUs: "16-255"}, &count); err != nil {
+				b.Fatal(err)
+			}
 			for b.Loop() {
 				if _, err := New(Spec{CPUs: "16-255"}, files); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(count.opened), "files/op")
 		})
+	}
+}
+
+// TestSiblings: the other threads of isolated cores go offline on request, and do
+// no housekeeping then.
+func TestSiblings(t *testing.T) {
+	m := server(256, 8)
+	for _, cpu := range []string{"130", "131"} {
+		m.add("sys/devices/system/cpu/cpu"+cpu+"/online", "1")
+	}
+	kept, err := New(Spec{CPUs: "2-3"}, m.files(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	off, err := New(Spec{CPUs: "2-3", Siblings: Offline}, m.files(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offline []string
+	for _, c := range off.All() {
+		if strings.HasSuffix(c.Path, "/online") {
+			offline = append(offline, c.Path+"="+c.To)
+		}
+	}
+	if got, want := strings.Join(offline, " "), "/sys/devices/system/cpu/cpu130/online=0 /sys/devices/system/cpu/cpu131/online=0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := off.Housekeeping.String(); got != "0-1,4-129,132-255" {
+		t.Errorf("housekeeping on CPU %s", got)
+	}
+	shares := "share cores"
+	if strings.Contains(strings.Join(off.Warnings, ""), shares) || !strings.Contains(strings.Join(kept.Warnings, ""), shares) {
+		t.Errorf("warnings: kept %v, offline %v", kept.Warnings, off.Warnings)
 	}
 }

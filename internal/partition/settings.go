@@ -140,9 +140,7 @@ func planWatchdog(h *host) (found, error) {
 // planTimerMigration leaves migration on where it cannot reach the isolated
 // CPUs: off, their own timers would no longer leave them when they are idle.
 func planTimerMigration(h *host) (found, error) {
-	controllers, _ := h.controllers() // without cgroup v2 there will be no partition
-	partition := h.spec.Partition == Isolated && !slices.Contains(h.spec.Skip, "cpuset") && slices.Contains(controllers, "cpuset")
-	if partition || h.cpus.IsSubsetOf(h.bootIsolated) {
+	if (h.spec.Partition == Isolated && h.hasCpuset()) || h.cpus.IsSubsetOf(h.bootIsolated) {
 		return found{}, fmt.Errorf("the isolated CPUs are in no scheduling domain with others: %w", errNeedless)
 	}
 	if h.cpus.IsSubsetOf(h.nohzFull) {
@@ -164,6 +162,26 @@ func planMerging(h *host) (found, error) {
 	return f, nil
 }
 
+// planPrintk lets only emergencies reach the console. The other three levels of
+// the file stay; all messages are in the log as before.
+func planPrintk(h *host) (found, error) {
+	const file, emergencies = "/proc/sys/kernel/printk", "1"
+	var f found
+	text, _, err := h.read(file)
+	if err != nil {
+		return f, err
+	}
+	levels := strings.Fields(text)
+	if len(levels) != 4 {
+		return f, fmt.Errorf("reading %s: %q are not four levels", file, text)
+	}
+	if levels[0] == "0" || levels[0] == emergencies {
+		return f, nil
+	}
+	f.changes = []Change{{Path: file, From: text, To: strings.Join(append([]string{emergencies}, levels[1:]...), "\t"), Form: Text}}
+	return f, nil
+}
+
 func planThrottling(h *host) (found, error) {
 	f, err := value("/proc/sys/kernel/sched_rt_runtime_us", "-1")(h)
 	if len(f.changes) > 0 {
@@ -180,6 +198,9 @@ func planFairServer(h *host) (found, error) {
 		return found{}, fmt.Errorf("no /sys/kernel/debug/sched: is debugfs mounted? %w", errLacking)
 	}
 	f, err := perCPU("/sys/kernel/debug/sched/fair_server/cpu%d/runtime", "0")(h)
+	for i := range f.changes {
+		f.changes[i].MayFail = true
+	}
 	if len(f.changes) > 0 {
 		f.note("ordinary tasks on an isolated CPU then never run beside a real-time task that does not sleep")
 	}
@@ -236,7 +257,50 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 	return shared.Union(own), err
 }
 
-const cgroupRoot = "/sys/fs/cgroup"
+// planSiblings takes the other threads of isolated cores offline, if the spec
+// wants that. It comes after the masks, which the kernel changes when a CPU goes.
+func planSiblings(h *host) (found, error) {
+	var f found
+	others := h.siblings().Minus(h.cpus).Intersect(h.online)
+	switch {
+	case others.IsEmpty():
+		return f, fmt.Errorf("no other thread is online on these cores: %w", errNeedless)
+	case h.spec.Siblings != Offline:
+		return f, fmt.Errorf("CPU %v stay online, as the spec says nothing of siblings: %w", others, errLeft)
+	}
+	for cpu := range others.All() {
+		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), Text, "0")
+		if err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, changes...)
+	}
+	f.note("threads that are pinned to CPU %v alone may then run elsewhere", others)
+	return f, nil
+}
+
+// planCycle takes each isolated CPU offline and online again, if the spec wants
+// that: timers and interrupts that are there for good then go elsewhere.
+func planCycle(h *host) (found, error) {
+	var f found
+	if !h.spec.Cycle && !slices.Contains(h.spec.Require, cycleSetting) {
+		return f, fmt.Errorf("it stops for a moment what runs there (--cycle, cycle = true): %w", errLeft)
+	}
+	for cpu := range h.cpus.All() {
+		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu)
+		if _, _, err := h.read(file); err != nil {
+			return f, err
+		}
+		f.changes = append(f.changes, Change{Path: file, From: "1", To: "1", Form: Cycle})
+	}
+	f.note("threads that are pinned to these CPUs alone may then run elsewhere")
+	return f, nil
+}
+
+const (
+	cpusetSetting = "cpuset"
+	cgroupRoot    = "/sys/fs/cgroup"
+)
 
 // Cgroup returns the directory of the cgroup of a partition.
 func Cgroup(name string) string { return path.Join(cgroupRoot, "taskiso-"+name) }
@@ -266,11 +330,35 @@ func planCpuset(h *host) (found, error) {
 		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
 		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List},
 		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition})
+	h.noteRivalCpusets(&f)
 	f.note("tasks that are to run there are written to %s/cgroup.procs", dir)
 	if h.exists("/run/systemd/system") {
 		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
 	}
 	return f, nil
+}
+
+// noteRivalCpusets names the cgroups beside it whose own list has the CPUs.
+func (h *host) noteRivalCpusets(f *found) {
+	files, err := h.glob(cgroupRoot + "/*/cpuset.cpus")
+	if err != nil {
+		return
+	}
+	for _, file := range files {
+		text, _, err := h.read(file)
+		if err != nil {
+			continue
+		}
+		if theirs, err := cpulist.ParseSysfs(text); err == nil && !theirs.Intersect(h.cpus).IsEmpty() {
+			f.note("%s has CPU %v in its cpuset.cpus: older kernels then refuse the partition (\"not exclusive\"); take them out there first", path.Dir(file), theirs.Intersect(h.cpus))
+		}
+	}
+}
+
+// hasCpuset tells whether there will be a cpuset partition.
+func (h *host) hasCpuset() bool {
+	controllers, _ := h.controllers() // without cgroup v2 there will be none
+	return h.spec.Partition != None && !slices.Contains(h.spec.Skip, cpusetSetting) && slices.Contains(controllers, "cpuset")
 }
 
 func (h *host) controllers() ([]string, error) {

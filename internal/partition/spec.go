@@ -28,6 +28,18 @@ const (
 	None     = "none"     // no cpuset partition
 )
 
+const (
+	defaultName  = "default"
+	cycleSetting = "cycle"
+	smtSetting   = "smt"
+)
+
+// What becomes of the other hardware threads of isolated cores.
+const (
+	Keep    = "keep"
+	Offline = "offline"
+)
+
 // Spec says what to set apart and how. It is what a spec.toml holds; an empty
 // field stands for its default.
 type Spec struct {
@@ -36,6 +48,8 @@ type Spec struct {
 	Housekeeping string   `toml:"housekeeping" json:"housekeeping,omitempty"` // default: all others
 	Profile      string   `toml:"profile" json:"profile"`                     // default: latency
 	Partition    string   `toml:"partition" json:"partition"`                 // default: isolated
+	Cycle        bool     `toml:"cycle" json:"cycle,omitempty"`               // take the CPUs offline and online first
+	Siblings     string   `toml:"siblings" json:"siblings,omitempty"`         // default: keep
 	Skip         []string `toml:"skip" json:"skip,omitempty"`                 // settings to leave alone
 	Require      []string `toml:"require" json:"require,omitempty"`           // settings that must be possible
 }
@@ -83,12 +97,12 @@ func ParseSpec(file, text string) (Spec, error) {
 	return s, nil
 }
 
-var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "skip", "require"}
+var specKeys = []string{"name", "cpus", "housekeeping", "profile", "partition", "cycle", "siblings", "skip", "require"}
 
 func (s *Spec) fields() map[string]any {
 	return map[string]any{
 		"name": &s.Name, "cpus": &s.CPUs, "housekeeping": &s.Housekeeping, "profile": &s.Profile,
-		"partition": &s.Partition, "skip": &s.Skip, "require": &s.Require,
+		"partition": &s.Partition, "cycle": &s.Cycle, "siblings": &s.Siblings, "skip": &s.Skip, "require": &s.Require,
 	}
 }
 
@@ -100,6 +114,12 @@ func assign(field, value any) error {
 			return fmt.Errorf("is %v, want a string in quotes", value)
 		}
 		*field = text
+	case *bool:
+		set, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("is %v, want true or false", value)
+		}
+		*field = set
 	case *[]string:
 		list, ok := value.([]any)
 		if !ok {
@@ -156,7 +176,7 @@ func (s Spec) complete() (Spec, error) {
 		s.Partition = Isolated
 	}
 	if s.Name == "" {
-		s.Name = "default"
+		s.Name = defaultName
 	}
 	if !nameForm.MatchString(s.Name) {
 		return s, wrong("name %q: want letters, digits, - and _, at most 64", s.Name)
@@ -166,6 +186,9 @@ func (s Spec) complete() (Spec, error) {
 	}
 	if !slices.Contains([]string{Isolated, Root, None}, s.Partition) {
 		return s, wrong("partition %q: want %s, %s or %s", s.Partition, Isolated, Root, None)
+	}
+	if !slices.Contains([]string{"", Keep, Offline}, s.Siblings) {
+		return s, wrong("siblings %q: want %s or %s", s.Siblings, Keep, Offline)
 	}
 	for _, name := range slices.Concat(s.Skip, s.Require) {
 		if !slices.ContainsFunc(knobs(), func(k knob) bool { return k.name == name }) {

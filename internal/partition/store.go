@@ -3,17 +3,18 @@
 package partition
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/taskiso/taskiso/cpulist"
 )
 
 // Errors of a [Store]. Test for them with [errors.Is].
@@ -24,6 +25,7 @@ var (
 	ErrForeign     = errors.New("somebody else changed settings since")
 	ErrBooted      = errors.New("the machine was booted since, which undid it")
 	ErrBusy        = errors.New("processes run in its cgroup")
+	ErrLater       = errors.New("a partition that was made later has changed this again")
 	ErrIncomplete  = errors.New("making or undoing it was interrupted")
 )
 
@@ -37,31 +39,42 @@ type Store struct {
 	create func(path string) (syncedFile, error)
 }
 
-// NewStore returns the store with its journals in dir, which is made if need be.
-// files and view are the same machine. To change settings takes root.
-func NewStore(dir string, files Files, view fs.FS) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the directory for journals: %w", err)
-	}
+// NewStore returns the store with its journals in dir, which is made when the
+// first one is. files and view are the same machine. To change settings takes root.
+func NewStore(dir string, files Files, view fs.FS) *Store {
 	create := func(path string) (syncedFile, error) {
 		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
-	return &Store{dir: dir, files: files, view: view, create: create}, nil
+	return &Store{dir: dir, files: files, view: view, create: create}
 }
 
-// lock waits until no other process uses the store.
-func (s *Store) lock() (unlock func(), err error) {
+// lock waits until no other process uses the store, or ctx ends.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory for journals: %w", err)
+	}
 	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the journals: %w", err)
 	}
+	if err := waitForLock(ctx, f); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking the journals in %s: %w", s.dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// waitForLock polls, because a signal could not end a system call that waits:
+// Go's handlers restart it.
+func waitForLock(ctx context.Context, f *os.File) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		if !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("locking the journals in %s: %w", s.dir, err), f.Close())
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -77,7 +90,7 @@ func (s *Store) bootID() (string, error) {
 // names returns the partitions that have a journal, sorted.
 func (s *Store) names() ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing journals: %w", err)
 	}
 	var names []string
@@ -91,37 +104,44 @@ func (s *Store) names() ([]string, error) {
 
 // Created is what [Store.Create] did.
 type Created struct {
-	Plan    *Plan   `json:"plan"`
-	Refused []Drift `json:"refused,omitempty"` // what the kernel would not have
+	Plan    *Plan    `json:"plan"`
+	Refused []Drift  `json:"refused,omitempty"` // what the kernel would not have
+	Missed  []Effect `json:"no_effect,omitempty"`
 }
 
 // Create plans spec and makes the changes, each after it is in the journal, and
-// reads each value back. If one fails, all before it are undone. A process that
-// dies in between leaves the journal for [Store.Recover].
-func (s *Store) Create(spec Spec) (*Created, error) {
-	unlock, err := s.lock()
+// reads each value back. If one fails, or ctx ends, all before it are undone. A
+// process that dies in between leaves the journal for [Store.Recover].
+func (s *Store) Create(ctx context.Context, spec Spec) (*Created, error) {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	plan, err := New(spec, s.view)
+	return s.createLocked(ctx, spec, header{})
+}
+
+// createLocked makes a partition; kind is what its header has besides the plan.
+func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Created, error) {
+	plan, err := s.planBesideOthers(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.free(plan.Name, plan.CPUs); err != nil {
-		return nil, err
-	}
-	f, err := s.begin(spec, plan)
+	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err
 	}
 	created := &Created{Plan: plan}
-	created.Refused, err = s.applyAll(f, plan.All())
+	created.Refused, err = s.applyAll(ctx, f, plan.All())
+	if err == nil {
+		err = s.applyLateTasks(ctx, f, spec, plan)
+	}
 	if err == nil {
 		err = appendJSON(f, line{Complete: true})
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
+		created.Missed = s.waitForEffect(ctx, plan.Name, plan.CPUs, plan.kind())
 		return created, nil
 	}
 	err = fmt.Errorf("creating partition %s: %w", plan.Name, err)
@@ -131,32 +151,49 @@ func (s *Store) Create(spec Spec) (*Created, error) {
 	return nil, err
 }
 
-// free refuses a name or CPUs that another partition has.
-func (s *Store) free(name string, cpus cpulist.Set) error {
-	names, err := s.names()
+// planBesideOthers plans a partition that takes nothing from others, with what
+// only a machine that runs has: threads, and programs that will interfere.
+func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
+	others, err := s.others()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if slices.Contains(names, name) {
-		return fmt.Errorf("partition %s: %w: undo it first, or choose another name", name, ErrExists)
+	if err := others.lack(spec.Name); err != nil {
+		return nil, err
 	}
-	for _, other := range names {
-		j, err := s.load(other)
-		if errors.Is(err, errNoHeader) {
-			continue
-		}
-		if err != nil {
+	plan, err := newBeside(spec, s.view, others.cpus())
+	if err != nil {
+		return nil, err
+	}
+	if err := others.spare(plan.CPUs); err != nil {
+		return nil, err
+	}
+	plan.Warnings = append(plan.Warnings, rivals(s.view, plan.CPUs)...)
+	return plan, plan.addTasks(s.view, spec, plan.kind())
+}
+
+// applyLateTasks moves threads that were forked by others before those were
+// moved, and those that the kernel leaves where they are in spite of a cpuset.
+func (s *Store) applyLateTasks(ctx context.Context, f syncedFile, spec Spec, plan *Plan) error {
+	const rounds = 10 // each finds only children of the one before
+	for range rounds {
+		late := Plan{CPUs: plan.CPUs}
+		if err := late.addTasks(s.view, spec, None); err != nil {
 			return err
 		}
-		if both := j.CPUs.Intersect(cpus); !both.IsEmpty() {
-			return fmt.Errorf("CPU %v: %w: %s", both, ErrOverlap, other)
+		if len(late.All()) == 0 {
+			return nil
 		}
+		if _, err := s.applyAll(ctx, f, late.All()); err != nil {
+			return err
+		}
+		plan.Settings = append(plan.Settings, late.Settings...)
 	}
-	return nil
+	return nil // what is left is found by verifying the effect
 }
 
 // begin makes a journal with its header.
-func (s *Store) begin(spec Spec, plan *Plan) (syncedFile, error) {
+func (s *Store) begin(spec Spec, plan *Plan, h header) (syncedFile, error) {
 	boot, err := s.bootID()
 	if err != nil {
 		return nil, err
@@ -165,14 +202,24 @@ func (s *Store) begin(spec Spec, plan *Plan) (syncedFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("beginning the journal: %w", err)
 	}
-	if err := appendJSON(f, header{1, boot, plan.Name, plan.CPUs, spec}); err != nil {
+	h.Schema, h.BootID, h.Name, h.CPUs, h.Partition, h.Spec = 1, boot, plan.Name, plan.CPUs, plan.kind(), spec
+	if err := appendJSON(f, h); err != nil {
 		return nil, errors.Join(fmt.Errorf("beginning the journal; nothing was changed: %w", err), f.Close(), s.drop(plan.Name))
 	}
 	return f, nil
 }
 
-func (s *Store) applyAll(f syncedFile, changes []Change) (refused []Drift, err error) {
+func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []Change) (refused []Drift, err error) {
 	for _, c := range changes {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if c.Form == Affinity {
+			if err := s.applyAffinity(f, c); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if c.Form != Directory && !insideNew(changes, c) {
 			got, err := c.read(s.files)
 			if err != nil {
@@ -187,7 +234,7 @@ func (s *Store) applyAll(f syncedFile, changes []Change) (refused []Drift, err e
 		}
 		err := c.apply(s.files)
 		if c.refused(err) {
-			refused = append(refused, Drift{c.Path, c.From, c.To, c.From})
+			refused = append(refused, c.drift(c.From))
 			err = appendJSON(f, line{Refused: true})
 		}
 		if err != nil {
@@ -205,9 +252,9 @@ func insideNew(changes []Change, c Change) bool {
 // Undo restores the values that were there before, the last one first. If one
 // is no longer what the partition made it, nothing is changed and the error
 // matches [ErrForeign], unless force is set. An undo that was interrupted can be
-// done again.
-func (s *Store) Undo(name string, force bool) error {
-	unlock, err := s.lock()
+// done again. The end of ctx ends waiting for another process, but no undo.
+func (s *Store) Undo(ctx context.Context, name string, force bool) error {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -235,21 +282,38 @@ func (s *Store) undo(name string, force bool) error {
 	if err := s.reopen(j); err != nil {
 		return fmt.Errorf("undoing partition %s, nothing was changed: %w", name, err)
 	}
-	var errs []error
-	for _, c := range todo {
-		errs = append(errs, c.restore(s.files))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := s.restoreAll(j, todo); err != nil {
 		return fmt.Errorf("undoing partition %s; its journal is kept: %w", name, err)
 	}
 	return s.drop(name)
 }
 
+func (s *Store) restoreAll(j *journal, todo []Change) error {
+	wishes, err := s.wishes(j)
+	if err != nil {
+		return err
+	}
+	if j.Temporary { // the kernel takes no CPUs from a cpuset with processes
+		if err := s.evict(Cgroup(j.Name), j.Home); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, c := range slices.Concat(todo, wishes) {
+		errs = append(errs, c.restore(s.files))
+	}
+	return errors.Join(errs...)
+}
+
 // toRestore returns what has to be written, in the order to do it. A file that
 // is gone, as with a device or a CPU, has nothing to restore.
 func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
-	var todo []Change
+	var todo, threads []Change
 	var foreign []string
+	others, err := s.others()
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range slices.Backward(j.changes) {
 		got, err := c.read(s.files)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -258,27 +322,39 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.idle(c, got); err != nil {
+		if err := s.idle(j, c, got); err != nil {
 			return nil, err
 		}
+		if c.Form == Affinity {
+			if s.isOurs(j, c, got) {
+				threads = append(threads, c)
+			}
+			continue
+		}
 		place := c.placeOf(got)
+		if place == asBefore {
+			continue
+		}
+		todo = append(todo, c)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
-		if place == asForeign && !force && !interrupted {
-			foreign = append(foreign, Drift{c.Path, c.From, c.To, got}.String())
+		if place == asAfter || interrupted {
+			continue
 		}
-		if place != asBefore {
-			todo = append(todo, c)
+		if later := others.later(j.Name, c); later != "" {
+			return nil, fmt.Errorf("%s: %w: %s, which is to be undone first", c.Path, ErrLater, later)
 		}
+		foreign = append(foreign, c.drift(got).String())
 	}
-	if len(foreign) > 0 {
+	if len(foreign) > 0 && !force {
 		return nil, fmt.Errorf("%w: %s; --force overwrites it", ErrForeign, strings.Join(foreign, "; "))
 	}
-	return todo, nil
+	return append(todo, threads...), nil // a cpuset would cut what they are given
 }
 
-// idle refuses to take away a cgroup from processes.
-func (s *Store) idle(c Change, got string) error {
-	if c.Form != Directory || got == dirAbsent {
+// idle refuses to take away a cgroup from processes, unless they were to have it
+// for a time only.
+func (s *Store) idle(j *journal, c Change, got string) error {
+	if c.Form != Directory || got == dirAbsent || j.Temporary {
 		return nil
 	}
 	text, err := s.files.Read(c.Path + "/cgroup.procs")
@@ -291,11 +367,36 @@ func (s *Store) idle(c Change, got string) error {
 	return nil
 }
 
-// Recover undoes what was interrupted, and forgets what ended with an earlier
-// boot. Partitions that are complete it leaves alone. It returns the names of
-// those that are gone now.
-func (s *Store) Recover(force bool) ([]string, error) {
-	unlock, err := s.lock()
+// evict moves the processes that are left in a cgroup to another one.
+func (s *Store) evict(cgroup, home string) error {
+	const rounds = 100 // processes fork meanwhile
+	for range rounds {
+		text, err := s.files.Read(cgroup + "/cgroup.procs")
+		if errors.Is(err, fs.ErrNotExist) || text == "" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, pid := range strings.Fields(text) {
+			err := s.files.Write(path.Join(home, "cgroup.procs"), pid)
+			if errors.Is(err, fs.ErrNotExist) && home != cgroupRoot {
+				home = cgroupRoot
+				err = s.files.Write(path.Join(home, "cgroup.procs"), pid)
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%s: %w: they fork faster than they can be moved away", cgroup, ErrBusy)
+}
+
+// Recover undoes what was interrupted, or was made for a run that is over, and
+// forgets what ended with an earlier boot. Other partitions it leaves alone. It
+// returns the names of those that are gone now.
+func (s *Store) Recover(ctx context.Context, force bool) ([]string, error) {
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -304,11 +405,11 @@ func (s *Store) Recover(force bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var gone []string
+	gone := []string{}
 	var errs []error
 	for _, name := range names {
 		j, err := s.load(name)
-		if err == nil && j.complete && s.sameBoot(j) {
+		if state := s.state(j); err == nil && (state == Complete || state == InRun) {
 			continue
 		}
 		if err := s.undo(name, force); err != nil && !errors.Is(err, ErrBooted) {
@@ -323,37 +424,4 @@ func (s *Store) Recover(force bool) ([]string, error) {
 func (s *Store) sameBoot(j *journal) bool {
 	boot, err := s.bootID()
 	return err == nil && boot == j.BootID
-}
-
-// Verify returns the settings of a partition that are not what it made them.
-func (s *Store) Verify(name string) ([]Drift, error) {
-	unlock, err := s.lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	j, err := s.load(name)
-	if err != nil {
-		return nil, err
-	}
-	if !s.sameBoot(j) {
-		return nil, fmt.Errorf("partition %s: %w", name, ErrBooted)
-	}
-	if !j.complete {
-		return nil, fmt.Errorf("partition %s: %w: see \"taskiso partition recover\"", name, ErrIncomplete)
-	}
-	var drifts []Drift
-	for _, c := range j.changes {
-		if slices.Contains(j.refused, c.Path) {
-			continue // told when it was created
-		}
-		got, err := c.read(s.files)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err != nil || !c.Form.same(got, c.To) {
-			drifts = append(drifts, Drift{c.Path, c.From, c.To, got})
-		}
-	}
-	return drifts, nil
 }

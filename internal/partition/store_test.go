@@ -4,8 +4,10 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,11 +27,24 @@ func guest(t *testing.T) (*kernel, tree) {
 
 func create(t *testing.T, k *kernel, dir string, spec Spec) *Created {
 	t.Helper()
-	created, err := k.store(t, dir).Create(spec)
+	created, err := k.store(t, dir).Create(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return created
+}
+
+// verify returns what has changed. An effect that is missing fails the test.
+func verify(t *testing.T, k *kernel, dir, name string) ([]Drift, error) {
+	t.Helper()
+	v, err := k.store(t, dir).Verify(t.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	if k.shows == nil && len(v.Missed) > 0 && len(v.Drifts) == 0 {
+		t.Errorf("without effect: %v", v.Missed)
+	}
+	return v.Drifts, nil
 }
 
 // journals returns what is in the directory but the lock.
@@ -54,10 +69,10 @@ func TestCreateAndUndo(t *testing.T) {
 					t.Errorf("%s holds %q, %v, want %q", c.Path, got, err, c.To)
 				}
 			}
-			if drifts, err := k.store(t, dir).Verify(name); err != nil || len(drifts) > 0 {
+			if drifts, err := verify(t, k, dir, name); err != nil || len(drifts) > 0 {
 				t.Errorf("verify: %v, %v", drifts, err)
 			}
-			if err := k.store(t, dir).Undo(name, false); err != nil {
+			if err := k.store(t, dir).Undo(t.Context(), name, false); err != nil {
 				t.Fatal(err)
 			}
 			k.same(t, "after undo", original)
@@ -79,7 +94,7 @@ func TestCreateFails(t *testing.T) {
 			}
 			return nil
 		}
-		_, err := k.store(t, dir).Create(dpdk)
+		_, err := k.store(t, dir).Create(t.Context(), dpdk)
 		if err == nil {
 			if n < 20 {
 				t.Errorf("only %d writes", n)
@@ -142,14 +157,14 @@ func TestCreateKilled(t *testing.T) {
 			k, original := guest(t)
 			dir := t.TempDir()
 			k.killAt(n, afterwards)
-			if !kill(func() { _, _ = k.store(t, dir).Create(dpdk) }) {
+			if !kill(func() { _, _ = k.store(t, dir).Create(t.Context(), dpdk) }) {
 				break
 			}
 			again := 1 + n/2 // dies somewhere in recovering as well
 			k.killAt(again, afterwards)
-			kill(func() { _, _ = k.store(t, dir).Recover(false) })
+			kill(func() { _, _ = k.store(t, dir).Recover(t.Context(), false) })
 			k.unharmed()
-			if _, err := k.store(t, dir).Recover(false); err != nil {
+			if _, err := k.store(t, dir).Recover(t.Context(), false); err != nil {
 				t.Fatalf("killed at %d (afterwards %v): %v", n, afterwards, err)
 			}
 			k.same(t, "after recover", original)
@@ -167,14 +182,14 @@ func TestUndoKilled(t *testing.T) {
 			dir := t.TempDir()
 			create(t, k, dir, dpdk)
 			k.killAt(n, afterwards)
-			if !kill(func() { _ = k.store(t, dir).Undo("dpdk", false) }) {
+			if !kill(func() { _ = k.store(t, dir).Undo(t.Context(), "dpdk", false) }) {
 				break
 			}
 			k.unharmed()
-			if _, err := k.store(t, dir).Verify("dpdk"); !errors.Is(err, ErrIncomplete) {
+			if _, err := verify(t, k, dir, "dpdk"); !errors.Is(err, ErrIncomplete) {
 				t.Errorf("verify of one half undone: %v, want ErrIncomplete", err)
 			}
-			if gone, err := k.store(t, dir).Recover(false); err != nil || len(gone) != 1 {
+			if gone, err := k.store(t, dir).Recover(t.Context(), false); err != nil || len(gone) != 1 {
 				t.Fatalf("killed at %d (afterwards %v): %v, %v", n, afterwards, gone, err)
 			}
 			k.same(t, "after recover", original)
@@ -209,7 +224,7 @@ func TestJournalTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.add("sys/fs/cgroup/taskiso-dpdk/cpuset.cpus.partition", "member")
-	if _, err := k.store(t, dir).Recover(false); err != nil {
+	if _, err := k.store(t, dir).Recover(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	k.same(t, "after recover", original)
@@ -239,7 +254,7 @@ func TestJournalFull(t *testing.T) {
 			f, err := inner(path)
 			return fullFile{f, &left}, err
 		}
-		_, err := s.Create(dpdk)
+		_, err := s.Create(t.Context(), dpdk)
 		if err == nil {
 			return
 		}
@@ -260,16 +275,16 @@ func TestUndoForeign(t *testing.T) {
 	const path = "proc/sys/vm/stat_interval"
 	k.add(path, "7")
 	mine := k.snapshot()
-	drifts, err := k.store(t, dir).Verify("dpdk")
-	if err != nil || len(drifts) != 1 || drifts[0] != (Drift{"/" + path, "1", "120", "7"}) {
+	drifts, err := verify(t, k, dir, "dpdk")
+	if err != nil || len(drifts) != 1 || drifts[0] != (Drift{Path: "/" + path, Before: "1", Want: "120", Got: "7", Suspect: drifts[0].Suspect}) {
 		t.Errorf("verify: %v, %v", drifts, err)
 	}
-	err = k.store(t, dir).Undo("dpdk", false)
+	err = k.store(t, dir).Undo(t.Context(), "dpdk", false)
 	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), `/proc/sys/vm/stat_interval: is "7", was set to "120" (before that "1")`) {
 		t.Errorf("got %v, want ErrForeign with all three values", err)
 	}
 	k.same(t, "after a refused undo", mine)
-	if err := k.store(t, dir).Undo("dpdk", true); err != nil {
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", true); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := k.Read("/" + path); got != "1" {
@@ -285,10 +300,10 @@ func TestUndoGone(t *testing.T) {
 	for _, m := range []tree{k.tree, original} {
 		delete(m, "proc/irq/30/smp_affinity_list")
 	}
-	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) != 1 {
+	if drifts, err := verify(t, k, dir, "dpdk"); err != nil || len(drifts) != 1 {
 		t.Errorf("verify: %v, %v, want what is gone", drifts, err)
 	}
-	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
 		t.Fatal(err)
 	}
 	k.same(t, "after undo", original)
@@ -300,7 +315,7 @@ func TestUndoBusy(t *testing.T) {
 	create(t, k, dir, dpdk)
 	k.add("sys/fs/cgroup/taskiso-dpdk/cgroup.procs", "12\n34")
 	mine := k.snapshot()
-	if err := k.store(t, dir).Undo("dpdk", true); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "12, 34") {
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", true); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "12, 34") {
 		t.Errorf("got %v, want ErrBusy with the processes", err)
 	}
 	k.same(t, "after a refused undo", mine)
@@ -312,7 +327,7 @@ func TestInvalidPartition(t *testing.T) {
 	dir := t.TempDir()
 	const reason = "isolated invalid (Cpu list in cpuset.cpus not exclusive)"
 	k.shows = func(_, value string) (string, bool) { return reason, value == "isolated" }
-	_, err := k.store(t, dir).Create(dpdk)
+	_, err := k.store(t, dir).Create(t.Context(), dpdk)
 	if !errors.Is(err, kernfs.ErrNotTaken) || !strings.Contains(err.Error(), reason) {
 		t.Errorf("got %v, want ErrNotTaken with the reason", err)
 	}
@@ -321,10 +336,10 @@ func TestInvalidPartition(t *testing.T) {
 	k.shows = nil
 	create(t, k, dir, dpdk)
 	k.add("sys/fs/cgroup/taskiso-dpdk/cpuset.cpus.partition", reason)
-	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) != 1 || drifts[0].Got != reason {
+	if drifts, err := verify(t, k, dir, "dpdk"); err != nil || len(drifts) != 1 || drifts[0].Got != reason {
 		t.Errorf("verify: %v, %v, want the reason", drifts, err)
 	}
-	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
 		t.Error(err)
 	}
 	k.same(t, "after undo", original)
@@ -338,7 +353,7 @@ func TestNotTaken(t *testing.T) {
 	k.shows = func(path, value string) (string, bool) {
 		return "100", path == "/proc/sys/vm/stat_interval" && value == "120"
 	}
-	if _, err := k.store(t, dir).Create(dpdk); !errors.Is(err, kernfs.ErrNotTaken) || strings.Contains(err.Error(), "and then") {
+	if _, err := k.store(t, dir).Create(t.Context(), dpdk); !errors.Is(err, kernfs.ErrNotTaken) || strings.Contains(err.Error(), "and then") {
 		t.Errorf("got %v, want ErrNotTaken, and all undone", err)
 	}
 	k.same(t, "after a failed create", original)
@@ -359,10 +374,10 @@ func TestUnmovableInterrupt(t *testing.T) {
 	if len(created.Refused) != 1 || created.Refused[0].Path != "/proc/irq/30/smp_affinity_list" {
 		t.Errorf("refused: %v, want IRQ 30", created.Refused)
 	}
-	if drifts, err := k.store(t, dir).Verify("dpdk"); err != nil || len(drifts) > 0 {
+	if drifts, err := verify(t, k, dir, "dpdk"); err != nil || len(drifts) > 0 {
 		t.Errorf("verify: %v, %v", drifts, err)
 	}
-	if err := k.store(t, dir).Undo("dpdk", false); err != nil {
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
 		t.Fatal(err)
 	}
 	k.same(t, "after undo", original)
@@ -378,32 +393,57 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		{Spec{Name: "one", CPUs: "2"}, ErrExists},
 		{Spec{Name: "two", CPUs: "2-3"}, ErrOverlap},
+		{Spec{Name: "two", CPUs: "2", Housekeeping: "0,3"}, ErrSpec},
+		{Spec{Name: "two", CPUs: "0-2"}, ErrSpec},
 		{Spec{Name: "two", CPUs: "0-3"}, ErrSpec},
 		{Spec{Name: "two", CPUs: "2", Require: []string{"cpufreq"}}, ErrRequired},
 	} {
 		before := k.snapshot()
-		if _, err := k.store(t, dir).Create(test.spec); !errors.Is(err, test.want) {
+		if _, err := k.store(t, dir).Create(t.Context(), test.spec); !errors.Is(err, test.want) {
 			t.Errorf("%+v: %v, want %v", test.spec, err, test.want)
 		}
 		k.same(t, "after a refused create", before)
 	}
 	for _, name := range []string{"none", "../lock", ""} {
-		if err := k.store(t, dir).Undo(name, true); !errors.Is(err, ErrNoPartition) {
+		if err := k.store(t, dir).Undo(t.Context(), name, true); !errors.Is(err, ErrNoPartition) {
 			t.Errorf("undo of %q: %v, want ErrNoPartition", name, err)
 		}
 	}
 }
 
+// TestTwo: a second partition leaves the CPUs of the first alone, and is undone
+// before it.
+func TestTwo(t *testing.T) {
+	k, original := guest(t)
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "one", CPUs: "3"})
+	two := create(t, k, dir, Spec{Name: "two", CPUs: "2"})
+	if got := two.Plan.Housekeeping.String(); got != "0-1" {
+		t.Errorf("housekeeping on CPU %s, want 0-1", got)
+	}
+	mine := k.snapshot()
+	if err := k.store(t, dir).Undo(t.Context(), "one", true); !errors.Is(err, ErrLater) || !strings.Contains(err.Error(), ": two, which is to be undone first") {
+		t.Errorf("undoing the first: %v, want ErrLater", err)
+	}
+	k.same(t, "after a refused undo", mine)
+	for _, name := range []string{"two", "one"} {
+		if err := k.store(t, dir).Undo(t.Context(), name, false); err != nil {
+			t.Error(err)
+		}
+	}
+	k.same(t, "after undo", original)
+}
+
 func TestLock(t *testing.T) {
 	k, _ := guest(t)
 	dir := t.TempDir()
-	unlock, err := k.store(t, dir).lock()
+	unlock, err := k.store(t, dir).lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	other, done := k.store(t, dir), make(chan error)
 	go func() {
-		_, err := other.Create(dpdk)
+		_, err := other.Create(t.Context(), dpdk)
 		done <- err
 	}()
 	select {
@@ -425,7 +465,7 @@ func TestCreateTogether(t *testing.T) {
 	errs := make([]error, 2)
 	var both sync.WaitGroup
 	for i, name := range []string{"one", "two"} {
-		both.Go(func() { _, errs[i] = stores[i].Create(Spec{Name: name, CPUs: "2-3"}) })
+		both.Go(func() { _, errs[i] = stores[i].Create(t.Context(), Spec{Name: name, CPUs: "2-3"}) })
 	}
 	both.Wait()
 	if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), ErrOverlap) {
@@ -442,10 +482,10 @@ func TestBooted(t *testing.T) {
 	rebooted.add("sys/kernel/mm/ksm/run", "0")      // as the partition had it, but set at boot
 	rebooted.add("proc/sys/vm/stat_interval", "30") // and as nobody had it
 	fresh := rebooted.snapshot()
-	if _, err := rebooted.store(t, dir).Verify("dpdk"); !errors.Is(err, ErrBooted) {
+	if _, err := verify(t, rebooted, dir, "dpdk"); !errors.Is(err, ErrBooted) {
 		t.Errorf("verify: %v, want ErrBooted", err)
 	}
-	if gone, err := rebooted.store(t, dir).Recover(false); err != nil || len(gone) != 1 {
+	if gone, err := rebooted.store(t, dir).Recover(t.Context(), false); err != nil || len(gone) != 1 {
 		t.Errorf("recover: %v, %v", gone, err)
 	}
 	rebooted.same(t, "after a boot", fresh)
@@ -459,8 +499,67 @@ func TestRecoverLeavesComplete(t *testing.T) {
 	dir := t.TempDir()
 	create(t, k, dir, dpdk)
 	mine := k.snapshot()
-	if gone, err := k.store(t, dir).Recover(false); err != nil || len(gone) != 0 {
+	if gone, err := k.store(t, dir).Recover(t.Context(), false); err != nil || len(gone) != 0 {
 		t.Errorf("recover: %v, %v, want nothing done", gone, err)
 	}
 	k.same(t, "after recover", mine)
+}
+
+// TestRivals: create warns of programs that will move interrupts back.
+func TestRivals(t *testing.T) {
+	k, _ := guest(t)
+	k.add("proc/812/comm", "irqbalance")
+	created := create(t, k, t.TempDir(), dpdk)
+	if got := strings.Join(created.Plan.Warnings, "\n"); !strings.Contains(got, "irqbalance (process 812)") || !strings.Contains(got, "IRQBALANCE_BANNED_CPULIST=2-3") {
+		t.Errorf("warnings:\n%s", got)
+	}
+}
+
+// TestSuspects: a drift is put down to who runs and is known for it.
+func TestSuspects(t *testing.T) {
+	for _, test := range []struct {
+		path, got, running, want string
+	}{
+		{"/proc/irq/30/smp_affinity_list", "3", "irqbalance", "probably irqbalance (process 9)"},
+		{"/proc/irq/30/smp_affinity_list", "3", "tuned", "probably tuned (process 9)"},
+		{"/proc/irq/30/smp_affinity_list", "3", "sleep", "nobody runs that is known"},
+		{"/proc/irq/30/smp_affinity_list", "", "irqbalance", "the device is gone"},
+		{"/sys/fs/cgroup/cgroup.subtree_control", "memory", "systemd", "probably systemd (process 9)"},
+		{"/sys/fs/cgroup/taskiso-x/cpuset.cpus.partition", "isolated invalid (why)", "systemd", "the kernel itself"},
+		{"/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "powersave", "tlp", "probably tlp"},
+	} {
+		got := guess(Drift{Path: test.path, Got: test.got}, map[string]string{test.running: "9"})
+		if !strings.HasPrefix(got, test.want) {
+			t.Errorf("%s with %s running: %q, want %q", test.path, test.running, got, test.want)
+		}
+	}
+}
+
+// TestThreads: threads that may use the CPUs are moved one by one where there is
+// no cpuset, and put back; one that somebody moved since is left alone.
+func TestThreads(t *testing.T) {
+	k, _ := guest(t)
+	k.thread(41, "0-3")
+	k.thread(42, "1,3")
+	k.thread(43, "3")
+	k.thread(44, "0-3")
+	original := k.snapshot()
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "dpdk", CPUs: "2-3", Partition: None})
+	allowed := func(tid int) string {
+		text, err := readAffinity(k, fmt.Sprintf("/proc/%d/task/%[1]d", tid), fmt.Sprint(1000+tid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if got := []string{allowed(41), allowed(42), allowed(43)}; !slices.Equal(got, []string{"0-1", "1", "3"}) {
+		t.Errorf("moved to %v", got)
+	}
+	k.thread(44, "0")
+	original["proc/44/task/44/status"] = k.tree["proc/44/task/44/status"]
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
+		t.Fatal(err)
+	}
+	k.same(t, "after undo", original)
 }

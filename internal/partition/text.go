@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
 )
@@ -76,8 +77,15 @@ func (c Change) writeText(b *bytes.Buffer, others int) {
 	switch c.Form {
 	case Directory:
 		fmt.Fprintf(b, "          %s: made", c.Path)
+	case Cycle:
+		fmt.Fprintf(b, "          %s: 1 → 0 → 1", c.Path)
 	case Controller:
 		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
+	case Affinity:
+		fmt.Fprintf(b, "          %s: %s", c.Path, c.Form.show(c.From))
+		if c.From != c.To {
+			fmt.Fprintf(b, " → %s", c.Form.show(c.To))
+		}
 	default:
 		fmt.Fprintf(b, "          %s: %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
 	}
@@ -98,10 +106,10 @@ func (f Form) show(value string) string {
 		return List.show(set.String())
 	case f == List && value == "":
 		return "no CPU"
-	case f == List:
+	case f == List || f == Affinity:
 		return "CPU " + value
 	default:
-		return value
+		return strings.ReplaceAll(value, "\t", " ")
 	}
 }
 

@@ -41,8 +41,8 @@ func isInit() bool {
 	return err == nil
 }
 
-// inGuest is true in the process that runs the tests in a guest.
-func inGuest() bool { return os.Getenv(guestVariable) != "" }
+// InGuest is true in the process that runs the tests in a guest, and in its children: there a test may change the machine.
+func InGuest() bool { return os.Getenv(guestVariable) != "" }
 
 // guestInit is the guest's init. It runs this binary again as a child, because the first process of a system is no
 // place for tests: it gets no signals, inherits orphans, and its end is a panic.

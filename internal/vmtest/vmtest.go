@@ -27,7 +27,7 @@ func Main(m *testing.M) {
 	switch {
 	case isInit():
 		guestInit()
-	case !inGuest():
+	case !InGuest():
 		leaveOutGuestTests()
 	}
 	m.Run() // its result becomes the exit code when TestMain returns

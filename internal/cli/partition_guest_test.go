@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// partitioned runs a partition command in the guest.
+func partitioned(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	c := exec.Command(guestProgram, append([]string{"partition"}, args...)...)
+	text, err := c.CombinedOutput()
+	if err != nil && c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), string(text)
+}
+
+// touched returns the files that a partition of CPUs would change, with what they
+// hold now.
+func touched(t *testing.T, cpus string) map[string]string {
+	t.Helper()
+	out, err := exec.Command(guestProgram, "partition", "plan", "-c", cpus, "--json").Output()
+	var plan partition.Plan
+	if err == nil {
+		err = json.Unmarshal(out, &plan)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, c := range plan.All() {
+		if text, err := os.ReadFile(c.Path); err == nil {
+			files[c.Path] = string(text)
+		}
+	}
+	return files
+}
+
+func untouched(t *testing.T, when string, before map[string]string) {
+	t.Helper()
+	if len(before) < 15 {
+		t.Errorf("only %d files to compare", len(before))
+	}
+	for path, want := range before {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %s holds %q, %v, want %q", when, path, got, err, want)
+		}
+	}
+	if code, out := partitioned(t, "list"); code != 0 || out != "No partitions.\n" {
+		t.Errorf("%s: exit status %d, left:\n%s", when, code, out)
+	}
+}
+
+func TestGuestPartitionTakesRoot(t *testing.T) {
+	for _, args := range [][]string{{"create", "-c", "3"}, {"undo", "x"}, {"recover"}, {"verify", "x"}} {
+		c := exec.Command(guestProgram, append([]string{"partition"}, args...)...)
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, _ := c.CombinedOutput()
+		if c.ProcessState.ExitCode() != exitFailed || string(out) != "taskiso: "+errNotRoot.Error()+"\n" {
+			t.Errorf("%v: %v: %s", args, c.ProcessState, out)
+		}
+	}
+}
+
+// TestGuestPartitionOfARun: a partition for a run is gone after it, whatever ends it.
+func TestGuestPartitionOfARun(t *testing.T) {
+	// What is observed is of no interest, and to attach takes long in an emulated
+	// machine: so it cannot.
+	const btf = "/sys/kernel/btf"
+	if err := unix.Mount("none", btf, "tmpfs", 0, ""); err != nil {
+		t.Fatalf("hiding %s: %v", btf, err)
+	}
+	defer unix.Unmount(btf, 0)
+	before := touched(t, "3")
+	list := filepath.Join(t.TempDir(), "list")
+	run := func(args ...string) *exec.Cmd {
+		c := exec.Command(guestProgram, append([]string{"run", "--partition", "-c", "3", "-q"}, args...)...)
+		c.Env = append(os.Environ(), showVariable+"="+list)
+		return c
+	}
+	c := run("--", testBinary(t))
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	shown, err := os.ReadFile(list)
+	if err != nil || !strings.Contains(string(shown), "in a run") || !strings.Contains(string(shown), "Cpus_allowed_list:\t3\n") {
+		t.Errorf("in the run: %v\n%s", err, shown)
+	}
+	untouched(t, "after a run", before)
+
+	c = run("-d", "1s")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("busy loop: %v: %s", err, out)
+	}
+	untouched(t, "after a busy loop", before)
+
+	for _, signal := range []syscall.Signal{unix.SIGTERM, unix.SIGKILL} {
+		c := run("--", testBinary(t))
+		c.Env = append(os.Environ(), sleepVariable+"=1")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the command runs in the partition", func() bool { return inRun(t) })
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait()
+		if signal == unix.SIGKILL {
+			eventually(t, "the partition is known to be left behind", func() bool {
+				_, out := partitioned(t, "list")
+				return strings.Contains(out, "left behind")
+			})
+			if code, out := partitioned(t, "recover"); code != 0 || !strings.HasPrefix(out, "Undone: run-") {
+				t.Errorf("recover: exit status %d, %s", code, out)
+			}
+		}
+		untouched(t, "after "+unix.SignalName(signal), before)
+	}
+}
+
+// TestGuestPartitionInterrupted: SIGINT while it is made undoes it.
+func TestGuestPartitionInterrupted(t *testing.T) {
+	before := touched(t, "2-3")
+	const journal = journals + "/default.journal"
+	for range 10 { // it may come when all was made already
+		c := exec.Command(guestProgram, "partition", "create", "-c", "2-3")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); time.Since(begin) < 10*time.Second; {
+			if text, err := os.ReadFile(journal); err == nil && strings.Count(string(text), "\n") > 3 {
+				break
+			}
+		}
+		if err := c.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait()
+		switch code := c.ProcessState.ExitCode(); code {
+		case exitSignal + int(unix.SIGINT):
+			untouched(t, "after SIGINT", before)
+			return
+		case 0, exitNotAsMade:
+			if code, out := partitioned(t, "undo", "default"); code != 0 {
+				t.Fatalf("undo: exit status %d, %s", code, out)
+			}
+		default:
+			t.Fatalf("exit status %d", code)
+		}
+	}
+	t.Error("never interrupted in the middle")
+}
+
+// sleepVariable makes the test binary sleep.
+const sleepVariable = "TASKISO_TEST_SLEEP"
+
+// showVariable makes the test binary write to the file that it names which
+// partitions there are, and where it runs itself.
+const showVariable = "TASKISO_TEST_SHOW"
+
+func show(file string) {
+	list, err := exec.Command(guestProgram, "partition", "list").CombinedOutput()
+	status, err2 := os.ReadFile("/proc/self/status")
+	if err := errors.Join(err, err2, os.WriteFile(file, append(list, status...), 0o600)); err != nil {
+		panic(err)
+	}
+}
+
+// inRun tells whether a process is in the cgroup of a run.
+func inRun(t *testing.T) bool {
+	t.Helper()
+	files, err := filepath.Glob("/sys/fs/cgroup/taskiso-run-*/cgroup.procs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if pids, err := os.ReadFile(f); err == nil && len(pids) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// disturbance is what somebody does elsewhere that could reach any CPU.
+type disturbance struct {
+	name string
+	do   func() error
+	// reaches is the cause by which it is seen on the CPU without a partition, or
+	// the row of /proc/interrupts, of those that are for certain.
+	reaches string
+}
+
+// console is the row of the interrupt of the first serial port.
+const console = "4"
+
+var disturbances = []disturbance{
+	{"unbound work", anywhere("modules"), ""},
+	{"timers", anywhere("timers"), ""},
+	{"device interrupts", consoleOutput, console},
+	{"fork storm", anywhere("forks"), ""},
+	{"taskset -p of a foreign process", tasksetForeign, "task-user"},
+	{"more busy processes than CPUs", busyProcesses, ""},
+}
+
+// disturbVariable makes the test binary a process that may run on any CPU that
+// its cpuset allows, and makes a disturbance.
+const disturbVariable = "TASKISO_TEST_DISTURB"
+
+var disturbers = map[string]func() error{
+	"modules": requestModules, "timers": manyTimers, "forks": forkStorm,
+	"busy": func() error {
+		for {
+			spinFor(time.Second)
+		}
+	},
+}
+
+func disturber(name string) *exec.Cmd {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), disturbVariable+"="+name)
+	return c
+}
+
+func anywhere(name string) func() error {
+	return func() error {
+		out, err := disturber(name).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+}
+
+func beDisturber(name string) {
+	runtime.LockOSThread()
+	all, err := cpulist.New(0, 1, 2, 3)
+	if err == nil {
+		err = launch.SetAffinity(0, all)
+	}
+	if err == nil {
+		err = disturbers[name]()
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// requestModules has the kernel start a helper for a protocol family it does not
+// know, from an unbound work item: call_usermodehelper_exec.
+func requestModules() error {
+	for family := 20; family < 25; family++ {
+		if fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0); err == nil {
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+func manyTimers() error {
+	for i := range 20 {
+		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.Timespec{Nsec: int64(1+i) * 2e6}}, nil); err != nil {
+			return err
+		}
+	}
+	time.Sleep(60 * time.Millisecond)
+	return nil
+}
+
+func consoleOutput() error {
+	console, err := os.OpenFile("/dev/ttyS0", os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	for range 10 {
+		if _, err := console.WriteString(strings.Repeat(".", 64) + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func forkStorm() error {
+	for range 5 {
+		if err := fork(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tasksetForeign tries to have a process run on the CPU: the kernel refuses with
+// EINVAL if its cpuset does not have that.
+func tasksetForeign() error {
+	c, err := spinner("0")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}()
+	err = setAffinity(c.Process.Pid)
+	time.Sleep(settle)
+	if errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+func busyProcesses() error {
+	var all []*exec.Cmd
+	defer func() {
+		for _, c := range all {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}()
+	for range 3 {
+		c := disturber("busy")
+		if err := c.Start(); err != nil {
+			return err
+		}
+		all = append(all, c)
+	}
+	time.Sleep(300 * time.Millisecond)
+	return nil
+}
+
+func spinner(cpu string) (*exec.Cmd, error) {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), spinVariable+"="+cpu, "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4")
+	return c, c.Start()
+}
+
+// setApartVariable makes the test binary spin on the victim's CPU, in the cgroup
+// that it names. What else Go's runtime does, it does on the other isolated CPU.
+const setApartVariable = "TASKISO_TEST_SETAPART"
+
+func beSetApart(dir string) {
+	runtime.LockOSThread()
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+		panic(err)
+	}
+	other, err := cpulist.New(2)
+	if err != nil {
+		panic(err)
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*")
+	if err != nil {
+		panic(err)
+	}
+	for _, task := range tasks {
+		var tid int
+		if _, err := fmt.Sscan(filepath.Base(task), &tid); err != nil {
+			panic(err)
+		}
+		if err := launch.SetAffinity(tid, other); err != nil {
+			panic(err)
+		}
+	}
+	spinOn(fmt.Sprint(victimCPU))
+}
+
+// exceptions are breaks that a partition does not keep away, by their cause, and
+// on which of the kernels they were seen.
+var exceptions = map[string]string{
+	"timer-clocksource-watchdog": "6.12: visits every CPU in turn where the TSC is not trusted, as in emulation; only tsc=nowatchdog at boot ends it",
+	"ipi-tick-kick-timer":        "6.12: from the clocksource watchdog, when it arms its timer on the next CPU",
+	"ipi-clocksource":            "7.2: the clocksource watchdog, which asks every CPU by an interrupt there",
+}
+
+// TestGuestPartHoldsOff: what was seen on the CPU before, or could be, does
+// not reach it once it is set apart.
+func TestGuestPartHoldsOff(t *testing.T) {
+	if err := os.WriteFile("/proc/irq/4/smp_affinity_list", []byte("3"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(consoleOutput(), moveAllThreads()); err != nil { // with which its interrupt moves
+		t.Fatal(err)
+	}
+	events := filepath.Join(t.TempDir(), "e.ndjson")
+	w := startWatch(t, "--events", events)
+
+	control, err := spinner(fmt.Sprint(victimCPU))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	before := disturb(t, true)
+	_ = control.Process.Kill()
+	_ = control.Wait()
+
+	_, out := partitioned(t, "create", "-c", "2-3")
+	t.Log(out)
+	if err := consoleOutput(); err != nil {
+		t.Fatal(err)
+	}
+	_, out = partitioned(t, "verify", "default")
+	t.Log(out)
+	if !strings.Contains(out, ", 0 have changed") || strings.Contains(out, "IRQ 4 ") || strings.Contains(out, "cpuset ") || strings.Contains(out, "tasks ") || strings.Contains(out, "workqueue ") {
+		t.Errorf("not as it was made")
+	}
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), setApartVariable+"="+partition.Cgroup("default"), "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4")
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	ran := userTime(t, c.Process.Pid)
+	after := disturb(t, false)
+	if userTime(t, c.Process.Pid) == ran {
+		t.Error("the isolated task did not run: nothing could interrupt it")
+	}
+	_ = c.Process.Kill()
+	_ = c.Wait()
+	if code, out := partitioned(t, "undo", "default"); code != 0 {
+		t.Errorf("undo: exit status %d, %s", code, out)
+	}
+	r, _, out := w.stop(t)
+	if !r.CPUs[0].Complete || r.Lost.OmittedIntervals > 0 {
+		t.Fatalf("not complete, lost %+v:\n%s", r.Lost, out)
+	}
+	breaks := readLines[report.Break](t, events)
+	for i, d := range disturbances {
+		without, with := breaksIn(breaks, r.Began, before[i]), breaksIn(breaks, r.Began, after[i])
+		t.Logf("%s: before %v, set apart %v", d.name, without, with)
+		if d.reaches != "" && without[d.reaches]+before[i].interrupts[d.reaches] == 0 {
+			t.Errorf("%s: no %s without a partition: this test would notice nothing", d.name, d.reaches)
+		}
+		for _, lost := range r.Lost.Intervals {
+			if r.Began+lost.To >= after[i].from && r.Began+lost.From <= after[i].to {
+				t.Errorf("%s: %d events were lost, so nothing is known", d.name, lost.Events)
+			}
+		}
+		if n := after[i].interrupts[console]; n > 0 {
+			t.Errorf("%s: %d interrupts of the console", d.name, n)
+		}
+		for id, n := range with {
+			if exceptions[id] == "" {
+				t.Errorf("%s: %d breaks by %s on the isolated CPU", d.name, n, id)
+			}
+		}
+	}
+}
+
+// userTime returns what /proc/PID/stat has as utime.
+func userTime(t *testing.T, pid int) string {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+1:]))[11]
+}
+
+// period is that of a disturbance, with the interrupts of the CPU in it by row.
+type period struct {
+	from, to   time.Duration
+	interrupts map[string]int
+}
+
+// disturb makes the disturbances, all or those that reach the CPU for certain,
+// and says when.
+func disturb(t *testing.T, certain bool) []period {
+	t.Helper()
+	all := make([]period, 0, len(disturbances))
+	for _, d := range disturbances {
+		p := period{from: monotonic()}
+		if certain && d.reaches == "" {
+			all = append(all, p)
+			continue
+		}
+		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "disturbance: %s", d.name), 0) // progress, on the console
+		p.interrupts = interruptsWhile(t, func() {
+			if err := d.do(); err != nil {
+				t.Errorf("%s: %v", d.name, err)
+			}
+			time.Sleep(settle)
+		})
+		p.to = monotonic()
+		all = append(all, p)
+	}
+	return all
+}
+
+func breaksIn(breaks []report.Break, began time.Duration, p period) map[string]int {
+	counts := map[string]int{}
+	for _, b := range breaks {
+		if at := began + b.At; at >= p.from && at <= p.to {
+			counts[b.ID]++
+		}
+	}
+	return counts
+}
+
+// TestGuestPartQuiet counts the interrupts of a CPU with a spinning task while
+// others are busy, without and with a partition.
+func TestGuestPartQuiet(t *testing.T) {
+	const time30 = 30 * time.Second
+	if err := errors.Join(os.WriteFile("/proc/irq/4/smp_affinity_list", []byte("3"), 0), consoleOutput()); err != nil {
+		t.Fatal(err)
+	}
+	count := func(c *exec.Cmd) map[string]int {
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var busy []*exec.Cmd
+		for range 3 {
+			d := disturber("busy")
+			if err := d.Start(); err != nil {
+				t.Fatal(err)
+			}
+			busy = append(busy, d)
+		}
+		time.Sleep(2 * time.Second)
+		rows := interruptsWhile(t, func() {
+			for begin := time.Now(); time.Since(begin) < time30; time.Sleep(time.Second) {
+				if err := consoleOutput(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for _, c := range append(busy, c) {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+		return rows
+	}
+	quiet := []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}
+	plain := exec.Command("/proc/self/exe")
+	plain.Env = append(append(os.Environ(), spinVariable+"="+fmt.Sprint(victimCPU)), quiet...)
+	without := count(plain)
+	begin := time.Now()
+	if _, out := partitioned(t, "create", "-c", "2-3", "--cycle"); !strings.HasPrefix(out, "Partition default: CPU 2-3") {
+		t.Fatal(out)
+	}
+	made := time.Since(begin)
+	apart := exec.Command("/proc/self/exe")
+	apart.Env = append(append(os.Environ(), setApartVariable+"="+partition.Cgroup("default")), quiet...)
+	with := count(apart)
+	begin = time.Now()
+	code, out := partitioned(t, "verify", "default")
+	verified := time.Since(begin)
+	if code != 0 {
+		t.Errorf("verify: exit status %d, %s", code, out)
+	}
+	begin = time.Now()
+	if code, out := partitioned(t, "undo", "default"); code != 0 {
+		t.Errorf("undo: exit status %d, %s", code, out)
+	}
+	t.Logf("create %v, verify %v, undo %v", made, verified, time.Since(begin))
+	t.Logf("interrupts of CPU %d in %v: without %d %v, with a partition %d %v", victimCPU, time30, total(without), without, total(with), with)
+	if total(with) > total(without) || with[console] > 0 {
+		t.Errorf("no quieter with a partition")
+	}
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"testing"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/vmtest"
+)
+
+// TestVMPartition boots without isolcpus=: to set CPUs apart is for the partition.
+func TestVMPartition(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: "nohz_full=2,3",
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuestPartition",
+		Timeout: 3 * time.Minute,
+	})
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/partition"
+)
+
+// journals is where what was changed is remembered. It goes with the boot, as
+// the changes do.
+const journals = "/run/taskiso/partitions"
+
+// exitNotAsMade is the status of create and verify when a setting is not what it
+// was made, or has no effect.
+const exitNotAsMade = 1
+
+const partitionStatuses = `The exit status is 0; 1 if a setting is not what it should be, or has no effect;
+2 for a wrong command line; 125 if it failed; 128+n if signal n ended it.`
+
+func (p *program) partitionCreateCommand() *cobra.Command {
+	var o specOptions
+	c := &cobra.Command{
+		Use:   "create -c CPUS",
+		Short: "Set CPUs apart now; needs root",
+		Long: `create makes the changes that "taskiso partition plan" shows. Each is written to a
+journal in ` + journals + ` before it is made, and read back after. If one
+fails, or SIGINT or SIGTERM comes in between, those before it are undone. In the
+end it looks whether they have the effect that they are for.
+
+` + partitionStatuses + `
+With status 1 the partition is there: "taskiso partition undo" removes it.`,
+		Example: `  sudo taskiso partition create -c 2-3
+  sudo taskiso partition create -c 2-3 --name dpdk --profile throughput
+  sudo taskiso partition create -f spec.toml --require cpuset`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			spec, err := o.spec()
+			if err != nil {
+				return err
+			}
+			return p.withStore(&o.machineOptions, true, func(ctx context.Context, s *partition.Store) error {
+				return p.partitionCreate(ctx, s, spec, o.json)
+			})
+		},
+	}
+	o.register(c)
+	o.registerSettings(c)
+	return c
+}
+
+func (p *program) partitionCreate(ctx context.Context, s *partition.Store, spec partition.Spec, asJSON bool) error {
+	created, err := s.Create(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if err := p.print(asJSON, created, created.WriteText); err != nil {
+		return err
+	}
+	return notAsMade(len(created.Missed) == 0)
+}
+
+// notAsMade says by the exit status what has been printed already.
+func notAsMade(ok bool) error {
+	if ok {
+		return nil
+	}
+	return &status{code: exitNotAsMade}
+}
+
+func (p *program) partitionVerifyCommand() *cobra.Command {
+	var o machineOptions
+	c := &cobra.Command{
+		Use:   "verify NAME",
+		Short: "Say what has changed since, and who probably did it",
+		Long: `verify compares each setting of a partition with what it was made, and looks
+whether it has its effect: where interrupts really go, what the kernel made of
+the cpuset, which threads may run on the CPUs. Who changed a setting is a guess
+from the programs that run and what they are known to do.
+
+` + partitionStatuses,
+		Example: "  sudo taskiso partition verify dpdk\n  sudo taskiso partition verify dpdk --json",
+		RunE: p.onPartition(&o, true, func(ctx context.Context, s *partition.Store, name string) error {
+			v, err := s.Verify(ctx, name)
+			if err != nil {
+				return err
+			}
+			if err := p.print(o.json, v, v.WriteText); err != nil {
+				return err
+			}
+			return notAsMade(v.OK())
+		}),
+	}
+	p.takesName(c, &o)
+	return c
+}
+
+func (p *program) partitionUndoCommand() *cobra.Command {
+	var o machineOptions
+	var force bool
+	c := &cobra.Command{
+		Use:   "undo NAME",
+		Short: "Put back exactly the values that were there",
+		Long: `undo restores what was there before the partition, the last change first. If
+somebody else has changed a setting since, it changes nothing and shows all three
+values; --force overwrites them. Once it has begun, signals do not interrupt it.
+
+The exit status is 0; 2 for a wrong command line; 125 if it failed.`,
+		Example: "  sudo taskiso partition undo dpdk\n  sudo taskiso partition undo dpdk --force",
+		RunE: p.onPartition(&o, true, func(ctx context.Context, s *partition.Store, name string) error {
+			err := s.Undo(ctx, name, force)
+			if errors.Is(err, partition.ErrBooted) {
+				return p.printResult(o.json, "undone", []string{name}, err.Error())
+			}
+			if err != nil {
+				return err
+			}
+			return p.printResult(o.json, "undone", []string{name}, fmt.Sprintf("Partition %s is undone.", name))
+		}),
+	}
+	c.Flags().BoolVar(&force, "force", false, "overwrite what somebody else has changed since")
+	p.takesName(c, &o)
+	return c
+}
+
+func (p *program) partitionRecoverCommand() *cobra.Command {
+	var o machineOptions
+	var force bool
+	c := &cobra.Command{
+		Use:   "recover",
+		Short: "Undo what a crash or a killed run has left",
+		Long: `recover undoes every partition whose making or undoing was interrupted, or that
+was made for a "taskiso run" which is over, and forgets those of an earlier boot.
+What was made completely it leaves alone. It may be run at any time, as at boot.
+
+The exit status is 0, also if there was nothing to do; 125 if it failed.`,
+		Example: "  sudo taskiso partition recover",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return p.withStore(&o, true, func(ctx context.Context, s *partition.Store) error {
+				gone, err := s.Recover(ctx, force)
+				text := "Nothing was left behind."
+				if len(gone) > 0 {
+					text = fmt.Sprintf("Undone: %s.", strings.Join(gone, ", "))
+				}
+				if err != nil && len(gone) == 0 {
+					return err
+				}
+				return errors.Join(p.printResult(o.json, "undone", gone, text), err)
+			})
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "overwrite what somebody else has changed since")
+	o.register(c)
+	return c
+}
+
+func (p *program) partitionListCommand() *cobra.Command {
+	var o machineOptions
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List partitions",
+		Long:    "list shows each partition that has a journal in " + journals + ": its CPUs\nand whether it is complete, interrupted, in a run, left behind by one that was\nkilled, or of an earlier boot. It needs no root.",
+		Example: "  taskiso partition list\n  taskiso partition list --json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return p.withStore(&o, false, func(_ context.Context, s *partition.Store) error {
+				list, err := s.List()
+				if err != nil {
+					return err
+				}
+				return p.print(o.json, map[string]any{"schema": 1, "partitions": list}, func(w io.Writer) error { return partition.WriteList(w, list) })
+			})
+		},
+	}
+	o.register(c)
+	return c
+}
+
+func (p *program) partitionShowCommand() *cobra.Command {
+	var o machineOptions
+	c := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a partition: what was changed, and from what",
+		Long:    "show prints each change of a partition in the order it was made. It reads the\njournal, not the settings: \"taskiso partition verify\" does. It needs no root.",
+		Example: "  taskiso partition show dpdk\n  taskiso partition show dpdk --json",
+		RunE: p.onPartition(&o, false, func(_ context.Context, s *partition.Store, name string) error {
+			record, err := s.Show(name)
+			if err != nil {
+				return err
+			}
+			return p.print(o.json, record, record.WriteText)
+		}),
+	}
+	p.takesName(c, &o)
+	return c
+}
+
+// takesName makes c a command about one partition, whose name is completed.
+func (p *program) takesName(c *cobra.Command, o *machineOptions) {
+	o.register(c)
+	c.Args = cobra.ExactArgs(1)
+	c.ValidArgsFunction = func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var names []cobra.Completion
+		if len(given) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		err := p.withStore(o, false, func(_ context.Context, s *partition.Store) error {
+			list, err := s.List()
+			for _, l := range list {
+				names = append(names, cobra.CompletionWithDesc(l.Name, fmt.Sprintf("CPU %v, %s", l.CPUs, l.Condition)))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (p *program) onPartition(o *machineOptions, changes bool, do func(context.Context, *partition.Store, string) error) func(*cobra.Command, []string) error {
+	return func(_ *cobra.Command, args []string) error {
+		return p.withStore(o, changes, func(ctx context.Context, s *partition.Store) error { return do(ctx, s, args[0]) })
+	}
+}
+
+// errNotRoot says what is missing, before anything is tried.
+var errNotRoot = errors.New("this changes settings of the machine, which takes root: run it with sudo")
+
+// withStore calls do with the partitions of the machine. A signal ends the
+// context; nothing else of the process is ended by it.
+func (p *program) withStore(o *machineOptions, changes bool, do func(context.Context, *partition.Store) error) (err error) {
+	if changes && o.host == "" && os.Geteuid() != 0 {
+		return errNotRoot
+	}
+	files, done, err := p.openMachine(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	ctx, stop := interruptible()
+	defer stop()
+	return partitionProblem(do(ctx, partition.NewStore(filepath.Join(o.host, journals), files, files.View())))
+}
+
+// interrupted is why a context ended.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return "interrupted by " + unix.SignalName(i.signal) }
+
+// interruptible returns a context that the signals end which would otherwise end
+// the process, half done. The one of a reader that went away is let pass.
+func interruptible() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	go func() {
+		for s := range signals {
+			if s, ok := s.(syscall.Signal); ok && s != syscall.SIGPIPE {
+				cancel(interrupted{s})
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}
+
+// partitionProblem gives an error of package partition its exit status.
+func partitionProblem(err error) error {
+	var by interrupted
+	switch {
+	case errors.As(err, &by):
+		return &status{exitSignal + int(by.signal), err}
+	case errors.Is(err, partition.ErrNoPartition):
+		return usageError("%w; \"taskiso partition list\" shows what there is", err)
+	default:
+		return specProblem(err)
+	}
+}
+
+// printResult writes the names that something was done to.
+func (p *program) printResult(asJSON bool, what string, names []string, text string) error {
+	return p.print(asJSON, map[string]any{"schema": 1, what: names}, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, text)
+		return err
+	})
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Effect is a setting that has its value but not, or not yet, its effect.
+type Effect struct {
+	Setting string `json:"setting"`
+	Reason  string `json:"reason"`
+}
+
+// effectTime is how long an effect may take: the kernel moves an interrupt when
+// it next occurs, and rebuilds scheduling domains later than it says so.
+const effectTime = 300 * time.Millisecond
+
+// waitForEffect returns the settings that have no effect by the end of effectTime.
+func (s *Store) waitForEffect(ctx context.Context, name string, cpus cpulist.Set, kind string) []Effect {
+	for deadline := time.Now().Add(effectTime); ; {
+		missed := s.missed(name, cpus, kind)
+		if len(missed) == 0 || ctx.Err() != nil || time.Now().After(deadline) {
+			return missed
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// missed looks at what the kernel makes of the settings, by other files than
+// those that were written. What a machine does not show is taken as good.
+func (s *Store) missed(name string, cpus cpulist.Set, kind string) []Effect {
+	missed := []Effect{}
+	miss := func(setting, format string, args ...any) {
+		missed = append(missed, Effect{setting, fmt.Sprintf(format, args...)})
+	}
+	for _, irq := range s.interruptsOn(cpus) {
+		miss("irq-affinity", "IRQ %s still goes to CPU %v: the kernel moves it when it next occurs, if it lets anybody move it; --cycle moves it at once", irq.number, irq.on)
+	}
+	const unbound = "/sys/devices/virtual/workqueue/cpumask"
+	if on := s.masked(unbound, cpulist.ParseMask).Intersect(cpus); !on.IsEmpty() {
+		miss("workqueue", "%s still has CPU %v", unbound, on)
+	}
+	if kind != None {
+		s.missedCpuset(Cgroup(name), cpus, kind, miss)
+	}
+	s.missedTasks(cpus, Cgroup(name), miss)
+	return missed
+}
+
+type strayInterrupt struct {
+	number string
+	on     cpulist.Set
+}
+
+// interruptsOn returns the interrupts that have a handler and go to cpus.
+func (s *Store) interruptsOn(cpus cpulist.Set) []strayInterrupt {
+	numbers, err := numbered(s.view, "proc/irq")
+	if err != nil {
+		return nil
+	}
+	var stray []strayInterrupt
+	for _, n := range numbers {
+		on := s.masked("/proc/irq/"+n+"/effective_affinity_list", cpulist.ParseSysfs).Intersect(cpus)
+		if on.IsEmpty() {
+			continue
+		}
+		if actions, err := s.files.Read("/sys/kernel/irq/" + n + "/actions"); err == nil && actions == "" {
+			continue // nobody has asked for it: it cannot occur
+		}
+		stray = append(stray, strayInterrupt{n, on})
+	}
+	return stray
+}
+
+// masked returns the set in a file, the empty one if it has none.
+func (s *Store) masked(file string, parse func(string) (cpulist.Set, error)) cpulist.Set {
+	text, err := s.files.Read(file)
+	if err != nil {
+		return cpulist.Set{}
+	}
+	set, err := parse(text)
+	if err != nil {
+		return cpulist.Set{}
+	}
+	return set
+}
+
+func (s *Store) missedCpuset(dir string, cpus cpulist.Set, kind string, miss func(setting, format string, args ...any)) {
+	if got, err := s.files.Read(dir + "/cpuset.cpus.partition"); err != nil {
+		return // it was never made, or it is gone: then that is a drift
+	} else if got != kind {
+		miss("cpuset", "%s/cpuset.cpus.partition shows %q", dir, got)
+	}
+	if has := s.masked(dir+"/cpuset.cpus.effective", cpulist.ParseSysfs); !cpus.IsSubsetOf(has) {
+		miss("cpuset", "%s/cpuset.cpus.effective has only CPU %v", dir, has)
+	}
+	if kind != Isolated {
+		return
+	}
+	const isolated = cgroupRoot + "/cpuset.cpus.isolated" // not on older kernels
+	if _, err := s.files.Read(isolated); err == nil {
+		if rest := cpus.Minus(s.masked(isolated, cpulist.ParseSysfs)); !rest.IsEmpty() {
+			miss("cpuset", "%s does not have CPU %v", isolated, rest)
+		}
+	}
+	for cpu := range cpus.All() {
+		domains, err := fs.ReadDir(s.view, fmt.Sprintf("sys/kernel/debug/sched/domains/cpu%d", cpu))
+		if err == nil && len(domains) > 0 {
+			miss("cpuset", "CPU %d is still in %d scheduling domains", cpu, len(domains))
+		}
+	}
+}
+
+// missedTasks finds threads that may still use the CPUs though their affinity
+// can be set, and unbound workers.
+func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss func(setting, format string, args ...any)) {
+	running, err := threads(s.view)
+	if err != nil {
+		return
+	}
+	inside := s.inside(cgroup)
+	for _, t := range running {
+		on := t.allowed.Intersect(cpus)
+		switch {
+		case on.IsEmpty() || inside[t.dir]:
+		case t.movable():
+			miss(tasksSetting, "%s (%s) may run on CPU %v", t.name, t.dir, on)
+		case t.flags&pfKthread != 0 && strings.HasPrefix(t.name, "kworker/u"):
+			miss("workqueue", "%s (%s) may run on CPU %v", t.name, t.dir, on)
+		}
+	}
+}
+
+// inside returns the threads of a cgroup.
+func (s *Store) inside(cgroup string) map[string]bool {
+	members := map[string]bool{}
+	pids, err := s.files.Read(cgroup + "/cgroup.procs")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return members
+	}
+	for _, pid := range strings.Fields(pids) {
+		tids, err := numbered(s.view, path.Join("proc", pid, "task"))
+		if err != nil {
+			continue
+		}
+		for _, tid := range tids {
+			members[path.Join("/proc", pid, "task", tid)] = true
+		}
+	}
+	return members
+}

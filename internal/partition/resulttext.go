@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// WriteText writes what was done for a reader: not what went as planned, which
+// [Store.Show] has, but what did not.
+func (c *Created) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Partition %s: CPU %v isolated, CPU %v for everything else; %d changes made.\n",
+		c.Plan.Name, c.Plan.CPUs, c.Plan.Housekeeping, len(c.Plan.All())-len(c.Refused))
+	for _, warning := range c.Plan.Warnings {
+		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+	}
+	for _, s := range c.Plan.Settings {
+		if s.State == Lacking || s.State == Unknown {
+			fmt.Fprintf(&b, "%-9s %-16s %s\n", s.State, s.Name, s.Reason)
+		}
+		for _, note := range s.Notes {
+			fmt.Fprintf(&b, "note      %-16s %s\n", s.Name, note)
+		}
+	}
+	for _, d := range c.Refused {
+		fmt.Fprintf(&b, "refused   %s: the kernel will not have it changed\n", d.Path)
+	}
+	writeEffects(&b, c.Missed)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func writeEffects(b *bytes.Buffer, missed []Effect) {
+	for _, e := range missed {
+		fmt.Fprintf(b, "no effect %-16s %s\n", e.Setting, e.Reason)
+	}
+}
+
+// WriteText writes what has changed for a reader.
+func (v *Verification) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings are as they were made, %d have changed, %d are without effect.\n",
+		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed))
+	for _, d := range v.Drifts {
+		fmt.Fprintf(&b, "changed   %v\n          %s\n", d, d.Suspect)
+	}
+	writeEffects(&b, v.Missed)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteText writes a record for a reader.
+func (r *Record) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Partition %s: CPU %v; %s; %d changes.\n\n", r.Name, r.CPUs, r.Condition, r.Changes)
+	for _, c := range r.Made {
+		c.writeText(&b, 0)
+	}
+	for _, path := range r.Refused {
+		fmt.Fprintf(&b, "refused   %s\n", path)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteList writes a table of partitions.
+func WriteList(w io.Writer, list []Summary) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "No partitions.")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tCPUS\tCONDITION\tCHANGES")
+	for _, s := range list {
+		fmt.Fprintf(table, "%s\t%v\t%s\t%d\n", s.Name, s.CPUs, s.Condition, s.Changes)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// manager is a program that is known to change settings.
+type manager struct {
+	process string // as in /proc/PID/comm, which has 15 characters
+	paths   []string
+	habit   string
+}
+
+// managers, the likelier ones first. Each source is the program's own.
+var managers = []manager{
+	{"irqbalance", []string{"/proc/irq/"}, "spreads interrupts over all CPUs but those banned (IRQBALANCE_BANNED_CPULIST)"},
+	{"ksmtuned", []string{"/sys/kernel/mm/ksm/"}, "starts and stops merging by the memory that is free"},
+	{"numad", []string{"/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/"}, "places processes on NUMA nodes"},
+	{"power-profiles-", []string{"cpufreq", "pm_qos_resume_latency_us"}, "sets governors with each profile"},
+	{"tlp", []string{"cpufreq"}, "sets governors when the power supply changes"},
+	{"thermald", []string{"cpufreq"}, "limits frequencies when it is hot"},
+	{"tuned", []string{"/proc/irq/", "workqueue", "/proc/sys/", "/sys/kernel/mm/", "cpufreq", "machinecheck", "rps_cpus", "pm_qos_resume_latency_us"}, "sets what its profile says, at its start and for each new device"},
+	{"systemd", []string{"/sys/fs/cgroup/"}, "takes a controller away that none of its units uses, and removes cgroups that it does not know"},
+	{"systemd", []string{"/proc/sys/"}, "applies sysctl.d at boot and with each new network device (systemd-sysctl)"},
+	{"NetworkManager", []string{"rps_cpus", "rps_default_mask"}, "sets up network devices again"},
+}
+
+// suspect says of each drift who probably made it.
+func (s *Store) suspect(drifts []Drift) {
+	if len(drifts) == 0 {
+		return
+	}
+	running := processes(s.view)
+	for i, d := range drifts {
+		drifts[i].Suspect = guess(d, running)
+	}
+}
+
+func guess(d Drift, running map[string]string) string {
+	if strings.HasPrefix(d.Path, "/proc/irq/") && d.Got == "" {
+		return "the device is gone, or its driver has set it up again"
+	}
+	if strings.HasPrefix(d.Got, "isolated invalid") || strings.HasPrefix(d.Got, "root invalid") {
+		return "the kernel itself: the reason is in parentheses"
+	}
+	for _, m := range managers {
+		pid, runs := running[m.process]
+		if !runs {
+			continue
+		}
+		for _, part := range m.paths {
+			if strings.Contains(d.Path, part) {
+				return fmt.Sprintf("probably %s (process %s), which %s", m.process, pid, m.habit)
+			}
+		}
+	}
+	return "nobody runs that is known to change it; a person or a script?"
+}
+
+// rivals warns of programs that will not leave settings as they are.
+func rivals(files fs.FS, cpus cpulist.Set) []string {
+	running := processes(files)
+	var warnings []string
+	if pid, runs := running["irqbalance"]; runs {
+		warnings = append(warnings, fmt.Sprintf("irqbalance (process %s) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, cpus))
+	}
+	if pid, runs := running["tuned"]; runs {
+		warnings = append(warnings, fmt.Sprintf("tuned (process %s) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))
+	}
+	return warnings
+}
+
+// processes returns the numbers of processes by name, of each the first.
+func processes(files fs.FS) map[string]string {
+	running := map[string]string{}
+	numbers, err := numbered(files, "proc")
+	if err != nil {
+		return running
+	}
+	for _, pid := range numbers {
+		comm, err := fs.ReadFile(files, path.Join("proc", pid, "comm"))
+		name := strings.TrimSpace(string(comm))
+		if _, known := running[name]; err == nil && !known {
+			running[name] = pid
+		}
+	}
+	return running
+}

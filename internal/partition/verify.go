@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Verification is what became of a partition.
+type Verification struct {
+	Schema int         `json:"schema"`
+	Name   string      `json:"name"`
+	CPUs   cpulist.Set `json:"cpus"`
+	Held   int         `json:"held"`    // settings that are what they were made
+	Drifts []Drift     `json:"changed"` // those that are not
+	Missed []Effect    `json:"no_effect"`
+}
+
+// OK tells whether everything is as it was made, and does what it is for.
+func (v *Verification) OK() bool { return len(v.Drifts)+len(v.Missed) == 0 }
+
+// Verify compares the settings of a partition with what it made them, and looks
+// whether they have the effect that they are for.
+func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	j, err := s.load(name)
+	if err != nil {
+		return nil, err
+	}
+	if !s.sameBoot(j) {
+		return nil, fmt.Errorf("partition %s: %w", name, ErrBooted)
+	}
+	if !j.complete {
+		return nil, fmt.Errorf("partition %s: %w: see \"taskiso partition recover\"", name, ErrIncomplete)
+	}
+	v := &Verification{Schema: 1, Name: name, CPUs: j.CPUs, Drifts: []Drift{}}
+	for _, c := range j.changes {
+		if slices.Contains(j.refused, c.Path) || c.Form == Affinity {
+			continue // told when it was created; judged by its effect
+		}
+		got, err := c.read(s.files)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil && c.Form.same(got, c.To) {
+			v.Held++
+			continue
+		}
+		v.Drifts = append(v.Drifts, c.drift(got))
+	}
+	s.suspect(v.Drifts)
+	v.Missed = s.waitForEffect(ctx, name, j.CPUs, j.Partition)
+	return v, nil
+}
