@@ -239,6 +239,9 @@ func (b *Builder) inside(e trace.Event, senders []trace.Event) {
 // runs returns the thread that is shown to run on a CPU.
 func (b *Builder) runs(tid uint32, cpu int) *thread {
 	t := b.thread(tid)
+	if b.running[t.cpu] == tid {
+		delete(b.running, t.cpu) // a CPU that is not watched does not tell that it left
+	}
 	t.cpu = cpu
 	b.running[cpu] = tid
 	return t

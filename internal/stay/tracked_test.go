@@ -215,6 +215,16 @@ func TestTrackedBegins(t *testing.T) {
 	}
 }
 
+// A program that executes on a CPU that is not watched and goes to one that is, is
+// in user mode on one of them in the end.
+func TestThreadIsOnOneCPU(t *testing.T) {
+	r := newRecorder(scriptCPU)
+	r.play(exec(5, app, app.TID, on(0)), switched(10, swapper, app, runnable), at(12, trace.UserEnter))
+	if open := r.Finish(); len(open) != 1 || open[0].CPU != scriptCPU || open[0].TID != app.TID {
+		t.Errorf("in user mode: %+v, want thread %d on CPU %d", open, app.TID, scriptCPU)
+	}
+}
+
 // A break of isolation belongs to the stay that it came in, without the signal that
 // it sent; if that kills the thread, the stay ends with it.
 func TestIsolationBreaks(t *testing.T) {
