@@ -90,9 +90,10 @@ bench-isolation: build
 	$(MAKE) benchmarks
 
 # What is left when nothing runs, beside oslat and cyclictest of Debian's rt-tests.
-bench-noise: build setup-peers
+bench-noise: build setup-peers setup-vm
 	$(GO) build -o bin/bench-noise ./internal/peers/noise
 	$(SUDO) bin/bench-noise
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPeersOfNoise$$' -v ./internal/cli -args -update
 	$(MAKE) benchmarks
 
 # docs/benchmarks.md and its figures, of docs/bench/*.json. A test compares them.

@@ -178,3 +178,27 @@ func TestGuestGapsUntilTheCPUGoesAway(t *testing.T) {
 		t.Errorf("ended by %q, moved to %v", r.EndedBy, r.CPUs[0].MovedTo)
 	}
 }
+
+// benchNoise is internal/peers/noise, and benchedMark stands before what it wrote.
+const (
+	benchNoise  = "/bin/bench-noise"
+	benchedMark = "measured: "
+)
+
+// What "make bench-noise" measures on the machine itself, on an isolated CPU.
+func TestGuestPeersOfNoise(t *testing.T) {
+	file := t.TempDir() + "/noise.json"
+	c := exec.Command(benchNoise, "-taskiso", guestProgram, "-cpu", "3", "-other", "0", "-rounds", "3", "-d", "5s", "-o", file)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(benchedMark + line.String())
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
@@ -135,5 +136,40 @@ func TestVMPartitionEffect(t *testing.T) {
 		Files:   map[string]string{guestProgram: buildProgram(t)},
 		Tests:   "^TestGuestPart(HoldsOff|Quiet)",
 		Timeout: 6 * time.Minute,
+	})
+}
+
+// TestVMPeersOfNoise measures beside oslat and cyclictest in a guest; part of make
+// bench-noise.
+func TestVMPeersOfNoise(t *testing.T) {
+	files := map[string]string{guestProgram: buildProgram(t), benchNoise: buildGo(t, "internal/peers/noise"), "/bin/true": "/bin/true"}
+	for _, peer := range []string{"oslat", "cyclictest"} {
+		path, err := exec.LookPath(peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["/bin/"+peer] = path
+	}
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated + " tsc=reliable",
+		Kernels: []string{"trixie"},
+		Files:   files,
+		Tests:   "^TestGuestPeersOfNoise$",
+		Timeout: 20 * time.Minute,
+		Output: func(_, text string) {
+			_, line, found := strings.Cut(text, benchedMark)
+			line, _, _ = strings.Cut(line, "\n")
+			var f results.File
+			if err := json.Unmarshal([]byte(line), &f); !found || err != nil {
+				t.Errorf("the guest's figures: %v", err)
+				return
+			}
+			if *update {
+				f.Machine = "guest under emulation on one thread of " + f.Machine
+				if err := f.Write("../../docs/bench/noise-vm.json"); err != nil {
+					t.Error(err)
+				}
+			}
+		},
 	})
 }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,12 +24,11 @@ import (
 	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
-const (
-	measuredCPU = 1
-	otherCPU    = 0
-	// nobody is a user who may not trace.
-	nobody = 65534
-)
+// nobody is a user who may not trace.
+const nobody = 65534
+
+// places are the CPU that is measured, and the one for everything else.
+type places struct{ measured, other int }
 
 // limits are lengths in microseconds. How many gaps reach each is what is compared.
 var limits = []int{5, 10, 20, 50, 100, 200, 500}
@@ -38,23 +39,23 @@ const stressVariable = "TASKISO_BENCH_STRESS"
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench-noise: ")
-	if os.Getenv(stressVariable) != "" {
-		stress()
+	if cpu, err := strconv.Atoi(os.Getenv(stressVariable)); err == nil {
+		stress(cpu)
 	}
+	var on places
+	flag.IntVar(&on.measured, "cpu", 1, "measure `CPU`")
+	flag.IntVar(&on.other, "other", 0, "use `CPU` for everything else")
 	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
 	rounds := flag.Int("rounds", 5, "measure each `N` times, in turns")
 	each := flag.Duration("d", 10*time.Second, "measure for `TIME` each time")
 	out := flag.String("o", "docs/bench/noise.json", "write what was measured to `FILE`")
 	flag.Parse()
-	if err := run(*program, *out, *rounds, *each); err != nil {
+	if err := run(*program, *out, on, *rounds, *each); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(program, out string, rounds int, each time.Duration) error {
-	if runtime.NumCPU() <= max(measuredCPU, otherCPU) {
-		return fmt.Errorf("CPUs %d and %d are needed", measuredCPU, otherCPU)
-	}
+func run(program, out string, on places, rounds int, each time.Duration) error {
 	dir, err := os.MkdirTemp("", "bench-noise")
 	if err != nil {
 		return err
@@ -73,11 +74,11 @@ func run(program, out string, rounds int, each time.Duration) error {
 	}
 	f.Peers = results.Versions("rt-tests") // oslat, cyclictest, hwlatdetect
 	f.Missing = map[string]string{}
-	b := bench{dir: dir, each: each, tools: []tool{
-		{name: "taskiso noise", ours: true, measure: loop(taskiso, 0)},
-		{name: "taskiso noise, not traced", ours: true, measure: loop(taskiso, nobody)},
-		{name: "oslat", measure: oslat},
-		{name: "cyclictest", measure: cyclictest},
+	b := bench{dir: dir, each: each, on: on, tools: []tool{
+		{name: "taskiso noise", ours: true, measure: on.loop(taskiso, 0)},
+		{name: "taskiso noise, not traced", ours: true, measure: on.loop(taskiso, nobody)},
+		{name: "oslat", measure: on.oslat},
+		{name: "cyclictest", measure: on.cyclictest},
 	}}
 	for _, busy := range []bool{false, true} {
 		tables, err := b.compare(busy, rounds)
@@ -86,13 +87,13 @@ func run(program, out string, rounds int, each time.Duration) error {
 		}
 		f.Tables = append(f.Tables, tables...)
 	}
-	processes, err := compareProcesses(taskiso, rounds, each)
+	processes, err := on.compareProcesses(taskiso, rounds, each)
 	if err != nil {
 		return err
 	}
 	f.Tables = append(f.Tables, processes)
 	if text, err := exec.Command("hwlatdetect", "--duration", "1s").CombinedOutput(); err != nil {
-		f.Missing["hwlatdetect"] = lastLine(text)
+		f.Missing["hwlatdetect"] = cmp.Or(lastLine(text), err.Error())
 	} else {
 		f.Missing["hwlatdetect"] = "it works on this kernel, but nothing compares with it yet"
 	}
@@ -139,6 +140,7 @@ type tool struct {
 
 type bench struct {
 	dir   string
+	on    places
 	each  time.Duration
 	tools []tool
 }
@@ -148,7 +150,7 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 	state := "the other CPU idle"
 	if busy {
 		state = "the other CPU busy"
-		stop, err := startStress()
+		stop, err := startStress(b.on.other)
 		if err != nil {
 			return nil, err
 		}
@@ -190,9 +192,9 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 }
 
 // startStress gives the other CPU work and returns what ends it.
-func startStress() (stop func(), err error) {
+func startStress(cpu int) (stop func(), err error) {
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), stressVariable+"=1")
+	c.Env = append(os.Environ(), stressVariable+"="+strconv.Itoa(cpu))
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := c.Start(); err != nil {
@@ -205,10 +207,10 @@ func startStress() (stop func(), err error) {
 	}, nil
 }
 
-// stress maps, touches and unmaps memory, and starts programs, on the other CPU.
-func stress() {
+// stress maps, touches and unmaps memory, and starts programs, on a CPU.
+func stress(cpu int) {
 	var set unix.CPUSet
-	set.Set(otherCPU)
+	set.Set(cpu)
 	runtime.LockOSThread() // what it starts runs there as well
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		log.Fatal(err)

@@ -32,8 +32,8 @@ func command(dir, name string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 const attempts = 30
 
 // loop measures with taskiso as a user.
-func loop(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
-	once := loopOnce(taskiso, user)
+func (on places) loop(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
+	once := on.loopOnce(taskiso, user)
 	return func(dir string, each time.Duration) (m measured, err error) {
 		for range attempts {
 			if m, err = once(dir, each); err == nil || !strings.Contains(err.Error(), "another taskiso run") {
@@ -45,7 +45,7 @@ func loop(taskiso string, user uint32) func(string, time.Duration) (measured, er
 	}
 }
 
-func loopOnce(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
+func (on places) loopOnce(taskiso string, user uint32) func(string, time.Duration) (measured, error) {
 	return func(dir string, each time.Duration) (measured, error) {
 		own, err := os.MkdirTemp(dir, "taskiso")
 		if err != nil {
@@ -54,7 +54,7 @@ func loopOnce(taskiso string, user uint32) func(string, time.Duration) (measured
 		if err := os.Chown(own, int(user), int(user)); err != nil {
 			return measured{}, err
 		}
-		c, out := command(own, taskiso, "noise", "-q", "-c", fmt.Sprint(measuredCPU), "-H", fmt.Sprint(otherCPU), "-d", each.String(), "--report", "report.json", "--hlog", "hlog")
+		c, out := command(own, taskiso, "noise", "-q", "-c", fmt.Sprint(on.measured), "-H", fmt.Sprint(on.other), "-d", each.String(), "--report", "report.json", "--hlog", "hlog")
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: credential(user)}
 		if err := c.Run(); err != nil {
 			return measured{}, fmt.Errorf("%w: %s", err, out)
@@ -149,8 +149,8 @@ func readRTTest(dir string) (measured, error) {
 
 // oslat measures with oslat. What it calls n µs is at least n-1 and less than n
 // (insert_bucket in its source); the last bucket has all that is longer.
-func oslat(dir string, each time.Duration) (measured, error) {
-	c, out := command(dir, "oslat", "-q", "-c", fmt.Sprint(measuredCPU), "-C", fmt.Sprint(otherCPU), "-D", fmt.Sprintf("%.0f", each.Seconds()), "-b", "1024", "--json=rt.json")
+func (on places) oslat(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "oslat", "-q", "-c", fmt.Sprint(on.measured), "-C", fmt.Sprint(on.other), "-D", fmt.Sprintf("%.0f", each.Seconds()), "-b", "1024", "--json=rt.json")
 	if err := c.Run(); err != nil {
 		return measured{}, fmt.Errorf("%w: %s", err, out)
 	}
@@ -162,8 +162,8 @@ func oslat(dir string, each time.Duration) (measured, error) {
 
 // cyclictest measures how late a thread wakes that sleeps for a millisecond each time,
 // without a real-time priority, as the loops.
-func cyclictest(dir string, each time.Duration) (measured, error) {
-	c, out := command(dir, "cyclictest", "-q", "-a", fmt.Sprint(measuredCPU), "--mainaffinity="+fmt.Sprint(otherCPU), "-t", "1", "--policy=other", "-i", "1000", "-D", fmt.Sprintf("%.0f", each.Seconds()), "-h", "1000", "--json=rt.json")
+func (on places) cyclictest(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "cyclictest", "-q", "-a", fmt.Sprint(on.measured), "--mainaffinity="+fmt.Sprint(on.other), "-t", "1", "--policy=other", "-i", "1000", "-D", fmt.Sprintf("%.0f", each.Seconds()), "-h", "1000", "--json=rt.json")
 	if err := c.Run(); err != nil {
 		return measured{}, fmt.Errorf("%w: %s", err, out)
 	}
@@ -177,12 +177,16 @@ func credential(user uint32) *syscall.Credential {
 }
 
 // compareProcesses measures both CPUs at once, by one process and by two.
-func compareProcesses(taskiso string, rounds int, each time.Duration) (results.Table, error) {
+// compareProcesses measures on the CPU and the one before it.
+func (on places) compareProcesses(taskiso string, rounds int, each time.Duration) (results.Table, error) {
 	t := results.Table{Name: "processes", Unit: "in a second", Columns: []string{"5 µs", "50 µs"}}
 	arrangements := []struct {
 		name string
 		cpus []string
-	}{{"one process, two threads", []string{"0-1"}}, {"two processes", []string{"0", "1"}}}
+	}{
+		{"one process, two threads", []string{fmt.Sprintf("%d-%d", on.measured-1, on.measured)}},
+		{"two processes", []string{fmt.Sprint(on.measured - 1), fmt.Sprint(on.measured)}},
+	}
 	for _, a := range arrangements {
 		t.Rows = append(t.Rows, results.Row{Name: a.name, Ours: true, Values: make([][]float64, 2)})
 	}
