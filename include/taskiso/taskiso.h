@@ -21,6 +21,7 @@
  * All functions concern the calling thread. taskiso_isolated(), taskiso_status()
  * and taskiso_story() make no system call. All may be called in signal handlers,
  * taskiso_enter() and taskiso_map() if the thread has called taskiso_map() before.
+ * The child of a fork sees the page of its parent until it calls one of these two.
  * Without taskiso, entering fails with EINVAL, as on any kernel, and nothing is
  * ever isolated.
  */
@@ -33,6 +34,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifdef __cplusplus
@@ -133,8 +135,8 @@ static inline int taskiso_map(void)
 	const struct taskiso_story *story;
 	int slot;
 
-	if (taskiso_page != &taskiso_outside)
-		return 0;
+	if (taskiso_page != &taskiso_outside && taskiso_page->tid == (uint32_t)syscall(SYS_gettid))
+		return 0; /* and not, after fork, the parent's */
 	slot = taskiso_request(TASKISO_SLOT);
 	if (slot < 0)
 		return slot == -EUSERS ? slot : -ENOSYS;

@@ -493,7 +493,9 @@ static void forks(const void *arg)
 	CHECK(enter(SIGUSR1) == 0);
 	child = fork();
 	if (!child) {
+		const void *parents = taskiso_page;
 		syscall(SYS_getppid);
+		CHECK(taskiso_map() == 0 && taskiso_page != parents && taskiso_page->tid == (uint32_t)getpid() && !taskiso_isolated());
 		_exit(shared->hits); /* the parent's one at most, counted in shared memory */
 	}
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) <= 1);
