@@ -25,6 +25,9 @@ const (
 	cExample  = "/bin/cexample"
 )
 
+// isolationCost is internal/peers/isolation/c.
+const isolationCost = "/bin/isolationcost"
+
 // stormVariable says how often a thread enters and leaves in the storm.
 const stormVariable = "TASKISO_TEST_STORM"
 
@@ -227,4 +230,25 @@ func TestGuestIsolationArmsWhatRuns(t *testing.T) {
 		t.Errorf("report: %+v\n%s", r.Isolation, &w.out)
 	}
 	t.Logf("%+v", r.Isolation)
+}
+
+// What "make bench-isolation" measures, where CPUs are nohz_full: the figures are
+// those of an emulator, their ratios less so.
+func TestGuestIsolationCosts(t *testing.T) {
+	if _, err := os.Stat(isolationCost); err != nil {
+		return // part of make isolation-storm
+	}
+	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--", isolationCost)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ns := map[string]float64{}
+	for line := range strings.Lines(string(out)) {
+		var what string
+		var value float64
+		fmt.Sscan(line, &what, &value)
+		ns[what] = value
+	}
+	t.Logf("break beside signal to oneself: %.2f\n%s", ns["broken"]/ns["own"], out)
 }

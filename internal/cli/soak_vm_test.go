@@ -121,9 +121,13 @@ func TestVMSilence(t *testing.T) {
 func TestVMIsolationStorm(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated + " tsc=reliable",
-		Files:   map[string]string{guestProgram: buildProgram(t), isolationProgram: buildC(t, "isolation")},
+		Files: map[string]string{
+			guestProgram:     buildProgram(t),
+			isolationProgram: buildC(t, "isolation"),
+			isolationCost:    compileC(t, "../peers/isolation/c/isolation.c"),
+		},
 		Env:     []string{stormVariable + "=100000"},
-		Tests:   "^TestGuestIsolationStorm$",
+		Tests:   "^TestGuestIsolation(Costs|Storm)$",
 		Timeout: 20 * time.Minute,
 	})
 }
