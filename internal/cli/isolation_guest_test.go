@@ -234,10 +234,7 @@ func TestGuestIsolationArmsWhatRuns(t *testing.T) {
 
 // What "make bench-isolation" measures, where CPUs are nohz_full: the figures are
 // those of an emulator, their ratios less so.
-func TestGuestIsolationCosts(t *testing.T) {
-	if _, err := os.Stat(isolationCost); err != nil {
-		return // part of make isolation-storm
-	}
+func TestGuestPriceOfIsolation(t *testing.T) {
 	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--", isolationCost)
 	out, err := c.CombinedOutput()
 	if err != nil {

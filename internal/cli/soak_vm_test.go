@@ -127,7 +127,7 @@ func TestVMIsolationStorm(t *testing.T) {
 			isolationCost:    compileC(t, "../peers/isolation/c/isolation.c"),
 		},
 		Env:     []string{stormVariable + "=100000"},
-		Tests:   "^TestGuestIsolation(Costs|Storm)$",
+		Tests:   "^TestGuest(PriceOfIsolation|IsolationStorm)$",
 		Timeout: 20 * time.Minute,
 	})
 }
