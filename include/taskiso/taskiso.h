@@ -21,7 +21,7 @@
  * All functions concern the calling thread. taskiso_isolated(), taskiso_status()
  * and taskiso_story() make no system call. All may be called in signal handlers,
  * taskiso_enter() and taskiso_map() if the thread has called taskiso_map() before.
- * The child of a fork sees the page of its parent until it calls one of these two.
+ * The child of a fork sees the page of its parent until it calls taskiso_map().
  * Without taskiso, entering fails with EINVAL, as on any kernel, and nothing is
  * ever isolated.
  */
@@ -153,6 +153,12 @@ static inline int taskiso_map(void)
 	return 0;
 }
 
+/* taskiso_isolated is one load; never true when nobody watches. */
+static inline int taskiso_isolated(void)
+{
+	return (int)__atomic_load_n(&taskiso_page->isolated, __ATOMIC_RELAXED);
+}
+
 /*
  * taskiso_enter isolates the thread: 0, -EINVAL if it is not pinned to exactly one
  * isolated CPU that is watched, -EAGAIN if that did not become quiet, -EINTR if a signal
@@ -161,18 +167,13 @@ static inline int taskiso_map(void)
  */
 static inline int taskiso_enter(int sig)
 {
-	taskiso_map();
+	if (!taskiso_isolated()) /* a system call there would break what is to be entered anew */
+		taskiso_map();
 	return taskiso_request(PR_TASK_ISOLATION_ENABLE | PR_TASK_ISOLATION_USERSIG | (unsigned long)PR_TASK_ISOLATION_SET_SIG(sig));
 }
 
 /* taskiso_leave ends isolation. No signal for an earlier break comes after it. */
 static inline int taskiso_leave(void) { return taskiso_request(0); }
-
-/* taskiso_isolated is one load; never true when nobody watches. */
-static inline int taskiso_isolated(void)
-{
-	return (int)__atomic_load_n(&taskiso_page->isolated, __ATOMIC_RELAXED);
-}
 
 /* taskiso_status copies the status page. It may wait for a few stores of another CPU. */
 static inline void taskiso_status(struct taskiso_status *to)
