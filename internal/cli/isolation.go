@@ -139,7 +139,7 @@ func (o *observation) finishIsolation() error {
 		return nil
 	}
 	o.isolating.listener.Stop()
-	err := errors.Join(<-o.isolating.served, o.isolating.listener.Close(), o.isolating.supervisor.Err())
+	err := errors.Join(<-o.isolating.served, o.isolating.listener.Close(), o.isolating.supervisor.Close(), o.isolating.supervisor.Err())
 	calls := o.isolating.supervisor.Calls()
 	o.report.AddCalls(calls)
 	if len(calls) > 0 && o.isolable.IsEmpty() {

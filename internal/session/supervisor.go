@@ -115,7 +115,6 @@ func New(cfg Config, from calls) (*Supervisor, error) {
 // It returns when every call is answered.
 func (s *Supervisor) Serve() error {
 	var open sync.WaitGroup
-	defer s.stories.close()
 	defer open.Wait()
 	for {
 		c, err := s.calls.Next()
@@ -128,6 +127,9 @@ func (s *Supervisor) Serve() error {
 		open.Go(func() { s.answer(c) })
 	}
 }
+
+// Close gives up the stories, after Serve has returned and Tell is not called any more.
+func (s *Supervisor) Close() error { return s.stories.close() }
 
 // answer handles one call. That its caller is gone is no error.
 func (s *Supervisor) answer(c seccomp.Call) {

@@ -152,7 +152,9 @@ func newFixture(t *testing.T) *fixture {
 	go func() { served <- f.Serve() }()
 	t.Cleanup(func() {
 		close(f.calls.calls)
-		if err := errors.Join(<-served, f.Err()); err != nil {
+		err := <-served
+		f.Tell(100, 1, "late", "what is read when nobody can call any more")
+		if err := errors.Join(err, f.Close(), f.Err()); err != nil {
 			t.Error(err)
 		}
 	})
