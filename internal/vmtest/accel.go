@@ -53,7 +53,7 @@ func chooseAccel(ctx context.Context, cache string, m machine) string {
 func bootsUnderKVM(ctx context.Context, m machine) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	m.accel = accelKVM
+	m.accel, m.patience = accelKVM, probeTime
 	m.console += ".kvm"
 	m.cmdline = append(append([]string(nil), m.cmdline...), probeParameter)
 	result, err := m.boot(ctx)

@@ -20,26 +20,32 @@ import (
 )
 
 const (
-	orderFile     = "/vmtest.json" // in the guest: what to do
-	guestVariable = "TASKISO_VMTEST_GUEST"
-	resultPort    = "/dev/ttyS1" // virtio-serial is a module in Debian's 6.1, an ISA port is built in everywhere
-	workDir       = "/test"
+	orderFile       = "/vmtest.json" // in the guest: what to do
+	guestVariable   = "TASKISO_VMTEST_GUEST"
+	serviceVariable = "TASKISO_VMTEST_SERVICE"
+	resultPort      = "/dev/ttyS1" // virtio-serial is a module in Debian's 6.1, an ISA port is built in everywhere
+	workDir         = "/test"
 )
 
 // order is what the host tells the guest to do.
 type order struct {
 	Args []string // of the test binary
 	Env  []string
+	Init string // the program that takes the place of the first process, and starts this one again
 }
 
-// isInit is true in a guest's first process. Process 1 of a container has no orders.
+// isInit is true in a guest's first process, or in the service of the init that has taken its place. Process 1 of a
+// container has no orders.
 func isInit() bool {
-	if os.Getpid() != 1 {
+	if os.Getpid() != 1 && !isService() {
 		return false
 	}
 	_, err := os.Stat(orderFile)
 	return err == nil
 }
+
+// isService is true if another init has started this process.
+func isService() bool { return os.Getenv(serviceVariable) != "" }
 
 // InGuest is true in the process that runs the tests in a guest, and in its children: there a test may change the machine.
 func InGuest() bool { return os.Getenv(guestVariable) != "" }
@@ -58,18 +64,27 @@ func guestInit() {
 }
 
 func initAndReport() error {
-	if err := mountAll(); err != nil {
+	todo, err := readOrder()
+	if err != nil {
 		return err
 	}
-	if err := keepInterruptsAway(); err != nil {
-		return err
+	if !isService() {
+		if err := mountAll(); err != nil {
+			return err
+		}
+		if err := keepInterruptsAway(); err != nil {
+			return err
+		}
+		if todo.Init != "" {
+			return giveWay(todo.Init)
+		}
 	}
 	port, err := openPort(resultPort)
 	if err != nil {
 		return err
 	}
 	stream := wire.NewEncoder(port)
-	end, err := runOrder(stream)
+	end, err := runOrder(todo, stream)
 	if err != nil {
 		end = wire.End{ExitCode: -1, Error: err.Error()}
 	}
@@ -79,18 +94,28 @@ func initAndReport() error {
 	return drain(port)
 }
 
-// runOrder runs the tests and returns how they ended. Everything they write has been sent by then.
-func runOrder(stream *wire.Encoder) (wire.End, error) {
-	if err := configure(); err != nil {
-		return wire.End{}, err
-	}
+func readOrder() (order, error) {
 	var todo order
 	data, err := os.ReadFile(orderFile)
 	if err != nil {
-		return wire.End{}, fmt.Errorf("reading orders: %w", err)
+		return todo, fmt.Errorf("reading orders: %w", err)
 	}
 	if err := json.Unmarshal(data, &todo); err != nil {
-		return wire.End{}, fmt.Errorf("parsing orders: %w", err)
+		return todo, fmt.Errorf("parsing orders: %w", err)
+	}
+	return todo, nil
+}
+
+// giveWay makes another program the first process of the guest. It returns only if that fails.
+func giveWay(program string) error {
+	err := unix.Exec(program, []string{program}, []string{"PATH=/usr/bin:/usr/sbin"})
+	return fmt.Errorf("executing %s as the first process: %w", program, err)
+}
+
+// runOrder runs the tests and returns how they ended. Everything they write has been sent by then.
+func runOrder(todo order, stream *wire.Encoder) (wire.End, error) {
+	if err := configure(); err != nil {
+		return wire.End{}, err
 	}
 	if err := stream.Encode(wire.Frame{Hello: hello()}); err != nil {
 		return wire.End{}, err
@@ -126,7 +151,7 @@ func runChild(todo order, stream *wire.Encoder) (wire.End, error) {
 	defer null.Close()
 	child, err := os.StartProcess("/init", append([]string{"vmtest"}, todo.Args...), &os.ProcAttr{
 		Dir:   workDir,
-		Env:   append(todo.Env, guestVariable+"=1"),
+		Env:   append(todo.Env, guestVariable+"=1", serviceVariable+"="),
 		Files: []*os.File{null, out, out},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})

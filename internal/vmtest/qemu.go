@@ -21,6 +21,9 @@ import (
 	"github.com/taskiso/taskiso/internal/vmtest/wire"
 )
 
+// errNotUp is the end of a guest that had not even begun after bootTime.
+var errNotUp = errors.New("guest did not come up")
+
 // errNoResult is the end of a guest that did not report one.
 var errNoResult = errors.New("guest ended without result")
 
@@ -32,15 +35,17 @@ const powerOffTime = 10 * time.Second
 
 // machine is one boot.
 type machine struct {
-	qemu    []string // command and first arguments
-	accel   string
-	kernel  string
-	initrd  string
-	cmdline []string
-	cpus    int
-	memory  int    // MiB
-	nodes   int    // of NUMA
-	console string // file for the console's text
+	qemu     []string // command and first arguments
+	accel    string
+	model    string // of its CPUs, as QEMU names it; empty: all that the accelerator has
+	kernel   string
+	initrd   string
+	cmdline  []string
+	cpus     int
+	memory   int           // MiB
+	nodes    int           // of NUMA
+	console  string        // file for the console's text
+	patience time.Duration // how long to wait for it to begin
 }
 
 // outcome is what a guest reported.
@@ -59,7 +64,7 @@ func (o outcome) summary() string {
 func (m machine) command() []string {
 	return slices.Concat(m.qemu, []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35", "-accel", m.accel, "-cpu", cpuModel(m.accel),
+		"-machine", "q35", "-accel", m.accel, "-cpu", m.cpuModel(),
 		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
 		// With panic=-1 a panic reboots at once, and a reboot ends QEMU.
 		"-no-reboot",
@@ -83,8 +88,11 @@ func (m machine) numa() []string {
 	return args
 }
 
-func cpuModel(accel string) string {
-	if accel == accelKVM {
+func (m machine) cpuModel() string {
+	switch {
+	case m.model != "":
+		return m.model
+	case m.accel == accelKVM:
 		return "host"
 	}
 	return "max"
@@ -96,8 +104,8 @@ func (m machine) kernelParameters() []string {
 
 // boot runs the machine until its guest has reported, or ctx ends. QEMU is dead when it returns.
 func (m machine) boot(ctx context.Context) (outcome, error) {
-	running, kill := context.WithCancel(ctx)
-	defer kill()
+	running, kill := context.WithCancelCause(ctx)
+	defer kill(nil)
 	argv := m.command()
 	cmd := exec.CommandContext(running, argv[0], argv[1:]...)
 	cmd.WaitDelay = 5 * time.Second
@@ -115,30 +123,34 @@ func (m machine) boot(ctx context.Context) (outcome, error) {
 	if err := cmd.Start(); err != nil {
 		return outcome{}, fmt.Errorf("starting QEMU: %w", err)
 	}
-	result, err := receive(stream)
+	late := time.AfterFunc(m.patience, func() { kill(fmt.Errorf("%w within %v", errNotUp, m.patience)) })
+	defer late.Stop()
+	result, err := receive(stream, func() { late.Stop() })
+	cause := context.Cause(running)
 	if err != nil && !errors.Is(err, wire.ErrTruncated) {
-		kill()
+		kill(nil)
 	}
-	timer := time.AfterFunc(powerOffTime, kill)
+	timer := time.AfterFunc(powerOffTime, func() { kill(nil) })
 	defer timer.Stop()
 	_, _ = io.Copy(io.Discard, stream)
 	waitErr := cmd.Wait()
 	result.accel, result.total = m.accel, time.Since(start)
 	if err != nil {
-		return result, m.explain(ctx, err, waitErr, complaints.String())
+		return result, explain(err, cause, waitErr, complaints.String())
 	}
 	return result, nil
 }
 
-func (m machine) explain(ctx context.Context, err, waitErr error, complaints string) error {
-	if cause := context.Cause(ctx); cause != nil {
+func explain(err, cause, waitErr error, complaints string) error {
+	if cause != nil {
 		err = fmt.Errorf("%w (%w)", err, cause)
 	}
 	return fmt.Errorf("%w: %w\nQEMU: %v\n%s", errNoResult, err, waitErr, complaints)
 }
 
-// receive reads frames until the last one. With an error it returns what came before.
-func receive(stream io.Reader) (outcome, error) {
+// receive reads frames until the last one, and calls begun after the first. With an
+// error it returns what came before.
+func receive(stream io.Reader, begun func()) (outcome, error) {
 	var got outcome
 	frames := wire.NewDecoder(stream)
 	for {
@@ -153,6 +165,7 @@ func receive(stream io.Reader) (outcome, error) {
 			return got, fmt.Errorf("reading test output: more than %d bytes", maxOutput)
 		}
 		got.add(f)
+		begun()
 	}
 }
 

@@ -3,10 +3,13 @@
 package vmtest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/vmtest/wire"
 )
@@ -136,9 +139,38 @@ func TestReceiveTellsATruncatedStream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := receive(strings.NewReader(stream.String()))
+	got, err := receive(strings.NewReader(stream.String()), func() {})
 	if err == nil || got.hello.Release != "7.2" || string(got.output) != "half" {
 		t.Errorf("received %+v, %v", got, err)
+	}
+}
+
+// A guest that does not begin is booted once more, and only once.
+func TestSilentGuestIsBootedAgain(t *testing.T) {
+	stream, boots := t.TempDir()+"/stream", t.TempDir()+"/boots"
+	var frames strings.Builder
+	e := wire.NewEncoder(&frames)
+	for _, f := range []wire.Frame{{Hello: &wire.Hello{Release: "7.2"}}, {End: &wire.End{}}} {
+		if err := e.Encode(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(stream, []byte(frames.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for silent, want := range map[int]error{0: nil, 1: nil, 2: errNotUp} {
+		if err := os.RemoveAll(boots); err != nil {
+			t.Fatal(err)
+		}
+		script := fmt.Sprintf(`echo >>%[1]s; [ $(wc -l <%[1]s) -gt %d ] || exec sleep 300; cat %s`, boots, silent, stream)
+		m := machine{qemu: []string{"sh", "-c", script}, accel: accelTCG, patience: time.Second}
+		got, err := Config{Timeout: time.Minute}.bootTwice(t, m)
+		if !errors.Is(err, want) || (got.hello.Release == "7.2") != (want == nil) {
+			t.Errorf("silent %d times: %+v, %v", silent, got, err)
+		}
+		if text, err := os.ReadFile(boots); err != nil || len(text) != min(silent+1, 2) {
+			t.Errorf("silent %d times: %d boots (%v)", silent, len(text), err)
+		}
 	}
 }
 

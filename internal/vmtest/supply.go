@@ -28,6 +28,7 @@ type kernel struct {
 	name    string
 	image   string
 	release string // empty if unknown
+	daemons string // where systemd and irqbalance of its suite are, empty if there are none
 	missing string // the reason, if there is no image
 }
 
@@ -67,6 +68,14 @@ func (s *supply) complete(m *debian.Manifest, suites []string) {
 			s.kernels = append(s.kernels, kernel{name: suite, missing: "not in the cache; " + m.Missing[suite]})
 			continue
 		}
-		s.kernels = append(s.kernels, kernel{name: k.Name(), image: m.Path(k.Image), release: k.Release})
+		s.kernels = append(s.kernels, kernel{name: k.Name(), image: m.Path(k.Image), release: k.Release, daemons: daemonsOf(m, suite)})
 	}
+}
+
+func daemonsOf(m *debian.Manifest, suite string) string {
+	d, ok := m.Daemons[suite]
+	if !ok {
+		return ""
+	}
+	return m.Path(d.Root)
 }

@@ -35,20 +35,30 @@ func TestManifestSurvives(t *testing.T) {
 }
 
 func TestCompleteManifest(t *testing.T) {
-	m := &Manifest{dir: tree(t, "", []string{"q/x", "k/image"}), QEMU: &QEMU{Root: "q"}, Kernels: map[string]Kernel{}}
-	for _, suite := range Suites() {
-		if m.complete() {
-			t.Errorf("complete without %s", suite)
-		}
-		m.Kernels[suite] = Kernel{Image: "k/image"}
+	m := &Manifest{
+		dir: tree(t, "", []string{"q/x", "k/image", "d/x"}), QEMU: &QEMU{Root: "q"},
+		Kernels: map[string]Kernel{}, Daemons: map[string]Daemons{},
 	}
-	if !m.complete() {
+	kernels := append(Suites(), RealTime)
+	for _, name := range kernels {
+		if m.complete(kernels) {
+			t.Errorf("complete without %s", name)
+		}
+		m.Kernels[name] = Kernel{Image: "k/image"}
+	}
+	for _, suite := range Suites() {
+		if m.complete(kernels) {
+			t.Errorf("complete without the daemons of %s", suite)
+		}
+		m.Daemons[suite] = Daemons{Root: "d"}
+	}
+	if !m.complete(kernels) || !m.complete(Suites()) {
 		t.Error("not complete with all kernels")
 	}
 	if err := os.Remove(m.Path("k/image")); err != nil {
 		t.Fatal(err)
 	}
-	if m.complete() {
+	if m.complete(kernels) {
 		t.Error("complete though somebody has removed a kernel")
 	}
 }

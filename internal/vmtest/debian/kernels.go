@@ -11,11 +11,21 @@ import (
 	"strings"
 )
 
-// kernelMetapackage depends on the newest kernel of a suite. A versioned package cannot be named here: the archive
-// drops it with the next update. The cloud flavour has all we need and a third of the modules.
-const kernelMetapackage = "linux-image-cloud-amd64"
+// RealTime names a kernel beside those of [Suites]: the PREEMPT_RT flavour of trixie. Of Debian's flavours only that one
+// has the hwlat, osnoise and timerlat tracers.
+const RealTime = "trixie-rt"
 
-// fetchKernels tells whether every suite has given its newest kernel.
+// packageOf returns where a kernel comes from: its suite, and the package that depends on the newest one. A versioned
+// package cannot be named here: the archive drops it with the next update. The cloud flavour has all that most tests
+// need and a third of the modules.
+func packageOf(name string) (suite, metapackage string) {
+	if suite, ok := strings.CutSuffix(name, "-rt"); ok {
+		return suite, "linux-image-rt-amd64"
+	}
+	return name, "linux-image-cloud-amd64"
+}
+
+// fetchKernels tells whether the newest kernel of each name is there.
 func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) (fresh bool) {
 	m := f.manifest
 	fresh = true
@@ -23,33 +33,35 @@ func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) (fr
 		m.Kernels = map[string]Kernel{}
 	}
 	m.Missing = map[string]string{}
-	for _, suite := range Suites() {
+	for _, name := range f.kernels {
+		suite, _ := packageOf(name)
 		kernel, err := Kernel{}, failed[suite]
 		if err == nil {
-			kernel, err = f.fetchKernel(ctx, suite)
+			kernel, err = f.fetchKernel(ctx, name)
 		}
 		if err == nil {
-			m.Kernels[suite] = kernel
+			m.Kernels[name] = kernel
 			continue
 		}
 		fresh = false
-		if old, ok := m.Kernels[suite]; ok {
-			f.log.Warn("keeping the kernel in the cache", "suite", suite, "release", old.Release, "reason", err)
+		if old, ok := m.Kernels[name]; ok {
+			f.log.Warn("keeping the kernel in the cache", "kernel", name, "release", old.Release, "reason", err)
 			continue
 		}
-		m.Missing[suite] = err.Error()
+		m.Missing[name] = err.Error()
 	}
 	return fresh
 }
 
-func (f *fetcher) fetchKernel(ctx context.Context, suite string) (Kernel, error) {
-	packages, err := f.states[suite].closure(ctx, kernelMetapackage)
+func (f *fetcher) fetchKernel(ctx context.Context, name string) (Kernel, error) {
+	suite, metapackage := packageOf(name)
+	packages, err := f.states[suite].closure(ctx, metapackage)
 	if err != nil {
 		return Kernel{}, err
 	}
 	packages = slices.DeleteFunc(packages, func(p Package) bool { return !holdsKernel(p.name()) })
 	if len(packages) == 0 {
-		return Kernel{}, fmt.Errorf("resolving %s in %s: it depends on no kernel image", kernelMetapackage, suite)
+		return Kernel{}, fmt.Errorf("resolving %s in %s: it depends on no kernel image", metapackage, suite)
 	}
 	root, err := f.obtain(ctx, suite, "kernel", packages, keepForKernel)
 	if err != nil {
@@ -59,7 +71,7 @@ func (f *fetcher) fetchKernel(ctx context.Context, suite string) (Kernel, error)
 	if err != nil {
 		return Kernel{}, err
 	}
-	kernel.Suite, kernel.Source = suite, packages
+	kernel.Suite, kernel.Source = name, packages
 	return kernel, nil
 }
 

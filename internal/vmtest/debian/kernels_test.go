@@ -27,6 +27,17 @@ func TestHoldsKernel(t *testing.T) {
 	}
 }
 
+func TestPackageOf(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"sid":    {"sid", "linux-image-cloud-amd64"},
+		RealTime: {"trixie", "linux-image-rt-amd64"},
+	} {
+		if suite, metapackage := packageOf(name); suite != want[0] || metapackage != want[1] {
+			t.Errorf("%s comes from %s of %s, want %v", name, metapackage, suite, want)
+		}
+	}
+}
+
 func TestLocateKernel(t *testing.T) {
 	for release, files := range map[string][]string{
 		"6.1.0-50-cloud-amd64": {

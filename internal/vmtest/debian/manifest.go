@@ -15,17 +15,20 @@ func Suites() []string { return []string{"bookworm", "trixie", "sid"} }
 type Manifest struct {
 	// Checked is when all packages were last known to be the archive's newest.
 	Checked time.Time
-	// Kernels are keyed by suite. A suite that could not be fetched is missing here and in Missing with the reason.
+	// Kernels are keyed by suite, or by [RealTime]. One that could not be fetched is missing here and in Missing with the
+	// reason.
 	Kernels map[string]Kernel
 	Missing map[string]string
 	QEMU    *QEMU
+	// Daemons are keyed by suite too.
+	Daemons map[string]Daemons `json:"DaemonsBySuite"`
 
 	dir string
 }
 
 // Kernel is an unpacked kernel. Paths are relative to the cache directory, see [Manifest.Path].
 type Kernel struct {
-	Suite   string
+	Suite   string // or RealTime
 	Release string // as uname -r says
 	Image   string // bzImage
 	Config  string // the .config it was built from
@@ -43,6 +46,12 @@ func (k Kernel) Name() string {
 // QEMU is an unpacked x86 system emulator with all libraries down to the dynamic loader, so that it runs on a machine
 // of another Debian release.
 type QEMU struct {
+	Root   string // relative to the cache directory
+	Source []Package
+}
+
+// Daemons are systemd and irqbalance with all libraries they need, unpacked.
+type Daemons struct {
 	Root   string // relative to the cache directory
 	Source []Package
 }

@@ -24,6 +24,7 @@ const qemuSuite = "trixie"
 type fetcher struct {
 	dir      string
 	keyrings string // directory with the machine's keyring
+	kernels  []string
 	manifest *Manifest
 	log      *slog.Logger
 	states   map[string]apt
@@ -31,8 +32,9 @@ type fetcher struct {
 
 // Setup brings the cache in dir up to date and returns its manifest. It does nothing if the last complete Setup is
 // younger than maxAge. A suite that cannot be reached keeps the kernel it had; one that has none is recorded in
-// [Manifest.Missing]. An error means that the cache holds no QEMU or no kernel at all.
-func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logger) (*Manifest, error) {
+// [Manifest.Missing]. An error means that the cache holds no QEMU or no kernel at all. Besides the kernels of [Suites] it
+// fetches those named in also.
+func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logger, also ...string) (*Manifest, error) {
 	unlock, err := Lock(ctx, filepath.Join(dir, "setup.lock"))
 	if err != nil {
 		return nil, err
@@ -46,11 +48,12 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	if m.complete() && time.Since(m.Checked) < maxAge {
+	kernels := append(Suites(), also...)
+	if m.complete(kernels) && time.Since(m.Checked) < maxAge {
 		log.Info("cache is fresh", "dir", dir, "checked", m.Checked.Format(time.RFC3339))
 		return m, nil
 	}
-	f := fetcher{dir: dir, keyrings: "/usr/share/keyrings", manifest: m, log: log, states: map[string]apt{}}
+	f := fetcher{dir: dir, keyrings: "/usr/share/keyrings", kernels: kernels, manifest: m, log: log, states: map[string]apt{}}
 	if err := f.fetch(ctx); err != nil {
 		return nil, err
 	}
@@ -58,13 +61,19 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 }
 
 // complete is true if everything there should be is named, and what is named is there.
-func (m *Manifest) complete() bool {
+func (m *Manifest) complete(kernels []string) bool {
 	if m.QEMU == nil || len(m.Missing) > 0 || !m.has(m.QEMU.Root) {
 		return false
 	}
-	for _, suite := range Suites() {
-		kernel, ok := m.Kernels[suite]
+	for _, name := range kernels {
+		kernel, ok := m.Kernels[name]
 		if !ok || !m.has(kernel.Image) {
+			return false
+		}
+	}
+	for _, suite := range Suites() {
+		daemons, ok := m.Daemons[suite]
+		if !ok || !m.has(daemons.Root) {
 			return false
 		}
 	}
@@ -91,6 +100,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 		f.log.Warn("keeping the QEMU in the cache", "reason", err)
 	}
 	fresh = f.fetchKernels(ctx, failed) && fresh
+	fresh = f.fetchDaemons(ctx, failed) && fresh
 	if len(f.manifest.Kernels) == 0 {
 		return fmt.Errorf("fetching kernels: %v", f.manifest.Missing)
 	}
@@ -264,7 +274,10 @@ func (f *fetcher) prune() {
 	for _, k := range f.manifest.Kernels {
 		used[k.root()] = true
 	}
-	for _, kind := range []string{"qemu", "kernel"} {
+	for _, d := range f.manifest.Daemons {
+		used[d.Root] = true
+	}
+	for _, kind := range []string{"qemu", "kernel", "daemons"} {
 		entries, _ := os.ReadDir(filepath.Join(f.dir, kind))
 		for _, entry := range entries {
 			rel := filepath.Join(kind, entry.Name())
