@@ -36,6 +36,7 @@ const (
 	flagPages   = 1 << 16
 	flagSlot    = 1 << 17
 	flagStories = 1 << 18
+	flagWindow  = 1 << 19
 	signalShift = 8
 
 	pageSize    = 4096
@@ -66,7 +67,7 @@ type story struct {
 	text [1024]byte
 }
 
-// Thread is a thread that can be isolated. Open, Enter, Leave and Close are for
+// Thread is a thread that can be isolated. Open, Enter, Leave, Window and Close are for
 // that thread only, the other methods for any goroutine.
 type Thread struct {
 	page  *page
@@ -184,6 +185,17 @@ const (
 func (t *Thread) Leave() error {
 	if _, errno := prctl(0); errno != 0 {
 		return fmt.Errorf("leaving isolation: %w (%w)", ErrNotSupported, errno)
+	}
+	return nil
+}
+
+// Window ends isolation and lets operations of other programs be done that
+// "taskiso run --hold" kept back for the sake of this thread: it waits for them for
+// up to 1 s. They go on waiting while another thread of the program is isolated.
+// Without --hold it is Leave. The next Enter ends the window.
+func (t *Thread) Window() error {
+	if _, errno := prctl(flagWindow); errno != 0 {
+		return fmt.Errorf("opening a window: %w (%w)", ErrNotSupported, errno)
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ extern "C" {
 #define TASKISO_PAGES (1 << 16)
 #define TASKISO_SLOT (1 << 17)
 #define TASKISO_STORIES (1 << 18)
+#define TASKISO_WINDOW (1 << 19)
 
 #define TASKISO_VERSION 1
 #define TASKISO_PAGE_SIZE 4096
@@ -174,6 +175,17 @@ static inline int taskiso_enter(int sig)
 
 /* taskiso_leave ends isolation. No signal for an earlier break comes after it. */
 static inline int taskiso_leave(void) { return taskiso_request(0); }
+
+/*
+ * taskiso_window lets operations of other programs be done that "taskiso run --hold"
+ * kept back for the sake of this thread, and isolates it again: as taskiso_leave()
+ * and taskiso_enter(sig) in one call, which waits for up to a second for them. While
+ * another thread of the program is isolated they go on waiting. Without --hold nothing waits.
+ */
+static inline int taskiso_window(int sig)
+{
+	return taskiso_request(TASKISO_WINDOW | PR_TASK_ISOLATION_ENABLE | PR_TASK_ISOLATION_USERSIG | (unsigned long)PR_TASK_ISOLATION_SET_SIG(sig));
+}
 
 /* taskiso_status copies the status page. It may wait for a few stores of another CPU. */
 static inline void taskiso_status(struct taskiso_status *to)

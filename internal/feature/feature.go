@@ -116,8 +116,8 @@ func bpfProbes() []probe {
 			try: func() error { return features.HaveProgramType(ebpf.Syscall) },
 		},
 		{
-			name: "BPF trampolines", gives: "probes on kernel functions (not used yet)",
-			next: "lockdown and some kernels refuse them; nothing depends on them",
+			name: "BPF trampolines", gives: "operations of others can be held (taskiso hold)",
+			next: "use a kernel that is not locked down; only hold depends on them",
 			try:  func() error { return features.HaveProgramType(ebpf.Tracing) },
 		},
 	}

@@ -81,6 +81,15 @@ func OpenCaptured(dir string) (*FS, error) {
 	return f, nil
 }
 
+// ThisMachine returns nil if these are the files of the running system, opened to
+// be changed: then its programs may be told to change settings too.
+func (f *FS) ThisMachine() error {
+	if f.captured || !f.writable || f.root.Name() != "/" {
+		return ErrReadOnly
+	}
+	return nil
+}
+
 // Close releases the root directory. Readers from [FS.View] stop working.
 func (f *FS) Close() error { return errors.Join(f.dir.Close(), f.root.Close()) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -282,5 +283,42 @@ func TestAffinityOfCapturedThread(t *testing.T) {
 	}
 	if err := fsys.SetAffinity(self, all); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("got %v, want ErrReadOnly", err)
+	}
+}
+
+// TestReadValue: also of a value that is longer than the first read.
+func TestReadValue(t *testing.T) {
+	long := strings.Repeat("1234567 ", 1<<10) + "\n"
+	fsys, dir := openTree(t, map[string]string{"sys/a": "0-3\n", "sys/long": long, "sys/even": long[:512], "sys/empty": ""})
+	if err := os.Chmod(filepath.Join(dir, "sys/a"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	v := fsys.View().(view)
+	for path, want := range map[string]string{"sys/a": "0-3\n", "sys/long": long, "sys/even": long[:512], "sys/empty": ""} {
+		if got, err := v.ReadValue(path); err != nil || string(got) != want {
+			t.Errorf("%s: %d bytes, %v, want %d", path, len(got), err, len(want))
+		}
+	}
+	if _, mode, err := v.ReadValueMode("sys/a"); err != nil || mode != 0o444 {
+		t.Errorf("mode %v, %v, want 0444", mode, err)
+	}
+	if _, err := v.ReadValue("sys/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+}
+
+// TestStat: a socket, which cannot be opened, is there.
+func TestStat(t *testing.T) {
+	fsys, dir := openTree(t, map[string]string{"run/a": ""})
+	listener, err := net.Listen("unix", filepath.Join(dir, "run/s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if info, err := fs.Stat(fsys.View(), "run/s"); err != nil || info.Mode().Type() != fs.ModeSocket || info.Name() != "s" {
+		t.Errorf("%v, %v, want a socket", info, err)
+	}
+	if _, err := fs.Stat(fsys.View(), "run/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
 	}
 }

@@ -121,6 +121,15 @@ func (l *Listener) Answer(c Call, value int64, errno unix.Errno) error {
 // AnswerFile ends a call: it returns a new descriptor of the caller, closed on
 // exec, for the file behind fd.
 func (l *Listener) AnswerFile(c Call, fd int) error {
+	// A signal, as Go's runtime sends them to its own threads, ends the wait for the
+	// caller to take the file, and leaves the call answered without one: it returns 0
+	// then, and to ask again fails with EINPROGRESS (seccomp_notify_addfd() of Linux
+	// 6.1 to 7.2).
+	restore, err := blockSignals()
+	if err != nil {
+		return fmt.Errorf("passing a file to thread %d: %w", c.TID, err)
+	}
+	defer restore()
 	a := addFD{id: c.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd), newFDFlags: unix.O_CLOEXEC}
 	if err := l.ioctl(unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a)); err != nil {
 		return fmt.Errorf("passing a file to thread %d: %w", c.TID, err)
@@ -133,6 +142,23 @@ func (l *Listener) Waits(c Call) bool {
 	return l.ioctl(unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&c.id)) == nil
 }
 
+// blockSignals keeps the goroutine on a thread that no signal interrupts.
+func blockSignals() (restore func(), err error) {
+	runtime.LockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		runtime.UnlockOSThread()
+		return nil, fmt.Errorf("blocking signals: %w", err)
+	}
+	return func() {
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) // cannot fail: both are ours, and it has worked before
+		runtime.UnlockOSThread()
+	}, nil
+}
+
 func (l *Listener) ioctl(request uintptr, arg unsafe.Pointer) error {
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), request, uintptr(arg))
@@ -141,7 +167,7 @@ func (l *Listener) ioctl(request uintptr, arg unsafe.Pointer) error {
 		case 0:
 			return nil
 		case unix.EINTR:
-		case unix.ENOENT:
+		case unix.ENOENT, unix.ESRCH: // before, or while it was to take a file
 			return ErrGone
 		default:
 			return errno

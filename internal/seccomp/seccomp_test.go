@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -50,6 +51,9 @@ func beCaller() error {
 		return err
 	}
 	unix.Close(fd)
+	if os.Getenv(callerVariable) == modeFiles {
+		return askForFiles()
+	}
 	for _, args := range callerCalls {
 		r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, args[0], args[1], args[2], args[3], args[4], 0)
 		if errno == 0 && args[1] == 3 { // a descriptor
@@ -69,6 +73,27 @@ func beCaller() error {
 	return nil
 }
 
+// What a caller does, and how many files it asks for.
+const (
+	modeCalls = "calls"
+	modeFiles = "files"
+	files     = 2000
+)
+
+// askForFiles says how many files it got.
+func askForFiles() error {
+	got := 0
+	for range files {
+		fd, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, SetTaskIsolation, 3, 0, 0, 0, 0)
+		if errno == 0 && fd != 0 {
+			got++
+			unix.Close(int(fd))
+		}
+	}
+	fmt.Println(got, "files")
+	return nil
+}
+
 var callerCalls = [][5]uintptr{
 	{SetTaskIsolation, 1, 2, 3, 4},
 	{SetTaskIsolation, 2},
@@ -78,9 +103,18 @@ var callerCalls = [][5]uintptr{
 	{SetTaskIsolation | 1<<32, 1}, // the option is an int
 }
 
-func TestCallsAreAnswered(t *testing.T) {
+// caller is a process whose calls are answered.
+type caller struct {
+	stdin io.Writer
+	lines *bufio.Scanner
+}
+
+// startCaller starts one, which waits for a line before it calls.
+func startCaller(t *testing.T, mode string) (caller, *Listener) {
+	t.Helper()
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), callerVariable+"=1")
+	// A signal that preempts a goroutine restarts the call that waits, as another call.
+	c.Env = append(os.Environ(), callerVariable+"="+mode, "GODEBUG=asyncpreemptoff=1")
 	c.Stderr = os.Stderr
 	stdin, err := c.StdinPipe()
 	if err != nil {
@@ -93,25 +127,28 @@ func TestCallsAreAnswered(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Process.Kill()
+	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
 	lines := bufio.NewScanner(stdout)
 	var theirs int
 	if lines.Scan(); lines.Err() != nil || !scan(lines.Text(), &theirs) {
 		t.Fatalf("the caller says %q", lines.Text())
 	}
-	l := take(t, c.Process.Pid, theirs)
+	return caller{stdin, lines}, take(t, c.Process.Pid, theirs)
+}
 
+func TestCallsAreAnswered(t *testing.T) {
+	c, l := startCaller(t, modeCalls)
 	var served sync.WaitGroup
 	var seen []Call
 	served.Go(func() { seen = serve(t, l) })
-	fmt.Fprintln(stdin, "go")
+	fmt.Fprintln(c.stdin, "go")
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/exe", &st); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"0 0", "-1 11", "4711 0", fmt.Sprintf("file %d <nil> 1", st.Ino), "-1 22", "0 0"} {
-		if lines.Scan(); lines.Text() != want {
-			t.Errorf("call %d: %q, want %q", i, lines.Text(), want)
+		if c.lines.Scan(); c.lines.Text() != want {
+			t.Errorf("call %d: %q, want %q", i, c.lines.Text(), want)
 		}
 	}
 	l.Stop()
@@ -125,11 +162,43 @@ func TestCallsAreAnswered(t *testing.T) {
 	if _, err := l.Next(); err == nil {
 		t.Error("a closed listener has a call")
 	}
-	fmt.Fprintln(stdin, "go")
-	if lines.Scan(); lines.Text() != fmt.Sprint(int(syscall.ENOSYS)) {
-		t.Errorf("without a listener: %q, want ENOSYS", lines.Text())
+	fmt.Fprintln(c.stdin, "go")
+	if c.lines.Scan(); c.lines.Text() != fmt.Sprint(int(syscall.ENOSYS)) {
+		t.Errorf("without a listener: %q, want ENOSYS", c.lines.Text())
 	}
-	c.Wait()
+}
+
+// Files arrive whatever signals the thread gets that passes them.
+func TestSignalsDoNotLoseFiles(t *testing.T) {
+	c, l := startCaller(t, modeFiles)
+	var served sync.WaitGroup
+	thread := make(chan int, 1)
+	served.Go(func() {
+		runtime.LockOSThread()
+		thread <- unix.Gettid()
+		serve(t, l)
+	})
+	tid, done := <-thread, make(chan struct{})
+	served.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				unix.Tgkill(os.Getpid(), tid, unix.SIGURG) // the one by which Go's runtime preempts
+			}
+		}
+	})
+	fmt.Fprintln(c.stdin, "go")
+	if c.lines.Scan(); c.lines.Text() != fmt.Sprint(files, " files") {
+		t.Errorf("the caller has %q, want %d files", c.lines.Text(), files)
+	}
+	close(done)
+	l.Stop()
+	served.Wait()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func scan(text string, n *int) bool {

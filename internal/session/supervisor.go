@@ -26,6 +26,7 @@ const (
 	flagPages   = 1 << 16 // return a descriptor of the status pages
 	flagSlot    = 1 << 17 // return the number of the caller's status page
 	flagStories = 1 << 18 // return a descriptor of the stories
+	flagWindow  = 1 << 19 // first let operations go on that wait for the caller
 
 	signalShift = 8
 	signalMask  = 0x7f
@@ -71,6 +72,18 @@ type Config struct {
 	Settle    time.Duration
 	// Affinity returns the CPUs a thread may run on.
 	Affinity func(tid int) (cpulist.Set, error)
+	Gate     Gate // nil: nothing is held
+}
+
+// Gate holds operations back while a thread is isolated. Its methods are called
+// concurrently.
+type Gate interface {
+	// Enter closes it before a thread may be isolated. What it returns is called
+	// when the thread is, or will not be.
+	Enter() (done func(), err error)
+	// Window opens it for the thread with a slot, which is in its call, and returns
+	// when what waited has been done.
+	Window(slot int) error
 }
 
 // calls is what the supervisor needs of a [seccomp.Listener].
@@ -149,12 +162,31 @@ func (s *Supervisor) handle(c seccomp.Call) error {
 		return s.wake(c, int64(s.thread(c.TID).flags()), 0)
 	case flags&(flagPages|flagSlot|flagStories) != 0:
 		return s.page(c)
+	}
+	if flags&flagWindow != 0 {
+		if err := s.window(c); err != nil {
+			return errors.Join(err, s.refuse(c, unix.EAGAIN))
+		}
+	}
+	switch {
 	case flags&flagEnable == 0: // the end of the call ends isolation
 		return s.wake(c, 0, 0)
 	case flags>>signalShift&signalMask > maxSignal:
 		return s.refuse(c, unix.EINVAL)
 	}
 	return s.enter(c)
+}
+
+// window lets what waits for the caller be done.
+func (s *Supervisor) window(c seccomp.Call) error {
+	if s.cfg.Gate == nil {
+		return nil
+	}
+	slot, err := s.slot(c.TID)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Gate.Window(slot)
 }
 
 // refuse answers with an error.
@@ -219,6 +251,13 @@ func (s *Supervisor) cpu(tid uint32) (int, bool) {
 // enter waits for the caller's CPU to become quiet and lets isolation begin. The
 // kernel looks at the affinity once more when the call returns.
 func (s *Supervisor) enter(c seccomp.Call) error {
+	if s.cfg.Gate != nil {
+		done, err := s.cfg.Gate.Enter()
+		defer done()
+		if err != nil {
+			return errors.Join(err, s.refuse(c, unix.EAGAIN))
+		}
+	}
 	t := s.thread(c.TID)
 	waitedFor := ""
 	for start := time.Now(); ; time.Sleep(look) {

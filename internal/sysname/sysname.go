@@ -15,3 +15,14 @@ func Of(number int) string {
 	}
 	return "syscall " + strconv.Itoa(number)
 }
+
+// Number returns the number of a system call of this architecture, which may not
+// have it.
+func Number(name string) (number int, ok bool) {
+	for number, n := range names {
+		if n == name {
+			return number, true
+		}
+	}
+	return 0, false
+}
