@@ -39,6 +39,7 @@ type records interface {
 	ReadInto(*ringbuf.Record) error
 	SetDeadline(time.Time)
 	BufferSize() int
+	AvailableBytes() int
 	Close() error
 }
 
@@ -103,9 +104,9 @@ func (t *Tracer) Read() (Batch, error) {
 	}
 	until := time.Duration(start)
 
-	events := append(t.batch[:0], t.later...)
+	events := append(t.emptyBatch(), t.later...)
 	for _, r := range t.rings {
-		if events, err = r.drain(events); err != nil {
+		if events, err = r.drain(events, until); err != nil {
 			return Batch{}, err
 		}
 	}
@@ -123,13 +124,29 @@ func (t *Tracer) Read() (Batch, error) {
 	return Batch{Events: events[:n], Until: until, Lost: t.newlyLost()}, nil
 }
 
-// drain takes what is in the ring: all of it, but no more than fits in, because a
-// CPU may record as fast as this reads. What was there at the start is taken then.
-func (r ring) drain(events []Event) ([]Event, error) {
+// emptyBatch has room for what is in the rings now. Growing by and by would leave several times as much garbage, just
+// when a reader that was kept from reading finds them full.
+func (t *Tracer) emptyBatch() []Event {
+	room := len(t.later)
+	for _, r := range t.rings {
+		room += r.reader.AvailableBytes() / (recordHeader + eventSize)
+	}
+	if room > cap(t.batch) {
+		t.batch = nil // is garbage before the new one is there
+		return make([]Event, 0, room+room/8)
+	}
+	return t.batch[:0]
+}
+
+// drain takes what is in the ring, up to the first event after until that was not there at
+// the start. A CPU may record as fast as this reads: what comes later is for the next batch,
+// and kept here until then it would take as much memory again as the ring.
+func (r ring) drain(events []Event, until time.Duration) ([]Event, error) {
 	// Nobody wakes the reader: a deadline in the past makes it look once.
 	r.reader.SetDeadline(time.Unix(1, 0))
 	var rec ringbuf.Record
-	for taken := 0; taken < r.reader.BufferSize(); taken += recordHeader + len(rec.RawSample) {
+	there, last := r.reader.AvailableBytes(), time.Duration(0)
+	for taken := 0; taken < there || last <= until && taken < r.reader.BufferSize(); taken += recordHeader + len(rec.RawSample) {
 		if err := r.reader.ReadInto(&rec); errors.Is(err, os.ErrDeadlineExceeded) {
 			return events, nil
 		} else if err != nil {
@@ -139,7 +156,7 @@ func (r ring) drain(events []Event) ([]Event, error) {
 		if err != nil {
 			return events, err
 		}
-		events = append(events, e)
+		events, last = append(events, e), e.Time
 	}
 	return events, nil
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// Event is one thing that happened on a watched CPU, or one sender's doing to it.
+// Event is one thing that happened on a watched CPU, or one sender's doing to it. A full ring is a hundred thousand of
+// them at once: the small fields are together to need no padding.
 type Event struct {
 	Time    time.Duration // CLOCK_MONOTONIC
 	Kind    Kind
+	Watched bool   // whether TID is a watched thread
+	TID     uint32 // thread that was current
 	CPU     int
-	TID     uint32  // thread that was current
-	Watched bool    // whether it is a watched one
 	UserIP  uint64  // where it left user mode; 0 for kernel threads
 	A, B, C uint64  // see Kind
 	Task    *Task   // of Switch and Exec

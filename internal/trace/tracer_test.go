@@ -123,16 +123,31 @@ func (r *endless) ReadInto(rec *ringbuf.Record) error {
 	return nil
 }
 func (r *endless) SetDeadline(time.Time) {}
-func (r *endless) BufferSize() int       { return 4096 }
+func (r *endless) BufferSize() int       { return 8192 }
+func (r *endless) AvailableBytes() int   { return 4096 }
 func (r *endless) Close() error          { return nil }
 
 // A CPU that records as fast as it is read does not hold up the reader: of its
-// ring, no more is taken than fits in.
+// ring, no more is taken than was there, or than fits in if it is all of before.
 func TestFloodDoesNotHoldUpTheReader(t *testing.T) {
-	flood := &endless{}
-	events, err := ring{reader: flood}.drain(nil)
-	if want := 4096/(recordHeader+eventSize) + 1; err != nil || len(events) != want || flood.read != want {
-		t.Errorf("%d events of %d records, error %v; want %d", len(events), flood.read, err, want)
+	for until, bytes := range map[time.Duration]int{-1: 4096, time.Hour: 8192} { // what comes is later than that, or earlier
+		flood := &endless{}
+		events, err := ring{reader: flood}.drain(nil, until)
+		if want := bytes/(recordHeader+eventSize) + 1; err != nil || len(events) != want || flood.read != want {
+			t.Errorf("until %v: %d events of %d records, error %v; want %d", until, len(events), flood.read, err, want)
+		}
+	}
+}
+
+// A reader that was kept from reading makes room for all at once: growing by and by leaves garbage of several times that.
+func TestBatchHasRoomForWhatIsThere(t *testing.T) {
+	tracer := &Tracer{rings: []ring{{reader: &endless{}}, {reader: &endless{}}}, later: make([]Event, 3)}
+	if got, least := cap(tracer.emptyBatch()), 3+2*(4096/(recordHeader+eventSize)); got < least {
+		t.Errorf("room for %d events, want %d at least", got, least)
+	}
+	tracer.batch = make([]Event, 5, 1000)
+	if b := tracer.emptyBatch(); len(b) != 0 || cap(b) != 1000 {
+		t.Errorf("%d events and room for %d, want the room that there was", len(b), cap(b))
 	}
 }
 
