@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/hold"
 )
 
 // Schema is the version of the JSON report. It is raised when a field changes
@@ -38,6 +39,8 @@ type Report struct {
 	Isolation []Isolation `json:"isolation,omitempty"`
 	// Monitors is what each automaton of --monitor says of each CPU.
 	Monitors []Monitor `json:"monitors,omitempty"`
+	// Holds are the operations that --hold kept back, or did not, and why.
+	Holds []hold.Record `json:"holds,omitempty"`
 }
 
 // Unnamed returns how many breaks no event named.

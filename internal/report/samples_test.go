@@ -10,6 +10,7 @@ import (
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -131,7 +132,7 @@ func samples(t *testing.T) map[string]*Report {
 	return map[string]*Report{
 		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
 		"untraced": untracedSample(t), "empty": emptySample(t),
-		"isolation": isolationSample(t),
+		"isolation": isolationSample(t), "holds": holdsSample(t),
 	}
 }
 
@@ -273,5 +274,18 @@ func isolationSample(t *testing.T) *Report {
 		{TID: 18}, // only asked for its status page
 		{TID: 4242, Attempts: 7, Granted: 6, Cut: 1, Settling: 70 * time.Millisecond, Longest: 13 * time.Millisecond, WaitedFor: map[string]uint64{"another task": 1}},
 	})
+	return r
+}
+
+func holdsSample(t *testing.T) *Report {
+	r := quietSample(t)
+	at := time.Date(2026, 11, 26, 9, 30, 0, 123e6, time.UTC)
+	r.Holds = []hold.Record{
+		{ID: 1, Time: at, PID: 812, TID: 812, Command: "bpftrace", Operation: "bpf", Detail: "PROG_LOAD", Outcome: hold.Held, Reason: hold.ByWindow, Held: 1300 * time.Millisecond, Spared: "ipi-text-patching-bpf", CPUs: mustCPUs(t, 3)},
+		{ID: 2, Time: at, PID: 900, TID: 901, Command: "gdb", UID: 1000, Cgroup: "/user.slice", Operation: "perf", Detail: "type 6 event on every CPU", Outcome: hold.NotHeld, Reason: "another process traces it", Spared: "ipi-text-patching-perf", CPUs: mustCPUs(t, 3)},
+	}
+	for id := uint64(3); id < 25; id++ {
+		r.Holds = append(r.Holds, hold.Record{ID: id, Time: at, PID: 7, TID: 7, Command: "udevd", Operation: "module", Outcome: hold.Denied, Spared: "ipi-text-patching-module", CPUs: mustCPUs(t, 3)})
+	}
 	return r
 }

@@ -22,6 +22,7 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 		t.cpu(r, &r.CPUs[i])
 	}
 	t.isolation(r)
+	t.holds(r)
 	t.monitors(r)
 	t.loop(r)
 	t.usage(r)

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskiso/taskiso/internal/hold"
+)
+
+func (p *program) holdCommand() *cobra.Command {
+	var o holdOptions
+	c := &cobra.Command{
+		Use:   "hold -c CPUS [flags]",
+		Short: "Let operations that would interrupt CPUs wait at their source",
+		Long: `hold keeps operations back that would interrupt CPUS: loading a module or a BPF
+program, tracing, CPU hotplug, a socket option that patches the kernel's code, and
+more ("taskiso hold operations"). Who starts one waits before anything has happened
+and goes on by itself when a window opens, or after --max-wait. It cannot tell that
+from a slow system call: nobody is sent a signal, and a shell sees no stopped job.
+
+Operations are held always, unless --while-isolated, --window or --during say when;
+with --while-isolated, while a task runs on one of the CPUs. "taskiso run --hold" does
+it while a thread of its command is isolated. "taskiso hold window" overrides that.
+
+Never held are process 1, threads of the kernel and helpers that it starts, programs
+whose threads are confined to CPUS, 32-bit programs and what a debugger traces. Such an
+operation is recorded as "not held".
+
+Each operation is a line on standard output, with --json a JSON object. hold ends after
+--duration or on SIGINT or SIGTERM; then, and also after SIGKILL, what waits goes on.
+
+The exit status is 0; 2 for a wrong command line; 125 if nothing can be held here.`,
+		Example: `  sudo taskiso hold -c 2-3 --while-isolated
+  sudo taskiso hold -c 2-3 --during 09:30-16:00 --max-wait 1h   # trading hours
+  sudo taskiso hold -c 2-3 --policy report --json               # only look
+  sudo taskiso hold -c 2-3 --allow "comm=irqbalance" --deny module
+  sudo taskiso hold status
+  sudo taskiso hold window open --for 10s`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.given = c.Flags().Changed
+			return p.hold(&o)
+		},
+	}
+	o.register(c)
+	c.AddCommand(p.holdStatusCommand(), p.holdReleaseCommand(), p.holdWindowCommand(), p.holdOperationsCommand())
+	return c
+}
+
+// holdOptions are those of hold itself.
+type holdOptions struct {
+	spec         hold.Spec
+	file         string
+	housekeeping string
+	duration     duration
+	json, quiet  bool
+	given        func(name string) bool
+}
+
+func (o *holdOptions) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.spec.CPUs, "cpus", "c", "", "`CPUS` that are not to be interrupted: 3, 2-3, 1,5-7")
+	f.StringVar(&o.spec.MaxWait, "max-wait", hold.DefaultMaxWait.String(), "`TIME` after which an operation goes on in any case")
+	f.StringVar(&o.spec.Policy, "policy", string(hold.Hold), "what becomes of an operation: `hold|deny|report`; deny fails with EBUSY")
+	f.StringVar(&o.spec.Window, "window", "", "let operations go on in these `HOURS` of the day, as 17:00-18:00")
+	f.StringVar(&o.spec.During, "during", "", "hold only in these `HOURS` of the day")
+	f.BoolVar(&o.spec.WhileIsolated, "while-isolated", false, "hold only while a task runs on one of the CPUs")
+	f.StringArrayVar(&o.spec.Allow, "allow", nil, "never hold who matches all of a `RULE`: \"comm=nft uid=0 cgroup=/system.slice\"; may be repeated")
+	f.StringSliceVar(&o.spec.Deny, "deny", nil, "let these `OPERATIONS` fail with EBUSY")
+	f.StringSliceVar(&o.spec.Report, "report", nil, "only record these `OPERATIONS`")
+	f.StringSliceVar(&o.spec.Ignore, "ignore", nil, "leave these `OPERATIONS` alone")
+	f.StringVarP(&o.file, "file", "f", "", "read the options from a hold.toml `FILE`; those given here come before it")
+	f.StringVarP(&o.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
+	f.VarP(&o.duration, "duration", "d", "end after this `TIME`")
+	f.BoolVar(&o.json, "json", false, "print each operation as a JSON object")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no operations")
+	if err := c.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions([]cobra.Completion{"hold", "deny", "report"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag
+	}
+}
+
+// config joins what the file says with the flags.
+func (o *holdOptions) config() (hold.Config, string, error) {
+	c := hold.Config{MaxWait: hold.DefaultMaxWait, Policy: hold.Hold}
+	cpus := ""
+	if o.file != "" {
+		spec, err := readHoldSpec(o.file)
+		if err != nil {
+			return c, "", err
+		}
+		cpus = spec.CPUs
+		if o.given("window") || o.given("during") {
+			spec.Window, spec.During = "", ""
+		}
+		if err := spec.Apply(&c); err != nil {
+			return c, "", usageError("%s: %w", o.file, err)
+		}
+	}
+	flags := o.spec
+	if o.file != "" && !o.given("max-wait") {
+		flags.MaxWait = ""
+	}
+	if o.file != "" && !o.given("policy") {
+		flags.Policy = ""
+	}
+	if flags.MaxWait != "" {
+		d, err := parseDuration(flags.MaxWait)
+		if err != nil {
+			return c, "", usageError("--max-wait: %w", err)
+		}
+		flags.MaxWait = d.String()
+	}
+	if err := flags.Apply(&c); err != nil {
+		return c, "", usageError("%w", err)
+	}
+	if flags.CPUs != "" {
+		cpus = flags.CPUs
+	}
+	return c, cpus, nil
+}
+
+func readHoldSpec(file string) (hold.Spec, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return hold.Spec{}, usageError("reading the options of hold: %w", err)
+	}
+	spec, err := hold.ParseSpec(file, string(text))
+	if err != nil {
+		return spec, usageError("%w", err)
+	}
+	return spec, nil
+}
+
+func (p *program) hold(o *holdOptions) error {
+	cfg, cpus, err := o.config()
+	if err != nil {
+		return err
+	}
+	if cpus == "" {
+		return usageError("name the CPUs that are not to be interrupted with -c")
+	}
+	t, err := p.plan(&options{cpus: cpus, cpusGiven: true, housekeeping: o.housekeeping})
+	if err != nil {
+		return err
+	}
+	if err := keepOff(t.cpus, t.housekeeping); err != nil {
+		return err
+	}
+	cfg.CPUs, cfg.Files = t.cpus, p.files.View()
+	if !o.quiet {
+		cfg.Record = p.holdRecords(o.json)
+	}
+	h, err := openHolding(cfg)
+	if err != nil {
+		return err
+	}
+	if !o.quiet && !o.json {
+		fmt.Fprintf(p.stderr, "taskiso: holding for CPU %v; end with Ctrl-C\n", cfg.CPUs)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if o.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(o.duration))
+		defer cancel()
+	}
+	// Stopped by Ctrl-Z it could not let go what it holds.
+	signal.Ignore(syscall.SIGTSTP)
+	<-ctx.Done()
+	missed, err := h.end()
+	if missed > 0 {
+		fmt.Fprintf(p.stderr, "taskiso: %s\n", hold.MissedText(missed))
+	}
+	return err
+}
+
+// holdRecords returns what prints records.
+func (p *program) holdRecords(asJSON bool) func(hold.Record) {
+	enc := json.NewEncoder(p.stdout)
+	return func(r hold.Record) {
+		if asJSON {
+			enc.Encode(r)
+		} else {
+			fmt.Fprintln(p.stdout, r)
+		}
+	}
+}
+
+// holding is a keeper that runs, with its socket.
+type holding struct {
+	keeper *hold.Keeper
+	socket *hold.Socket
+	cancel context.CancelFunc
+	ran    chan error
+	served chan error
+	// end lets everything go, once, and returns how many visits of hooks were missed;
+	// again it returns the same.
+	end func() (missed uint64, err error)
+}
+
+func openHolding(cfg hold.Config) (*holding, error) {
+	socket, err := hold.Listen(hold.Dir)
+	if err != nil {
+		return nil, err
+	}
+	keeper, err := hold.Open(cfg)
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &holding{keeper: keeper, socket: socket, cancel: cancel, ran: make(chan error, 1), served: make(chan error, 1)}
+	h.end = sync.OnceValues(h.stop)
+	go func() { h.ran <- keeper.Run(ctx) }()
+	go func() { h.served <- socket.Serve(keeper) }()
+	return h, nil
+}
+
+func (h *holding) stop() (missed uint64, err error) {
+	h.cancel()
+	ended := errors.Join(<-h.ran, h.socket.Close(), <-h.served)
+	missed, err = h.keeper.Missed()
+	return missed, errors.Join(ended, err, h.keeper.Close())
+}
+
+func (p *program) holdStatusCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show what waits",
+		Long:    "status shows whether operations are held now, who decides that, and what waits.",
+		Example: "  sudo taskiso hold status\n  sudo taskiso hold status --json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := hold.Connect(hold.Dir).Status()
+			if err != nil {
+				return err
+			}
+			return p.print(asJSON, s, s.WriteText)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return c
+}
+
+func (p *program) holdReleaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "release {ID | all}", Short: "Let operations that wait go on now",
+		Long:    "release lets the operation with number ID of \"taskiso hold status\" go on, or all.",
+		Example: "  sudo taskiso hold release 7\n  sudo taskiso hold release all",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			id, err := strconv.ParseUint(args[0], 10, 64)
+			switch {
+			case args[0] == "all":
+				id = hold.All
+			case err != nil || id == hold.All:
+				return usageError("%q is no number of an operation: give one of \"taskiso hold status\", or all", args[0])
+			}
+			n, err := hold.Connect(hold.Dir).Release(id)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.stdout, "Released: %d.\n", n)
+			return err
+		},
+	}
+}
+
+func (p *program) holdWindowCommand() *cobra.Command {
+	var span duration
+	c := &cobra.Command{
+		Use: "window {open | close | auto}", Short: "Decide by hand whether operations are held",
+		Long: `window open lets everything go on, window close holds everything, both until the
+end of --for or another order. window auto goes back to what the hold was started with.`,
+		Example:   "  sudo taskiso hold window open --for 10s\n  sudo taskiso hold window auto",
+		ValidArgs: []cobra.Completion{string(hold.WindowOpen), string(hold.WindowClose), string(hold.WindowAuto)},
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return hold.Connect(hold.Dir).Order(hold.Window(args[0]), time.Duration(span))
+		},
+	}
+	c.Flags().Var(&span, "for", "for this `TIME`")
+	return c
+}
+
+func (p *program) holdOperationsCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "operations", Short: "List which operations can be held on this kernel, and which cannot",
+		Long:    "operations lists what this kernel lets taskiso hold, the interruption that each would\nbe, and what cannot be held. It attaches nothing and needs no root.",
+		Example: "  taskiso hold operations",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ops, err := hold.Available()
+			if err != nil {
+				return err
+			}
+			all := map[string]any{"schema": hold.Schema, "operations": ops, "not_guarded": hold.NotGuarded()}
+			return p.print(asJSON, all, func(w io.Writer) error { return hold.WriteOperations(w, ops) })
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return c
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestHoldRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hold.toml")
+	if err := os.WriteFile(file, []byte("polcy = \"hold\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args string
+		want string
+	}{
+		{"", "name the CPUs"},
+		{"-c 4096", "this machine has only CPU"},
+		{"-c 1 --policy never", `unknown policy "never": want one of hold, deny, report`},
+		{"-c 1 --max-wait 0", "max-wait"},
+		{"-c 1 --max-wait -1s", "max-wait"},
+		{"-c 1 --window 9", `"9" are no hours`},
+		{"-c 1 --window 09:00-10:00 --during 11:00-12:00", "exclude each other"},
+		{"-c 1 --allow comm", `rule "comm"`},
+		{"-c 1 --deny everything", `unknown operation "everything": want one of bpf`},
+		{"-c 1 --deny bpf --report bpf", "in two lists"},
+		{"-c 1 -f /nonexistent", "no such file"},
+		{"-c 1 -f " + file, `hold.toml:1:1: unknown key "polcy"`},
+		{"release x", `"x" is no number`},
+		{"release", "accepts 1 arg"},
+		{"window ajar", "invalid argument"},
+		{"status more", "unknown command"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			code, out, stderr := partitionProgram(t, append([]string{"hold"}, strings.Fields(tc.args)...)...)
+			if code != exitUsage || out != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tc.want) {
+				t.Errorf("status %d, %q, %q; want status %d and one line with %q", code, out, stderr, exitUsage, tc.want)
+			}
+		})
+	}
+}
+
+// What can be held can be asked for without privileges, and without holding anything.
+func TestHoldOperations(t *testing.T) {
+	code, out, stderr := partitionProgram(t, "hold", "operations", "--json")
+	var all struct {
+		Schema     int
+		Operations []struct{ Name, What, Spares string }
+		NotGuarded [][2]string `json:"not_guarded"`
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 {
+		t.Fatalf("status %d, %v, %s", code, err, stderr)
+	}
+	if all.Schema != 1 || len(all.Operations) < 17 || len(all.NotGuarded) == 0 {
+		t.Errorf("%+v", all)
+	}
+}

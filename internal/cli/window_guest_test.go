@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/hold"
+)
+
+// windowProgram is testdata/window.c.
+const windowProgram = "/bin/window"
+
+// An isolated thread opens windows, and otherwise what would break its isolation
+// waits. When it leaves for good, nothing waits any more.
+func TestGuestYieldWindow(t *testing.T) {
+	dir := t.TempDir()
+	page := filepath.Join(dir, "orders")
+	if err := os.WriteFile(page, make([]byte, os.Getpagesize()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(page, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orders, err := unix.Mmap(int(f.Fd()), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(i int) uint32 { return binary.NativeEndian.Uint32(orders[4*i:]) }
+	say := func(v uint32) { binary.NativeEndian.PutUint32(orders, v) }
+
+	reportFile := filepath.Join(dir, "r.json")
+	c := exec.Command(guestProgram, "run", "-c", fmt.Sprint(victimCPU), "--hold="+writeSpec(t), "--settle", "5s", "--report", reportFile, "--", windowProgram, fmt.Sprint(victimCPU), page)
+	var out strings.Builder
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	by := startOperator(t)
+	const windows = 5
+	slips := 0 // operations that began while nothing was isolated
+	for n := range uint32(windows) {
+		eventually(t, "the thread is isolated", func() bool { return word(1) == n+1 })
+		for before := word(2); ; before = word(2) {
+			by.begin(t, "UDP encapsulation")
+			if held := waitHeld(t, by); len(held) == 1 {
+				break
+			}
+			// Between a break by the kernel itself and the next entry nothing is isolated.
+			if said := by.end(t); said != "done" || word(2) == before {
+				t.Fatalf("window %d: the operation is not held, and says %q", n, said)
+			}
+			slips++
+		}
+		time.Sleep(2 * settle)
+		say(1)
+		if said := by.end(t); said != "done" {
+			t.Errorf("window %d: the operation said %q", n, said)
+		}
+	}
+	eventually(t, "the thread is isolated", func() bool { return word(1) == windows+1 })
+	say(2)
+	if err := c.Wait(); err != nil {
+		t.Errorf("taskiso run: %v", err)
+	}
+	t.Log(out.String())
+	r := readReport(t, reportFile)
+	if len(r.Holds) < windows {
+		t.Errorf("%d operations in the report, want %d or more: %v", len(r.Holds), windows, r.Holds)
+	}
+	for _, h := range r.Holds {
+		if h.Outcome != hold.Held || h.Reason != hold.ByWindow {
+			t.Errorf("record %v", h)
+		}
+	}
+	for _, i := range r.Isolation {
+		for _, c := range i.Causes {
+			if slips == 0 && strings.HasPrefix(c.ID, "ipi-text-patching") {
+				t.Errorf("isolation was broken %d times by %s", c.Count, c.ID)
+			}
+		}
+	}
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/sysname"
+)
+
+// maxCPUs is MAX_CPUS of bpf/hold.bpf.c.
+const maxCPUs = 1024
+
+// mode says when an operation is kept back: enum mode of bpf/hold.bpf.c.
+type mode uint32
+
+const (
+	open mode = iota
+	closed
+	busy // closed while a user task runs on one of the CPUs
+)
+
+// answer to a thread that waits: enum answer there.
+type answer uint32
+
+const (
+	wait answer = iota
+	pass
+	deny
+)
+
+// Policies of the programs: enum policy there. What is to be denied is first held,
+// until it is clear what it is.
+const (
+	programIgnore uint32 = iota
+	programHold
+	programReport
+)
+
+// guard is the programs at the hooks.
+type guard struct {
+	coll   *ebpf.Collection
+	links  []link.Link
+	reader *ringbuf.Reader
+	ops    []Operation // with Missing set
+	// asksModules: the programs are those of a security module.
+	asksModules bool
+}
+
+// ErrNotSupported matches the error of [Open] on a kernel, or with privileges, that
+// cannot keep anything back.
+var ErrNotSupported = errors.New("operations cannot be held here")
+
+func unsupported(why string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrNotSupported, why, err)
+}
+
+// openGuard loads and attaches the programs, which interrupts all CPUs.
+func openGuard(cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) (*guard, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, unsupported("loading BPF programs: run as root", err)
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, unsupported("reading the kernel's type information", err)
+	}
+	if err := canStop(); err != nil {
+		return nil, unsupported("stopping a thread as a debugger does", err)
+	}
+	g := &guard{ops: guarded(kernel)}
+	if err := g.load(kernel, cpus, policyOf, maxWait); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if err := g.attach(); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// guarded returns the operations, with what of each this kernel lacks.
+func guarded(kernel *btf.Spec) []Operation {
+	ops := Operations()
+	for i := range ops {
+		for _, hook := range ops[i].Hooks {
+			if !hasFunction(kernel, hook) {
+				ops[i].Missing = "this kernel has no function " + hook
+			}
+		}
+	}
+	return ops
+}
+
+func (g *guard) load(kernel *btf.Spec, cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) error {
+	spec, err := loadBpf()
+	if err != nil {
+		return fmt.Errorf("reading the embedded BPF programs: %w", err)
+	}
+	if err := g.choose(kernel, spec); err != nil {
+		return err
+	}
+	if err := g.fill(spec); err != nil {
+		return err
+	}
+	if err := g.set(spec, cpus, policyOf, maxWait); err != nil {
+		return err
+	}
+	if g.coll, err = ebpf.NewCollection(spec); errors.Is(err, os.ErrPermission) {
+		return unsupported("attaching BPF programs to security hooks needs root, and a kernel that is not locked down", os.ErrPermission) // err guesses at memory limits
+	} else if err != nil {
+		return unsupported("loading BPF programs for trampolines", err)
+	}
+	g.reader, err = ringbuf.NewReader(g.coll.Maps[bpfMapEvents])
+	if err != nil {
+		return fmt.Errorf("mapping the ring buffer: %w", err)
+	}
+	return nil
+}
+
+// choose leaves the programs that this kernel has hooks for, of the type that it asks.
+func (g *guard) choose(kernel *btf.Spec, spec *ebpf.CollectionSpec) error {
+	var err error
+	if g.asksModules, err = asksModules(spec.Copy()); err != nil {
+		return err
+	}
+	if !g.asksModules {
+		atFunctions(spec)
+	}
+	delete(spec.Programs, bpfProgProbe)
+	copyExits(spec)
+	keepOnly(kernel, spec)
+	return nil
+}
+
+// set gives the programs what they are to do.
+func (g *guard) set(spec *ebpf.CollectionSpec, cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) error {
+	var list [maxCPUs]uint32
+	n := 0
+	for cpu := range cpus.All() {
+		if n == maxCPUs {
+			return fmt.Errorf("holding for %d CPUs: there can be %d", cpus.Len(), maxCPUs)
+		}
+		list[n] = uint32(cpu)
+		n++
+	}
+	var policies [opCodes]uint32
+	for _, o := range g.ops {
+		policies[o.code] = programPolicy(policyOf(o))
+	}
+	if policies[opHotplug] != policies[opMemory] { // the files of both have one name, and the keeper tells them apart
+		policies[opHotplug], policies[opMemory] = programHold, programHold
+	}
+	var commands uint64
+	for command := range bpfCommands {
+		commands |= 1 << command
+	}
+	for name, value := range map[string]any{
+		bpfVarCpus: uint32(n), bpfVarCpu: list, bpfVarPolicies: policies, bpfVarBpfCommands: commands,
+		bpfVarSupervisor: uint32(os.Getpid()), bpfVarMaxWait: uint64(maxWait),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("setting %s to %v: %w", name, value, err)
+		}
+	}
+	return nil
+}
+
+func programPolicy(p Policy) uint32 {
+	switch p {
+	case Ignore:
+		return programIgnore
+	case Report:
+		return programReport
+	}
+	return programHold
+}
+
+// fill puts the tables of operation.go into the maps.
+func (g *guard) fill(spec *ebpf.CollectionSpec) error {
+	put := func(name string, key, value any) {
+		spec.Maps[name].Contents = append(spec.Maps[name].Contents, ebpf.MapKV{Key: key, Value: value})
+	}
+	for _, r := range fileRules() {
+		key := bpfFileKey{Magic: uint64(r.magic)}
+		if len(r.name) >= len(key.Name) {
+			return fmt.Errorf("the name of file %q is too long", r.name)
+		}
+		for i, c := range []byte(r.name) {
+			key.Name[i] = int8(c)
+		}
+		put(bpfMapFiles, key, bpfFileRule{Operation: uint32(r.code), Mask: r.mask})
+	}
+	for major := range devices {
+		put(bpfMapDevices, major, major)
+	}
+	for _, o := range socketOptions {
+		put(bpfMapOptions, bpfOptionKey{Level: uint32(o.level), Option: uint32(o.option)}, uint8(1))
+	}
+	for _, o := range g.ops {
+		for _, call := range o.Calls {
+			if number, ok := sysname.Number(call); ok { // newer architectures lack older calls
+				put(bpfMapCalls, bpfCallKey{Operation: uint32(o.code), Nr: uint32(number)}, uint8(1))
+			}
+		}
+	}
+	return nil
+}
+
+func (g *guard) attach() error {
+	for _, name := range slices.Sorted(maps.Keys(g.coll.Programs)) {
+		l, err := attach(g.coll.Programs[name])
+		if err != nil {
+			return unsupported("attaching to "+name, err)
+		}
+		if l != nil { // an unreferenced link is closed by its finaliser and silently detaches
+			g.links = append(g.links, l)
+		}
+	}
+	return nil
+}
+
+func (g *guard) setMode(m mode) error {
+	if err := g.coll.Variables[bpfVarMode].Set(uint32(m)); err != nil {
+		return fmt.Errorf("setting when operations are held to %d: %w", m, err)
+	}
+	return nil
+}
+
+// isClosed tells whether an operation would be held at this moment.
+func (g *guard) isClosed() (bool, error) {
+	code, err := g.coll.Programs[bpfProgIsClosed].Run(&ebpf.RunOptions{})
+	if err != nil {
+		return false, fmt.Errorf("asking whether operations are held: %w", err)
+	}
+	return code != 0, nil
+}
+
+// waits tells whether a thread still waits at the visit of the hook that an event tells of.
+func (g *guard) waits(e *event) (bool, error) {
+	var w bpfWaiting
+	err := g.coll.Maps[bpfMapThreads].Lookup(uint32(e.TID), &w)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking whether thread %d waits: %w", e.TID, err)
+	}
+	return w.Since == e.since && answer(w.Answer) == wait, nil
+}
+
+// answer tells a thread what to do, if it still waits at that visit of the hook.
+func (g *guard) answer(e *event, a answer) error {
+	if waits, err := g.waits(e); !waits || err != nil {
+		return err
+	}
+	w := bpfWaiting{Since: e.since, Operation: uint32(e.code), Answer: uint32(a)}
+	if err := g.coll.Maps[bpfMapThreads].Update(uint32(e.TID), w, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("answering thread %d: %w", e.TID, err)
+	}
+	return nil
+}
+
+// forget lets the next operation of a thread be a new one.
+func (g *guard) forget(tid int) error {
+	if err := g.coll.Maps[bpfMapThreads].Delete(uint32(tid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forgetting thread %d: %w", tid, err)
+	}
+	return nil
+}
+
+// lost returns how many events found no room. What they were about is told again.
+func (g *guard) lost() (uint64, error) {
+	var n uint64
+	if err := g.coll.Variables[bpfVarLostEvents].Get(&n); err != nil {
+		return 0, fmt.Errorf("reading the number of lost events: %w", err)
+	}
+	return n, nil
+}
+
+// missed returns how often a hook was passed while its program was just preempted on
+// the same CPU. Each can have been an operation.
+func (g *guard) missed() (uint64, error) {
+	var n uint64
+	for name, p := range g.coll.Programs {
+		if isExit(name) { // no visit of a hook
+			continue
+		}
+		stats, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("reading the statistics of program %s: %w", name, err)
+		}
+		n += stats.RecursionMisses
+	}
+	return n, nil
+}
+
+// event is an operation that came to a hook while the hold was closed.
+type event struct {
+	Time   time.Duration // CLOCK_MONOTONIC
+	since  uint64        // which visit of the hook it tells of; told again it is the same
+	code   code
+	exempt exemption
+	PID    int
+	TID    int
+	UID    uint32
+	Comm   string
+	nr     int
+	args   [6]uint64
+	detail [2]uint64
+}
+
+// errNoEvent says that none came in time.
+var errNoEvent = errors.New("no event")
+
+// next waits for an event for a time, or until wake.
+func (g *guard) next(limit time.Duration) (event, error) {
+	g.reader.SetDeadline(time.Now().Add(limit))
+	r, err := g.reader.Read()
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
+		return event{}, errNoEvent
+	}
+	if err != nil {
+		return event{}, fmt.Errorf("waiting for operations: %w", err)
+	}
+	return decode(r.RawSample)
+}
+
+// wake ends a next that waits, or the one that comes.
+func (g *guard) wake() { g.reader.Flush() }
+
+func decode(raw []byte) (event, error) {
+	var e bpfEvent
+	if len(raw) != int(unsafe.Sizeof(e)) {
+		return event{}, fmt.Errorf("reading the ring buffer: an event of %d bytes, want %d", len(raw), unsafe.Sizeof(e))
+	}
+	if _, err := binary.Decode(raw, binary.NativeEndian, &e); err != nil {
+		return event{}, fmt.Errorf("reading the ring buffer: %w", err)
+	}
+	comm := make([]byte, 0, len(e.Comm))
+	for _, c := range e.Comm {
+		comm = append(comm, byte(c))
+	}
+	comm, _, _ = bytes.Cut(comm, []byte{0})
+	return event{
+		Time: time.Duration(e.Time), since: e.Since, code: code(e.Operation), exempt: exemption(e.Exempt),
+		PID: int(e.Tgid), TID: int(e.Tid), UID: e.Uid, Comm: string(comm),
+		nr: int(e.Nr), args: e.Args, detail: e.Detail,
+	}, nil
+}
+
+// detach takes the programs away, so that nothing new comes.
+func (g *guard) detach() error {
+	var errs []error
+	for _, l := range g.links {
+		errs = append(errs, l.Close())
+	}
+	g.links = nil
+	return errors.Join(errs...)
+}
+
+func (g *guard) close() error {
+	errs := []error{g.detach()}
+	if g.reader != nil {
+		errs = append(errs, g.reader.Close())
+	}
+	if g.coll != nil {
+		g.coll.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// now returns the time in the clock of the events.
+func now() time.Duration {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
+	return time.Duration(ts.Nano())
+}
+
+// Available returns all operations, with the reason for each that this kernel
+// lets nobody guard. It loads and attaches nothing.
+func Available() ([]Operation, error) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, unsupported("reading the kernel's type information", err)
+	}
+	return guarded(kernel), nil
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/specfile"
+	"github.com/taskiso/taskiso/internal/sysname"
+)
+
+// The numbers that Go and the programs share are the same on both sides.
+func TestEnumsAreThoseOfThePrograms(t *testing.T) {
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]map[string]uint64{
+		"operation": operationNumbers(),
+		"policy":    {"POLICY_IGNORE": uint64(programIgnore), "POLICY_HOLD": uint64(programHold), "POLICY_REPORT": uint64(programReport)},
+		"answer":    {"ANSWER_WAIT": uint64(wait), "ANSWER_PASS": uint64(pass), "ANSWER_DENY": uint64(deny)},
+		"mode":      {"MODE_OPEN": uint64(open), "MODE_CLOSED": uint64(closed), "MODE_BUSY": uint64(busy)},
+		"exemption": {
+			"EXEMPT_NOT": uint64(exemptNot), "EXEMPT_REPORT": uint64(exemptReport), "EXEMPT_INIT": uint64(exemptInit), "EXEMPT_HELPER": uint64(exemptHelper),
+			"EXEMPT_WORKER": uint64(exemptWorker), "EXEMPT_TRACED": uint64(exemptTraced), "EXEMPT_CALL": uint64(exemptCall), "EXEMPT_COMPAT": uint64(exemptCompat),
+			"EXEMPT_SIGNAL": uint64(exemptSignal), "EXEMPT_FULL": uint64(exemptFull), "EXEMPT_SILENCE": uint64(exemptSilence), "EXEMPT_CHILD": uint64(exemptChild),
+		},
+	} {
+		var e *btf.Enum
+		if err := spec.Types.TypeByName(name, &e); err != nil {
+			t.Fatalf("enum %s: %v", name, err)
+		}
+		got := make(map[string]uint64)
+		for _, v := range e.Values {
+			got[v.Name] = v.Value
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("enum %s: the programs have %v, Go %v", name, got, want)
+		}
+	}
+	for e := exemptInit; e <= exemptChild; e++ {
+		if exemptions[e] == "" {
+			t.Errorf("exemption %d has no words", e)
+		}
+	}
+}
+
+func operationNumbers() map[string]uint64 {
+	numbers := map[string]uint64{"OP_NONE": 0, "OPERATIONS": uint64(opCodes)}
+	for _, o := range Operations() {
+		numbers["OP_"+strings.ToUpper(strings.ReplaceAll(o.Name, "-", "_"))] = uint64(o.code)
+	}
+	return numbers
+}
+
+// Every row of the table can be acted upon.
+func TestOperationsAreComplete(t *testing.T) {
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks := make(map[string]bool)
+	for _, p := range spec.Programs {
+		hooks[hookPrefix+p.AttachTo] = true
+	}
+	for _, o := range Operations() {
+		for _, hook := range o.Hooks {
+			if !hooks[hook] {
+				t.Errorf("%s: no program is at %s", o.Name, hook)
+			}
+		}
+		known := slices.ContainsFunc(o.Calls, func(name string) bool { _, ok := sysname.Number(name); return ok })
+		if len(o.Hooks) == 0 || !known || o.What == "" {
+			t.Errorf("%s: hooks %v, calls %v, %q", o.Name, o.Hooks, o.Calls, o.What)
+		}
+	}
+}
+
+func TestParseHours(t *testing.T) {
+	day := func(clock string) time.Time {
+		at, err := time.Parse("15:04", clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	for _, tc := range []struct {
+		text, in, out string
+	}{
+		{"09:30-16:00", "09:30", "16:00"},
+		{"09:30-16:00", "15:59", "09:29"},
+		{"22:00-02:00", "23:00", "12:00"},
+		{"22:00-02:00", "01:59", "02:00"},
+	} {
+		h, err := ParseHours(tc.text)
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+		}
+		if !h.contains(day(tc.in)) || h.contains(day(tc.out)) {
+			t.Errorf("%s: has %s: %v, has %s: %v", tc.text, tc.in, h.contains(day(tc.in)), tc.out, h.contains(day(tc.out)))
+		}
+	}
+	for _, text := range []string{"", "09:30", "9-16:00:00:00", "25:00-26:00", "10:00-10:00", "a-b"} {
+		if h, err := ParseHours(text); err == nil {
+			t.Errorf("%q is taken for %v", text, h)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	who := Record{Command: "nft", UID: 1000, Cgroup: "/system.slice/a.service"}
+	for text, want := range map[string]bool{
+		"comm=nft": true, "comm=n*": true, "comm=tc": false, "uid=1000": true, "uid=0": false,
+		"cgroup=/system.slice": true, "cgroup=/system.slice/a.service": true, "cgroup=/system": false, "cgroup=/": true,
+		"comm=nft uid=1000 cgroup=/system.slice": true, "comm=nft,uid=0": false,
+	} {
+		r, err := ParseRule(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if got := r.allows(who); got != want {
+			t.Errorf("%q allows %+v: %v, want %v", text, who, got, want)
+		}
+	}
+	for _, text := range []string{"", " ", "comm", "comm=", "comm=[", "uid=x y", "uid=nobody-of-that-name", "cgroup=a", "pid=1"} {
+		if r, err := ParseRule(text); err == nil {
+			t.Errorf("%q is taken for %+v", text, r)
+		}
+	}
+}
+
+func TestParseSpec(t *testing.T) {
+	s, err := ParseSpec("hold.toml", "cpus = \"2-3\"\nmax-wait = \"1m\"\nduring = \"09:30-16:00\"\nallow = [\"comm=nft\"]\ndeny = [\"module\"]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Policy: Hold}
+	if err := s.Apply(&c); err != nil {
+		t.Fatal(err)
+	}
+	module, err := operation("module")
+	if err != nil || c.MaxWait != time.Minute || len(c.Allow) != 1 || c.policyOf(module) != Deny || !c.When.During.isSet() {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"policy = \"no\"":                  "h.toml:1:1: unknown policy",
+		"cpus = \"2\"\nmax-wait = \"-1s\"": "h.toml:2:1: max-wait \"-1s\": want",
+		"\nwindow = 3":                     "h.toml:2:1: window: is 3, want a string",
+		"hold = [\"modules\"]":             "h.toml:1:1: unknown operation \"modules\": want one of bpf, perf",
+		"allow = [\"uid\"]":                "h.toml:1:1: rule \"uid\"",
+		"polcy = \"hold\"":                 "h.toml:1:1: unknown key \"polcy\": want one of cpus, max-wait",
+		"policy = ":                        "h.toml:1:9: ",
+		"window = \"1:00-2:00\"\nduring=\"3:00-4:00\"": "exclude each other",
+		"hold = [\"bpf\"]\ndeny = [\"bpf\"]":           "operation \"bpf\" is in two lists",
+	} {
+		_, err := ParseSpec("h.toml", text)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+	var at *specfile.Error
+	if _, err := ParseSpec("h.toml", "a = 1"); !errors.As(err, &at) || at.Line != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
+// writes makes the event of a write to a file.
+func writes(c code, size int) *event {
+	return &event{code: c, PID: 7, TID: 7, nr: unix.SYS_WRITE, args: [6]uint64{3, 0x1000, uint64(size)}, detail: [2]uint64{mayWrite}}
+}
+
+// What a process does with a file is told by the file's whole path, and by what it writes.
+func TestInspector(t *testing.T) {
+	cpus, err := cpulist.Parse("2-3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, path, text string
+		code             code
+		harmful          bool
+	}{
+		{"a CPU", "/sys/devices/system/cpu/cpu1/online", "0", opHotplug, true},
+		{"SMT", "/sys/devices/system/cpu/smt/control", "off", opHotplug, true},
+		{"another online", "/sys/devices/foo/online", "0", opHotplug, false},
+		{"memory", "/sys/devices/system/memory/memory3/online", "0", opHotplug, true}, // found to be opMemory
+		{"microcode", "/sys/devices/system/cpu/microcode/reload", "1", opMicrocode, true},
+		{"another reload", "/sys/class/foo/reload", "1", opMicrocode, false},
+		{"an interrupt to our CPU", "/proc/irq/4/smp_affinity_list", "1-2\n", opIRQ, true},
+		{"an interrupt to another", "/proc/irq/4/smp_affinity_list", "0-1\n", opIRQ, false},
+		{"a mask with ours", "/proc/irq/4/smp_affinity", "0000000c\n", opIRQ, true},
+		{"a mask without", "/proc/irq/4/smp_affinity", "3\n", opIRQ, false},
+		{"not a mask", "/proc/irq/4/smp_affinity", "x", opIRQ, true},
+		{"a setting", "/proc/sys/vm/drop_caches", "1", opSysctl, true},
+		{"a setting of another name", "/proc/sys/net/drop_caches", "1", opSysctl, false},
+		{"backtraces", "/proc/sysrq-trigger", "l", opSysrq, true},
+		{"sync", "/proc/sysrq-trigger", "s", opSysrq, false},
+		{"our cgroup", "/sys/fs/cgroup/ours/cgroup.procs", "0", opCpuset, true},
+		{"a shared cgroup", "/sys/fs/cgroup/shared/cgroup.procs", "0", opCpuset, false},
+		{"CPUs of a cgroup", "/sys/fs/cgroup/shared/cpuset.cpus", "3", opCpuset, true},
+		{"other CPUs of a cgroup", "/sys/fs/cgroup/shared/cpuset.cpus", "0-1", opCpuset, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			i := inspector{
+				files: fstest.MapFS{
+					"proc/7/fd/3": {Data: []byte(tc.path), Mode: fs.ModeSymlink},
+					"sys/fs/cgroup/ours/cpuset.cpus.effective":   {Data: []byte("2-3\n")},
+					"sys/fs/cgroup/shared/cpuset.cpus.effective": {Data: []byte("0-3\n")},
+				},
+				cpus:   cpus,
+				memory: func(_ int, _ uint64, size int) ([]byte, error) { return []byte(tc.text)[:size], nil },
+			}
+			f := i.find(writes(tc.code, len(tc.text)))
+			if isMemory := strings.Contains(tc.path, "/memory/"); isMemory != (f.code == opMemory) {
+				t.Errorf("taken for operation %d", f.code)
+			}
+			if f.harmful != tc.harmful || f.detail != tc.path {
+				t.Errorf("got %+v, want harmful %v", f, tc.harmful)
+			}
+		})
+	}
+}
+
+// What cannot be found out counts as harmful.
+func TestInspectorWithoutMemory(t *testing.T) {
+	i := inspector{files: fstest.MapFS{}, memory: func(int, uint64, int) ([]byte, error) { return nil, os.ErrPermission }}
+	for _, o := range Operations() {
+		if o.code == opDevice || o.code == opSysrq { // told by the hook; written without effect
+			continue
+		}
+		if f := i.find(&event{code: o.code, nr: unix.SYS_WRITE, detail: [2]uint64{5}}); !f.harmful {
+			t.Errorf("%s: %+v", o.Name, f)
+		}
+	}
+}
+
+// The schema has the fields of the Go types, and no others.
+func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/hold.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]reflect.Type{"record": reflect.TypeFor[Record](), "status": reflect.TypeFor[Status]()} {
+		var fields, properties []string
+		for i := range v.NumField() {
+			field, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+			fields = append(fields, field)
+		}
+		for p := range schema.Defs[name].Properties {
+			properties = append(properties, p)
+		}
+		slices.Sort(fields)
+		slices.Sort(properties)
+		if !slices.Equal(fields, properties) {
+			t.Errorf("%s: the schema has %v, Go %v", name, properties, fields)
+		}
+	}
+}
+
+// The hand goes before what is isolated, and that before the clock.
+func TestWanted(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.Local)
+	atNoon, yes, no := Hours{11 * time.Hour, 13 * time.Hour}, true, false
+	for name, tc := range map[string]struct {
+		k    Keeper
+		want mode
+	}{
+		"always":                {Keeper{}, closed},
+		"while busy":            {Keeper{cfg: Config{When: When{WhileBusy: true}}}, busy},
+		"in the window":         {Keeper{cfg: Config{When: When{Window: atNoon}}}, open},
+		"during":                {Keeper{cfg: Config{When: When{During: atNoon, WhileBusy: true}}}, busy},
+		"isolated":              {Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &yes}, closed},
+		"not isolated":          {Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &no}, open},
+		"isolated in a window":  {Keeper{cfg: Config{When: When{Window: atNoon}}, isolated: &yes}, open},
+		"by hand":               {Keeper{hand: hand{mode: open, set: true}, isolated: &yes}, open},
+		"by hand, until later":  {Keeper{hand: hand{mode: open, set: true, until: noon.Add(1)}}, open},
+		"by hand, until before": {Keeper{hand: hand{mode: open, set: true, until: noon.Add(-1)}}, closed},
+	} {
+		if got := tc.k.wanted(noon); got != tc.want {
+			t.Errorf("%s: mode %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// One keeper at a time; and what a killed one left is in nobody's way.
+func TestSocket(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := Connect(dir).Status(); !errors.Is(err, ErrNoHold) {
+		t.Errorf("without a keeper: %v", err)
+	}
+	s, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(dir); err == nil || !strings.Contains(err.Error(), "holds already") {
+		t.Errorf("a second one: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, socketName)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket %v, %v, want it for its owner only", info, err)
+	}
+	ended := make(chan struct{})
+	close(ended)
+	k := &Keeper{orders: make(chan func()), ended: ended}
+	go s.Serve(k)
+	if err := Connect(dir).Order(WindowOpen, 0); err == nil || err.Error() != ErrEnded.Error() {
+		t.Errorf("a keeper that has ended: %v", err)
+	}
+	if err := Connect(dir).Order("wide", 0); err == nil {
+		t.Error("an unknown window is taken")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, socketName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Listen(dir)
+	if err != nil {
+		t.Fatalf("after one that was killed: %v", err)
+	}
+	again.Close()
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(make([]byte, 16))
+	f.Add(slices.Repeat([]byte{0xff}, 128))
+	f.Add(binary.NativeEndian.AppendUint64(make([]byte, 120), math.MaxUint64))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e, err := decode(raw)
+		if err == nil && (len(e.Comm) > 16 || strings.ContainsRune(e.Comm, 0)) {
+			t.Errorf("command %q", e.Comm)
+		}
+	})
+}
+
+func FuzzParseSpec(f *testing.F) {
+	f.Add("cpus = \"2-3\"\nmax-wait = \"1m\"\nallow = [\"comm=nft uid=0\"]\nhold = [\"bpf\"]\nwindow = \"22:00-02:00\"")
+	f.Add("policy = \"deny\"\n[a]\nb=1")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseSpec("f", text)
+		if err != nil {
+			return
+		}
+		var c Config
+		if err := s.Apply(&c); err != nil {
+			t.Errorf("%q is read, and then refused: %v", text, err)
+		}
+	})
+}
+
+func FuzzParseRule(f *testing.F) {
+	for _, text := range []string{"comm=nft", "uid=0,cgroup=/a", "comm=[a-z]*"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if r, err := ParseRule(text); err == nil && r == (Rule{}) {
+			t.Errorf("%q allows everybody", text)
+		}
+	})
+}
+
+// A process can have anything in its files.
+func FuzzInspectStatus(f *testing.F) {
+	f.Add("SigPnd:\t0\nShdPnd:\t4000\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n", "0::/a\n", "Cpus_allowed_list:\t2-3\n")
+	f.Fuzz(func(t *testing.T, status, cgroup, allowed string) {
+		files := fstest.MapFS{
+			"proc/1/task/1/status": {Data: []byte(status + allowed)}, "proc/1/cgroup": {Data: []byte(cgroup)},
+		}
+		hasSignal(files, 1, 1)
+		i := inspector{files: files}
+		i.isOurs(1)
+		i.cgroup(1)
+	})
+}

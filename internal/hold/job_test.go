@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+)
+
+// operateVariable makes the test binary a process that does what it names: "job:X"
+// is the parent of one that does X.
+const operateVariable = "TASKISO_TEST_OPERATE"
+
+func command(name string) *exec.Cmd {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), operateVariable+"="+name)
+	return c
+}
+
+func operate(name string) {
+	if job, ok := strings.CutPrefix(name, "job:"); ok {
+		watchJob(job)
+		return
+	}
+	words := strings.Fields(name)
+	said, err := jobs[words[0]](words[1:])
+	if err != nil {
+		fmt.Printf("failed: %v\n", err)
+		return
+	}
+	fmt.Print(said)
+	fmt.Println("done" + afterwards)
+}
+
+// afterwards is said after "done".
+var afterwards string
+
+// watchJob waits for a child as a shell does, and says what it saw.
+func watchJob(name string) {
+	c := command(name)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal stops no group without a parent outside
+	if err := c.Start(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for {
+		var ws unix.WaitStatus
+		if _, err := unix.Wait4(c.Process.Pid, &ws, unix.WUNTRACED, nil); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		switch {
+		case ws.Stopped():
+			fmt.Print("stopped, ")
+		case ws.Signaled():
+			fmt.Println(ws.Signal())
+			return
+		default:
+			return
+		}
+	}
+}
+
+var jobs = map[string]func(args []string) (said string, err error){
+	"timestamps": func([]string) (string, error) { return "", timestamps() },
+	"handler": func([]string) (string, error) {
+		var n atomic.Int32
+		signals := make(chan os.Signal, 8)
+		signal.Notify(signals, unix.SIGUSR1)
+		go func() {
+			for range signals {
+				n.Add(1)
+			}
+		}()
+		err := timestamps()
+		time.Sleep(50 * time.Millisecond)
+		afterwards = fmt.Sprintf(" after %d signals", n.Load())
+		return "", err
+	},
+	"threads": func([]string) (string, error) {
+		go func() {
+			runtime.LockOSThread()
+			time.Sleep(300 * time.Millisecond)
+			os.WriteFile(fmt.Sprintf("/tmp/counted-%d", os.Getpid()), nil, 0o600)
+		}()
+		return "", timestamps()
+	},
+	"pinned": func([]string) (string, error) {
+		started := make(chan error)
+		go func() {
+			runtime.LockOSThread()
+			cpus, err := cpulist.New(3)
+			if err == nil {
+				err = launch.SetAffinity(0, cpus)
+			}
+			started <- err
+			time.Sleep(time.Second)
+		}()
+		if err := <-started; err != nil {
+			return "", err
+		}
+		return "", timestamps()
+	},
+	"affinity": func([]string) (string, error) {
+		cpus, err := cpulist.New(0)
+		if err != nil {
+			return "", err
+		}
+		return "", launch.SetAffinity(0, cpus)
+	},
+	// traced is done by a child that this process traces.
+	"traced": func([]string) (string, error) {
+		runtime.LockOSThread()
+		c := command("slow")
+		if err := c.Start(); err != nil {
+			return "", err
+		}
+		for _, tid := range threadsOf(c.Process.Pid) {
+			if err := traceOnly(tid); err != nil {
+				return "", err
+			}
+		}
+		return "", waitTraced(c.Process.Pid)
+	},
+	"slow": func([]string) (string, error) {
+		runtime.LockOSThread()
+		time.Sleep(500 * time.Millisecond)
+		return "", timestamps()
+	},
+	"modules": func([]string) (string, error) { return "", loadTwice() },
+	"storm":   func(args []string) (string, error) { return "", storm(args[0], args[1]) },
+	"keeper":  func([]string) (string, error) { return "", beKeeper() },
+}
+
+func timestamps() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1); err != nil {
+		return err
+	}
+	if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMP); err != nil || v != 1 {
+		return fmt.Errorf("the option is %d (%w) after it was set", v, err)
+	}
+	return nil
+}
+
+// storm does n operations, and notes each in a file when it is done.
+func storm(file, n string) error {
+	count, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	for i := range count {
+		if err := timestamps(); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func threadsOf(pid int) []int {
+	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	var tids []int
+	for _, d := range dirs {
+		if tid, err := strconv.Atoi(filepath.Base(d)); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	return tids
+}
+
+// traceOnly traces a thread without stopping it.
+func traceOnly(tid int) error {
+	const traceClone = 8 // PTRACE_O_TRACECLONE, so that threads to come are traced too
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, traceClone, 0, 0); errno != 0 {
+		return fmt.Errorf("tracing thread %d: %w", tid, errno)
+	}
+	return nil
+}
+
+// waitTraced lets a traced process run to its end.
+func waitTraced(pid int) error {
+	for {
+		var ws unix.WaitStatus
+		tid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+		if err != nil {
+			return err
+		}
+		switch {
+		case tid == pid && ws.Exited() && ws.ExitStatus() == 0:
+			return nil
+		case tid == pid && !ws.Stopped():
+			return fmt.Errorf("the traced process ended with %v", ws)
+		case ws.Stopped():
+			s := ws.StopSignal()
+			if uint32(ws)>>16 != 0 || s == unix.SIGTRAP {
+				s = 0
+			}
+			unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_CONT, uintptr(tid), 0, uintptr(s), 0, 0)
+		}
+	}
+}
+
+// loadTwice loads a module by two threads at once. The kernel refuses one of
+// them, or lets both think that they did it.
+func loadTwice() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	f, err := os.Open(fmt.Sprintf("/modules/%s/dummy.ko", unix.ByteSliceToString(u.Release[:])))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var both sync.WaitGroup
+	var errs [2]error
+	var ready sync.WaitGroup
+	ready.Add(2)
+	for i := range errs {
+		both.Go(func() {
+			runtime.LockOSThread()
+			ready.Done()
+			ready.Wait()
+			errs[i] = unix.FinitModule(int(f.Fd()), "numdummies=0", 0)
+		})
+	}
+	both.Wait()
+	for _, err := range errs {
+		if err != nil && err != unix.EEXIST {
+			return err
+		}
+	}
+	return unix.DeleteModule("dummy", unix.O_NONBLOCK)
+}
+
+// beKeeper holds until it is killed.
+func beKeeper() error {
+	cfg := Config{MaxWait: time.Minute, Policy: Hold, Files: os.DirFS("/")}
+	var err error
+	if cfg.CPUs, err = cpulist.Parse("2-3"); err != nil {
+		return err
+	}
+	k, err := Open(cfg)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			if s, err := k.Status(); err == nil && s.Closed {
+				fmt.Println("ready")
+				return
+			}
+		}
+	}()
+	return k.Run(context.Background())
+}

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// keeping is a keeper that runs, with what it recorded.
+type keeping struct {
+	*Keeper
+	mu      sync.Mutex
+	records []Record
+	stop    func()
+}
+
+func (k *keeping) all() []Record {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.records)
+}
+
+func keep(t *testing.T, cfg Config) *keeping {
+	t.Helper()
+	k := &keeping{}
+	cfg = testConfig(t, cfg)
+	cfg.Record = func(r Record) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.records = append(k.records, r)
+	}
+	var err error
+	if k.Keeper, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- k.Run(ctx) }()
+	k.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("keeper: %v", err)
+		}
+		if n, err := k.Missed(); err != nil || n > 0 && k.guard.asksModules {
+			t.Errorf("%d visits of hooks were missed by programs of a security module (%v)", n, err)
+		}
+		if err := k.Close(); err != nil {
+			t.Errorf("closing the keeper: %v", err)
+		}
+	})
+	t.Cleanup(k.stop)
+	return k
+}
+
+// testConfig fills in what a test does not care about.
+func testConfig(t testing.TB, cfg Config) Config {
+	var err error
+	if cfg.CPUs, err = cpulist.Parse("2-3"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Files = os.DirFS("/")
+	if cfg.MaxWait == 0 {
+		cfg.MaxWait = 10 * time.Minute
+	}
+	if cfg.Policy == "" {
+		cfg.Policy = Hold
+	}
+	return cfg
+}
+
+// process is an operation in a process of its own, whose parent watches it as a
+// shell watches a job.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  strings.Builder
+	done chan error
+}
+
+func begin(t *testing.T, name string) *process {
+	t.Helper()
+	return beginAlone(t, "job:"+name)
+}
+
+// beginAlone begins one that only the test waits for.
+func beginAlone(t *testing.T, name string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: command(name), done: make(chan error, 1)}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	return p
+}
+
+// ends waits for the end and returns what the job and its parent said.
+func (p *process) ends() string {
+	p.t.Helper()
+	select {
+	case err := <-p.done:
+		if err != nil {
+			p.t.Errorf("the parent of the job: %v: %s", err, p.out.String())
+		}
+	case <-time.After(20 * time.Second):
+		p.t.Fatalf("the job does not end")
+	}
+	return strings.TrimSpace(p.out.String())
+}
+
+// waits waits until an operation is held and its thread stopped, and returns it.
+func (k *keeping) waits(t *testing.T, n int) []Record {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		s, err := k.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		for _, r := range s.Held {
+			if state(r.TID) == "t" { // tracing stop
+				kept++
+			}
+		}
+		if len(s.Held) == n && kept == n {
+			return s.Held
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d operations wait, %d of them stopped, want %d: %+v", len(s.Held), kept, n, s)
+		}
+	}
+}
+
+// state returns the state of a thread as ps shows it.
+func state(tid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	return fields[0]
+}
+
+// only returns the only record.
+func (k *keeping) only(t *testing.T) Record {
+	t.Helper()
+	all := k.all()
+	if len(all) != 1 {
+		t.Fatalf("%d records, want 1: %v", len(all), all)
+	}
+	return all[0]
+}
+
+func (r Record) want(t *testing.T, o Outcome, reason string) {
+	t.Helper()
+	if r.Outcome != o || r.Reason != reason {
+		t.Errorf("got %q because %q, want %q because %q", r.Outcome, r.Reason, o, reason)
+	}
+}
+
+// How a hold can end, and that the operation then succeeds.
+func TestGuestReleased(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		cfg    Config
+		how    func(*keeping, Record) error
+		reason string
+	}{
+		{"by hand", Config{}, func(k *keeping, r Record) error { _, err := k.Release(r.ID); return err }, ByHand},
+		{"all by hand", Config{}, func(k *keeping, _ Record) error { _, err := k.Release(All); return err }, ByHand},
+		{"by a window", Config{}, func(k *keeping, _ Record) error { return k.Order(WindowOpen, time.Second) }, ByWindow},
+		{"because nothing is isolated", Config{}, func(k *keeping, _ Record) error { return k.SetIsolated(false) }, ByWindow},
+		{"by time", Config{MaxWait: 300 * time.Millisecond}, func(*keeping, Record) error { return nil }, ByWait},
+		{"by the end", Config{}, func(k *keeping, _ Record) error { k.stop(); return nil }, ByEnd},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := keep(t, tc.cfg)
+			p := begin(t, "timestamps")
+			if tc.cfg.MaxWait == 0 {
+				held := k.waits(t, 1)[0]
+				time.Sleep(100 * time.Millisecond)
+				if err := tc.how(k, held); err != nil {
+					t.Error(err)
+				}
+			}
+			if out := p.ends(); out != "done" {
+				t.Errorf("got %q, want the operation done and no stop seen", out)
+			}
+			r := k.only(t)
+			r.want(t, Held, tc.reason)
+			if r.Held < 100*time.Millisecond || r.Operation != "socket-option" || r.Detail != "SO_TIMESTAMP" || r.Spared != staticKey {
+				t.Errorf("record %+v", r)
+			}
+			if n := waiting(t, k); n != 0 && tc.reason != ByEnd {
+				t.Errorf("%d threads are left in the map", n)
+			}
+		})
+	}
+}
+
+// waiting counts the threads of which the programs know.
+func waiting(t *testing.T, k *keeping) int {
+	t.Helper()
+	n := 0
+	var key uint32
+	var w bpfWaiting
+	for it := k.guard.coll.Maps[bpfMapThreads].Iterate(); it.Next(&key, &w); {
+		n++
+	}
+	return n
+}
+
+// Signals mean to a held process what they mean to any other.
+func TestGuestSignals(t *testing.T) {
+	for _, tc := range []struct {
+		name, job string
+		send      []unix.Signal
+		out       string
+		released  bool // the operation is still wanted, and released
+		records   []string
+	}{
+		{"killed", "timestamps", []unix.Signal{unix.SIGKILL}, "killed", false, []string{ByDeath}},
+		{"ended", "timestamps", []unix.Signal{unix.SIGTERM}, "terminated", false, []string{ByDeath}},
+		{"handled", "handler", []unix.Signal{unix.SIGUSR1, unix.SIGUSR1}, "done after 2 signals", true, []string{ByHand}},
+		{"stopped and continued", "timestamps", []unix.Signal{unix.SIGSTOP, unix.SIGCONT}, "stopped, done", true, []string{ByHand}},
+		{"stopped by the terminal", "timestamps", []unix.Signal{unix.SIGTSTP, unix.SIGCONT}, "stopped, done", true, []string{ByHand}},
+		{"ignored", "timestamps", []unix.Signal{unix.SIGCHLD, unix.SIGWINCH}, "done", true, []string{ByHand}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := keep(t, Config{})
+			p := begin(t, tc.job)
+			pid := k.waits(t, 1)[0].PID
+			for _, s := range tc.send {
+				if err := unix.Kill(pid, s); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+			if tc.released {
+				k.waits(t, 1)
+				if _, err := k.Release(All); err != nil {
+					t.Error(err)
+				}
+			}
+			if out := p.ends(); out != tc.out {
+				t.Errorf("the parent saw %q, want %q", out, tc.out)
+			}
+			eventually(t, "the record", func() bool { return len(k.all()) >= len(tc.records) })
+			for i, r := range k.all() {
+				if i >= len(tc.records) {
+					t.Fatalf("unexpected record %v", r)
+				}
+				r.want(t, Held, tc.records[i])
+			}
+			eventually(t, "no thread is left in the map", func() bool { return waiting(t, k) == 0 })
+		})
+	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// The other threads of a held process go on.
+func TestGuestOtherThreadsRun(t *testing.T) {
+	k := keep(t, Config{})
+	p := begin(t, "threads")
+	r := k.waits(t, 1)[0]
+	if r.PID == r.TID {
+		t.Logf("the operation is in the first thread")
+	}
+	eventually(t, "another thread counts", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/tmp/counted-%d", r.PID))
+		return err == nil
+	})
+	k.waits(t, 1)
+	if _, err := k.Release(All); err != nil {
+		t.Error(err)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("got %q", out)
+	}
+}
+
+func TestGuestPolicies(t *testing.T) {
+	zero := uint32(0)
+	for _, tc := range []struct {
+		name, job string
+		cfg       Config
+		out       string
+		outcome   Outcome
+		reason    string
+	}{
+		{"deny", "timestamps", Config{Policy: Deny}, "failed: device or resource busy", Denied, ""},
+		{"deny one", "timestamps", Config{Operations: map[string]Policy{"socket-option": Deny}}, "failed: device or resource busy", Denied, ""},
+		{"report", "timestamps", Config{Policy: Report}, "done", Reported, ""},
+		{"ignore", "timestamps", Config{Policy: Ignore}, "done", "", ""},
+		{"allow", "timestamps", Config{Allow: []Rule{{Command: "ex?", UID: &zero}}}, "done", Allowed, ""},
+		{"traced", "traced", Config{}, "done", NotHeld, exemptions[exemptTraced]},
+		{"isolated program", "pinned", Config{Operations: map[string]Policy{"affinity": Ignore}}, "done", NotHeld, "it belongs to the isolated program"},
+		{"other CPU", "affinity", Config{}, "done", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := keep(t, tc.cfg)
+			if out := begin(t, tc.job).ends(); out != tc.out {
+				t.Errorf("got %q, want %q", out, tc.out)
+			}
+			if tc.outcome == "" {
+				time.Sleep(100 * time.Millisecond)
+				if all := k.all(); len(all) != 0 {
+					t.Errorf("records %v, want none", all)
+				}
+				return
+			}
+			eventually(t, "a record", func() bool { return len(k.all()) > 0 })
+			k.only(t).want(t, tc.outcome, tc.reason)
+		})
+	}
+}
+
+// A direct child is never held: to stop it would look like its end to whoever waits for it here.
+func TestGuestChildIsNotHeld(t *testing.T) {
+	k := keep(t, Config{})
+	if out, err := command("timestamps").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	eventually(t, "a record", func() bool { return len(k.all()) > 0 })
+	k.only(t).want(t, NotHeld, exemptions[exemptChild])
+}
+
+// Two threads that load one file at once: the kernel gives one the result of the
+// other, which must never be the number that says restart.
+func TestGuestSameModuleTwice(t *testing.T) {
+	rounds := 40
+	if os.Getenv(soakVariable) != "" {
+		rounds = 400
+	}
+	k := keep(t, Config{MaxWait: 50 * time.Millisecond})
+	for range rounds {
+		p := begin(t, "modules")
+		if out := p.ends(); out != "done" {
+			t.Errorf("got %q", out)
+		}
+	}
+	for _, r := range k.all() {
+		// One may be loaded by the other's call, and not come to the hook again.
+		if r.Operation != "module" || r.Outcome != Held || !slices.Contains([]string{ByWait, ByDeath, ByAbsence}, r.Reason) {
+			t.Errorf("record %v", r)
+		}
+	}
+	if n := len(k.all()); n < rounds {
+		t.Errorf("%d records of %d processes with two threads", n, rounds)
+	}
+}
+
+// The whole of a storm goes on, once each, and in the order in which each process wanted it.
+func TestGuestStorm(t *testing.T) {
+	processes, each := 12, 20
+	if os.Getenv(soakVariable) != "" {
+		processes = 50
+	}
+	dir := t.TempDir()
+	k := keep(t, Config{})
+	var all []*process
+	for i := range processes {
+		all = append(all, begin(t, fmt.Sprintf("storm %s/%d %d", dir, i, each)))
+	}
+	k.waits(t, processes)
+	if err := k.Order(WindowOpen, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range all {
+		if out := p.ends(); out != "done" {
+			t.Errorf("process %d: %q", i, out)
+		}
+		text, err := os.ReadFile(fmt.Sprintf("%s/%d", dir, i))
+		var want strings.Builder
+		for n := range each {
+			fmt.Fprintln(&want, n)
+		}
+		if err != nil || string(text) != want.String() {
+			t.Errorf("process %d did %q (%v), want %q", i, text, err, want.String())
+		}
+	}
+	for _, r := range k.all() {
+		r.want(t, Held, ByWindow)
+	}
+	if n := len(k.all()); n != processes {
+		t.Errorf("%d records, want one for each of %d processes", n, processes)
+	}
+	if n := waiting(t, k); n != 0 {
+		t.Errorf("%d threads are left in the map", n)
+	}
+	// The order of release is that of arrival.
+	ids := make([]uint64, 0, processes)
+	for _, r := range k.all() {
+		ids = append(ids, r.ID)
+	}
+	if !slices.IsSorted(ids) {
+		t.Errorf("released in the order %v", ids)
+	}
+}
+
+// No operation passes a hook without a look: the programs are those of a security
+// module, or what the kernel passes by is counted. A record wakes the keeper, which
+// preempts who makes it in the program, where the kernel allows that.
+func TestGuestNothingUnseen(t *testing.T) {
+	const processes, each, rounds = 30, 20, 3
+	unseen := uint64(0)
+	for range rounds {
+		k := keep(t, Config{Policy: Report})
+		eventually(t, "it is closed", func() bool { s, err := k.Status(); return err == nil && s.Closed })
+		unseen += unseenInStorm(t, k, processes, each)
+		k.stop()
+	}
+	t.Logf("%d of %d operations unseen", unseen, processes*each*rounds)
+	if unseen == 0 && os.Getenv(missesVariable) != "" {
+		t.Errorf("this kernel preempts programs at its functions: want that some operations are unseen")
+	}
+}
+
+// unseenInStorm returns how many operations of a storm were not recorded, after
+// comparing that with what the kernel counted.
+func unseenInStorm(t *testing.T, k *keeping, processes, each int) uint64 {
+	t.Helper()
+	dir := t.TempDir()
+	var all []*process
+	for i := range processes {
+		all = append(all, beginAlone(t, fmt.Sprintf("storm %s/%d %d", dir, i, each)))
+	}
+	for i, p := range all {
+		if out := p.ends(); out != "done" {
+			t.Errorf("process %d: %q", i, out)
+		}
+	}
+	stats, err := k.guard.coll.Programs[bpfProgSecuritySocketSetsockopt].Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	missed, want := stats.RecursionMisses, uint64(processes*each)
+	recorded := func() uint64 { return uint64(len(k.all())) }
+	eventually(t, "the records", func() bool { return recorded()+missed >= want })
+	if n := recorded(); n+missed != want {
+		t.Errorf("%d operations recorded and %d passed by, want %d together", n, missed, want)
+	}
+	s, err := k.Status()
+	if err != nil || s.Missed < missed {
+		t.Errorf("the status says that %d were missed (%v), the kernel %d", s.Missed, err, missed)
+	}
+	return missed
+}
+
+// missesVariable says that operations pass unseen on this kernel with its parameters.
+const missesVariable = "TASKISO_TEST_MISSES"
+
+// Whether the programs can be those of a security module is found out without the
+// list that says so.
+func TestGuestAsksModules(t *testing.T) {
+	list, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Contains(strings.Split(string(list), ","), "bpf")
+	if k := keep(t, Config{}); k.guard.asksModules != want {
+		t.Errorf("asks modules: %v, want %v with %s", k.guard.asksModules, want, list)
+	}
+}
+
+// soakVariable asks for the tests at their full length, as make soak does.
+const soakVariable = "TASKISO_TEST_SOAK"
+
+// Whenever the keeper is killed, everything goes on.
+func TestGuestKilledKeeper(t *testing.T) {
+	kills := 6
+	if os.Getenv(soakVariable) != "" {
+		kills = 200
+	}
+	for n := range kills {
+		keeper := command("keeper")
+		ready, err := keeper.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keeper.Stderr = os.Stderr
+		if err := keeper.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fscanln(ready, new(string)); err != nil {
+			t.Fatalf("the keeper does not start: %v", err)
+		}
+		var jobs []*process
+		for range 4 {
+			jobs = append(jobs, beginAlone(t, "timestamps"))
+		}
+		// Before they are held, while they are being stopped, and after.
+		time.Sleep(time.Duration(n%20) * 10 * time.Millisecond)
+		keeper.Process.Kill()
+		keeper.Wait()
+		for _, p := range jobs {
+			if out := p.ends(); out != "done" {
+				t.Errorf("kill %d: %q", n, out)
+			}
+		}
+	}
+	t.Logf("killed %d times", kills)
+}
+
+func TestGuestNotSupported(t *testing.T) {
+	const btf = "/sys/kernel/btf"
+	if err := unix.Mount("none", btf, "tmpfs", 0, ""); err != nil {
+		t.Fatalf("hiding %s: %v", btf, err)
+	}
+	defer unix.Unmount(btf, 0)
+	if k, err := Open(testConfig(t, Config{})); !errors.Is(err, ErrNotSupported) {
+		t.Errorf("got %v, want an error that says that it is not supported", err)
+		k.Close()
+	}
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Status is what a keeper does at a moment. It is the output of `taskiso hold
+// status --json`: a contract, described by docs/hold.schema.json.
+type Status struct {
+	Schema int         `json:"schema"`
+	PID    int         `json:"pid"`
+	CPUs   cpulist.Set `json:"cpus"`
+	// Closed tells whether operations are held now, and Why says who decides.
+	Closed bool   `json:"closed"`
+	Why    string `json:"why"`
+	// Held are the operations that wait, in the order of their arrival, with the
+	// time they have waited.
+	Held   []Record           `json:"held"`
+	Counts map[Outcome]uint64 `json:"counts"` // of what has ended
+	Lost   uint64             `json:"lost"`   // events, which were told again
+	// Missed is [Keeper.Missed].
+	Missed uint64 `json:"missed"`
+}
+
+// Schema is the version of Status and Record.
+const Schema = 1
+
+// Status returns what the keeper does now.
+func (k *Keeper) Status() (Status, error) {
+	s := Status{Schema: Schema, PID: os.Getpid(), CPUs: k.cfg.CPUs, Held: []Record{}, Counts: make(map[Outcome]uint64)}
+	var err error
+	ended := k.do(func() {
+		s.Closed, s.Why = !k.isOpen(), k.why()
+		for _, h := range k.held {
+			if r := h.record; !h.ended {
+				r.Outcome, r.Held = Held, now()-h.event.Time
+				s.Held = append(s.Held, r)
+			}
+		}
+		for o, n := range k.counts {
+			s.Counts[o] = n
+		}
+		if s.Lost, err = k.guard.lost(); err == nil {
+			s.Missed, err = k.guard.missed()
+		}
+	})
+	if ended != nil {
+		return Status{}, ended
+	}
+	return s, err
+}
+
+// why says who decides whether operations are held.
+func (k *Keeper) why() string {
+	until := ""
+	if !k.hand.until.IsZero() {
+		until = " until " + k.hand.until.Format(time.TimeOnly)
+	}
+	w := k.cfg.When
+	switch {
+	case k.hand.set:
+		return "by hand" + until
+	case (w.Window.isSet() || w.During.isSet()) && w.mode(time.Now()) == open:
+		return "by the clock"
+	case k.isolated != nil:
+		return "while a thread is isolated"
+	case w.WhileBusy:
+		return "while a task runs on the CPUs"
+	case w.Window.isSet() || w.During.isSet():
+		return "by the clock"
+	}
+	return "always"
+}
+
+// All is the number of every operation, for Release.
+const All = 0
+
+// Release lets an operation go on that waits, or All.
+func (k *Keeper) Release(id uint64) (released int, err error) {
+	ended := k.do(func() {
+		for _, h := range k.held {
+			if !h.ended && (id == All || h.record.ID == id) {
+				k.release(h, ByHand)
+				released++
+			}
+		}
+	})
+	if ended != nil {
+		return 0, ended
+	}
+	if released == 0 && id != All {
+		return 0, fmt.Errorf("releasing %d: no such operation waits; \"taskiso hold status\" lists them", id)
+	}
+	return released, nil
+}
+
+// Window is what can be ordered by hand.
+type Window string
+
+// Values of Window.
+const (
+	WindowOpen  Window = "open"  // nothing is held
+	WindowClose Window = "close" // everything is
+	WindowAuto  Window = "auto"  // as was configured
+)
+
+// Order sets the window by hand, for a time, or with 0 until another order.
+func (k *Keeper) Order(w Window, span time.Duration) error {
+	var h hand
+	switch w {
+	case WindowOpen:
+		h = hand{mode: open, set: true}
+	case WindowClose:
+		h = hand{mode: closed, set: true}
+	case WindowAuto:
+	default:
+		return fmt.Errorf("unknown window %q: want %s, %s or %s", w, WindowOpen, WindowClose, WindowAuto)
+	}
+	if span > 0 && h.set {
+		h.until = time.Now().Add(span)
+	}
+	return k.do(func() { k.hand = h; k.step() })
+}
+
+// SetIsolated tells the keeper whether a thread is isolated, or about to be. From
+// the first call on, that decides, instead of what runs on the CPUs. When it has
+// returned, an operation that comes is held.
+func (k *Keeper) SetIsolated(isolated bool) error {
+	return k.do(func() { k.isolated = &isolated; k.step() })
+}
+
+// Settle waits until operations that were released have ended, or a time has passed.
+func (k *Keeper) Settle(limit time.Duration) error {
+	for deadline := time.Now().Add(limit); ; time.Sleep(lookAtThreads) {
+		n := 0
+		if err := k.do(func() { n = len(k.released) }); err != nil || n == 0 || time.Now().After(deadline) {
+			return err
+		}
+	}
+}

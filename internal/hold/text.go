@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// String returns the record as one line.
+func (r Record) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s %s", r.Time.Format("15:04:05.000"), r.Operation, r.Outcome)
+	if r.Outcome == Held || r.Held > 0 {
+		fmt.Fprintf(&b, " for %v", r.Held.Round(100*time.Microsecond))
+	}
+	fmt.Fprintf(&b, ": %s (%s)", r.Command, r.who())
+	if r.Detail != "" {
+		fmt.Fprintf(&b, ": %s", r.Detail)
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(&b, "; %s", r.Reason)
+	}
+	fmt.Fprintf(&b, "; %s", r.consequence())
+	return b.String()
+}
+
+func (r Record) who() string {
+	if r.TID != r.PID {
+		return fmt.Sprintf("process %d, thread %d, uid %d", r.PID, r.TID, r.UID)
+	}
+	return fmt.Sprintf("process %d, uid %d", r.PID, r.UID)
+}
+
+// consequence says what the CPUs were spared, or not. What was held and then let
+// go by time or by hand can interrupt them after all.
+func (r Record) consequence() string {
+	switch r.Outcome {
+	case Held:
+		return fmt.Sprintf("CPU %v spared %s until then", r.CPUs, r.Spared)
+	case Denied:
+		return fmt.Sprintf("CPU %v spared %s", r.CPUs, r.Spared)
+	}
+	return fmt.Sprintf("CPU %v not spared %s", r.CPUs, r.Spared)
+}
+
+// WriteText writes the status for people.
+func (s Status) WriteText(w io.Writer) error {
+	state := "open: nothing is held"
+	if s.Closed {
+		state = "closed: operations are held"
+	}
+	fmt.Fprintf(w, "Hold of process %d for CPU %v is %s (%s).\n", s.PID, s.CPUs, state, s.Why)
+	if len(s.Counts) > 0 {
+		var parts []string
+		for _, o := range slices.Sorted(maps.Keys(s.Counts)) {
+			parts = append(parts, fmt.Sprintf("%d %s", s.Counts[o], o))
+		}
+		fmt.Fprintf(w, "Until now: %s.\n", strings.Join(parts, ", "))
+	}
+	if s.Missed > 0 {
+		fmt.Fprintf(w, "Until now %s.\n", MissedText(s.Missed))
+	}
+	if len(s.Held) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing waits.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tWAITED\tPROCESS\tUID\tCOMMAND\tOPERATION\tDETAIL")
+	for _, r := range s.Held {
+		fmt.Fprintf(t, "%d\t%v\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Held.Round(time.Millisecond), r.PID, r.UID, r.Command, r.Operation, r.Detail)
+	}
+	return t.Flush()
+}
+
+// WriteOperations writes which operations can be held, and which cannot.
+func WriteOperations(w io.Writer, ops []Operation) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OPERATION\tGUARDED\tSPARES\tWHAT")
+	for _, o := range ops {
+		guarded := "yes"
+		if o.Missing != "" {
+			guarded = "no: " + o.Missing
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", o.Name, guarded, o.Spares, o.What)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nNot guarded:")
+	for _, n := range NotGuarded() {
+		if _, err := fmt.Fprintf(w, "  %s: %s\n", n[0], n[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

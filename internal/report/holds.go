@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"github.com/taskiso/taskiso/internal/hold"
+)
+
+// shownHolds is how many operations are listed; all are in the JSON report.
+const shownHolds = 20
+
+// holds lists the operations of others that --hold kept back, or did not.
+func (t *text) holds(r *Report) {
+	if len(r.Holds) == 0 {
+		return
+	}
+	outcomes := make(map[hold.Outcome]uint64)
+	for _, h := range r.Holds {
+		outcomes[h.Outcome]++
+	}
+	t.printf("\nOperations of others that would interrupt: %s held", Count(outcomes[hold.Held]))
+	for _, o := range []hold.Outcome{hold.Denied, hold.Reported, hold.Allowed, hold.NotHeld} {
+		if n := outcomes[o]; n > 0 {
+			t.printf(", %s %s", Count(n), o)
+		}
+	}
+	t.printf("\n")
+	for i, h := range r.Holds {
+		if i == shownHolds {
+			t.printf("  and %s more, in the JSON report\n", Count(uint64(len(r.Holds)-i)))
+			break
+		}
+		t.printf("  %s\n", h)
+	}
+}
