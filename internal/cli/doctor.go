@@ -32,7 +32,8 @@ for that is missing.
 
 With --capture it instead writes what "taskiso partition plan" reads to an
 archive. Unpacked, the archive is a machine for its option --host. It holds
-settings, the kernel's command line and mounts, nothing of processes.
+settings, the kernel's command line and mounts, and irqbalance's configuration,
+but of processes no more than irqbalance's number.
 
 With -c it instead grades the machine for isolating these CPUs: each thing that
 will interrupt them, how often, and whether "taskiso partition create" ends it

@@ -88,12 +88,18 @@ func (o *observation) isolate(t *task) error {
 	if err != nil {
 		return err
 	}
-	supervisor, err := session.New(session.Config{
-		Isolation: o.observer.Isolation(),
+	isolation := o.observer.Isolation()
+	cfg := session.Config{
+		Isolation: isolation,
 		CPUs:      o.isolable,
 		Settle:    o.settle,
 		Affinity:  affinity,
-	}, listener)
+	}
+	if o.holding != nil {
+		o.gate = &gate{keeper: o.holding.keeper, isolation: isolation, cpus: o.isolable, windows: make(map[int]bool)}
+		cfg.Gate = o.gate
+	}
+	supervisor, err := session.New(cfg, listener)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -131,23 +131,24 @@ func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
 	return cfg.seen(records), err
 }
 
-// records returns one for each CPU.
+// records returns one for each CPU, all in memory already: what Go allocates is not until it is first written, and each
+// page of it would be a break of the loop's own making.
 func (cfg *loopConfig) records() ([]*noise.Record, error) {
-	if cfg.Shared {
-		shared, err := noise.OpenShared(os.NewFile(launch.FirstFile, "records"))
+	if !cfg.Shared {
+		own, err := noise.NewShared(cfg.CPUs.Len())
 		if err != nil {
 			return nil, err
 		}
-		if len(shared.Records) != cfg.CPUs.Len() {
-			return nil, fmt.Errorf("the busy loop has memory for %d records, and CPU %v", len(shared.Records), cfg.CPUs)
-		}
-		return shared.Records, nil
+		return own.Records, nil
 	}
-	records := make([]*noise.Record, cfg.CPUs.Len())
-	for i := range records {
-		records[i] = new(noise.Record)
+	shared, err := noise.OpenShared(os.NewFile(launch.FirstFile, "records"))
+	if err != nil {
+		return nil, err
 	}
-	return records, nil
+	if len(shared.Records) != cfg.CPUs.Len() {
+		return nil, fmt.Errorf("the busy loop has memory for %d records, and CPU %v", len(shared.Records), cfg.CPUs)
+	}
+	return shared.Records, nil
 }
 
 func (cfg *loopConfig) seen(records []*noise.Record) []report.Loop {

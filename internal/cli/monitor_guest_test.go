@@ -37,6 +37,17 @@ const (
 // interruptions as the kernel's own trace of the called functions shows.
 func TestGuestMonitorCountsPatches(t *testing.T) {
 	kernel := traceCalls(t)
+	for range 5 {
+		if countPatches(t, kernel) {
+			return
+		}
+	}
+	t.Error("never known")
+}
+
+// countPatches returns false if nothing can be said of who sent the interrupts: 7.2
+// may preempt the program that records it, and the verdict is unknown then.
+func countPatches(t *testing.T, kernel string) (known bool) {
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
 	stopSpinning := startSpinning(t)
 	for range 3 {
@@ -56,7 +67,7 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 		if code != exitFailed {
 			t.Errorf("exit status %d, want %d", code, exitFailed)
 		}
-		return
+		return true
 	}
 	synced := countCalls(t, kernel, "do_sync_core", r.Began, r.Began+r.Duration)
 	if synced == 0 {
@@ -70,12 +81,16 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 	if cal := rowOf(r, "CAL"); cal < quiet.Violations {
 		t.Errorf("%d function-call interrupts in /proc/interrupts, and %d violations", cal, quiet.Violations)
 	}
+	if poke.Verdict == report.MonitorUnknown && strings.Contains(strings.Join(poke.Reasons, " "), "their recording was preempted") {
+		return false
+	}
 	if poke.Verdict != report.MonitorHeld || poke.Events < uint64(synced) {
 		t.Errorf("poke3: %+v, with %d synchronisations", poke, synced)
 	}
 	if code != exitViolated {
 		t.Errorf("exit status %d, want %d", code, exitViolated)
 	}
+	return true
 }
 
 // With nothing patched there is nothing to say against the kernel.

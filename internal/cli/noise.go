@@ -95,6 +95,9 @@ func (o *noiseOptions) complete(c *cobra.Command) error {
 	if o.plot != "" && filepath.Ext(o.plot) != ".svg" {
 		return usageError("--plot %s: only SVG can be drawn, so the name has to end in .svg; rsvg-convert makes a PNG of one", o.plot)
 	}
+	if c.Flags().Changed("trace-limit") && o.traceLimit == 0 {
+		return usageError("a --trace-limit of 0 would end with the first gap; leave it out for none")
+	}
 	if c.Flags().Changed("trace-limit") && o.traceLimit < o.threshold {
 		return usageError("a gap of --trace-limit %v would not be noted: --threshold is %v", &o.traceLimit, &o.threshold)
 	}
@@ -359,6 +362,7 @@ func (m *measurement) publish() error {
 	for _, cpu := range m.target.cpus.Slice() {
 		c := m.collectors[cpu].Finish(m.complete(cpu))
 		c.Steal = now[cpu].Sub(m.times[cpu]).Steal
+		c.Interrupts = m.countInterrupts(cpu)
 		if c.SMIs, err = m.countSMIs(cpu); err != nil {
 			return err
 		}
@@ -382,6 +386,24 @@ func (m *measurement) publish() error {
 		return err
 	}
 	return m.verdict()
+}
+
+// countInterrupts compares the tracer's counts with the kernel's.
+func (m *measurement) countInterrupts(cpu int) *noise.Interrupts {
+	for _, c := range m.observe.report.CPUs {
+		if c.CPU != cpu || c.Interrupts == nil {
+			continue
+		}
+		n := new(noise.Interrupts)
+		for _, row := range c.Interrupts.Rows {
+			if row.Seen != nil {
+				n.Kernel += row.Kernel
+				n.Seen += *row.Seen
+			}
+		}
+		return n
+	}
+	return nil
 }
 
 func (m *measurement) countSMIs(cpu int) (*uint64, error) {

@@ -10,12 +10,14 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
@@ -44,6 +46,11 @@ type observation struct {
 	isolating *isolating      // nil if no calls for isolation are answered
 	arming    *session.Arming // nil if no thread is isolated unasked
 	armingErr error
+
+	holding   *holding // nil if nothing is held
+	gate      *gate    // nil if calls for isolation do not matter to it
+	holdsLock sync.Mutex
+	holds     []hold.Record
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -94,6 +101,9 @@ func kernelRelease() string {
 
 func (o *observation) close() {
 	signal.Stop(o.signals)
+	if err := o.endHold(); err != nil {
+		fmt.Fprintf(o.p.stderr, "taskiso: %v\n", err)
+	}
 	if err := o.finishIsolation(); err != nil {
 		fmt.Fprintf(o.p.stderr, "taskiso: %v\n", err)
 	}
@@ -235,6 +245,11 @@ func (o *observation) poll(now time.Time) error {
 		return err
 	}
 	o.progress.show(now, o.observer.Progress())
+	if o.gate != nil {
+		if err := o.gate.Poll(); err != nil {
+			return err
+		}
+	}
 	if o.arming != nil {
 		return errors.Join(o.armingErr, o.arming.Poll())
 	}
@@ -263,10 +278,17 @@ func (o *observation) finish() error {
 		if err := o.finishIsolation(); err != nil {
 			return err
 		}
+		// After the observation, which would see its programs being detached.
+		if err := o.endHold(); err != nil {
+			return err
+		}
 		if n := o.report.Unnamed(); n > 0 {
 			o.report.Limits = append(o.report.Limits, o.p.candidates(n))
 		}
 		return nil
+	}
+	if err := o.endHold(); err != nil {
+		return err
 	}
 	o.report.Duration = time.Since(o.report.Started)
 	o.report.Limits = append(o.report.Limits, fmt.Sprintf("kernel entries could not be seen: %v; %s", o.why, nextStep(o.why)))

@@ -38,7 +38,12 @@ func (p *program) partitionCreateCommand() *cobra.Command {
 		Long: `create makes the changes that "taskiso partition plan" shows. Each is written to a
 journal in ` + journals + ` before it is made, and read back after. If one
 fails, or SIGINT or SIGTERM comes in between, those before it are undone. In the
-end it looks whether they have the effect that they are for.
+end it looks whether they have the effect that they are for. irqbalance, where it
+runs, takes its list at its next round: that is waited for, up to 10 seconds.
+
+Where systemd is the first process, the partition is a slice, taskiso_NAME.slice:
+services run there with Slice=, other processes are written to its cgroup.procs. A
+captured machine (--host) has no cgroups: rehearse there with --partition none.
 
 ` + partitionStatuses + `
 With status 1 the partition is there: "taskiso partition undo" removes it.`,
@@ -116,6 +121,7 @@ func (p *program) partitionUndoCommand() *cobra.Command {
 		Long: `undo restores what was there before the partition, the last change first. If
 somebody else has changed a setting since, it changes nothing and shows all three
 values; --force overwrites them. Once it has begun, signals do not interrupt it.
+While processes run in the partition, it changes nothing and names them.
 
 The exit status is 0; 2 for a wrong command line; 125 if it failed.`,
 		Example: "  sudo taskiso partition undo dpdk\n  sudo taskiso partition undo dpdk --force",
@@ -253,7 +259,7 @@ func (p *program) withStore(o *machineOptions, changes bool, do func(context.Con
 	defer func() { err = errors.Join(err, done()) }()
 	ctx, stop := interruptible()
 	defer stop()
-	return partitionProblem(do(ctx, partition.NewStore(filepath.Join(o.host, journals), files, files.View())))
+	return partitionProblem(do(ctx, partition.NewStore(filepath.Join(o.host, journals), partition.Machine{FS: files}, files.View())))
 }
 
 // interrupted is why a context ended.

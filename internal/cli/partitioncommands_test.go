@@ -77,7 +77,7 @@ func TestPartitionLife(t *testing.T) {
 	if code, out, _ := on(t, host, "show", "dpdk"); code != 0 || !strings.Contains(out, "/sys/kernel/mm/ksm/run: 1 → 0") {
 		t.Errorf("show: exit status %d, output:\n%s", code, out)
 	}
-	if code, out, _ := on(t, host, "verify", "dpdk"); code != 0 || !strings.Contains(out, "3 settings are as they were made, 0 have changed") {
+	if code, out, _ := on(t, host, "verify", "dpdk"); code != 0 || !strings.Contains(out, "3 settings as they were made, 0 changed") {
 		t.Errorf("verify: exit status %d, output:\n%s", code, out)
 	}
 	if code, out, _ := on(t, host, "recover"); code != 0 || out != "Nothing was left behind.\n" {

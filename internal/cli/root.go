@@ -95,7 +95,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand())
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand(), p.holdCommand())
 	usageOfArgs(root)
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -44,6 +44,11 @@ does, and everything is put back at its end, whatever ends it; only after SIGKIL
 "taskiso partition recover" has to. COMMAND runs in the cpuset of the partition.
 The busy loop gets none, as its runtime needs another CPU beside the isolated ones.
 
+With --hold operations of other programs that would interrupt the CPUs wait, as
+with "taskiso hold", while a thread of COMMAND is isolated; if none ever asked to
+be, while COMMAND runs on the CPUs. prctl(48, 1<<19|1, 0, 0, 0) lets them be done,
+and isolates the thread again. The report lists them.
+
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
 
@@ -56,6 +61,7 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
   taskiso run -c 3 -- ./app --fast         # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
   taskiso run -c 3 --partition -- ./app    # set apart for this run, then put back
+  taskiso run -c 3 --hold -- ./app         # module loads, tracing and the like wait
   taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := opts.complete(c); err != nil {
@@ -73,6 +79,8 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 	c.Flags().StringVar(&r.user, "user", "", "run the command as user `NAME`")
 	c.Flags().StringVar(&r.spec, "partition", "", "set the CPUs apart for the run, as the spec.toml `FILE` says, if one is given")
 	c.Flags().Lookup("partition").NoOptDefVal = defaultSpec
+	c.Flags().StringVar(&r.hold, "hold", "", "hold operations that would interrupt an isolated thread of the command, as the hold.toml `FILE` says, if one is given")
+	c.Flags().Lookup("hold").NoOptDefVal = defaultSpec
 	return c
 }
 
@@ -82,6 +90,7 @@ type runOptions struct {
 	user      string
 	partition bool   // whether to make one
 	spec      string // its file
+	hold      string // file with the options of hold; empty: nothing is held
 
 	isolable cpulist.Set // CPUs on which a thread may be isolated
 }
@@ -130,6 +139,11 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 func (p *program) runOn(opts *options, r *runOptions, target target, command *launch.Command, out *output) error {
 	w := p.observeRun(opts, target, out)
 	defer w.close()
+	if r.hold != "" {
+		if err := w.holdForRun(r.hold); err != nil {
+			return err
+		}
+	}
 	var t task
 	var err error
 	if command == nil {

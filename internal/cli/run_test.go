@@ -40,6 +40,7 @@ func TestRun(t *testing.T) {
 		"BadInput":          h.testBadInput,
 		"StreamsAndUser":    h.testStreamsAndUser,
 		"Duration":          h.testDuration,
+		"LoopDoesNotFault":  h.testLoopDoesNotFault,
 		"MaxBreaks":         h.testMaxBreaks,
 		"TwoRunsOnOneCPU":   h.testTwoRunsOnOneCPU,
 		"JSON":              h.testJSON,
@@ -329,6 +330,26 @@ func (h host) testDuration(t *testing.T) {
 	}
 	if got.Duration < 200*time.Millisecond || got.Duration > 30*time.Second {
 		t.Errorf("observed for %v, want 300 ms", got.Duration)
+	}
+}
+
+// The busy loop writes down each gap: that must not be a break of its own.
+func (h host) testLoopDoesNotFault(t *testing.T) {
+	needTracing(t)
+	r := h.run(t, "run", "-d", "1s", "--json")
+	if r.code != 0 {
+		t.Fatalf("exit status %d: %s", r.code, r.stderr)
+	}
+	got := parseReport(t, r.stdout)
+	if len(got.Loop) == 0 || got.Loop[0].Gaps == 0 {
+		t.Errorf("the loop noted nothing: %+v", got.Loop)
+	}
+	for _, cpu := range got.CPUs {
+		for _, c := range cpu.Causes {
+			if c.ID == "page-fault" {
+				t.Errorf("CPU %d: %d page faults", cpu.CPU, c.Count)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,9 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -22,44 +21,58 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/peers"
-	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
+// silenceVariable holds how long the CPU is observed each time.
+const silenceVariable = "TASKISO_TEST_SILENCE"
+
 const (
-	observedTime = 60 * time.Second
-	attachTime   = 25 * time.Second // what the slowest observer takes in an emulated machine
-	settleTime   = 3 * time.Second
-	pace         = 10 * time.Millisecond
+	attachTime = 25 * time.Second // what the slowest observer takes in an emulated machine
+	settleTime = 3 * time.Second
+	pace       = 10 * time.Millisecond
 	// Interrupts in a minute that are nobody's doing and can fall into any.
 	strayInterrupts = 2
 )
 
-// silence is what came of a minute under an observer.
+// silence is what came of the time under an observer. It is sent to the host.
 type silence struct {
-	observer   string
-	interrupts map[string]int // by row of /proc/interrupts
-	syscalls   int            // recorded by the observer
-	err        error          // why it was not measured
+	Observer   string
+	Interrupts map[string]int // by row of /proc/interrupts
+	Syscalls   int            // recorded by the observer
+	Err        string         // why it was not measured
 }
+
+// nothing and waking are observers that are none, and that none should be like.
+const (
+	nothing = "nothing"
+	waking  = "a ring buffer that wakes its reader"
+)
+
+// silenceMark stands before what was measured.
+const silenceMark = "silence: "
 
 // Observing an isolated CPU, with events coming and being read, interrupts it no
 // more than leaving it alone. Peers that can do comparable work are shown beside
 // it, and an observer that wakes its reader, as none should, shows that this
 // test would notice.
 func TestGuestSilence(t *testing.T) {
+	observedTime, err := time.ParseDuration(os.Getenv(silenceVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
 	switchOffDeadlineServer(t)
 	if err := moveAllThreads(); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	ours := peers.Observer{
-		Name: "taskiso watch", Command: []string{guestProgram, "watch", "-q", "-c", fmt.Sprint(victimCPU), "--report", "taskiso.json"},
-		Syscalls: reportedSyscalls,
-	}
-	waking := peers.Observer{
-		Name: "waking ring buffer", Command: []string{"/proc/self/exe"}, Env: []string{wakingVariable + "=1"},
-		Syscalls: peers.Printed("waking ring buffer"),
+	ours := peers.Taskiso(guestProgram, victimCPU)
+	wakes := peers.Observer{
+		Name: waking, CPU: victimCPU, Command: []string{"/proc/self/exe"}, Env: []string{wakingVariable + "=1"},
+		Recorded: func(dir string, _ peers.Event) (int, error) {
+			text, err := os.ReadFile(filepath.Join(dir, waking))
+			return bytes.Count(text, []byte("\n")), err // a line for each
+		},
 	}
 	measure := func() map[string]int {
 		// While the victim spins, switching tracepoints takes long where one thread
@@ -68,24 +81,32 @@ func TestGuestSilence(t *testing.T) {
 		time.Sleep(settleTime)
 		return interruptsWhile(t, func() { time.Sleep(observedTime) })
 	}
-	results := []silence{{observer: "nothing", interrupts: measure()}}
-	for _, o := range append([]peers.Observer{ours, waking}, peers.Of(victimCPU, false)...) {
-		r := silence{observer: o.Name}
-		r.syscalls, r.err = o.During(dir, attachTime, func() { r.interrupts = measure() })
+	results := []silence{{Observer: nothing, Interrupts: measure()}}
+	for _, o := range append([]peers.Observer{ours, wakes}, peers.Of(victimCPU, peers.Want{})...) {
+		r := silence{Observer: o.Name}
+		recording, err := o.During(dir, attachTime, peers.SystemCall, func() { r.Interrupts = measure() })
+		r.Syscalls = recording.Events
+		if err != nil {
+			r.Err = err.Error()
+		}
 		results = append(results, r)
-		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "silence: %s: %v, %d system calls, error %v", r.observer, r.interrupts, r.syscalls, r.err), 0) // progress, on the console
+		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "silence: %+v", r), 0) // progress, on the console
 	}
-	t.Log(silenceTable(results))
+	line, err := json.Marshal(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(silenceMark + string(line))
 
 	control, want := results[0], int(observedTime/pace)/4 // an emulated CPU's speed varies
-	if r := results[1]; r.err != nil {
-		t.Error(r.err)
-	} else if more := total(r.interrupts) - total(control.interrupts); more > strayInterrupts || r.syscalls < want {
-		t.Errorf("observed, with %d system calls seen, the CPU was interrupted %d times more", r.syscalls, more)
+	if r := results[1]; r.Err != "" {
+		t.Error(r.Err)
+	} else if more := total(r.Interrupts) - total(control.Interrupts); more > strayInterrupts || r.Syscalls < want {
+		t.Errorf("observed, with %d system calls seen, the CPU was interrupted %d times more", r.Syscalls, more)
 	}
-	if r := results[2]; r.err != nil {
-		t.Error(r.err)
-	} else if more := total(r.interrupts) - total(control.interrupts); more < want/2 {
+	if r := results[2]; r.Err != "" {
+		t.Error(r.Err)
+	} else if more := total(r.Interrupts) - total(control.Interrupts); more < want/2 {
 		t.Errorf("waking the reader interrupted the CPU only %d times more: this test would notice nothing", more)
 	}
 	checkNoOriginIsOurs(t, filepath.Join(dir, "taskiso.json"))
@@ -172,40 +193,6 @@ func total(counts map[string]int) int {
 		sum += n
 	}
 	return sum
-}
-
-// reportedSyscalls counts the system calls in taskiso's report.
-func reportedSyscalls(dir string) (int, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "taskiso.json"))
-	if err != nil {
-		return 0, err
-	}
-	var r report.Report
-	if err := json.Unmarshal(text, &r); err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, c := range r.CPUs[0].Causes {
-		if c.ID == "syscall" {
-			n += int(c.Count)
-		}
-	}
-	return n, nil
-}
-
-func silenceTable(results []silence) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "observer\tsystem calls recorded\tinterrupts of CPU %d in %v\tby row of /proc/interrupts\n", victimCPU, observedTime)
-	for _, r := range results {
-		if r.err != nil {
-			fmt.Fprintf(w, "%s\tnot measured: %v\n", r.observer, r.err)
-			continue
-		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%v\n", r.observer, r.syscalls, total(r.interrupts), r.interrupts)
-	}
-	w.Flush()
-	return b.String()
 }
 
 // checkNoOriginIsOurs checks that no break was sent by taskiso.

@@ -6,19 +6,25 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/vmtest"
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
-var update = flag.Bool("update", false, "write what was provoked, for docs/causes.md")
+var update = flag.Bool("update", false, "write what was found, for docs/causes.md and docs/benchmarks.md")
 
 const provokedFile = "../cause/provoked.json"
 
@@ -98,6 +104,9 @@ func collectProvoked(all []cause.Provocation, release, text string) {
 	}
 }
 
+// observed is how long TestVMSilence observes with each observer.
+var observed = flag.Duration("observed", time.Minute, "observe for `TIME` with each observer")
+
 // TestVMSilence takes eight minutes on each kernel.
 func TestVMSilence(t *testing.T) {
 	files := map[string]string{guestProgram: buildProgram(t)}
@@ -106,15 +115,81 @@ func TestVMSilence(t *testing.T) {
 			files["/bin/"+peer] = path
 		}
 	}
+	f, err := results.Describe("make silence")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Machine = "guests with 4 CPUs, emulated on one thread of " + f.Machine
+	f.Missing = make(map[string]string)
+	f.Peers = results.Versions("bpftrace", "linux-perf", "trace-cmd")
+	var kernels []string
+	var measured [][]silence
 	vmtest.Run(t, vmtest.Config{
 		// What interrupts an isolated CPU anyway is switched off as far as the
 		// kernel lets us; see docs/causes.md.
 		Cmdline: vmtest.Isolated + " tsc=reliable transparent_hugepage=never nmi_watchdog=0",
 		Files:   files,
+		Env:     []string{silenceVariable + "=" + observed.String()},
 		Tests:   "^TestGuestSilence$",
 		Memory:  2048, // for the peers and their libraries
 		Timeout: 20 * time.Minute,
+		Output: func(release, text string) {
+			var of []silence
+			if err := marked(text, silenceMark, &of); err != nil {
+				t.Errorf("what was measured on %s: %v", release, err)
+				return
+			}
+			kernels, measured = append(kernels, kernelOf(release)), append(measured, of)
+		},
 	})
+	f.Busy = results.Load()
+	f.Tables = silenceTables(kernels, measured, f.Missing)
+	for _, table := range f.Tables {
+		t.Logf("%s\n\n%s", table.Name, table.Markdown())
+	}
+	if *update && !t.Failed() {
+		if err := f.Write("../../docs/bench/silence.json"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// silenceTables has what interrupted the CPU under each observer, and what each has
+// recorded, a column for each kernel.
+func silenceTables(kernels []string, measured [][]silence, missing map[string]string) []results.Table {
+	unit := fmt.Sprintf("in %.0f s", observed.Seconds())
+	interrupts := results.Table{Name: "interrupts", Unit: unit, Columns: kernels}
+	recorded := results.Table{Name: "recorded", Unit: unit, Columns: kernels}
+	for i, first := range measured[0] {
+		name := first.Observer
+		var interrupted, calls []float64
+		for j, of := range measured {
+			r := of[i]
+			if r.Err != "" {
+				missing[name+" on "+kernels[j]] = r.Err
+			}
+			interrupted, calls = append(interrupted, float64(total(r.Interrupts))), append(calls, float64(r.Syscalls))
+			if r.Err != "" {
+				interrupted[j], calls[j] = math.NaN(), math.NaN()
+			}
+		}
+		ours := name == peers.Taskiso("", 0).Name
+		interrupts.Add(name, ours, interrupted...)
+		if name != nothing {
+			recorded.Add(name, ours, calls...)
+		}
+	}
+	return []results.Table{interrupts, recorded}
+}
+
+// marked reads the JSON that follows a mark in a guest's output.
+func marked(text, mark string, v any) error {
+	_, line, found := strings.Cut(text, mark)
+	if !found {
+		return errors.New("there is nothing")
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	return json.Unmarshal([]byte(line), v)
 }
 
 // TestVMIsolationStorm is the storm of TestVMIsolation at its full length; part of make soak.
@@ -143,37 +218,82 @@ func TestVMPartitionEffect(t *testing.T) {
 	})
 }
 
-// TestVMPeersOfNoise measures beside oslat and cyclictest in a guest; part of make
-// bench-noise.
+// TestVMPartitionOfARunSystemd has partitions of runs where a cgroup is a slice of
+// systemd; part of make partition-soak.
+func TestVMPartitionOfARunSystemd(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: "nohz_full=2,3",
+		Systemd: true,
+		Files:   map[string]string{guestProgram: buildProgram(t)},
+		Tests:   "^TestGuestPartitionOfARun$",
+		Timeout: 3 * time.Minute,
+	})
+}
+
+// noiseArgs are for internal/peers/noise in a guest.
+var noiseArgs = flag.String("noise", "-rounds 3 -d 5s", "`FLAGS` of the comparison with peers of noise")
+
+// TestVMPeersOfNoise measures beside its peers in a guest; part of make bench-noise.
+// The kernel is one that has the tracers of rtla and hwlatdetect.
 func TestVMPeersOfNoise(t *testing.T) {
-	files := map[string]string{guestProgram: buildProgram(t), benchNoise: buildGo(t, "internal/peers/noise"), "/bin/true": "/bin/true"}
-	for _, peer := range []string{"oslat", "cyclictest"} {
-		path, err := exec.LookPath(peer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files["/bin/"+peer] = path
-	}
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated + " tsc=reliable",
-		Kernels: []string{"trixie"},
-		Files:   files,
+		Kernels: []string{debian.RealTime},
+		Files:   peersOfNoise(t),
+		Env:     []string{noiseVariable + "=" + *noiseArgs},
 		Tests:   "^TestGuestPeersOfNoise$",
-		Timeout: 20 * time.Minute,
+		Memory:  2048, // for Python
+		Timeout: 30 * time.Minute,
 		Output: func(_, text string) {
-			_, line, found := strings.Cut(text, benchedMark)
-			line, _, _ = strings.Cut(line, "\n")
 			var f results.File
-			if err := json.Unmarshal([]byte(line), &f); !found || err != nil {
+			if err := marked(text, benchedMark, &f); err != nil {
 				t.Errorf("the guest's figures: %v", err)
 				return
 			}
-			if *update {
-				f.Machine = "guest under emulation on one thread of " + f.Machine
-				if err := f.Write("../../docs/bench/noise-vm.json"); err != nil {
-					t.Error(err)
-				}
+			f.Machine = "guest under emulation on one thread of " + f.Machine
+			f.Peers = results.Versions("rt-tests", "rtla")
+			if !*update {
+				return
+			}
+			if err := f.Write("../../docs/bench/noise-vm.json"); err != nil {
+				t.Error(err)
 			}
 		},
+	})
+}
+
+// peersOfNoise returns the programs that are compared, with the Python that one of them
+// is written in.
+func peersOfNoise(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{guestProgram: buildProgram(t), benchNoise: buildGo(t, "internal/peers/noise"), "/bin/true": "/bin/true"}
+	for _, name := range []string{"oslat", "cyclictest", "rtla", "hwlatdetect"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["/usr/bin/"+name] = path
+	}
+	text, err := os.ReadFile(files["/usr/bin/hwlatdetect"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	interpreter := strings.TrimPrefix(first, "#!")
+	python, err := filepath.EvalSymlinks(interpreter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := "/usr/lib/" + filepath.Base(python) // it has the version in its name
+	files[interpreter], files[library] = python, library
+	return files
+}
+
+// TestVMHoldAll has every guarded operation held, on each kernel; part of make hold-soak.
+func TestVMHoldAll(t *testing.T) {
+	runHold(t, vmtest.Config{
+		Env:     []string{allGuardedVariable + "=1"},
+		Tests:   "^TestGuestYieldOperations$",
+		Timeout: 20 * time.Minute,
 	})
 }

@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		load(spec)
 		return
 	}
+	if os.Getenv(guardedVariable) != "" {
+		beGuarded()
+		return
+	}
 	if file := os.Getenv(victimVariable); file != "" {
 		beVictim(file)
 		return
@@ -72,7 +76,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
 		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^GIPS]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
+		Tests:   "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
 		Timeout: 5 * time.Minute,
 	})
 }
@@ -103,6 +107,17 @@ func buildGo(t *testing.T, name string) string {
 }
 
 // buildC compiles testdata/NAME.c, which is on one thread what Go is not.
+// TestVMSMIs runs on emulated CPUs that count SMIs, and that the kernel knows to do so.
+func TestVMSMIs(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated + " tsc=reliable",
+		Kernels: []string{"trixie"},
+		Model:   "Skylake-Client",
+		Files:   map[string]string{guestProgram: buildProgram(t), smiProgram: buildC(t, "smi")},
+		Tests:   "^TestGuestSMIs$",
+	})
+}
+
 func buildC(t *testing.T, name string) string { return compileC(t, "testdata/"+name+".c") }
 
 func compileC(t *testing.T, source string) string {
@@ -129,4 +144,17 @@ func TestVMIsolation(t *testing.T) {
 		Tests:   "^TestGuestIsolation",
 		Timeout: 5 * time.Minute,
 	})
+}
+
+// TestVMHold holds operations of each kind that are quick, on each kernel; soak_vm_test.go all.
+func TestVMHold(t *testing.T) {
+	runHold(t, vmtest.Config{Tests: "^TestGuestYield", Timeout: 8 * time.Minute})
+}
+
+func runHold(t *testing.T, c vmtest.Config) {
+	t.Helper()
+	c.Files = vmtest.Modules(t, "dummy", "brd", "sch_ingress", "libcrc32c", "nfnetlink", "nf_tables", "irqbypass", "kvm", "kvm-amd", "msr")
+	c.Files[guestProgram], c.Files[windowProgram] = buildProgram(t), buildC(t, "window")
+	c.Cmdline = vmtest.Isolated + " tsc=reliable transparent_hugepage=never"
+	vmtest.Run(t, c)
 }

@@ -6,22 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/kernfs"
 )
-
-// Files is where changes are made: [kernfs.FS], or an imitation in tests.
-type Files interface {
-	Read(path string) (string, error)
-	Write(path, value string) error
-	Mkdir(path string) error
-	Rmdir(path string) error
-	SetAffinity(thread string, cpus cpulist.Set) error
-}
 
 // What a directory reads as.
 const (
@@ -35,15 +26,32 @@ func (c Change) read(files Files) (string, error) {
 	case Directory:
 	case Affinity:
 		return readAffinity(files, c.Path, c.Start)
+	case Slice:
+		return c.readSlice(files)
+	case Banned:
+		banned, _, err := readBanned(files, c.Path)
+		return banned.String(), err
 	default:
 		text, err := files.Read(c.Path)
+		if c.Form == Schema && err == nil {
+			text = schemaOf(text, c.To)
+		}
 		return c.Form.value(text), err
 	}
-	_, err := files.Read(c.Path + "/cgroup.procs")
+	_, err := files.Read(path.Join(c.Path, c.member()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return dirAbsent, nil
 	}
 	return dirPresent, err
+}
+
+// member is a file that a directory has if it is there: a captured tree may have
+// kept an empty one.
+func (c Change) member() string {
+	if path.Dir(c.Path) == resctrlRoot {
+		return "tasks"
+	}
+	return "cgroup.procs"
 }
 
 // apply writes the new value and reads it back.
@@ -53,9 +61,38 @@ func (c Change) apply(files Files) error {
 		return files.Mkdir(c.Path)
 	case Cycle:
 		return errors.Join(c.write(files, "0"), c.write(files, "1"))
+	case Slice:
+		return c.startSlice(files)
+	case Partition:
+		return c.makePartition(files)
+	case Banned:
+		return c.ban(files, c.To) // which it does later: that is seen by the effect
 	default:
 		return c.write(files, c.To)
 	}
+}
+
+// errHousekeeping is why some kernels make no partition of CPUs that isolcpus= isolates
+// (prstate_housekeeping_conflict).
+var errHousekeeping = errors.New("the kernel makes no partition of CPUs isolated at boot")
+
+// makePartition leaves the cgroup without a partition, rather than with one that is not valid and could become it at any
+// time, if the kernel makes none and it may fail.
+func (c Change) makePartition(files Files) error {
+	err := c.write(files, c.To)
+	if !errors.Is(err, kernfs.ErrNotTaken) {
+		return err
+	}
+	if got, _ := files.Read(c.Path); !strings.Contains(got, "housekeeping") {
+		return err
+	}
+	if !c.MayFail {
+		return fmt.Errorf("%w; choose CPUs all of which, or none, are isolated at boot, or use --partition none", err)
+	}
+	if err := c.write(files, c.From); err != nil {
+		return err
+	}
+	return errHousekeeping
 }
 
 // restore writes the value that was there before and reads it back.
@@ -65,10 +102,18 @@ func (c Change) restore(files Files) error {
 		return files.Rmdir(c.Path)
 	case Affinity:
 		return c.restoreAffinity(files)
+	case Slice:
+		return c.stopSlice(files)
+	case Banned:
+		return c.restoreBanned(files)
 	default:
 		return c.write(files, c.before())
 	}
 }
+
+// pending tells whether somebody else makes the change, who may have been told and
+// not have done it yet: then it is undone also if it cannot be seen.
+func (c Change) pending() bool { return c.Form == Banned || c.Form == Slice }
 
 // before is what to write to have the old value again.
 func (c Change) before() string {
@@ -106,6 +151,8 @@ func (c Change) placeOf(got string) place {
 		got, _, _ = strings.Cut(got, " ") // one that has become invalid is ours all the same
 	}
 	switch {
+	case c.Form == Schema && c.From == "":
+		return asBefore // of a group that goes as a whole
 	case c.Form == Cycle && got == c.From:
 		return asBefore // it leaves nothing to restore, unless it was interrupted
 	case c.Form.same(got, c.To):
@@ -120,9 +167,9 @@ func (c Change) placeOf(got string) place {
 // refused tells whether err is how kernels say that they will not have a change
 // that may fail: EIO for an interrupt that cannot be moved, or EPERM since
 // write_irq_affinity was corrected; EBUSY for a deadline server whose bandwidth
-// the kernel has lost account of (dl_server_apply_params).
+// the kernel has lost account of (dl_server_apply_params); errHousekeeping for a partition.
 func (c Change) refused(err error) bool {
-	return c.MayFail && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY))
+	return c.MayFail && (errors.Is(err, errHousekeeping) || errors.Is(err, unix.EIO) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY))
 }
 
 // Drift is a value that is no longer, or never was, what a partition made it.

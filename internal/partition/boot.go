@@ -67,6 +67,11 @@ var bootParameters = []bootParameter{
 		without: (*host).withoutTSC,
 	},
 	{
+		name: "psi", value: "0",
+		gives:   "ends the averages of pressure stall information, which per-CPU work computes; systemd-oomd and whoever else reads /proc/pressure has none then",
+		without: (*host).withoutPressure,
+	},
+	{
 		name: "mce", value: "ignore_ce",
 		gives:   "ends polling and interrupts for corrected machine errors, which then are not logged",
 		without: (*host).withoutMachineCheck,
@@ -89,7 +94,7 @@ func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, _, err := h.read("/proc/cmdline")
+	line, err := h.read("/proc/cmdline")
 	if err != nil {
 		return nil, fmt.Errorf("finding out how this kernel was booted: %w", err)
 	}
@@ -195,11 +200,18 @@ func (h *host) withoutFullDynticks() error {
 
 func (h *host) withoutTSC() error {
 	const file = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-	name, _, err := h.read(file)
+	name, err := h.read(file)
 	if err == nil && name != "tsc" {
 		return fmt.Errorf("the clocksource is %s, not tsc: %w", name, errNeedless)
 	}
 	return err
+}
+
+func (h *host) withoutPressure() error {
+	if !h.exists("/proc/pressure") {
+		return fmt.Errorf("no /proc/pressure: %w", errNeedless)
+	}
+	return nil
 }
 
 func (h *host) withoutMachineCheck() error {

@@ -14,10 +14,13 @@ import (
 // captured are the files that [New] and [NewBoot] read. A directory is enough
 // where only its presence counts.
 var captured = []string{
+	"etc/default/irqbalance",
+	"etc/sysconfig/irqbalance",
 	"proc/cmdline",
 	"proc/irq/*/smp_affinity_list",
 	"proc/irq/default_smp_affinity",
 	"proc/mounts",
+	"proc/pressure",
 	"proc/sys/kernel/numa_balancing",
 	"proc/sys/kernel/printk",
 	"proc/sys/kernel/random/boot_id",
@@ -28,9 +31,13 @@ var captured = []string{
 	"proc/sys/net/core/rps_default_mask",
 	"proc/sys/net/core/skb_defer_max",
 	"proc/sys/vm/stat_interval",
+	"run/irqbalance/irqbalance*.sock",
+	"run/systemd/private",
 	"run/systemd/system",
 	"sys/class/net/*/queues/rx-*/rps_cpus",
 	"sys/devices/system/clocksource/clocksource0/current_clocksource",
+	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/id",
+	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/level",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/affected_cpus",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
@@ -42,6 +49,7 @@ var captured = []string{
 	"sys/devices/system/cpu/online",
 	"sys/devices/system/cpu/possible",
 	"sys/devices/system/machinecheck/machinecheck0/check_interval",
+	"sys/devices/system/node/node[0-9]*/cpulist",
 	"sys/devices/virtual/workqueue/*/cpumask",
 	"sys/devices/virtual/workqueue/cpumask",
 	"sys/fs/cgroup/*/cpuset.cpus",
@@ -49,6 +57,15 @@ var captured = []string{
 	"sys/fs/cgroup/cgroup.subtree_control",
 	"sys/fs/cgroup/cpuset",
 	"sys/fs/cgroup/taskiso-*",
+	"sys/fs/cgroup/taskiso_*",
+	"sys/fs/resctrl",
+	"sys/fs/resctrl/*/cpus_list",
+	"sys/fs/resctrl/*/schemata",
+	"sys/fs/resctrl/info/*/cbm_mask",
+	"sys/fs/resctrl/info/*/min_cbm_bits",
+	"sys/fs/resctrl/info/*/shareable_bits",
+	"sys/fs/resctrl/info/*/sparse_masks",
+	"sys/fs/resctrl/schemata",
 	"sys/kernel/debug/sched",
 	"sys/kernel/debug/sched/fair_server/cpu*/runtime",
 	"sys/kernel/mm/ksm/run",
@@ -59,8 +76,8 @@ var captured = []string{
 // Unpacked, it serves instead of the machine. Files that cannot be read are
 // left out and returned: a plan takes them for missing.
 //
-// It holds the kernel's command line, the names of network devices and mounts, but
-// nothing of processes.
+// It holds the kernel's command line, the names of network devices and mounts, and
+// irqbalance's configuration, but of processes no more than irqbalance's number.
 func Capture(w io.Writer, files fs.FS) (unread []string, err error) {
 	zip := gzip.NewWriter(w)
 	archive := tar.NewWriter(zip)
@@ -93,7 +110,7 @@ func readEntry(files fs.FS, path string) (*tar.Header, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if info.IsDir() {
+	if info.IsDir() || info.Mode().Type() == fs.ModeSocket {
 		return &tar.Header{Typeflag: tar.TypeDir, Name: path + "/", Mode: 0o755}, nil, nil
 	}
 	content, err := fs.ReadFile(files, path)

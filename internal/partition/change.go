@@ -21,8 +21,11 @@ const (
 	Controller Form = "controller" // a cgroup controller in a list of them: "cpuset"
 	Partition  Form = "partition"  // "isolated", or "isolated invalid (reason)"
 	Directory  Form = "directory"  // made, and removed by undo
+	Slice      Form = "slice"      // of systemd, with a CPU list; made, and stopped by undo
 	Cycle      Form = "cycle"      // of a CPU: offline and online again
 	Affinity   Form = "affinity"   // CPU list of a thread, which has no file to write
+	Schema     Form = "schemata"   // one line of a file of resctrl, or a part of it: "L3:0=fff0"
+	Banned     Form = "irqbalance" // CPU list that irqbalance keeps off, behind its socket
 )
 
 // Change is one value to write.
@@ -56,10 +59,12 @@ func (f Form) value(text string) string {
 // same tells whether a file that shows text holds value.
 func (f Form) same(text, value string) bool {
 	switch f {
-	case List, Affinity:
+	case List, Affinity, Banned, Slice:
 		return sameSet(text, value, cpulist.ParseSysfs)
 	case Mask:
 		return sameSet(text, value, cpulist.ParseMask)
+	case Schema:
+		return schemaOf(text, value) == schemaOf(value, value)
 	case Controller:
 		return slices.Contains(strings.Fields(text), strings.Trim(value, "+-")) == !strings.HasPrefix(value, "-")
 	default:

@@ -4,10 +4,8 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 	"time"
 
@@ -25,9 +23,9 @@ type Effect struct {
 const effectTime = 300 * time.Millisecond
 
 // waitForEffect returns the settings that have no effect by the end of effectTime.
-func (s *Store) waitForEffect(ctx context.Context, name string, cpus cpulist.Set, kind string) []Effect {
-	for deadline := time.Now().Add(effectTime); ; {
-		missed := s.missed(name, cpus, kind)
+func (s *Store) waitForEffect(ctx context.Context, cpus cpulist.Set, kind string, changes []Change) []Effect {
+	for deadline := time.Now().Add(s.effectTimeOf(changes)); ; {
+		missed := s.missed(cpus, kind, changes)
 		if len(missed) == 0 || ctx.Err() != nil || time.Now().After(deadline) {
 			return missed
 		}
@@ -37,7 +35,7 @@ func (s *Store) waitForEffect(ctx context.Context, name string, cpus cpulist.Set
 
 // missed looks at what the kernel makes of the settings, by other files than
 // those that were written. What a machine does not show is taken as good.
-func (s *Store) missed(name string, cpus cpulist.Set, kind string) []Effect {
+func (s *Store) missed(cpus cpulist.Set, kind string, changes []Change) []Effect {
 	missed := []Effect{}
 	miss := func(setting, format string, args ...any) {
 		missed = append(missed, Effect{setting, fmt.Sprintf(format, args...)})
@@ -45,14 +43,16 @@ func (s *Store) missed(name string, cpus cpulist.Set, kind string) []Effect {
 	for _, irq := range s.interruptsOn(cpus) {
 		miss("irq-affinity", "IRQ %s still goes to CPU %v: the kernel moves it when it next occurs, if it lets anybody move it; --cycle moves it at once", irq.number, irq.on)
 	}
+	s.missedBalancer(changes, miss)
 	const unbound = "/sys/devices/virtual/workqueue/cpumask"
 	if on := s.masked(unbound, cpulist.ParseMask).Intersect(cpus); !on.IsEmpty() {
 		miss("workqueue", "%s still has CPU %v", unbound, on)
 	}
+	cgroup := cgroupOfChanges(changes)
 	if kind != None {
-		s.missedCpuset(Cgroup(name), cpus, kind, miss)
+		s.missedCpuset(cgroup, cpus, kind, miss)
 	}
-	s.missedTasks(cpus, Cgroup(name), miss)
+	s.missedTasks(cpus, cgroup, miss)
 	return missed
 }
 
@@ -127,11 +127,10 @@ func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss func(setting, 
 	if err != nil {
 		return
 	}
-	inside := s.inside(cgroup)
 	for _, t := range running {
 		on := t.allowed.Intersect(cpus)
 		switch {
-		case on.IsEmpty() || inside[t.dir]:
+		case on.IsEmpty() || s.isInside(t, cgroup):
 		case t.movable():
 			miss(tasksSetting, "%s (%s) may run on CPU %v", t.name, t.dir, on)
 		case t.flags&pfKthread != 0 && strings.HasPrefix(t.name, "kworker/u"):
@@ -140,21 +139,12 @@ func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss func(setting, 
 	}
 }
 
-// inside returns the threads of a cgroup.
-func (s *Store) inside(cgroup string) map[string]bool {
-	members := map[string]bool{}
-	pids, err := s.files.Read(cgroup + "/cgroup.procs")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return members
+// isInside tells whether a thread is in a cgroup or below it.
+func (s *Store) isInside(t thread, cgroup string) bool {
+	text, err := s.files.Read(t.dir + "/cgroup")
+	if err != nil || cgroup == "" {
+		return false
 	}
-	for _, pid := range strings.Fields(pids) {
-		tids, err := numbered(s.view, path.Join("proc", pid, "task"))
-		if err != nil {
-			continue
-		}
-		for _, tid := range tids {
-			members[path.Join("/proc", pid, "task", tid)] = true
-		}
-	}
-	return members
+	dir := cgroupOf(text)
+	return dir == cgroup || strings.HasPrefix(dir, cgroup+"/")
 }

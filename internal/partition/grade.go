@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -33,15 +34,20 @@ type Hazard struct {
 	Rate   string `json:"rate"` // expected on one CPU
 	When   When   `json:"when"`
 	Remedy string `json:"remedy"`
+	// Targets are the interrupts, queues or devices that are meant, where there are
+	// such.
+	Targets []string `json:"targets,omitempty"`
 
 	perHour float64 // what Rate comes to, as far as that can be said: for the order
 }
 
 // Grade is what will interrupt CPUs of a machine as it is, the most frequent first.
 type Grade struct {
-	Schema  int         `json:"schema"`
-	CPUs    cpulist.Set `json:"cpus"`
-	Hazards []Hazard    `json:"hazards"`
+	Schema   int         `json:"schema"`
+	CPUs     cpulist.Set `json:"cpus"`
+	Hazards  []Hazard    `json:"hazards"`
+	Slower   []Hazard    `json:"slower"` // what interrupts nothing, but makes things take longer
+	Warnings []string    `json:"warnings,omitempty"`
 }
 
 // NewGrade grades the machine with these files for a spec. It is as pure as [New].
@@ -55,23 +61,28 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}}
+	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}}
+	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return strings.HasSuffix(w, tickGoesOn) })
+	var fixed []string // interrupts that nobody can move
 	for _, s := range plan.Settings {
 		if s.Name == tasksSetting && plan.kind() != None {
 			continue // the cpuset ends it
 		}
 		g.addSetting(s)
+		if s.Name == "irq-affinity" {
+			fixed = fixedInterrupts(s)
+		}
 	}
 	for _, w := range boot.Words {
-		g.addWord(w)
+		g.addWord(w, fixed)
 	}
 	slices.SortStableFunc(g.Hazards, func(a, b Hazard) int { return cmp.Compare(b.perHour, a.perHour) })
 	return g, nil
 }
 
 func (g *Grade) addSetting(s Setting) {
-	rate := settingRates[s.Name]
-	h := Hazard{Name: s.Name, What: s.Why, Rate: rate.text, perHour: rate.perHour}
+	rate := settingRates[s.Name].read(s)
+	h := Hazard{Name: s.Name, What: s.Why, Rate: rate.text, Targets: targets(s), perHour: rate.perHour}
 	switch s.State {
 	case Changes:
 		h.When, h.Remedy = Now, "taskiso partition create"
@@ -85,40 +96,107 @@ func (g *Grade) addSetting(s Setting) {
 	default:
 		return
 	}
-	g.Hazards = append(g.Hazards, h)
-	if s.Name == "irq-affinity" {
-		for _, note := range s.Notes { // those that nobody can move
-			g.Hazards = append(g.Hazards, Hazard{Name: s.Name, What: "managed and per-CPU interrupts", Rate: rate.text, When: Reboot, Remedy: note, perHour: rate.perHour})
-		}
-	}
-}
-
-func (g *Grade) addWord(w BootWord) {
-	if w.State != Changes {
+	if rate.perHour == 0 {
+		g.Slower = append(g.Slower, h)
 		return
 	}
+	g.Hazards = append(g.Hazards, h)
+}
+
+// addWord adds what a word on the command line would end. Without full dynticks in
+// the kernel nothing ends the tick.
+func (g *Grade) addWord(w BootWord, fixed []string) {
 	name, _, _ := strings.Cut(w.Word, "=")
 	rate := bootRates[name]
-	g.Hazards = append(g.Hazards, Hazard{Name: name, What: rate.what, Rate: rate.text, When: Reboot, Remedy: w.Word, perHour: rate.perHour})
+	h := Hazard{Name: name, What: rate.what, Rate: rate.text, When: Reboot, Remedy: w.Word, perHour: rate.perHour}
+	managed := name == "isolcpus" && len(fixed) > 0
+	if managed {
+		h.Targets = fixed
+	}
+	switch {
+	case w.State == Changes:
+	case name == "nohz_full" && w.State == Lacking:
+		h.When, h.Remedy = Never, w.Reason
+	case managed: // the word is there, and they are still where they are
+		h.When, h.Remedy = Never, "the kernel lets nobody move them; give the device fewer queues, or ask for fewer CPUs"
+	default:
+		return
+	}
+	g.Hazards = append(g.Hazards, h)
+}
+
+// fixedInterrupts returns those of the setting's notes: "IRQ 3,7: the kernel …".
+func fixedInterrupts(s Setting) []string {
+	var fixed []string
+	for _, note := range s.Notes {
+		list, _, _ := strings.Cut(strings.TrimPrefix(note, "IRQ "), ":")
+		fixed = append(fixed, "IRQ "+list)
+	}
+	return fixed
+}
+
+// targets returns what a setting's changes are about, where that says more than the
+// name of the setting.
+func targets(s Setting) []string {
+	var names []string
+	var numbers []int
+	for _, c := range s.Changes {
+		parts := strings.Split(c.Path, "/")
+		switch s.Name {
+		case "irq-affinity": // /proc/irq/N/smp_affinity_list
+			if n, err := strconv.Atoi(parts[3]); err == nil {
+				numbers = append(numbers, n)
+			}
+		case "workqueues": // /sys/devices/virtual/workqueue/NAME/cpumask
+			names = append(names, parts[5])
+		case "rps": // /sys/class/net/NAME/queues/rx-0/rps_cpus
+			names = append(names, parts[4])
+		}
+	}
+	if len(numbers) > 0 {
+		return []string{"IRQ " + ranges(numbers)}
+	}
+	return slices.Compact(names)
 }
 
 // rate is how often something is to be expected on one CPU. Where that depends on
-// what else runs, perHour is only a place in the order.
+// what else runs, perHour is only a place in the order; 0 is no interrupt at all.
 type rate struct {
 	perHour float64
 	text    string
 	what    string // of words for boot, which say only what they give
+	// seconds is true if the value of the setting is the period. Then the text has a
+	// %s for it.
+	seconds bool
+}
+
+// read puts the period in that the machine has.
+func (r rate) read(s Setting) rate {
+	if !r.seconds {
+		return r
+	}
+	if len(s.Changes) != 1 {
+		r.text = fmt.Sprintf(r.text, "some time")
+		return r
+	}
+	period := s.Changes[0].From
+	if n, err := strconv.ParseFloat(period, 64); err == nil && n > 0 {
+		r.perHour = 3600 / n
+	}
+	r.text = fmt.Sprintf(r.text, period+" s")
+	return r
 }
 
 var settingRates = map[string]rate{
 	"irq-affinity":    {perHour: 20000, text: "each interrupt of the device"},
+	balancerSetting:   {perHour: 15000, text: "each interrupt that it moves there"},
 	"workqueue":       {perHour: 10000, text: "each unbound work item that is put there"},
 	"rps":             {perHour: 9000, text: "each burst of packets"},
 	cpusetSetting:     {perHour: 8000, text: "whenever other CPUs are busy"},
 	tasksSetting:      {perHour: 8000, text: "whenever other CPUs are busy"},
 	"fair-server":     {perHour: 3600, text: "up to one a second (its period)"},
 	"rt-throttling":   {perHour: 3600, text: "one a second, for real-time tasks"},
-	"stat-interval":   {perHour: 3600, text: "one in each vm.stat_interval, while the CPU counts"},
+	"stat-interval":   {perHour: 3600, text: "one in %s (vm.stat_interval), while the CPU counts", seconds: true},
 	"numa-balancing":  {perHour: 3000, text: "bursts of page faults, one a second or less"},
 	"cpufreq":         {perHour: 2000, text: "each change of load"},
 	"skb-defer":       {perHour: 1000, text: "each burst of packets that it received"},
@@ -127,10 +205,11 @@ var settingRates = map[string]rate{
 	"watchdog":        {perHour: 900, text: "one in 4 s (2/5 of watchdog_thresh)"},
 	"thp":             {perHour: 360, text: "one scan in 10 s (scan_sleep_millisecs)"},
 	"workqueues":      {perHour: 100, text: "each work item of such a queue"},
-	"mce-polling":     {perHour: 12, text: "one in each check_interval: 5 minutes"},
+	"mce-polling":     {perHour: 12, text: "one in %s (check_interval)", seconds: true},
 	"irq-default":     {perHour: 10, text: "each interrupt of a device that comes later"},
 	"rps-default":     {perHour: 10, text: "each burst of packets of a device that comes later"},
 	"printk":          {perHour: 10, text: "each message for the console"},
+	cacheSetting:      {perHour: 0, text: "no interrupt: it slows down what runs"},
 	smtSetting:        {perHour: 0, text: "no interrupt: it slows down what runs"},
 	"pm-qos":          {perHour: 0, text: "no interrupt: it takes longer to wake up"},
 }
@@ -139,8 +218,9 @@ var bootRates = map[string]rate{
 	"nohz_full":                        {perHour: 900000, text: "100 to 1,000 a second (CONFIG_HZ)", what: "the tick"},
 	"isolcpus":                         {perHour: 15000, text: "each interrupt of a managed queue", what: "interrupts whose affinity only the kernel sets"},
 	"tsc":                              {perHour: 3600, text: "one in 0.5 s, on each CPU in turn or on all", what: "the clocksource watchdog"},
+	"psi":                              {perHour: 1800, text: "one in 2 s, for each group with tasks that ran or waited", what: "averages of pressure stall information, where a task of the group was last active"},
 	"rcutree.nohz_full_patience_delay": {perHour: 60, text: "each grace period that finds the CPU in the kernel", what: "RCU, which wants a quiescent state"},
-	"mce":                              {perHour: 12, text: "each corrected error, and one in 5 minutes", what: "polling for corrected machine errors"},
+	"mce":                              {perHour: 12, text: "each corrected error, and each check_interval", what: "polling for corrected machine errors"},
 	"irqaffinity":                      {perHour: 5, text: "each interrupt of a device, until a partition is made", what: "interrupts that drivers set up at boot"},
 }
 
@@ -150,21 +230,46 @@ func (g *Grade) WriteText(w io.Writer) error {
 	if len(g.Hazards) == 0 {
 		fmt.Fprintf(&b, "Nothing that taskiso knows will interrupt CPU %v.\n", g.CPUs)
 	} else {
-		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ENDS\tNAME\tEXPECTED\tWHAT, AND WHAT ENDS IT IF NO PARTITION DOES")
-		for _, h := range g.Hazards {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", h.When, h.Name, h.Rate, h.What)
-			if h.When != Now {
-				fmt.Fprintf(table, "\t\t\t→ %s\n", h.Remedy)
-			}
-		}
-		if err := table.Flush(); err != nil {
+		if err := writeHazards(&b, g.Hazards); err != nil {
 			return err
 		}
 		fmt.Fprintf(&b, "\n%s\n", g.summary())
 	}
+	for _, h := range g.Slower {
+		fmt.Fprintf(&b, "Interrupts nothing, but slows down: %s: %s (%s).\n", h.Name, h.What, h.Remedy)
+	}
+	for _, warning := range g.Warnings {
+		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func writeHazards(w io.Writer, hazards []Hazard) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ENDS\tNAME\tEXPECTED\tWHAT, AND WHAT ENDS IT IF NO PARTITION DOES")
+	for _, h := range hazards {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", h.When, h.Name, h.Rate, h.What, h.shownTargets())
+		if h.When != Now {
+			fmt.Fprintf(table, "\t\t\t→ %s\n", h.Remedy)
+		}
+	}
+	return table.Flush()
+}
+
+// shownTargets is as much of the targets as fits; JSON has them all.
+func (h Hazard) shownTargets() string {
+	if len(h.Targets) == 0 {
+		return ""
+	}
+	const most = 8
+	parts := strings.Split(strings.Join(h.Targets, ","), ",")
+	more := ""
+	if len(parts) > most {
+		more = fmt.Sprintf(", and %d more", len(parts)-most)
+		parts = parts[:most]
+	}
+	return ": " + strings.Join(parts, ",") + more
 }
 
 func (g *Grade) summary() string {

@@ -19,6 +19,7 @@ type host struct {
 	online, possible       cpulist.Set
 	bootIsolated, nohzFull cpulist.Set
 	cpus, housekeeping     cpulist.Set // as the spec wants them
+	siblings               cpulist.Set // hardware threads of all cores with an isolated CPU
 	taken                  cpulist.Set // by other partitions
 	spec                   Spec
 }
@@ -28,6 +29,8 @@ var (
 	errLacking = errors.New("not on this machine")
 	// errLeft means that it is changed only on request.
 	errLeft = errors.New("only on request")
+	// errTaken means that the machine has it, but others have taken it.
+	errTaken = errors.New("not available here")
 	// errNeedless means that the machine has it, but it would change nothing.
 	errNeedless = errors.New("not needed")
 )
@@ -52,7 +55,20 @@ func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 	if h.cpus, err = h.parseCPUs("cpus", spec.CPUs); err != nil {
 		return nil, err
 	}
+	h.siblings = h.threadsOfCores()
 	return h, h.chooseHousekeeping()
+}
+
+// threadsOfCores returns the hardware threads of all cores with an isolated CPU.
+// A machine that does not say has none.
+func (h *host) threadsOfCores() cpulist.Set {
+	all := h.cpus
+	for cpu := range h.cpus.All() {
+		if threads, err := topology.Siblings(h.files, cpu); err == nil {
+			all = all.Union(threads)
+		}
+	}
+	return all
 }
 
 func (h *host) parseCPUs(what, text string) (cpulist.Set, error) {
@@ -79,7 +95,7 @@ func (h *host) chooseHousekeeping() error {
 		return wrong("CPU %v are all this machine has: one must be left for the rest of the system", h.cpus)
 	}
 	if h.spec.Siblings == Offline {
-		rest = rest.Minus(h.siblings())
+		rest = rest.Minus(h.siblings)
 	}
 	if rest = rest.Minus(h.taken); rest.IsEmpty() {
 		return wrong("CPU %v are all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus)
@@ -105,13 +121,32 @@ func (h *host) chooseHousekeeping() error {
 	return nil
 }
 
-// modeReader is a file system that gives a file and its mode at once.
-type modeReader interface {
-	ReadFileMode(name string) ([]byte, fs.FileMode, error)
+// valueReader is a file system that knows files of a single value, and gives one
+// and its mode at once.
+type valueReader interface {
+	ReadValue(name string) ([]byte, error)
+	ReadValueMode(name string) ([]byte, fs.FileMode, error)
 }
 
-// read returns the content of a file and whether its mode lets root write it.
-func (h *host) read(path string) (text string, writable bool, err error) {
+// read returns the value in a file.
+func (h *host) read(path string) (string, error) {
+	content, err := h.readValue(strings.TrimPrefix(path, "/"))
+	if err != nil {
+		return "", readError(path, err)
+	}
+	return strings.TrimSpace(string(content)), nil
+}
+
+func (h *host) readValue(name string) ([]byte, error) {
+	if files, ok := h.files.(valueReader); ok {
+		return files.ReadValue(name)
+	}
+	text, _, err := h.readMode(name)
+	return text, err
+}
+
+// readWritable returns also whether the mode of the file lets root write it.
+func (h *host) readWritable(path string) (text string, writable bool, err error) {
 	content, mode, err := h.readMode(strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", false, readError(path, err)
@@ -120,8 +155,8 @@ func (h *host) read(path string) (text string, writable bool, err error) {
 }
 
 func (h *host) readMode(name string) ([]byte, fs.FileMode, error) {
-	if files, ok := h.files.(modeReader); ok {
-		return files.ReadFileMode(name)
+	if files, ok := h.files.(valueReader); ok {
+		return files.ReadValueMode(name)
 	}
 	file, err := h.files.Open(name)
 	if err != nil {
@@ -132,7 +167,7 @@ func (h *host) readMode(name string) ([]byte, fs.FileMode, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	content, err := io.ReadAll(file)
+	content, err := io.ReadAll(file) // not fs.ReadFile: it begins with one byte, and sysctls give no more then
 	return content, info.Mode().Perm(), err
 }
 
@@ -170,7 +205,7 @@ func (h *host) glob(pattern string) ([]string, error) {
 // keepOff returns the change that takes isolated CPUs out of the set in a file,
 // or none if there are none in it. An empty rest becomes instead.
 func (h *host) keepOff(path string, form Form, instead cpulist.Set) ([]Change, error) {
-	text, _, err := h.read(path)
+	text, err := h.read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +233,7 @@ func (h *host) without(path, text string, form Form, instead cpulist.Set) ([]Cha
 
 // set returns the change to a value, or none if it is there already.
 func (h *host) set(path string, form Form, value string) ([]Change, error) {
-	text, _, err := h.read(path)
+	text, err := h.read(path)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,11 @@ func parseJournal(text []byte) (*journal, error) {
 			j.changes = append(j.changes, *l.Change)
 		}
 		if l.Refused && len(j.changes) > 0 {
-			j.refused = append(j.refused, j.changes[len(j.changes)-1].Path)
+			last := j.changes[len(j.changes)-1]
+			j.refused = append(j.refused, last.Path)
+			if last.Form == Partition {
+				j.Partition = None
+			}
 		}
 		j.size += int64(len(text) + 1)
 	}

@@ -21,12 +21,15 @@ type kernel struct {
 	before func(n int, path, value string) error   // may refuse the n-th, from 1
 	after  func(n int, path string)                // the n-th was made
 	shows  func(path, value string) (string, bool) // another value than was written
+	told   map[string]string                       // what each irqbalance takes at its next round
+	asked  map[string]string                       // slices that systemd has yet to make
+	own    string                                  // what irqbalance keeps off if it is told nothing
 }
 
 func newKernel(t *testing.T, m tree) *kernel {
 	t.Helper()
 	m.add("proc/sys/kernel/random/boot_id", "boot-1")
-	return &kernel{tree: m}
+	return &kernel{tree: m, told: map[string]string{}, asked: map[string]string{}}
 }
 
 func (k *kernel) snapshot() tree { return maps.Clone(k.tree) }
@@ -36,6 +39,9 @@ func name(path string) string { return strings.TrimPrefix(path, "/") }
 func (k *kernel) Read(path string) (string, error) {
 	file, ok := k.tree[name(path)]
 	if !ok {
+		if strings.HasSuffix(path, ".slice/cpuset.cpus") {
+			k.makeSlices()
+		}
 		return "", fmt.Errorf("reading %s: %w", path, fs.ErrNotExist)
 	}
 	return strings.TrimRight(file.text, "\n"), nil
@@ -104,6 +110,8 @@ func (k *kernel) render(path, old, value string) (string, error) {
 			kept = append([]string{controller}, kept...)
 		}
 		return strings.Join(kept, " "), nil
+	case strings.HasSuffix(path, "/schemata"):
+		return renderSchemata(old, value)
 	case strings.Contains(old, "["):
 		plain := strings.NewReplacer("[", "", "]", "").Replace(strings.TrimSpace(old))
 		if !strings.Contains(" "+plain+" ", " "+value+" ") {
@@ -115,10 +123,41 @@ func (k *kernel) render(path, old, value string) (string, error) {
 	}
 }
 
+// renderSchemata changes the caches that a line names, and pads as the kernel does.
+func renderSchemata(old, value string) (string, error) {
+	if !strings.Contains(value, "=") {
+		return "", syscall.EINVAL
+	}
+	var lines []string
+	for line := range strings.Lines(old) {
+		line = strings.TrimRight(line, "\n")
+		resource, list, _ := strings.Cut(value, ":")
+		if strings.HasPrefix(strings.TrimSpace(line), resource+":") {
+			for _, domain := range strings.Split(list, ";") {
+				id, ways, _ := strings.Cut(domain, "=")
+				for _, was := range strings.Split(strings.SplitN(line, ":", 2)[1], ";") {
+					if strings.HasPrefix(was, id+"=") {
+						line = strings.Replace(line, was, fmt.Sprintf("%s=%05s", id, ways), 1)
+					}
+				}
+			}
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
 func (k *kernel) Mkdir(path string) error {
 	return k.change(path, "a new directory", func() error {
 		if _, there := k.tree[name(path)+"/cgroup.procs"]; there {
 			return fs.ErrExist
+		}
+		if strings.HasPrefix(path, resctrlRoot) {
+			all, err := k.Read(resctrlRoot + "/schemata")
+			k.add(name(path)+"/tasks", "")
+			k.add(name(path)+"/cpus_list", "")
+			k.add(name(path)+"/schemata", all)
+			return err
 		}
 		k.add(name(path)+"/cgroup.procs", "")
 		k.add(name(path)+"/cpuset.cpus", "")
@@ -128,12 +167,47 @@ func (k *kernel) Mkdir(path string) error {
 	})
 }
 
+// StartSlice imitates systemd, which makes the slice only after somebody has looked
+// for it. It uses the controller cpuset for its slices only.
+func (k *kernel) StartSlice(slice, cpus string) error {
+	return k.change("/sys/fs/cgroup/"+slice, cpus, func() error {
+		if _, there := k.tree["sys/fs/cgroup/"+slice+"/cgroup.procs"]; there {
+			return fs.ErrExist
+		}
+		k.asked[slice] = cpus
+		return nil
+	})
+}
+
+// makeSlices does what systemd was asked for.
+func (k *kernel) makeSlices() {
+	for slice, cpus := range k.asked {
+		dir := "sys/fs/cgroup/" + slice
+		k.add(dir+"/cgroup.procs", "")
+		k.add(dir+"/cgroup.events", "populated 0\nfrozen 0")
+		k.add(dir+"/cpuset.cpus", cpus)
+		k.add(dir+"/cpuset.cpus.effective", cpus)
+		k.add(dir+"/cpuset.cpus.partition", "member")
+	}
+	clear(k.asked)
+}
+
+func (k *kernel) StopSlice(slice string) error {
+	k.makeSlices() // one request after the other
+	if _, err := k.Read("/sys/fs/cgroup/" + slice + "/cgroup.procs"); err != nil {
+		return err
+	}
+	return k.Rmdir("/sys/fs/cgroup/" + slice)
+}
+
 func (k *kernel) Rmdir(path string) error {
 	return k.change(path, "no directory", func() error {
-		if text, err := k.Read(path + "/cgroup.procs"); err != nil {
-			return err
-		} else if text != "" {
-			return syscall.EBUSY
+		if !strings.HasPrefix(path, resctrlRoot) {
+			if text, err := k.Read(path + "/cgroup.procs"); err != nil {
+				return err
+			} else if text != "" {
+				return syscall.EBUSY
+			}
 		}
 		for file := range k.tree {
 			if strings.HasPrefix(file, name(path)+"/") {
@@ -154,6 +228,55 @@ func (k *kernel) SetAffinity(thread string, cpus cpulist.Set) error {
 		k.tree[name(thread)+"/status"] = treeFile{"Name:\ttest\nCpus_allowed_list:\t" + cpus.String() + "\n", file.mode}
 		return nil
 	})
+}
+
+// Ask imitates irqbalance, whose socket is a file with the list that it was started
+// with, or was told. A round of it is over after each question.
+func (k *kernel) Ask(socket, request string) (string, error) {
+	file, ok := k.tree[name(socket)]
+	if !ok {
+		return "", fmt.Errorf("asking %s: %w", socket, fs.ErrNotExist)
+	}
+	list, tells := strings.CutPrefix(request, "settings cpus ")
+	if tells {
+		return "", k.change(socket, list, func() error {
+			k.told[socket] = list
+			return nil
+		})
+	}
+	answer := "SLEEP 1 IRQ 9 LOAD 0 DIFF 0 CLASS 0 BANNED " + maskOf(file.text)
+	if told, ok := k.told[socket]; ok {
+		switch told {
+		case "NULL":
+			told = k.own
+		case "-":
+			told = ""
+		}
+		k.add(name(socket), told)
+		delete(k.told, socket)
+	}
+	return answer, nil
+}
+
+func maskOf(list string) string {
+	set, err := cpulist.ParseSysfs(list)
+	if err != nil {
+		panic(err)
+	}
+	return set.Mask()
+}
+
+// balancer adds an irqbalance that keeps off CPUs, and was started with a list or
+// finds out by itself.
+func (k *kernel) balancer(pid int, banned, environment string) string {
+	socket := fmt.Sprintf("/run/irqbalance/irqbalance%d.sock", pid)
+	k.add(name(socket), banned)
+	k.add(fmt.Sprintf("proc/%d/comm", pid), "irqbalance")
+	k.add(fmt.Sprintf("proc/%d/environ", pid), "A=b\x00IRQBALANCE_BANNED_CPULIST="+environment+"\x00")
+	if k.own = environment; environment == "" {
+		k.own, _ = k.Read("/sys/devices/system/cpu/nohz_full")
+	}
+	return socket
 }
 
 // thread adds one with an affinity.

@@ -22,6 +22,7 @@ type knob struct {
 type found struct {
 	changes []Change
 	notes   []string // limits that a user has to know
+	later   bool     // what to change is found out when the partition is made
 }
 
 func (f *found) note(format string, args ...any) {
@@ -33,6 +34,13 @@ func (f *found) note(format string, args ...any) {
 // the workqueue masks by itself, which would be mistaken for the doing of others.
 func knobs() []knob {
 	return []knob{
+		{
+			name: balancerSetting,
+			why:  "irqbalance moves interrupts to any CPU that it is not kept off",
+			// There is nothing of it in the kernel.
+			source: "irqbalance: irqbalance.1, API; cputree.c: setup_banned_cpus",
+			plan:   planBalancer,
+		},
 		{
 			name:   "irq-default",
 			why:    "interrupts that are set up later go to any CPU of this mask",
@@ -157,6 +165,12 @@ func knobs() []knob {
 			why:    "the frequency governor changes the frequency while a task runs",
 			source: "Documentation/admin-guide/pm/cpufreq.rst",
 			plan:   planGovernor,
+		},
+		{
+			name:   cacheSetting,
+			why:    "other CPUs fill the same cache and drive out what a task has there",
+			source: "Documentation/filesystems/resctrl.rst",
+			plan:   planCache,
 		},
 		{
 			name:   tasksSetting,

@@ -158,6 +158,13 @@ func server(cpus, irqs int) tree {
 	} {
 		m.add(name, value)
 	}
+	for node := range 2 { // two sockets: threads of the same core are on the same one
+		first := node * cpus / 4
+		m.add(fmt.Sprintf("sys/devices/system/node/node%d/cpulist", node), fmt.Sprintf("%d-%d,%d-%d", first, first+cpus/4-1, first+cpus/2, first+cpus*3/4-1))
+	}
+	m.add("run/irqbalance/irqbalance812.sock", "")
+	m.add("etc/default/irqbalance", "#IRQBALANCE_BANNED_CPULIST=")
+	m.add("run/systemd/private", "")
 	m["run/systemd/system/"] = treeFile{"", fs.ModeDir | 0o755}
 	for queue := range min(64, cpus) {
 		m.add(fmt.Sprintf("sys/class/net/eth0/queues/rx-%d/rps_cpus", queue), strings.TrimSuffix(strings.Repeat("00000000,", cpus/32), ","))
@@ -175,12 +182,35 @@ func server(cpus, irqs int) tree {
 	return m
 }
 
+// withCache adds resctrl as two sockets with 20 ways of L3 cache each show it, of
+// which devices fill two as well; the text is as the kernel pads it.
+func withCache(m tree, cpus int) tree {
+	const dir = "sys/fs/resctrl/"
+	m.add(dir+"schemata", "    MB:0=100;1=100\n    L3:0=fffff;1=fffff")
+	m.add(dir+"cpus_list", fmt.Sprintf("0-%d", cpus-1))
+	m.add(dir+"tasks", "1")
+	for name, value := range map[string]string{"cbm_mask": "fffff", "min_cbm_bits": "1", "num_closids": "16", "shareable_bits": "c0000"} {
+		m.add(dir+"info/L3/"+name, value)
+	}
+	m.add(dir+"info/MB/num_closids", "8")
+	for cpu := range cpus {
+		cache := fmt.Sprintf("sys/devices/system/cpu/cpu%d/cache/", cpu)
+		core := cpu % (cpus / 2)
+		for index, level := range []string{"1", "1", "2", "3"} {
+			m.add(fmt.Sprintf("%sindex%d/level", cache, index), level)
+			m.add(fmt.Sprintf("%sindex%d/id", cache, index), strconv.Itoa(core))
+		}
+		m.add(cache+"index3/id", strconv.Itoa(core/(cpus/4)))
+	}
+	return m
+}
+
 // container is a server as a container without privileges shows it.
 func container() tree {
 	m := server(32, 40)
 	m.add("proc/mounts", "proc /proc proc rw 0 0\nproc /proc/sys proc ro 0 0\nproc /proc/irq proc ro 0 0\nsysfs /sys sysfs ro,nosuid 0 0\ncgroup2 /sys/fs/cgroup cgroup2 ro,nosuid 0 0")
 	for path := range m {
-		if strings.HasPrefix(path, "sys/kernel/debug") || path == "run/systemd/system/" {
+		if strings.HasPrefix(path, "sys/kernel/debug") || strings.Contains(path, "irqbalance") || strings.HasPrefix(path, "run/systemd/") {
 			delete(m, path)
 		}
 	}
@@ -212,7 +242,9 @@ func machines() []machine {
 		{"guest-trixie-6.12", file("guest-trixie-6.12"), Spec{CPUs: "2-3"}},
 		{"guest-sid-7.2", file("guest-sid-7.2"), Spec{CPUs: "2-3"}},
 		{"server-256cpu", made(func() tree { return server(256, 300) }), Spec{CPUs: "8-63,136-191"}},
+		{"server-256cpu-cache", made(func() tree { return withCache(server(256, 8), 256) }), Spec{CPUs: "8-63,136-191", CacheWays: 4}},
 		{"server-512cpu", made(func() tree { return server(512, 2000) }), Spec{CPUs: "16-255"}},
+		{"server-256cpu-node", made(func() tree { return server(256, 8) }), Spec{CPUs: "64-127,192-255", Profile: Throughput, Name: "node-1"}},
 		{"container", made(container), Spec{CPUs: "4-7"}},
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/topology"
 )
 
 // State is what a plan does about a setting.
@@ -72,10 +73,21 @@ func newBeside(spec Spec, files fs.FS, taken cpulist.Set) (*Plan, error) {
 		Schema: 1, Name: spec.Name, CPUs: h.cpus, Housekeeping: h.housekeeping,
 		Profile: spec.Profile, Partition: spec.Partition, Warnings: h.warnings(),
 	}
-	for _, k := range knobs() {
-		p.Settings = append(p.Settings, k.on(h))
-	}
+	p.Settings = settings(h)
 	return p, p.missing(spec.Require)
+}
+
+// settings finds out about all settings at once: none depends on another, and
+// reading thousands of files is what a plan takes its time for.
+func settings(h *host) []Setting {
+	all := knobs()
+	list := make([]Setting, len(all))
+	var done sync.WaitGroup
+	for i, k := range all {
+		done.Go(func() { list[i] = k.on(h) })
+	}
+	done.Wait()
+	return list
 }
 
 // on says what the knob does on a machine.
@@ -91,7 +103,7 @@ func (k knob) on(h *host) Setting {
 	}
 	f, err := k.plan(h)
 	switch {
-	case errors.Is(err, errLacking):
+	case errors.Is(err, errLacking), errors.Is(err, errTaken):
 		s.State = Lacking
 	case errors.Is(err, errLeft):
 		s.State = Left
@@ -99,7 +111,7 @@ func (k knob) on(h *host) Setting {
 		s.State = Needless
 	case err != nil:
 		s.State = Unknown
-	case len(f.changes) > 0 || k.name == tasksSetting:
+	case len(f.changes) > 0 || f.later:
 		s.State = Changes
 	default:
 		s.State = Set
@@ -125,12 +137,26 @@ func (p *Plan) missing(required []string) error {
 // kind is the kind of the cpuset partition that is made: None also if the
 // machine lacks what it takes.
 func (p *Plan) kind() string {
-	for _, s := range p.Settings {
-		if s.Name == cpusetSetting && s.State == Changes {
-			return p.Partition
-		}
+	if s := p.setting(cpusetSetting); s != nil && s.State == Changes {
+		return p.Partition
 	}
 	return None
+}
+
+// setting returns one by its name.
+func (p *Plan) setting(name string) *Setting {
+	for i := range p.Settings {
+		if p.Settings[i].Name == name {
+			return &p.Settings[i]
+		}
+	}
+	return nil
+}
+
+// tellsBalancer tells whether each irqbalance that runs keeps off the CPUs, or will.
+func (p *Plan) tellsBalancer() bool {
+	s := p.setting(balancerSetting)
+	return s != nil && (s.State == Set || s.State == Changes)
 }
 
 // All returns the changes in the order they are made.
@@ -142,6 +168,9 @@ func (p *Plan) All() []Change {
 	return all
 }
 
+// tickGoesOn is a warning of a plan that a grade has as a hazard.
+const tickGoesOn = "the tick goes on there, as only a boot with nohz_full= stops it; see \"taskiso partition boot\""
+
 // warnings says what about the choice of CPUs cannot be helped by a setting.
 func (h *host) warnings() []string {
 	var list []string
@@ -149,19 +178,43 @@ func (h *host) warnings() []string {
 	if h.cpus.Contains(0) {
 		warn("CPU 0 does work that the kernel gives to no other CPU (timekeeping unless nohz_full= moves it, early interrupts, suspend): isolate another one if you can")
 	}
-	if shared := h.siblings().Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() && h.spec.Siblings != Offline {
+	if shared := h.siblings.Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() && h.spec.Siblings != Offline {
 		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline (--siblings offline)", shared)
 	}
 	if rest := h.cpus.Minus(h.nohzFull); !rest.IsEmpty() {
-		warn("CPU %v: the tick goes on there, as only a boot with nohz_full= stops it; see \"taskiso partition boot\"", rest)
+		warn("CPU %v: "+tickGoesOn, rest)
 	}
 	if both := h.cpus.Intersect(h.bootIsolated); !both.IsEmpty() {
 		warn("CPU %v are isolated already, by isolcpus= or another partition", both)
+	}
+	for _, node := range h.nodesWithoutHousekeeping() {
+		warn("%s has no CPU for housekeeping: interrupts of its devices and kernel threads for its memory run on another node", node)
 	}
 	for _, dir := range h.readOnly() {
 		warn("%s is mounted read-only here, as in a container: nothing below it can be changed from here", dir)
 	}
 	return list
+}
+
+// nodesWithoutHousekeeping returns the NUMA nodes all of whose CPUs are isolated, if
+// there are others.
+func (h *host) nodesWithoutHousekeeping() []string {
+	files, err := h.glob("/sys/devices/system/node/node[0-9]*/cpulist")
+	if err != nil || len(files) < 2 {
+		return nil
+	}
+	var nodes []string
+	for _, file := range files {
+		text, err := h.read(file)
+		if err != nil {
+			continue
+		}
+		cpus, err := cpulist.ParseSysfs(text) // a node may have memory only
+		if err == nil && !cpus.Intersect(h.cpus).IsEmpty() && cpus.Intersect(h.housekeeping).IsEmpty() {
+			nodes = append(nodes, path.Base(path.Dir(file)))
+		}
+	}
+	return nodes
 }
 
 // readOnly returns where settings are that cannot be written.
@@ -181,16 +234,4 @@ func (h *host) readOnly() []string {
 		}
 	}
 	return list
-}
-
-// siblings returns the hardware threads of all cores with an isolated CPU. A
-// machine that does not say has none.
-func (h *host) siblings() cpulist.Set {
-	all := h.cpus
-	for cpu := range h.cpus.All() {
-		if threads, err := topology.Siblings(h.files, cpu); err == nil {
-			all = all.Union(threads)
-		}
-	}
-	return all
 }

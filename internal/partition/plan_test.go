@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 )
@@ -126,9 +127,11 @@ func TestPlanLeavesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			cgroup := cgroupOfChanges(p.All()) // which no file stands for
+			isCgroup := func(c Change) bool { return cgroup != "" && strings.HasPrefix(c.Path, cgroup) }
 			for _, c := range p.All() {
 				path := strings.TrimPrefix(c.Path, "/")
-				if c.Form != Directory && !strings.HasPrefix(c.Path, Cgroup(p.Name)) {
+				if c.Form != Directory && !isCgroup(c) {
 					files[path] = treeFile{strings.TrimPrefix(c.To, "+") + "\n", files[path].mode}
 				}
 			}
@@ -137,7 +140,7 @@ func TestPlanLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range after.All() {
-				if !strings.HasPrefix(c.Path, Cgroup(p.Name)) && !sharedGovernor(c) {
+				if !isCgroup(c) && !sharedGovernor(c) {
 					t.Errorf("left to do: %+v", c)
 				}
 			}
@@ -173,7 +176,7 @@ func TestPlanRefuses(t *testing.T) {
 		{Spec{CPUs: "1", Profile: "fast"}, `profile "fast": want latency or throughput`},
 		{Spec{CPUs: "1", Siblings: "kill"}, `siblings "kill": want keep or offline`},
 		{Spec{CPUs: "1", Partition: "member"}, `partition "member"`},
-		{Spec{CPUs: "1", Skip: []string{"kms"}}, `unknown setting "kms": want one of irq-default,`},
+		{Spec{CPUs: "1", Skip: []string{"kms"}}, `unknown setting "kms": want one of irqbalance,`},
 		{Spec{CPUs: "1", Skip: []string{"ksm"}, Require: []string{"ksm"}}, "both required and skipped"},
 	} {
 		p, err := New(test.spec, small())
@@ -222,18 +225,20 @@ func TestPlanUnreadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := p.Settings[0]; s.Name != "irq-default" || s.State != Unknown || !strings.Contains(s.Reason, "/proc/irq/default_smp_affinity") {
+	if s := p.setting("irq-default"); s.State != Unknown || !strings.Contains(s.Reason, "/proc/irq/default_smp_affinity") {
 		t.Errorf("got %+v, want it unknown with the file", s)
 	}
 }
 
 func TestBootWords(t *testing.T) {
+	const pressure = "proc/pressure" // not there with psi=0
 	for _, test := range []struct{ line, want string }{
-		{"quiet", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
-		{"nohz_full=1-3 isolcpus=domain,managed_irq,2-N irqaffinity=0 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog", ""},
-		{"nohz_full=1 tsc=nowatchdog isolcpus=2", "nohz_full=1-3 isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000"},
-		{"nohz_full=1 nohz_full=2-3 -- tsc=nowatchdog", "isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
-		{"irqaffinity=1-2 isolcpus=domain,2-3 nohz_full=all", "isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
+		{"psi=1", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
+		{"quiet psi=0", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
+		{"nohz_full=1-3 isolcpus=domain,managed_irq,2-N irqaffinity=0 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0", ""},
+		{"nohz_full=1 tsc=nowatchdog isolcpus=2", "nohz_full=1-3 isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 psi=0"},
+		{"nohz_full=1 nohz_full=2-3 -- tsc=nowatchdog", "isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
+		{"irqaffinity=1-2 isolcpus=domain,2-3 nohz_full=all", "isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
 	} {
 		files := fstest.MapFS{
 			"proc/cmdline":                                                    {Data: []byte(test.line + "\n")},
@@ -241,6 +246,9 @@ func TestBootWords(t *testing.T) {
 			"sys/devices/system/cpu/possible":                                 {Data: []byte("0-3\n")},
 			"sys/devices/system/cpu/nohz_full":                                {Data: []byte("\n")},
 			"sys/devices/system/clocksource/clocksource0/current_clocksource": {Data: []byte("tsc\n")},
+		}
+		if !strings.Contains(test.line, "psi=0") {
+			files[pressure] = &fstest.MapFile{Mode: fs.ModeDir}
 		}
 		b, err := NewBoot(Spec{CPUs: "2-3"}, files)
 		if err != nil {
@@ -255,11 +263,11 @@ func TestBootWords(t *testing.T) {
 // counting counts what is opened.
 type counting struct {
 	fs.FS
-	opened int
+	opened atomic.Int64
 }
 
 func (c *counting) Open(name string) (fs.File, error) {
-	c.opened++
+	c.opened.Add(1)
 	return c.FS.Open(name)
 }
 
@@ -278,7 +286,7 @@ func BenchmarkPlan(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(count.opened), "files/op")
+			b.ReportMetric(float64(count.opened.Load()), "files/op")
 		})
 	}
 }

@@ -43,7 +43,7 @@ func writeEffects(b *bytes.Buffer, missed []Effect) {
 // WriteText writes what has changed for a reader.
 func (v *Verification) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings are as they were made, %d have changed, %d are without effect.\n",
+	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings as they were made, %d changed, %d without effect.\n",
 		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed))
 	for _, d := range v.Drifts {
 		fmt.Fprintf(&b, "changed   %v\n          %s\n", d, d.Suspect)

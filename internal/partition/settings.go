@@ -26,7 +26,7 @@ func planInterrupts(h *host) (found, error) {
 	var fixed []int
 	for _, n := range numbers {
 		file := "/proc/irq/" + strconv.Itoa(n) + "/smp_affinity_list"
-		text, writable, err := h.read(file)
+		text, writable, err := h.readWritable(file)
 		if errors.Is(err, errLacking) {
 			continue // it went away meanwhile
 		}
@@ -126,7 +126,7 @@ func planDefaultSteering(h *host) (found, error) {
 }
 
 func planWatchdog(h *host) (found, error) {
-	on, _, err := h.read("/proc/sys/kernel/watchdog")
+	on, err := h.read("/proc/sys/kernel/watchdog")
 	if err != nil {
 		return found{}, err
 	}
@@ -153,7 +153,7 @@ func planTimerMigration(h *host) (found, error) {
 // undone; stopping can.
 func planMerging(h *host) (found, error) {
 	var f found
-	text, _, err := h.read("/sys/kernel/mm/ksm/run")
+	text, err := h.read("/sys/kernel/mm/ksm/run")
 	if err != nil || text != "1" {
 		return f, err
 	}
@@ -167,7 +167,7 @@ func planMerging(h *host) (found, error) {
 func planPrintk(h *host) (found, error) {
 	const file, emergencies = "/proc/sys/kernel/printk", "1"
 	var f found
-	text, _, err := h.read(file)
+	text, err := h.read(file)
 	if err != nil {
 		return f, err
 	}
@@ -217,12 +217,12 @@ func planGovernor(h *host) (found, error) {
 			continue
 		}
 		dir := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cpufreq/", cpu)
-		available, _, err := h.read(dir + "scaling_available_governors")
-		if err != nil {
-			return f, err
-		}
-		if !slices.Contains(strings.Fields(available), "performance") {
-			return f, fmt.Errorf("CPU %d has no governor \"performance\", only %s: %w", cpu, available, errLacking)
+		// There is one driver for all CPUs, and governors are the kernel's
+		// (show_scaling_available_governors), so that one file tells for all.
+		if done.IsEmpty() {
+			if err := h.hasGovernor(dir, "performance"); err != nil {
+				return f, err
+			}
 		}
 		shared, err := h.frequencyDomain(dir, cpu)
 		if err != nil {
@@ -244,8 +244,19 @@ func planGovernor(h *host) (found, error) {
 	return f, nil
 }
 
+func (h *host) hasGovernor(dir, governor string) error {
+	available, err := h.read(dir + "scaling_available_governors")
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(strings.Fields(available), governor) {
+		return fmt.Errorf("no governor %q in %sscaling_available_governors, only %s: %w", governor, dir, available, errLacking)
+	}
+	return nil
+}
+
 func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
-	text, _, err := h.read(dir + "affected_cpus")
+	text, err := h.read(dir + "affected_cpus")
 	if err != nil {
 		return cpulist.Set{}, err
 	}
@@ -261,7 +272,7 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 // wants that. It comes after the masks, which the kernel changes when a CPU goes.
 func planSiblings(h *host) (found, error) {
 	var f found
-	others := h.siblings().Minus(h.cpus).Intersect(h.online)
+	others := h.siblings.Minus(h.cpus).Intersect(h.online)
 	switch {
 	case others.IsEmpty():
 		return f, fmt.Errorf("no other thread is online on these cores: %w", errNeedless)
@@ -280,15 +291,15 @@ func planSiblings(h *host) (found, error) {
 }
 
 // planCycle takes each isolated CPU offline and online again, if the spec wants
-// that: timers and interrupts that are there for good then go elsewhere.
+// that: timers, work and interrupts that are there for good then go elsewhere.
 func planCycle(h *host) (found, error) {
 	var f found
 	if !h.spec.Cycle && !slices.Contains(h.spec.Require, cycleSetting) {
-		return f, fmt.Errorf("it stops for a moment what runs there (--cycle, cycle = true): %w", errLeft)
+		return f, fmt.Errorf("timers and work that were armed on these CPUs before stay there; --cycle (cycle = true) moves them, and stops for a moment what runs there: %w", errLeft)
 	}
 	for cpu := range h.cpus.All() {
 		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu)
-		if _, _, err := h.read(file); err != nil {
+		if _, err := h.read(file); err != nil {
 			return f, err
 		}
 		f.changes = append(f.changes, Change{Path: file, From: "1", To: "1", Form: Cycle})
@@ -302,10 +313,11 @@ const (
 	cgroupRoot    = "/sys/fs/cgroup"
 )
 
-// Cgroup returns the directory of the cgroup of a partition.
+// Cgroup returns the directory of the cgroup of a partition where systemd does not
+// run. Where it does, it is a slice of systemd's.
 func Cgroup(name string) string { return path.Join(cgroupRoot, "taskiso-"+name) }
 
-// planCpuset makes a cgroup of its own below the root, which always is a valid
+// planCpuset makes a cgroup of its own below the root cgroup, which always is a valid
 // partition root, so that no other cgroup has to be changed.
 func planCpuset(h *host) (found, error) {
 	var f found
@@ -320,22 +332,41 @@ func planCpuset(h *host) (found, error) {
 		return f, fmt.Errorf("cgroup v2 does not have the controller cpuset, only %q: %w", strings.Join(controllers, " "), errLacking)
 	}
 	dir := Cgroup(h.spec.Name)
+	if h.isSystemd() {
+		dir = sliceOf(h.spec.Name)
+	}
 	if h.exists(dir) {
 		return f, fmt.Errorf("%s exists already: choose another name, or undo the partition that has this one", dir)
 	}
-	if f.changes, err = h.set(cgroupRoot+"/cgroup.subtree_control", Controller, "+cpuset"); err != nil {
+	if f.changes, err = h.makeCgroup(dir); err != nil {
 		return f, err
 	}
-	f.changes = append(f.changes,
-		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
-		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List},
-		Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition})
+	kind := Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition}
+	if h.cpus.IsSubsetOf(h.bootIsolated) {
+		kind.MayFail = true
+		f.note("CPU %v are isolated at boot: a kernel that makes no partition of such CPUs leaves the cgroup without one; no load is balanced there anyway", h.cpus)
+	}
+	f.changes = append(f.changes, kind)
 	h.noteRivalCpusets(&f)
 	f.note("tasks that are to run there are written to %s/cgroup.procs", dir)
-	if h.exists("/run/systemd/system") {
-		f.note("systemd may take the controller cpuset from the root cgroup when no unit of its own uses it")
+	switch {
+	case h.isSystemd():
+		f.note("services run there with Slice=%s", path.Base(dir))
+	case h.exists("/run/systemd/system"):
+		f.note("systemd, which cannot be asked here, takes the controller cpuset from the root cgroup when it next starts a unit, and the partition with it")
 	}
 	return f, nil
+}
+
+// makeCgroup makes a cgroup with the CPUs, or lets systemd make it.
+func (h *host) makeCgroup(dir string) ([]Change, error) {
+	if h.isSystemd() {
+		return []Change{{Path: dir, To: h.cpus.String(), Form: Slice}}, nil
+	}
+	changes, err := h.set(cgroupRoot+"/cgroup.subtree_control", Controller, "+cpuset")
+	return append(changes,
+		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
+		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List}), err
 }
 
 // noteRivalCpusets names the cgroups beside it whose own list has the CPUs.
@@ -345,7 +376,7 @@ func (h *host) noteRivalCpusets(f *found) {
 		return
 	}
 	for _, file := range files {
-		text, _, err := h.read(file)
+		text, err := h.read(file)
 		if err != nil {
 			continue
 		}
@@ -362,7 +393,7 @@ func (h *host) hasCpuset() bool {
 }
 
 func (h *host) controllers() ([]string, error) {
-	text, _, err := h.read(cgroupRoot + "/cgroup.controllers")
+	text, err := h.read(cgroupRoot + "/cgroup.controllers")
 	if err == nil {
 		return strings.Fields(text), nil
 	}

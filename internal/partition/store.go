@@ -109,6 +109,16 @@ type Created struct {
 	Missed  []Effect `json:"no_effect,omitempty"`
 }
 
+// kind is that of the cpuset partition that was made, if one was.
+func (c *Created) kind() string {
+	for _, d := range c.Refused {
+		if path.Base(d.Path) == "cpuset.cpus.partition" {
+			return None
+		}
+	}
+	return c.Plan.kind()
+}
+
 // Create plans spec and makes the changes, each after it is in the journal, and
 // reads each value back. If one fails, or ctx ends, all before it are undone. A
 // process that dies in between leaves the journal for [Store.Recover].
@@ -141,7 +151,7 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		created.Missed = s.waitForEffect(ctx, plan.Name, plan.CPUs, plan.kind())
+		created.Missed = s.waitForEffect(ctx, plan.CPUs, created.kind(), plan.All())
 		return created, nil
 	}
 	err = fmt.Errorf("creating partition %s: %w", plan.Name, err)
@@ -168,7 +178,8 @@ func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
 	if err := others.spare(plan.CPUs); err != nil {
 		return nil, err
 	}
-	plan.Warnings = append(plan.Warnings, rivals(s.view, plan.CPUs)...)
+	plan.addBalancers(s.files, s.view)
+	plan.Warnings = append(plan.Warnings, rivals(s.view, plan)...)
 	return plan, plan.addTasks(s.view, spec, plan.kind())
 }
 
@@ -246,7 +257,9 @@ func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []Change) (r
 
 // insideNew tells whether c is in a directory that the changes make.
 func insideNew(changes []Change, c Change) bool {
-	return slices.ContainsFunc(changes, func(d Change) bool { return d.Form == Directory && filepath.Dir(c.Path) == d.Path })
+	return slices.ContainsFunc(changes, func(d Change) bool {
+		return (d.Form == Directory || d.Form == Slice) && filepath.Dir(c.Path) == d.Path
+	})
 }
 
 // Undo restores the values that were there before, the last one first. If one
@@ -294,7 +307,7 @@ func (s *Store) restoreAll(j *journal, todo []Change) error {
 		return err
 	}
 	if j.Temporary { // the kernel takes no CPUs from a cpuset with processes
-		if err := s.evict(Cgroup(j.Name), j.Home); err != nil {
+		if err := s.evict(cgroupOfChanges(j.changes), j.Home); err != nil {
 			return err
 		}
 	}
@@ -332,12 +345,12 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 			continue
 		}
 		place := c.placeOf(got)
-		if place == asBefore {
+		if place == asBefore && !c.pending() {
 			continue
 		}
 		todo = append(todo, c)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
-		if place == asAfter || interrupted {
+		if place != asForeign || interrupted || j.leftToBalancer(c, got) {
 			continue
 		}
 		if later := others.later(j.Name, c); later != "" {
@@ -354,7 +367,7 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 // idle refuses to take away a cgroup from processes, unless they were to have it
 // for a time only.
 func (s *Store) idle(j *journal, c Change, got string) error {
-	if c.Form != Directory || got == dirAbsent || j.Temporary {
+	if (c.Form != Directory && c.Form != Slice) || path.Dir(c.Path) != cgroupRoot || got == dirAbsent || j.Temporary {
 		return nil
 	}
 	text, err := s.files.Read(c.Path + "/cgroup.procs")
@@ -371,6 +384,9 @@ func (s *Store) idle(j *journal, c Change, got string) error {
 func (s *Store) evict(cgroup, home string) error {
 	const rounds = 100 // processes fork meanwhile
 	for range rounds {
+		if cgroup == "" {
+			return nil
+		}
 		text, err := s.files.Read(cgroup + "/cgroup.procs")
 		if errors.Is(err, fs.ErrNotExist) || text == "" {
 			return nil

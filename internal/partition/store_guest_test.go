@@ -22,7 +22,7 @@ import (
 )
 
 // machineFiles opens this machine to be changed, which only a guest may be.
-func machineFiles() *kernfs.FS {
+func machineFiles() Machine {
 	if !vmtest.InGuest() {
 		panic("not in a guest")
 	}
@@ -30,7 +30,7 @@ func machineFiles() *kernfs.FS {
 	if err != nil {
 		panic(err)
 	}
-	return files
+	return Machine{files}
 }
 
 func machineStore(dir string) *Store {
@@ -174,13 +174,56 @@ func TestGuestCreateVerifyUndo(t *testing.T) {
 	}
 }
 
+// CPUs that are isolated at boot already can be set apart all the same, also where the kernel makes no partition of them.
+func TestGuestBootIsolated(t *testing.T) {
+	for _, spec := range []Spec{guestSpec, {Name: "root", CPUs: "2-3", Partition: Root}, {Name: "mixed", CPUs: "1-2"}} {
+		t.Run(spec.Name, func(t *testing.T) {
+			before := snapshot(t)
+			s := machineStore(t.TempDir())
+			created, err := s.Create(t.Context(), spec)
+			if spec.Name == "mixed" && err != nil { // without a cpuset one of them would not be isolated
+				t.Log(err)
+				if !errors.Is(err, kernfs.ErrNotTaken) || !strings.Contains(err.Error(), "--partition none") {
+					t.Errorf("got %v, want that it was not taken, and what to do", err)
+				}
+				unchanged(t, "after a failed create", before)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind, err := os.ReadFile(Cgroup(spec.Name) + "/cpuset.cpus.partition")
+			t.Logf("%s: %v; refused: %v; no effect: %v", kind, err, created.Refused, created.Missed)
+			if want := map[bool]string{true: "member", false: created.Plan.Partition}[created.kind() == None]; strings.TrimSpace(string(kind)) != want {
+				t.Errorf("the cgroup is %q, want %q", kind, want)
+			}
+			for _, e := range created.Missed {
+				if e.Setting == cpusetSetting || e.Setting == tasksSetting {
+					t.Errorf("no effect: %s: %s", e.Setting, e.Reason)
+				}
+			}
+			v, err := s.Verify(t.Context(), spec.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.Drifts) > 0 || v.Held < 15 {
+				t.Errorf("%d settings held, changed: %v", v.Held, v.Drifts)
+			}
+			if err := s.Undo(t.Context(), spec.Name, false); err != nil {
+				t.Fatal(err)
+			}
+			unchanged(t, "after undo", before)
+		})
+	}
+}
+
 // childVariable makes the test binary a process that uses a store: it says what
 // it does and in which directory the journals are.
 const childVariable = "TASKISO_TEST_PARTITION"
 
 // killing ends the process after its n-th change, as nothing else can be.
 type killing struct {
-	*kernfs.FS
+	Machine
 	left int
 }
 
@@ -195,6 +238,12 @@ func (k *killing) changed(err error) error {
 func (k *killing) Write(path, value string) error { return k.changed(k.FS.Write(path, value)) }
 func (k *killing) Mkdir(path string) error        { return k.changed(k.FS.Mkdir(path)) }
 func (k *killing) Rmdir(path string) error        { return k.changed(k.FS.Rmdir(path)) }
+
+func (k *killing) StartSlice(name, cpus string) error {
+	return k.changed(k.Machine.StartSlice(name, cpus))
+}
+
+func (k *killing) StopSlice(name string) error { return k.changed(k.Machine.StopSlice(name)) }
 
 // beChild does one thing in a process of its own.
 func beChild(order string) {
@@ -331,7 +380,7 @@ func TestGuestTogether(t *testing.T) {
 
 // hooked calls a function before the n-th write.
 type hooked struct {
-	*kernfs.FS
+	Machine
 	left int
 	do   func()
 }

@@ -359,6 +359,47 @@ func TestNotTaken(t *testing.T) {
 	k.same(t, "after a failed create", original)
 }
 
+// TestNoPartitionOfBootIsolated: a kernel that makes no partition of CPUs isolated at boot leaves a plain cgroup; all else is
+// as wanted. The same answer for other CPUs is an error.
+func TestNoPartitionOfBootIsolated(t *testing.T) {
+	kind := Cgroup("dpdk") + "/cpuset.cpus.partition"
+	for _, isolated := range []bool{true, false} {
+		k, original := guest(t)
+		dir := t.TempDir()
+		if isolated {
+			k.add("sys/devices/system/cpu/isolated", "2-3")
+			original = k.snapshot()
+		}
+		k.shows = func(path, value string) (string, bool) {
+			return "isolated invalid (partition config conflicts with housekeeping setup)", path == kind && value == "isolated"
+		}
+		created, err := k.store(t, dir).Create(t.Context(), dpdk)
+		if !isolated {
+			if !errors.Is(err, kernfs.ErrNotTaken) {
+				t.Errorf("got %v, want ErrNotTaken", err)
+			}
+			k.same(t, "after a failed create", original)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(created.Refused) != 1 || created.Refused[0].Path != kind || created.kind() != None {
+			t.Errorf("refused %v, kind %s", created.Refused, created.kind())
+		}
+		if got, err := k.Read(kind); err != nil || got != "member" {
+			t.Errorf("the cgroup is %q, %v, want a member", got, err)
+		}
+		if drifts, err := verify(t, k, dir, "dpdk"); err != nil || len(drifts) > 0 {
+			t.Errorf("verify: %v, %v", drifts, err)
+		}
+		if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
+			t.Fatal(err)
+		}
+		k.same(t, "after undo", original)
+	}
+}
+
 // TestUnmovableInterrupt: older kernels say only by refusing that an
 // interrupt cannot be moved.
 func TestUnmovableInterrupt(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-
-	"github.com/taskiso/taskiso/cpulist"
 )
 
 // manager is a program that is known to change settings.
@@ -20,6 +18,7 @@ type manager struct {
 
 // managers, the likelier ones first. Each source is the program's own.
 var managers = []manager{
+	{"irqbalance", []string{"/run/irqbalance/"}, "forgets what it was told when it is started again: undo the partition and make it anew"},
 	{"irqbalance", []string{"/proc/irq/"}, "spreads interrupts over all CPUs but those banned (IRQBALANCE_BANNED_CPULIST)"},
 	{"ksmtuned", []string{"/sys/kernel/mm/ksm/"}, "starts and stops merging by the memory that is free"},
 	{"numad", []string{"/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/"}, "places processes on NUMA nodes"},
@@ -65,11 +64,11 @@ func guess(d Drift, running map[string]string) string {
 }
 
 // rivals warns of programs that will not leave settings as they are.
-func rivals(files fs.FS, cpus cpulist.Set) []string {
+func rivals(files fs.FS, plan *Plan) []string {
 	running := processes(files)
 	var warnings []string
-	if pid, runs := running["irqbalance"]; runs {
-		warnings = append(warnings, fmt.Sprintf("irqbalance (process %s) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, cpus))
+	if pid, runs := running["irqbalance"]; runs && !plan.tellsBalancer() {
+		warnings = append(warnings, fmt.Sprintf("irqbalance (process %s) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, plan.CPUs))
 	}
 	if pid, runs := running["tuned"]; runs {
 		warnings = append(warnings, fmt.Sprintf("tuned (process %s) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))

@@ -112,7 +112,7 @@ func parseThread(dir, status, stat string) (thread, error) {
 const tasksSetting = "tasks"
 
 func planTasks(h *host) (found, error) {
-	var f found
+	f := found{later: true}
 	if !h.hasCpuset() {
 		f.note("the affinity of the threads that run when it is made is changed one by one")
 	} else {
@@ -152,11 +152,9 @@ func (p *Plan) addTasks(files fs.FS, spec Spec, kind string) error {
 		}
 		changes = append(changes, c)
 	}
-	for i := range p.Settings {
-		if p.Settings[i].Name == tasksSetting {
-			p.Settings[i].Changes, p.Settings[i].State = changes, Changes
-			return nil
-		}
+	if s := p.setting(tasksSetting); s != nil {
+		s.Changes, s.State = changes, Changes
+		return nil
 	}
 	p.Settings = append(p.Settings, Setting{Name: tasksSetting, State: Changes, Changes: changes})
 	return nil

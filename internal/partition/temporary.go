@@ -53,14 +53,7 @@ func (t *Temporary) Undo() error {
 }
 
 // Cgroup returns the directory of the cgroup for its tasks, "" if it has none.
-func (t *Temporary) Cgroup() string {
-	for _, c := range t.Plan.All() {
-		if c.Form == Directory {
-			return c.Path
-		}
-	}
-	return ""
-}
+func (t *Temporary) Cgroup() string { return cgroupOfChanges(t.Plan.All()) }
 
 // ownCgroup returns the directory of this process's cgroup.
 func ownCgroup(files fs.FS) string {

@@ -77,10 +77,20 @@ func (c Change) writeText(b *bytes.Buffer, others int) {
 	switch c.Form {
 	case Directory:
 		fmt.Fprintf(b, "          %s: made", c.Path)
+	case Banned:
+		fmt.Fprintf(b, "          %s: keeps off %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
+	case Slice:
+		fmt.Fprintf(b, "          %s: made by systemd, with AllowedCPUs=%s", c.Path, c.To)
 	case Cycle:
 		fmt.Fprintf(b, "          %s: 1 → 0 → 1", c.Path)
 	case Controller:
 		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
+	case Schema:
+		fmt.Fprintf(b, "          %s: ", c.Path)
+		if c.From != "" {
+			fmt.Fprintf(b, "%s → ", c.From)
+		}
+		b.WriteString(c.To)
 	case Affinity:
 		fmt.Fprintf(b, "          %s: %s", c.Path, c.Form.show(c.From))
 		if c.From != c.To {
@@ -104,9 +114,9 @@ func (f Form) show(value string) string {
 			return value
 		}
 		return List.show(set.String())
-	case f == List && value == "":
+	case (f == List || f == Banned) && value == "":
 		return "no CPU"
-	case f == List || f == Affinity:
+	case f == List || f == Affinity || f == Banned:
 		return "CPU " + value
 	default:
 		return strings.ReplaceAll(value, "\t", " ")

@@ -52,13 +52,13 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err == nil && c.Form.same(got, c.To) {
+		if err == nil && (c.Form.same(got, c.To) || j.leftToBalancer(c, got)) {
 			v.Held++
 			continue
 		}
 		v.Drifts = append(v.Drifts, c.drift(got))
 	}
 	s.suspect(v.Drifts)
-	v.Missed = s.waitForEffect(ctx, name, j.CPUs, j.Partition)
+	v.Missed = s.waitForEffect(ctx, j.CPUs, j.Partition, j.changes)
 	return v, nil
 }

@@ -22,5 +22,30 @@ func TestMain(m *testing.M) {
 }
 
 func TestVM(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: "nohz_full=2,3", Timeout: 5 * time.Minute})
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: "nohz_full=2,3",
+		Daemons: true,
+		Args:    []string{"-test.skip=" + underSystemd + "|" + bootIsolated},
+		Timeout: 5 * time.Minute,
+	})
+}
+
+// TestVMBootIsolated is on a machine that was set up as books say, before.
+func TestVMBootIsolated(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{Cmdline: "isolcpus=managed_irq,domain,2-3 nohz_full=2-3", Tests: bootIsolated})
+}
+
+// bootIsolated are the tests that need CPUs isolated at boot.
+const bootIsolated = "^TestGuestBootIsolated"
+
+// underSystemd are the tests that need systemd as the first process.
+const underSystemd = "^TestGuestUnderSystemd"
+
+// TestVMSystemd has the newest systemd; make partition-soak has the older ones too.
+func TestVMSystemd(t *testing.T) {
+	c := vmtest.Config{Cmdline: "nohz_full=2,3", Systemd: true, Tests: underSystemd}
+	if !thorough {
+		c.Kernels = []string{"sid"}
+	}
+	vmtest.Run(t, c)
 }

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+const (
+	cacheSetting = "cache"
+	resctrlRoot  = "/sys/fs/resctrl"
+)
+
+// CacheGroup returns the directory of the resource control group of a partition.
+func CacheGroup(name string) string { return path.Join(resctrlRoot, "taskiso-"+name) }
+
+// planCache gives isolated CPUs ways of their caches that no others fill: a group
+// with these ways, and the default group without them.
+func planCache(h *host) (found, error) {
+	var f found
+	resources, err := h.cacheResources()
+	if err != nil {
+		return f, err
+	}
+	if h.spec.CacheWays == 0 {
+		return f, fmt.Errorf("it takes cache from all other CPUs (--cache-ways N, cache_ways = N): %w", errLeft)
+	}
+	if err := h.inNoCacheGroup(); err != nil {
+		return f, err
+	}
+	dir := CacheGroup(h.spec.Name)
+	if h.exists(dir) {
+		return f, fmt.Errorf("%s exists already: choose another name, or undo the partition that has this one", dir)
+	}
+	own, others := []Change{{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory}}, []Change{}
+	for _, r := range resources {
+		give, leave, err := h.divide(r)
+		if err != nil {
+			return found{}, err
+		}
+		own = append(own, Change{Path: dir + "/schemata", To: give, Form: Schema})
+		others = append(others, leave)
+	}
+	own = append(own, Change{Path: dir + "/cpus_list", To: h.cpus.String(), Form: List})
+	f.changes = append(own, others...)
+	f.note("tasks that are in a resource control group of their own keep its ways on these CPUs too")
+	return f, nil
+}
+
+// cacheResource is what resctrl says of one kind of cache.
+type cacheResource struct {
+	name          string // "L3"; "L3CODE" and "L3DATA" with code and data prioritization
+	level         string
+	mask          uint64 // its ways
+	shared        uint64 // ways that devices fill too
+	fewest        int    // ways in a group
+	sparse        bool   // they need not be next to each other
+	domains       map[int]uint64
+	otherGroups   map[string]map[int]uint64
+	domainsOfCPUs []int
+}
+
+// cacheResources returns the kinds of the last cache that can be divided.
+func (h *host) cacheResources() ([]cacheResource, error) {
+	infos, err := h.glob(resctrlRoot + "/info/L*/cbm_mask")
+	switch {
+	case errors.Is(err, errLacking) && h.exists(resctrlRoot+"/info"):
+		return nil, fmt.Errorf("these caches cannot be divided: no %s/info/L*/cbm_mask: %w", resctrlRoot, errLacking)
+	case errors.Is(err, errLacking) && h.exists(resctrlRoot):
+		return nil, fmt.Errorf("%s is not mounted (mount -t resctrl resctrl %[1]s): %w", resctrlRoot, errLacking)
+	case errors.Is(err, errLacking):
+		return nil, fmt.Errorf("no %s: neither these caches nor this kernel divide them: %w", resctrlRoot, errLacking)
+	case err != nil:
+		return nil, err
+	}
+	var all []cacheResource
+	for _, info := range infos {
+		r, err := h.cacheResource(path.Dir(info))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	last := slices.MaxFunc(all, func(a, b cacheResource) int { return strings.Compare(a.level, b.level) }).level
+	return slices.DeleteFunc(all, func(r cacheResource) bool { return r.level != last }), nil
+}
+
+func (h *host) cacheResource(info string) (r cacheResource, err error) {
+	r.name = path.Base(info)
+	r.level = r.name[1:2]
+	if r.mask, err = h.readHex(info + "/cbm_mask"); err != nil {
+		return r, err
+	}
+	if r.shared, err = h.readHex(info + "/shareable_bits"); err != nil && !errors.Is(err, errLacking) {
+		return r, err
+	}
+	text, err := h.read(info + "/min_cbm_bits")
+	if err != nil {
+		return r, err
+	}
+	if r.fewest, err = strconv.Atoi(text); err != nil {
+		return r, fmt.Errorf("reading %s/min_cbm_bits: %w", info, err)
+	}
+	if text, err = h.read(info + "/sparse_masks"); err == nil { // not on older kernels
+		r.sparse = text == "1"
+	}
+	if text, err = h.read(resctrlRoot + "/schemata"); err != nil {
+		return r, err
+	}
+	if r.domains, err = parseSchema(text, r.name); err != nil {
+		return r, fmt.Errorf("reading %s/schemata: %w", resctrlRoot, err)
+	}
+	if r.otherGroups, err = h.cacheGroups(r.name); err != nil {
+		return r, err
+	}
+	r.domainsOfCPUs, err = h.cacheDomains(r.level)
+	return r, err
+}
+
+func (h *host) readHex(file string) (uint64, error) {
+	text, err := h.read(file)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(text, 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return n, nil
+}
+
+// cacheGroups returns the ways of each group but the default one.
+func (h *host) cacheGroups(resource string) (map[string]map[int]uint64, error) {
+	files, err := h.glob(resctrlRoot + "/*/schemata")
+	if errors.Is(err, errLacking) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	groups := map[string]map[int]uint64{}
+	for _, file := range files {
+		text, err := h.read(file)
+		if err != nil {
+			return nil, err
+		}
+		if groups[path.Dir(file)], err = parseSchema(text, resource); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+	}
+	return groups, nil
+}
+
+// cacheDomains returns the numbers of the caches of a level that isolated CPUs use.
+func (h *host) cacheDomains(level string) ([]int, error) {
+	seen := map[int]bool{}
+	for cpu := range h.cpus.All() {
+		id, err := h.cacheOf(cpu, level)
+		if err != nil {
+			return nil, err
+		}
+		seen[id] = true
+	}
+	var ids []int
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func (h *host) cacheOf(cpu int, level string) (int, error) {
+	levels, err := h.glob(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cache/index*/level", cpu))
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range levels {
+		if text, err := h.read(file); err != nil {
+			return 0, err
+		} else if text != level {
+			continue
+		}
+		file = path.Join(path.Dir(file), "id")
+		text, err := h.read(file)
+		if err != nil {
+			return 0, err
+		}
+		id, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, fmt.Errorf("reading %s: %w", file, err)
+		}
+		return id, nil
+	}
+	return 0, fmt.Errorf("CPU %d has no cache of level %s: %w", cpu, level, errLacking)
+}
+
+// inNoCacheGroup refuses CPUs of a group that somebody made: the kernel would not
+// give them back to it.
+func (h *host) inNoCacheGroup() error {
+	files, err := h.glob(resctrlRoot + "/*/cpus_list")
+	if errors.Is(err, errLacking) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := h.read(file)
+		if err != nil {
+			return err
+		}
+		set, err := cpulist.ParseSysfs(text)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", file, err)
+		}
+		if theirs := set.Intersect(h.cpus); !theirs.IsEmpty() {
+			return fmt.Errorf("CPU %v are in the group %s, and would not be given back to it: %w", theirs, path.Dir(file), errTaken)
+		}
+	}
+	return nil
+}
+
+// divide says what the group of the isolated CPUs is given of each cache they
+// use, and what the default group is left.
+func (h *host) divide(r cacheResource) (give string, leave Change, err error) {
+	own := lowestBits(r.mask&^r.shared, h.spec.CacheWays)
+	if bits.OnesCount64(own) < h.spec.CacheWays || h.spec.CacheWays < r.fewest || !r.allows(own) {
+		return "", leave, fmt.Errorf("%d ways of %s are not possible: it has %d, devices fill %d of them too, a group has at least %d: %w",
+			h.spec.CacheWays, r.name, bits.OnesCount64(r.mask), bits.OnesCount64(r.shared), r.fewest, errTaken)
+	}
+	gives, from, to := map[int]uint64{}, map[int]uint64{}, map[int]uint64{}
+	for _, id := range r.domainsOfCPUs {
+		now, there := r.domains[id]
+		if !there {
+			return "", leave, fmt.Errorf("%s/schemata has no %s %d: %w", resctrlRoot, r.name, id, errLacking)
+		}
+		for group, theirs := range r.otherGroups {
+			if theirs[id]&own != 0 {
+				return "", leave, fmt.Errorf("the group %s has some of the first %d ways of %s %d too: %w", group, h.spec.CacheWays, r.name, id, errTaken)
+			}
+		}
+		rest := now &^ own
+		if bits.OnesCount64(rest) < r.fewest || !r.allows(rest) {
+			return "", leave, fmt.Errorf("%d ways of %s %d cannot be taken from the default group, which has %x: %w", h.spec.CacheWays, r.name, id, now, errTaken)
+		}
+		gives[id], from[id], to[id] = own, now, rest
+	}
+	return formatSchema(r.name, gives), Change{
+		Path: resctrlRoot + "/schemata", From: formatSchema(r.name, from), To: formatSchema(r.name, to), Form: Schema,
+	}, nil
+}
+
+// allows tells whether ways are next to each other, where they have to be.
+func (r cacheResource) allows(ways uint64) bool {
+	run := ways >> bits.TrailingZeros64(ways)
+	return r.sparse || ways != 0 && run&(run+1) == 0
+}
+
+// lowestBits returns the n lowest bits of mask.
+func lowestBits(mask uint64, n int) uint64 {
+	var low uint64
+	for ; n > 0 && mask != 0; n-- {
+		bit := mask & -mask
+		low, mask = low|bit, mask&^bit
+	}
+	return low
+}
+
+// parseSchema reads the line of a resource, as "    L3:0=fffff;1=fffff": ways by
+// the number of the cache. One that is not there has none.
+func parseSchema(text, resource string) (map[int]uint64, error) {
+	domains := map[int]uint64{}
+	for line := range strings.Lines(text) {
+		name, list, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != resource {
+			continue
+		}
+		for _, domain := range strings.Split(list, ";") {
+			number, ways, _ := strings.Cut(domain, "=")
+			id, err := strconv.Atoi(strings.TrimSpace(number))
+			if err != nil || id < 0 {
+				return nil, fmt.Errorf("%q: not of the form number=ways", domain)
+			}
+			if domains[id], err = strconv.ParseUint(strings.TrimSpace(ways), 16, 64); err != nil {
+				return nil, fmt.Errorf("%q: not of the form number=ways", domain)
+			}
+		}
+	}
+	return domains, nil
+}
+
+func formatSchema(resource string, domains map[int]uint64) string {
+	var ids []int
+	for id := range domains {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var parts []string
+	for _, id := range ids {
+		parts = append(parts, fmt.Sprintf("%d=%x", id, domains[id]))
+	}
+	return resource + ":" + strings.Join(parts, ";")
+}
+
+// schemaOf takes the caches out of a file that a value names.
+func schemaOf(text, value string) string {
+	name, _, _ := strings.Cut(value, ":")
+	want, err := parseSchema(value, name)
+	if err != nil {
+		return text
+	}
+	all, err := parseSchema(text, name)
+	if err != nil {
+		return text
+	}
+	for id := range all {
+		if _, named := want[id]; !named {
+			delete(all, id)
+		}
+	}
+	return formatSchema(name, all)
+}
