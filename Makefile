@@ -25,7 +25,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-observers bench-isolation bench-noise benchmarks soak partition-soak provocations silence isolation-storm demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm bench bench-all bench-observers bench-load bench-open bench-isolation bench-noise bench-deferral bench-pagefault bench-partition benchmarks soak partition-soak provocations silence isolation-storm hold-soak demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -71,29 +71,71 @@ test-root:
 test-vm: setup-vm
 	@echo "== test: kernels in virtual machines"
 	@tests=$$($(GO) test -list '$(VM_TESTS)' ./... | awk '/^Test/'); \
-	if [ -n "$$tests" ]; then set -x; CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 15m -run '$(VM_TESTS)' ./...; \
+	if [ -n "$$tests" ]; then set -x; CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 30m -run '$(VM_TESTS)' ./...; \
 	else echo "NOT RUN: no test in this tree boots a virtual machine"; fi
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-# What observing costs, beside Debian's bpftrace, linux-perf and trace-cmd. They look for tracefs,
-# which is mounted for them alone.
+# Comparisons with peers write docs/bench/*.json and make the page anew. Each takes flags in BENCH_FLAGS:
+# `make bench-load BENCH_FLAGS='-rounds 1 -d 2s -o /tmp/load.json'`.
+BENCH_FLAGS ?=
+
+# Peers look for tracefs, which is mounted for them alone.
+WITH_TRACEFS = $(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec "$$@"' sh
+
+bench-all: bench-noise bench-observers bench-load bench-open bench-isolation bench-deferral bench-pagefault silence
+
+# What observing costs, beside Debian's bpftrace, linux-perf and trace-cmd.
 bench-observers: build setup-peers
 	$(GO) build -o bin/bench-observers ./internal/peers/bench
-	$(SUDO) unshare --mount sh -c 'mount -t tracefs none /sys/kernel/tracing && exec bin/bench-observers'
+	$(WITH_TRACEFS) bin/bench-observers $(BENCH_FLAGS)
+	$(MAKE) benchmarks
+
+# What they record of many events, and with how much memory.
+bench-load: build setup-peers
+	$(GO) build -o bin/bench-load ./internal/peers/load
+	$(WITH_TRACEFS) bin/bench-load $(BENCH_FLAGS)
+	$(MAKE) benchmarks
+
+# How long they take until they observe.
+bench-open: build setup-peers
+	$(GO) build -o bin/bench-open ./internal/peers/open
+	$(WITH_TRACEFS) bin/bench-open $(BENCH_FLAGS)
+	$(MAKE) benchmarks
 
 # What isolation costs its task, on a CPU that must be otherwise idle.
 bench-isolation: build
 	$(GO) build -o bin/bench-isolation ./internal/peers/isolation
-	$(SUDO) bin/bench-isolation
+	$(SUDO) bin/bench-isolation $(BENCH_FLAGS)
 	$(MAKE) benchmarks
 
-# What is left when nothing runs, beside oslat and cyclictest of Debian's rt-tests.
-bench-noise: build setup-peers setup-vm
+# What is left when nothing runs, beside oslat and cyclictest of rt-tests, rtla and hwlatdetect, here and in a guest.
+bench-noise: build setup-peers
+	hack/setup vm-rt
 	$(GO) build -o bin/bench-noise ./internal/peers/noise
-	$(SUDO) bin/bench-noise
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPeersOfNoise$$' -v ./internal/cli -args -update
+	$(WITH_TRACEFS) bin/bench-noise $(BENCH_FLAGS)
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPeersOfNoise$$' -v ./internal/cli -args -update $(if $(VM_FLAGS),-noise '$(VM_FLAGS)')
+	$(MAKE) benchmarks
+
+# Package deferral beside liburcu and what else reaches a busy thread. Both CPUs must be otherwise idle.
+bench-deferral: setup-peers
+	$(GO) build -o bin/bench-deferral ./internal/peers/deferral
+	bin/bench-deferral $(BENCH_FLAGS)
+	$(MAKE) benchmarks
+
+# What a watched page fault costs, beside perf.
+bench-pagefault: setup-peers
+	$(GO) build -o bin/bench-pagefault ./internal/peers/pagefault
+	$(SUDO) bin/bench-pagefault $(BENCH_FLAGS)
+	$(MAKE) benchmarks
+
+# A partition beside the profile cpu-partitioning of Debian's tuned, in virtual machines. tuned is unpacked
+# for them and not installed, because its package would start it on this machine.
+TUNED := tuned bash coreutils grep findutils util-linux kmod diffutils hostname
+bench-partition: setup setup-vm
+	tuned=$$($(GO) run ./internal/vmtest/cmd/vmsetup -unpack '$(TUNED)'); \
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 120m -run '^TestVMPeersOfPartition$$' -v ./internal/cli -args -update -tuned "$$tuned"
 	$(MAKE) benchmarks
 
 # docs/benchmarks.md and its figures, of docs/bench/*.json. A test compares them.
@@ -102,16 +144,17 @@ benchmarks:
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-trace isolation-storm partition-soak
+	$(MAKE) provocations silence deferral-trace isolation-storm partition-soak hold-soak
 
-# Being observed interrupts an isolated CPU no more than being left alone.
+# Being observed interrupts an isolated CPU no more than being left alone. Also a benchmark: see bench-all.
 silence: setup setup-vm setup-peers
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMSilence$$' -v ./internal/cli -args -update $(VM_FLAGS)
+	$(MAKE) benchmarks
 
 # A partition killed after each of its writes, and what it keeps away, on each kernel.
 partition-soak: setup setup-vm
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM$$' -v ./internal/partition
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPartitionEffect$$' -v ./internal/cli
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM(Systemd)?$$' -v ./internal/partition
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPartition(Effect|OfARunSystemd)$$' -v ./internal/cli
 
 # Real operations against an isolated CPU on each kernel, each to be named.
 provocations: setup setup-vm
@@ -121,6 +164,11 @@ provocations: setup setup-vm
 # Enters and leaves isolation 100,000 times on each kernel while it is disturbed.
 isolation-storm: setup setup-vm
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMIsolationStorm$$' -v ./internal/cli
+
+# Every guarded operation held and not, 1,000 at once, and the keeper killed 200 times, on each kernel.
+hold-soak: setup setup-vm
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMHoldAll$$' -v ./internal/cli
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 90m -run '^TestVM(Soak|AllWithoutModule)$$' -v ./internal/hold
 
 demo: build
 	$(SUDO) bin/taskiso run -d $(DEMO_TIME)

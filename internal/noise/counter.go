@@ -28,8 +28,10 @@ const (
 var errNoClock = errors.New("no clock can be read without entering the kernel")
 
 // ChooseCounter returns the CPU's counter if this kernel trusts it, and else the
-// clock with the reason. Where the kernel has to be asked for the time there is no
-// use in the loop: that is an error.
+// clock. why is what speaks against the counter, if anything does. A kernel whose
+// clock is the TSC trusts it, whatever the CPU promises: that clock is the same
+// counter, only slower to read. Where the kernel has to be asked for the time there is
+// no use in the loop: that is an error.
 func ChooseCounter(files fs.FS) (c Counter, why string, err error) {
 	if cpuCounter == Clock {
 		return Clock, "this architecture has no counter that taskiso knows", nil
@@ -43,10 +45,10 @@ func ChooseCounter(files fs.FS) (c Counter, why string, err error) {
 		return "", "", err
 	case !readsInUserMode(source):
 		return "", "", fmt.Errorf("%w: the kernel's clock source is %s%s", errNoClock, source, remedy(why))
-	case why != "":
+	case why != "" && source != "tsc":
 		return Clock, why, nil
 	}
-	return TSC, "", nil
+	return TSC, why, nil
 }
 
 func remedy(why string) string {
@@ -62,8 +64,7 @@ func readsInUserMode(source string) bool {
 	return source == "tsc" || source == "kvm-clock" || source == "hyperv_clocksource_tsc_page"
 }
 
-// distrusted returns the clock source in use, and why the TSC is not to be used, or
-// "" if it is.
+// distrusted returns the clock source in use, and what speaks against the TSC, or "".
 func distrusted(files fs.FS) (current, why string, err error) {
 	flags, err := cpuFlags(files)
 	if err != nil {
@@ -83,9 +84,9 @@ func distrusted(files fs.FS) (current, why string, err error) {
 			return current, "the CPU's TSC is not " + flag, nil
 		}
 	}
-	// The kernel does not list what its watchdog found unstable.
+	// The kernel does not list what its watchdog found unstable, or tsc=unstable says is.
 	if !slices.Contains(available, "tsc") {
-		return current, "the kernel found the TSC unstable", nil
+		return current, "the kernel calls the TSC unstable", nil
 	}
 	return current, "", nil
 }

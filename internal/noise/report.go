@@ -47,7 +47,8 @@ type Host struct {
 // Settings are those of the loop.
 type Settings struct {
 	Counter Counter `json:"counter"`
-	// Why is why it is not the CPU's own counter.
+	// Why is what speaks against the CPU's own counter. If that is what is read, the
+	// kernel's clock is made of it all the same.
 	Why       string        `json:"why,omitempty"`
 	Threshold time.Duration `json:"threshold_ns"`
 	// Smallest is the shortest threshold that has a meaning here, and Sample how
@@ -78,6 +79,9 @@ type CPU struct {
 	// Unseen counts stays in the kernel that were shorter than the threshold.
 	Unseen uint64        `json:"stays_without_gap"`
 	Steal  time.Duration `json:"steal_ns"` // what the hypervisor says it took, in steps of 10 ms
+	// Interrupts compares what the tracer saw with what the kernel counted; nil without a
+	// tracer.
+	Interrupts *Interrupts `json:"interrupts,omitempty"`
 	// SMIs counts system management interrupts from before the loop began until after it
 	// ended; nil where they cannot be counted.
 	SMIs *uint64 `json:"smis,omitempty"`
@@ -89,6 +93,21 @@ type CPU struct {
 	Jumps     uint64 `json:"counter_jumped"`
 	// MovedTo is where the loop was in the end, if that is another CPU.
 	MovedTo *int `json:"moved_to,omitempty"`
+}
+
+// Interrupts are those of which both the kernel and the tracer keep count.
+type Interrupts struct {
+	Kernel uint64 `json:"kernel"`
+	Seen   uint64 `json:"seen"`
+}
+
+// Unseen returns how many the tracer did not see. Where one comes while the counts are
+// read it may be one too many.
+func (i *Interrupts) Unseen() uint64 {
+	if i == nil || i.Kernel <= i.Seen {
+		return 0
+	}
+	return i.Kernel - i.Seen
 }
 
 // Percentile is a length and how many gaps in a hundred are at most so long.

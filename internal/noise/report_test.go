@@ -90,7 +90,7 @@ func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
 	}
 	for name, typ := range map[string]reflect.Type{
 		"": reflect.TypeFor[Report](), "host": reflect.TypeFor[Host](), "settings": reflect.TypeFor[Settings](),
-		"cpu": reflect.TypeFor[CPU](), "percentile": reflect.TypeFor[Percentile](), "share": reflect.TypeFor[Share](),
+		"cpu": reflect.TypeFor[CPU](), "percentile": reflect.TypeFor[Percentile](), "share": reflect.TypeFor[Share](), "interrupts": reflect.TypeFor[Interrupts](),
 		"cause": reflect.TypeFor[Cause](), "gap": reflect.TypeFor[ExplainedGap](), "stay": reflect.TypeFor[Stay](), "exceeded": reflect.TypeFor[Exceeded](),
 	} {
 		schema := root
@@ -157,6 +157,22 @@ func TestLog(t *testing.T) {
 	}
 	if h.Tag() != "CPU-003" || h.TotalCount() != 2 || !h.ValuesAreEquivalent(h.Max(), int64(50*us)) || h.StartTimeMs() != 1700000000_000 || h.EndTimeMs() != 1700000000_001 {
 		t.Errorf("%s: %d gaps up to %d, from %d to %d", h.Tag(), h.TotalCount(), h.Max(), h.StartTimeMs(), h.EndTimeMs())
+	}
+}
+
+// Interrupts that the tracer was not told of are among the unexplained gaps. One too many
+// says nothing.
+func TestTextTellsOfUnseenInterrupts(t *testing.T) {
+	r, _ := sample(true)
+	for seen, want := range map[uint64]string{10: "", 9: "", 8: "as many as 1 can be interrupts", 11: ""} {
+		r.CPUs[0].Interrupts = &Interrupts{Kernel: 10, Seen: seen}
+		var b bytes.Buffer
+		if err := WriteText(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(b.String(), "as many as"); told != (want != "") || !strings.Contains(b.String(), want) {
+			t.Errorf("%d of 10 seen: want %q in\n%s", seen, want, &b)
+		}
 	}
 }
 

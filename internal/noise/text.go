@@ -43,8 +43,11 @@ func writeHeader(b *bytes.Buffer, r *Report) {
 	fmt.Fprintf(b, "\ntaskiso noise: %s on %s (%s)\n", report.Span(r.Duration), r.Host.Kernel, r.Host.Arch)
 	fmt.Fprintf(b, "  gaps of %s or more between readings of %s; a reading takes %s, the shortest gap that could be seen is %s\n",
 		report.Span(r.Loop.Threshold), r.Loop.Counter, report.Span(r.Loop.Sample), report.Span(r.Loop.Smallest))
-	if r.Loop.Why != "" {
+	switch {
+	case r.Loop.Why != "" && r.Loop.Counter == Clock:
 		fmt.Fprintf(b, "  not the CPU's own counter: %s\n", r.Loop.Why)
+	case r.Loop.Why != "":
+		fmt.Fprintf(b, "  %s, but the kernel's clock is made of it; if its rate changed, neither would show that\n", r.Loop.Why)
 	}
 	fmt.Fprintln(b)
 }
@@ -92,7 +95,7 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 	for _, cause := range c.Causes {
 		add(cause.Share, "  "+title(cause.Title, cause.Detail))
 	}
-	add(c.Unexplained, "unexplained: no kernel entry was seen; hypervisor, firmware (SMI), or a hole in what taskiso sees")
+	add(c.Unexplained, "unexplained: no kernel entry was seen; "+suspects(c))
 	add(c.Unknown, "unknown"+unknownBecause(r, c))
 	if len(rows) > 1 {
 		report.WriteTable(b, rows)
@@ -101,6 +104,9 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 	}
 	if r.Tracing {
 		fmt.Fprintf(b, "  kernel entries in which there was no gap that long: %s\n", report.Count(c.Unseen))
+	}
+	if i := c.Interrupts; i != nil {
+		fmt.Fprintf(b, "  interrupts: the kernel counted %s, the tracer saw %s\n", report.Count(i.Kernel), report.Count(i.Seen))
 	}
 	fmt.Fprintf(b, "  taken by the hypervisor, as far as it tells: %s\n", report.Span(c.Steal))
 	if c.SMIs != nil {
@@ -116,6 +122,14 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 		rows = append(rows, []string{report.Span(g.At), report.Span(g.Length), causeOf(r, c, g)})
 	}
 	report.WriteTable(b, rows)
+}
+
+func suspects(c *CPU) string {
+	const below = "hypervisor, firmware (SMI), or a hole in what taskiso sees"
+	if n := c.Interrupts.Unseen(); n > 1 { // one may have come while both were read
+		return fmt.Sprintf("%s: as many as %s can be interrupts that it was not told of", below, report.Count(min(n, c.Unexplained.Count)))
+	}
+	return below
 }
 
 func unknownBecause(r *Report, c *CPU) string {
@@ -155,7 +169,10 @@ func causeOf(r *Report, c *CPU, g *ExplainedGap) string {
 		return "unexplained"
 	}
 	s := title(g.Stay.Title, g.Stay.Detail)
-	if g.Stays > 1 {
+	switch {
+	case g.Stays == 2:
+		s += ", and a shorter stay"
+	case g.Stays > 2:
 		s += fmt.Sprintf(", and %d shorter stays", g.Stays-1)
 	}
 	return s

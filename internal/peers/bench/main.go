@@ -5,15 +5,14 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,29 +20,32 @@ import (
 
 	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/internal/topology"
 )
 
 const (
 	observedCPU = 1
 	otherCPU    = 0
-	attach      = 3 * time.Second
-	syscalls    = 200_000
-	interrupts  = 20_000
+	attach      = 6 * time.Second      // bpftrace took more than 3 s on a busy machine
+	batches     = 50                   // of a load, of which the median counts
+	rest        = 5 * time.Millisecond // between batches, so that readers keep up
 )
 
 // load is something a program does that an observer makes slower.
 type load struct {
 	name    string
-	times   int
-	do      func(times int) error
-	origins bool // its observers record who sends function calls
+	event   peers.Event
+	times   int // in a batch
+	do      func(times int) ([]time.Duration, error)
+	made    func() (int, error) // how often so far; nil: as often as it was asked to
+	origins bool                // its observers record who sends function calls
 }
 
 func main() {
 	log.SetFlags(0)
-	log.SetPrefix("bench: ")
+	log.SetPrefix("bench-observers: ")
 	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flag.Int("rounds", 5, "measure each `N` times, in turns")
+	rounds := flag.Int("rounds", 7, "measure each `N` times, in turns")
 	out := flag.String("o", "docs/bench/observers.json", "write what was measured to `FILE`")
 	flag.Parse()
 	path, err := filepath.Abs(*program)
@@ -57,8 +59,8 @@ func main() {
 
 func run(taskiso, out string, rounds int) error {
 	loads := []load{
-		{"system calls", syscalls, makeSyscalls, false},
-		{"interrupts by membarrier", interrupts, makeInterrupts, true},
+		{"system calls", peers.Getppid, 1_000, makeSyscalls, nil, false},
+		{"interrupts by membarrier", peers.FunctionCall, 200, makeInterrupts, functionCalls, true},
 	}
 	f, err := results.Describe("make bench-observers")
 	if err != nil {
@@ -71,38 +73,38 @@ func run(taskiso, out string, rounds int) error {
 		if err != nil {
 			return err
 		}
-		t := table(l, measured, f.Missing)
-		f.Tables = append(f.Tables, t)
-		fmt.Printf("%s, %d a round, %d rounds\n\n%s\n", l.name, l.times, rounds, t.Markdown())
+		cost, recorded := tables(l, measured, f.Missing)
+		f.Tables = append(f.Tables, cost, recorded)
+		fmt.Printf("%s, %d batches of %d a round, %d rounds\n\n%s\n%s\n", l.name, batches, l.times, rounds, cost.Markdown(), recorded.Markdown())
 	}
 	f.Busy = results.Load()
 	return f.Write(out)
 }
 
-// result is what came of a load under one observer.
+// result is what came of a load under one observer. Of each round there is one value.
 type result struct {
 	observer string
-	times    []time.Duration // of one round each
-	err      error           // why it was not measured
+	cost     []float64 // ns of one call more than right before and after
+	inAll    []float64 // ns of one call
+	recorded []float64 // of a hundred calls
+	err      error     // why it was not measured
 }
 
-func (r result) median() time.Duration { return slices.Sorted(slices.Values(r.times))[len(r.times)/2] }
+// nobody is the observer that is none. Its cost is what the method is wrong by.
+const nobody = "nobody"
 
-// measure takes turns, so that what else the machine does hits all alike.
+// measure has observers take turns.
 func measure(l load, taskiso string, rounds int) ([]result, error) {
-	observers := append([]peers.Observer{
-		{Name: "nobody"},
-		{Name: "taskiso watch", Command: []string{taskiso, "watch", "-q", "-c", fmt.Sprint(observedCPU), "--report", "taskiso.json"}, Syscalls: reported},
-	}, peers.Of(observedCPU, l.origins)...)
+	observers := append([]peers.Observer{{Name: nobody}, peers.Taskiso(taskiso, observedCPU)}, peers.Of(observedCPU, peers.Want{Numbers: true, Origins: l.origins})...)
 	measured := make([]result, len(observers))
-	for range rounds {
+	for round := range rounds {
 		for i, o := range observers {
-			measured[i].observer = o.Name
-			if measured[i].err != nil {
-				continue
+			r := &measured[i]
+			r.observer = o.Name
+			if r.err == nil {
+				r.err = r.round(l, o)
+				log.Printf("%s, round %d of %d: %s", l.name, round+1, rounds, o.Name)
 			}
-			took, err := once(l, o)
-			measured[i].times, measured[i].err = append(measured[i].times, took), err
 		}
 	}
 	if err := measured[0].err; err != nil {
@@ -111,114 +113,196 @@ func measure(l load, taskiso string, rounds int) ([]result, error) {
 	return measured, nil
 }
 
-func once(l load, o peers.Observer) (time.Duration, error) {
-	var took time.Duration
-	var failed error
-	work := func() {
-		begin := time.Now()
-		failed = l.do(l.times)
-		took = time.Since(begin)
+// round measures before, while and after an observer is at work: how fast the load is
+// alone changes from minute to minute.
+func (r *result) round(l load, o peers.Observer) error {
+	before, err := l.each()
+	if err != nil {
+		return err
 	}
+	var observed float64
+	made := l.times * batches
+	recorded, err := during(o, l, func() (err error) {
+		if l.made == nil {
+			observed, err = l.each()
+			return err
+		}
+		begin, err := l.made()
+		if err != nil {
+			return err
+		}
+		if observed, err = l.each(); err != nil {
+			return err
+		}
+		end, err := l.made()
+		made = end - begin
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	after, err := l.each()
+	if err != nil {
+		return err
+	}
+	r.cost = append(r.cost, observed-(before+after)/2)
+	r.inAll = append(r.inAll, observed)
+	if o.Name != nobody {
+		r.recorded = append(r.recorded, 100*float64(recorded)/float64(made))
+	}
+	return nil
+}
+
+// each returns how long one call takes, in ns: the median of batches.
+func (l load) each() (float64, error) {
+	took, err := l.do(l.times)
+	if err != nil {
+		return 0, err
+	}
+	var ns []float64
+	for _, d := range took {
+		ns = append(ns, float64(d.Nanoseconds())/float64(l.times))
+	}
+	return results.Median(ns), nil
+}
+
+func during(o peers.Observer, l load, work func() error) (recorded int, err error) {
 	if o.Command == nil {
-		work()
-		return took, failed
+		time.Sleep(attach)
+		return 0, work()
 	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	seen, err := o.During(dir, attach, work)
-	if err == nil && seen == 0 && !l.origins {
-		err = errors.New("it recorded no system call")
-	}
-	return took, errors.Join(err, failed)
+	var failed error
+	r, err := o.During(dir, attach, l.event, func() { failed = work() })
+	return r.Events, errors.Join(err, failed)
 }
 
-// reported tells whether there were system calls in taskiso's report at all.
-func reported(dir string) (int, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "taskiso.json"))
-	if err != nil {
-		return 0, err
-	}
-	var report struct {
-		CPUs []struct{ Breaks int }
-	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return 0, err
-	}
-	return report.CPUs[0].Breaks, nil
-}
-
-// table has the cost of one call, and what it takes in all. A cost is relative to the
-// median without an observer.
-func table(l load, measured []result, missing map[string]string) results.Table {
-	t := results.Table{Name: l.name, Unit: "ns", Columns: []string{"cost", "in all"}, Base: cheapest(measured)}
-	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(l.times) }
+// tables has the cost of one call, what it takes in all, and what was recorded.
+func tables(l load, measured []result, missing map[string]string) (cost, recorded results.Table) {
+	cost = results.Table{Name: l.name, Unit: "ns", Columns: []string{"cost", "in all"}, Base: cheapest(measured)}
+	recorded = results.Table{Name: l.name + ", recorded", Unit: "%", Columns: []string{"recorded of what was made"}}
 	for i, r := range measured {
 		if r.err != nil {
 			missing[r.observer+", "+l.name] = r.err.Error()
 			continue
 		}
-		row := results.Row{Name: r.observer, Ours: i == 1, Values: make([][]float64, 2)}
-		for _, took := range r.times {
-			row.Values[0] = append(row.Values[0], each(took-measured[0].median()))
-			row.Values[1] = append(row.Values[1], each(took))
+		ours := i == 1
+		for round := range r.cost {
+			if r.observed(round) {
+				cost.Add(r.observer, ours, r.cost[round], r.inAll[round])
+			}
 		}
-		t.Rows = append(t.Rows, row)
+		for _, n := range r.recorded {
+			recorded.Add(r.observer, ours, n)
+		}
 	}
-	return t
+	return cost, recorded
 }
 
-// cheapest returns the peer with the least cost, or "" if it is none: then it is not
-// known.
+// enough is how much of a hundred calls has to be recorded in a round that counts: what
+// an observer does not do costs nothing.
+const enough = 90
+
+// observed tells whether the observer, if it is one, did its work in a round.
+func (r *result) observed(round int) bool { return r.recorded == nil || r.recorded[round] >= enough }
+
+// costs returns those of rounds that count.
+func (r *result) costs() []float64 {
+	var costs []float64
+	for round, c := range r.cost {
+		if r.observed(round) {
+			costs = append(costs, c)
+		}
+	}
+	return costs
+}
+
+// cheapest returns the peer with the least cost, or "" if that cannot be told from what
+// the method is wrong by.
 func cheapest(measured []result) string {
-	name, least := "", time.Duration(0)
+	wrong := 0.0
+	for _, c := range measured[0].cost {
+		wrong = max(wrong, math.Abs(c))
+	}
+	name, least := "", math.Inf(1)
 	for _, r := range measured[2:] {
 		if r.err != nil {
 			continue
 		}
-		cost := r.median() - measured[0].median()
-		if cost <= 0 {
-			return ""
-		}
-		if least == 0 || cost < least {
+		if cost := results.Median(r.costs()); cost < least { // NaN is not
 			name, least = r.observer, cost
 		}
+	}
+	if least <= wrong {
+		return ""
 	}
 	return name
 }
 
-// makeSyscalls makes system calls on the observed CPU.
-func makeSyscalls(times int) error {
-	return onCPU(observedCPU, func() {
+// timed calls f in batches.
+func timed(times int, f func()) []time.Duration {
+	took := make([]time.Duration, batches)
+	for i := range took {
+		begin := time.Now()
 		for range times {
-			unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
+			f()
 		}
+		took[i] = time.Since(begin)
+		time.Sleep(rest)
+	}
+	return took
+}
+
+// makeSyscalls makes system calls on the observed CPU.
+func makeSyscalls(times int) (took []time.Duration, err error) {
+	err = onCPU(observedCPU, func() {
+		took = timed(times, func() { unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0) })
 	})
+	return took, err
 }
 
 // makeInterrupts interrupts a thread that spins on the observed CPU from another one.
-func makeInterrupts(times int) error {
+func makeInterrupts(times int) (took []time.Duration, err error) {
 	const registerPrivateExpedited, privateExpedited = 1 << 4, 1 << 3 // include/uapi/linux/membarrier.h
 	if _, _, errno := unix.RawSyscall(unix.SYS_MEMBARRIER, registerPrivateExpedited, 0, 0); errno != 0 {
-		return fmt.Errorf("registering for membarrier: %w", errno)
+		return nil, fmt.Errorf("registering for membarrier: %w", errno)
 	}
-	var stop atomic.Bool
+	var spinning, stop atomic.Bool
 	ended := make(chan error, 1)
 	go func() {
-		ended <- onCPU(observedCPU, func() {
-			for !stop.Load() {
+		err := onCPU(observedCPU, func() {
+			for spinning.Store(true); !stop.Load(); {
 			}
 		})
+		spinning.Store(true) // or it never will
+		ended <- err
 	}()
-	err := onCPU(otherCPU, func() {
-		for range times {
-			unix.RawSyscall(unix.SYS_MEMBARRIER, privateExpedited, 0, 0)
+	err = onCPU(otherCPU, func() {
+		for !spinning.Load() {
+			time.Sleep(time.Millisecond)
 		}
+		took = timed(times, func() { unix.RawSyscall(unix.SYS_MEMBARRIER, privateExpedited, 0, 0) })
 	})
 	stop.Store(true)
-	return errors.Join(err, <-ended)
+	return took, errors.Join(err, <-ended)
+}
+
+// functionCalls returns how many the observed CPU has received. membarrier leaves a CPU
+// out that runs something else at that moment.
+func functionCalls() (int, error) {
+	table, err := topology.Interrupts(os.DirFS("/"))
+	if err != nil {
+		return 0, err
+	}
+	n, ok := table.Count("CAL", observedCPU)
+	if !ok {
+		return 0, fmt.Errorf("no function calls of CPU %d in /proc/interrupts", observedCPU)
+	}
+	return int(n), nil
 }
 
 // onCPU runs f in a thread that is confined to a CPU, and ends with f.

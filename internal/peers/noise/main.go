@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,6 +30,9 @@ const nobody = 65534
 
 // places are the CPU that is measured, and the one for everything else.
 type places struct{ measured, other int }
+
+// peerPackages are Debian's packages with the tools that are compared.
+var peerPackages = []string{"rt-tests", "rtla"}
 
 // limits are lengths in microseconds. How many gaps reach each is what is compared.
 var limits = []int{5, 10, 20, 50, 100, 200, 500}
@@ -72,14 +76,9 @@ func run(program, out string, on places, rounds int, each time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f.Peers = results.Versions("rt-tests") // oslat, cyclictest, hwlatdetect
+	f.Peers = results.Versions(peerPackages...)
 	f.Missing = map[string]string{}
-	b := bench{dir: dir, each: each, on: on, tools: []tool{
-		{name: "taskiso noise", ours: true, measure: on.loop(taskiso, 0)},
-		{name: "taskiso noise, not traced", ours: true, measure: on.loop(taskiso, nobody)},
-		{name: "oslat", measure: on.oslat},
-		{name: "cyclictest", measure: on.cyclictest},
-	}}
+	b := bench{dir: dir, each: each, on: on, tools: on.tools(taskiso, f.Missing)}
 	for _, busy := range []bool{false, true} {
 		tables, err := b.compare(busy, rounds)
 		if err != nil {
@@ -87,16 +86,12 @@ func run(program, out string, on places, rounds int, each time.Duration) error {
 		}
 		f.Tables = append(f.Tables, tables...)
 	}
+	f.Machine += "; taskiso noise reads " + b.reads
 	processes, err := on.compareProcesses(taskiso, rounds, each)
 	if err != nil {
 		return err
 	}
 	f.Tables = append(f.Tables, processes)
-	if text, err := exec.Command("hwlatdetect", "--duration", "1s").CombinedOutput(); err != nil {
-		f.Missing["hwlatdetect"] = cmp.Or(lastLine(text), err.Error())
-	} else {
-		f.Missing["hwlatdetect"] = "it works on this kernel, but nothing compares with it yet"
-	}
 	f.Busy = results.Load()
 	if err := f.Write(out); err != nil {
 		return err
@@ -105,11 +100,6 @@ func run(program, out string, on places, rounds int, each time.Duration) error {
 		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
 	}
 	return nil
-}
-
-func lastLine(text []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
 }
 
 // copyProgram puts a program where nobody may execute it.
@@ -124,18 +114,55 @@ func copyProgram(from, to string) error {
 // measured is what a tool saw in one run.
 type measured struct {
 	seconds float64
-	busy    float64 // seconds of processor time of all that the tool did
-	samples float64 // 0: it has no such thing
-	reach   []float64
-	longest float64 // in microseconds
+	busy    float64   // seconds of processor time of all that the tool did
+	samples float64   // 0: it has no such thing
+	reach   []float64 // for each of limits; nil: it does not tell
+	longest float64   // in microseconds
 	// shortest is how long a gap has to be to be told from the loop, in ns; 0: not a loop.
 	shortest float64
+	reads    string // which counter, if it says so
 }
 
 type tool struct {
 	name    string
 	ours    bool
+	tracer  string // of the kernel, which it needs
 	measure func(dir string, each time.Duration) (measured, error)
+}
+
+// tools returns those that can be compared here; missing says of the others why not.
+func (on places) tools(taskiso string, missing map[string]string) []tool {
+	all := []tool{
+		{name: "taskiso noise", ours: true, measure: on.loop(taskiso, 0)},
+		{name: "taskiso noise, not traced", ours: true, measure: on.loop(taskiso, nobody)},
+		{name: "oslat", measure: on.oslat},
+		{name: "rtla osnoise", tracer: "osnoise", measure: on.osnoise},
+		{name: "rtla osnoise, interrupts off", tracer: "osnoise", measure: on.hwnoise},
+		{name: "hwlatdetect", tracer: "hwlat", measure: on.hwlatdetect},
+		{name: "cyclictest", measure: on.cyclictest},
+	}
+	return slices.DeleteFunc(all, func(t tool) bool {
+		if t.tracer == "" {
+			return false
+		}
+		err := haveTracer(t.tracer)
+		if err != nil {
+			missing[t.name] = err.Error()
+		}
+		return err != nil
+	})
+}
+
+// haveTracer returns why the kernel's tracer cannot be used, or nil.
+func haveTracer(name string) error {
+	text, err := os.ReadFile(filepath.Join(tracefs, "available_tracers"))
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(strings.Fields(string(text)), name) {
+		return fmt.Errorf("this kernel has no tracer %s", name)
+	}
+	return nil
 }
 
 type bench struct {
@@ -143,6 +170,7 @@ type bench struct {
 	on    places
 	each  time.Duration
 	tools []tool
+	reads string // what taskiso's loop reads
 }
 
 // compare has the tools take turns.
@@ -160,34 +188,29 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 	for _, l := range limits {
 		gaps.Columns = append(gaps.Columns, fmt.Sprintf("%d µs", l))
 	}
-	speed := results.Table{Name: "samples, " + state, Columns: []string{"samples"}, Unit: "million in a second of processor time", Base: "oslat"}
+	speed := results.Table{Name: "samples, " + state, Columns: []string{"in a second of the loop", "in a second of processor time"}, Unit: "million", Base: "oslat"}
 	shortest := results.Table{Name: "shortest, " + state, Columns: []string{"shortest gap that shows"}, Unit: "ns", Base: "oslat"}
 	longest := results.Table{Name: "longest, " + state, Columns: []string{"longest"}, Unit: "µs"}
-	for _, t := range b.tools {
-		gaps.Rows = append(gaps.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, len(limits))})
-		longest.Rows = append(longest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
-		shortest.Rows = append(shortest.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
-		speed.Rows = append(speed.Rows, results.Row{Name: t.name, Ours: t.ours, Values: make([][]float64, 1)})
-	}
-	for round := range rounds {
-		for i, t := range b.tools {
+	for range rounds {
+		for _, t := range b.tools {
 			m, err := t.measure(b.dir, b.each)
 			if err != nil {
 				return nil, fmt.Errorf("measuring with %s: %w", t.name, err)
 			}
-			log.Printf("%s, round %d: %s: %.0f", state, round+1, t.name, m.reach)
-			for j := range limits {
-				gaps.Rows[i].Values[j] = append(gaps.Rows[i].Values[j], m.reach[j]/m.seconds)
+			log.Printf("%s: %s: %.0f, longest %.0f µs", state, t.name, m.reach, m.longest)
+			perSecond := make([]float64, len(m.reach))
+			for i, n := range m.reach {
+				perSecond[i] = n / m.seconds
 			}
-			longest.Rows[i].Values[0] = append(longest.Rows[i].Values[0], m.longest)
+			gaps.Add(t.name, t.ours, perSecond...)
+			longest.Add(t.name, t.ours, m.longest)
+			b.reads = cmp.Or(m.reads, b.reads)
 			if m.samples > 0 {
-				speed.Rows[i].Values[0] = append(speed.Rows[i].Values[0], m.samples/m.busy/1e6)
-				shortest.Rows[i].Values[0] = append(shortest.Rows[i].Values[0], m.shortest)
+				speed.Add(t.name, t.ours, m.samples/m.seconds/1e6, m.samples/m.busy/1e6)
+				shortest.Add(t.name, t.ours, m.shortest)
 			}
 		}
 	}
-	speed.Rows = speed.Rows[:len(speed.Rows)-1] // cyclictest sleeps
-	shortest.Rows = shortest.Rows[:len(speed.Rows)]
 	return []results.Table{gaps, longest, speed, shortest}, nil
 }
 

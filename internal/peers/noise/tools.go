@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,7 +94,10 @@ func readNoise(dir string, user uint32) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	m := measured{seconds: r.CPUs[0].Ran.Seconds(), samples: float64(r.CPUs[0].Samples), reach: make([]float64, len(limits)), longest: float64(h.Max()) / 1e3, shortest: float64(r.Loop.Smallest)}
+	m := measured{seconds: r.CPUs[0].Ran.Seconds(), samples: float64(r.CPUs[0].Samples), reach: make([]float64, len(limits)), longest: float64(h.Max()) / 1e3, shortest: float64(r.Loop.Smallest), reads: string(r.Loop.Counter)}
+	if r.Loop.Why != "" {
+		m.reads += " (" + r.Loop.Why + ")"
+	}
 	for _, bar := range h.Distribution() {
 		for i, l := range limits {
 			if bar.From >= int64(l)*1000 {
@@ -172,12 +177,98 @@ func (on places) cyclictest(dir string, each time.Duration) (measured, error) {
 	return m, err
 }
 
+// tracefs is where it is mounted.
+const tracefs = "/sys/kernel/tracing"
+
+// osnoise measures with the kernel's osnoise tracer: a thread of the kernel that reads
+// the clock in a loop, with its interrupts on. Its bucket n has what is at least n µs
+// and less than n+1.
+func (on places) osnoise(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "rtla", "osnoise", "hist", "-c", fmt.Sprint(on.measured), "-d", fmt.Sprintf("%.0fs", each.Seconds()), "-T", "1", "-b", "1", "-E", "1024")
+	if err := c.Run(); err != nil {
+		return measured{}, fmt.Errorf("%w: %s", err, out)
+	}
+	return parseOsnoise(out.String(), each)
+}
+
+// hwnoise is osnoise with the interrupts of its thread off, as rtla's command of that
+// name has it, which Debian 12's rtla does not know.
+func (on places) hwnoise(dir string, each time.Duration) (m measured, err error) {
+	const options = tracefs + "/osnoise/options"
+	if err := os.WriteFile(options, []byte("OSNOISE_IRQ_DISABLE"), 0); err != nil {
+		return measured{}, err
+	}
+	defer func() { err = errors.Join(err, os.WriteFile(options, []byte("NO_OSNOISE_IRQ_DISABLE"), 0)) }()
+	return on.osnoise(dir, each)
+}
+
+func parseOsnoise(text string, each time.Duration) (measured, error) {
+	m := measured{seconds: each.Seconds(), reach: make([]float64, len(limits))}
+	found := false
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			continue
+		}
+		n, err := strconv.ParseFloat(fields[1], 64)
+		if err != nil {
+			continue
+		}
+		us := math.Inf(1)
+		switch fields[0] {
+		case "max:":
+			m.longest, found = n, true
+			continue
+		case "over:":
+		default:
+			if us, err = strconv.ParseFloat(fields[0], 64); err != nil {
+				continue
+			}
+		}
+		for i, l := range limits {
+			if us >= float64(l) {
+				m.reach[i] += n
+			}
+		}
+	}
+	if !found {
+		return m, fmt.Errorf("no histogram in what rtla wrote: %s", text)
+	}
+	return m, nil
+}
+
+// hwlatdetect measures with the kernel's hwlat tracer: a thread of the kernel that reads
+// the clock in a loop for nine tenths of each second, with interrupts off. It tells only
+// the longest gap of each.
+func (on places) hwlatdetect(dir string, each time.Duration) (measured, error) {
+	c, out := command(dir, "hwlatdetect", "--duration", fmt.Sprintf("%.0fs", each.Seconds()), "--window", "1s", "--width", "900ms", "--threshold", "5us", "--hardlimit", "3600s", "--cpu-list", fmt.Sprint(on.measured))
+	if err := c.Run(); err != nil {
+		return measured{}, fmt.Errorf("%w: %s", err, out)
+	}
+	return parseHwlatdetect(out.String(), each)
+}
+
+func parseHwlatdetect(text string, each time.Duration) (measured, error) {
+	m := measured{seconds: each.Seconds()}
+	_, longest, found := strings.Cut(text, "Max Latency: ")
+	if !found {
+		return m, fmt.Errorf("no result in what hwlatdetect wrote: %s", text)
+	}
+	if strings.HasPrefix(longest, "Below threshold") {
+		return m, nil
+	}
+	if _, err := fmt.Sscanf(longest, "%fus", &m.longest); err != nil {
+		return m, fmt.Errorf("parsing the longest gap of hwlatdetect: %w", err)
+	}
+	return m, nil
+}
+
 func credential(user uint32) *syscall.Credential {
 	return &syscall.Credential{Uid: user, Gid: user}
 }
 
-// compareProcesses measures both CPUs at once, by one process and by two.
-// compareProcesses measures on the CPU and the one before it.
+// compareProcesses measures on the CPU and the one before it at once, by one process
+// and by two.
 func (on places) compareProcesses(taskiso string, rounds int, each time.Duration) (results.Table, error) {
 	t := results.Table{Name: "processes", Unit: "in a second", Columns: []string{"5 µs", "50 µs"}}
 	arrangements := []struct {

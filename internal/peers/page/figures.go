@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/plot"
@@ -14,7 +15,10 @@ func bars(t *results.Table, column int, title, subtitle string) *plot.Bars {
 	c := &plot.Bars{Title: title, Subtitle: subtitle}
 	for _, r := range t.Rows {
 		median := results.Median(r.Values[column])
-		c.Bars = append(c.Bars, plot.Bar{Name: r.Name, Value: median, Label: fmt.Sprintf("%s %s", results.Number(median), t.Unit), Ours: r.Ours})
+		if math.IsNaN(median) { // not measured
+			continue
+		}
+		c.Bars = append(c.Bars, plot.Bar{Name: r.Name, Value: median, Label: results.Number(median), Ours: r.Ours})
 	}
 	return c
 }
@@ -24,7 +28,7 @@ func (s source) observers() (figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bars(t, 0, "What observing adds to a system call", "getppid on the observed CPU; less is better"), nil
+	return bars(t, 0, "What observing adds to a system call", "getppid on the observed CPU, "+t.Unit+" a call; less is better"), nil
 }
 
 func (s source) silence() (figure, error) {
@@ -33,7 +37,7 @@ func (s source) silence() (figure, error) {
 		return nil, err
 	}
 	last := len(t.Columns) - 1
-	return bars(t, last, "Interrupts of an observed, isolated CPU in 60 s", "Linux "+t.Columns[last]+" in a virtual machine; less is better"), nil
+	return bars(t, last, "Interrupts of an observed, isolated CPU "+t.Unit, "Linux "+t.Columns[last]+" in a virtual machine; less is better"), nil
 }
 
 // noise draws how often gaps reached each length, by tool.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// page makes docs/benchmarks.md and its figures of docs/bench/*.json and
-// docs/bench/benchmarks.md.tmpl: "make benchmarks".
+// page makes docs/benchmarks*.md and their figures of docs/bench/*.json and
+// docs/bench/*.tmpl: "make benchmarks".
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,18 +43,14 @@ type source struct{ docs string }
 // render returns the files that are made of the data, by their names in docs.
 func render(docs string) (map[string][]byte, error) {
 	s := source{docs}
-	const name = "bench/benchmarks.md.tmpl"
-	page, err := template.New(filepath.Base(name)).Funcs(template.FuncMap{
-		"about": s.about, "table": s.table, "agreement": s.agreement,
-	}).ParseFiles(filepath.Join(docs, name))
-	if err != nil {
-		return nil, fmt.Errorf("reading the page's template: %w", err)
+	files := make(map[string][]byte)
+	for _, name := range []string{"benchmarks.md", "benchmarks-deferral.md", "benchmarks-pagefault.md"} {
+		text, err := s.page(name)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = text
 	}
-	var b bytes.Buffer
-	if err := page.Execute(&b, nil); err != nil {
-		return nil, fmt.Errorf("making the page: %w", err)
-	}
-	files := map[string][]byte{"benchmarks.md": b.Bytes()}
 	for name, draw := range map[string]func() (figure, error){
 		"bench/observers.svg": s.observers,
 		"bench/silence.svg":   s.silence,
@@ -70,6 +67,23 @@ func render(docs string) (map[string][]byte, error) {
 		files[name] = b.Bytes()
 	}
 	return files, nil
+}
+
+// page makes a page of its template.
+func (s source) page(name string) ([]byte, error) {
+	file := "bench/" + name + ".tmpl"
+	page, err := template.New(filepath.Base(file)).Funcs(template.FuncMap{
+		"about": s.about, "table": s.table, "agreement": s.agreement, "goal": s.goal,
+		"operations": s.operations, "scale": s.scale,
+	}).ParseFiles(filepath.Join(s.docs, file))
+	if err != nil {
+		return nil, fmt.Errorf("reading the template of %s: %w", name, err)
+	}
+	var b bytes.Buffer
+	if err := page.Execute(&b, nil); err != nil {
+		return nil, fmt.Errorf("making %s: %w", name, err)
+	}
+	return b.Bytes(), nil
 }
 
 func (s source) read(name string) (*results.File, error) {
@@ -100,7 +114,7 @@ func (s source) about(name string) (string, error) {
 		fmt.Fprintf(&b, " Peers: %s.", strings.Join(versions, ", "))
 	}
 	for _, what := range slices.Sorted(maps.Keys(f.Missing)) {
-		fmt.Fprintf(&b, " Not measured: %s (%s).", what, f.Missing[what])
+		fmt.Fprintf(&b, " Not measured: %s (%s).", what, strings.Join(strings.Fields(f.Missing[what]), " "))
 	}
 	fmt.Fprintf(&b, " [Data](bench/%s.json)", name)
 	if !f.Raw {
@@ -133,6 +147,30 @@ func (s source) agreement(file, table, row, peer string) (string, error) {
 	}
 	return fmt.Sprintf("%s: the median is outside of what rounds of %s vary by for %s, and within it for %d lengths",
 		row, peer, strings.Join(outside, ", "), len(t.Columns)-len(outside)), nil
+}
+
+// goal says whether a row's ratio to the table's base, in its first column, is at most
+// most.
+func (s source) goal(file, table, row string, most float64) (string, error) {
+	t, err := s.readTable(file, table)
+	if err != nil {
+		return "", err
+	}
+	if t.Base == "" {
+		return "cannot be told from this run: no peer recorded enough, or none cost more than the method is wrong by", nil
+	}
+	ratio, err := t.Ratio(row)
+	if err != nil {
+		return "", err
+	}
+	if math.IsNaN(ratio) {
+		return fmt.Sprintf("cannot be told from this run: %s cost nothing in it", t.Base), nil
+	}
+	verdict := "missed"
+	if ratio <= most {
+		verdict = "met"
+	}
+	return fmt.Sprintf("%s here: %s of %s, goal %s", verdict, results.Number(ratio), t.Base, results.Number(most)), nil
 }
 
 // figure is a chart.

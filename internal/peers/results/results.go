@@ -93,6 +93,24 @@ func (t *Table) row(name string) *Row {
 	return &t.Rows[i]
 }
 
+// Add adds what one round has measured of a thing: a value for each column, NaN for one
+// that was not measured. Without values it adds nothing, and no row either.
+func (t *Table) Add(name string, ours bool, values ...float64) {
+	if len(values) == 0 {
+		return
+	}
+	r := t.row(name)
+	if r == nil {
+		t.Rows = append(t.Rows, Row{Name: name, Ours: ours, Values: make([][]float64, len(t.Columns))})
+		r = &t.Rows[len(t.Rows)-1]
+	}
+	for i, v := range values {
+		if !math.IsNaN(v) {
+			r.Values[i] = append(r.Values[i], v)
+		}
+	}
+}
+
 // Median returns the median of what was measured, or NaN if nothing was.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
@@ -127,11 +145,11 @@ func (t *Table) Markdown() string {
 		cells := []string{r.Name}
 		for i := range t.Columns {
 			if base != nil {
-				cells = append(cells, Number(Median(r.Values[i])/Median(base.Values[i])))
+				cells = append(cells, Number(ratio(Median(r.Values[i]), Median(base.Values[i]))))
 			}
 		}
 		for i := range t.Columns {
-			cells = append(cells, spread(r.Values[i]))
+			cells = append(cells, Spread(r.Values[i]))
 		}
 		if r.Ours {
 			for i := range cells {
@@ -143,7 +161,34 @@ func (t *Table) Markdown() string {
 	return b.String()
 }
 
-func spread(values []float64) string {
+// Ratio returns a row's ratio to the base in the first column.
+func (t *Table) Ratio(row string) (float64, error) {
+	r, base := t.row(row), t.row(t.Base)
+	if r == nil || base == nil {
+		return 0, fmt.Errorf("table %q has no rows %q and %q", t.Name, row, t.Base)
+	}
+	return ratio(Median(r.Values[0]), Median(base.Values[0])), nil
+}
+
+// Series returns what was measured of a row in the first column.
+func (t *Table) Series(row string) ([]float64, error) {
+	r := t.row(row)
+	if r == nil {
+		return nil, fmt.Errorf("table %q has no row %q", t.Name, row)
+	}
+	return r.Values[0], nil
+}
+
+// ratio returns NaN where there is nothing to compare with.
+func ratio(v, base float64) float64 {
+	if base <= 0 {
+		return math.NaN()
+	}
+	return v / base
+}
+
+// Spread returns the median with the least and the most.
+func Spread(values []float64) string {
 	if len(values) == 0 {
 		return "not measured"
 	}
@@ -156,6 +201,8 @@ func spread(values []float64) string {
 // Number returns three digits, or all that are before the point.
 func Number(v float64) string {
 	switch a := math.Abs(v); {
+	case v == 0:
+		return "0" // not -0
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return "-"
 	case a >= 100 || a == math.Trunc(a):

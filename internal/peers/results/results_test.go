@@ -3,6 +3,7 @@
 package results
 
 import (
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -30,6 +31,14 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+// What is nothing, or less by chance, is no measure.
+func TestMarkdownWithoutBase(t *testing.T) {
+	of := Table{Columns: []string{"a"}, Base: "peer", Rows: []Row{{Name: "ours", Values: [][]float64{{2}}}, {Name: "peer", Values: [][]float64{{-1}}}}}
+	if got := of.Markdown(); !strings.Contains(got, "| ours | - | 2 |") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestOutside(t *testing.T) {
 	for _, of := range [][2]string{{"ours", "peer"}, {"peer", "ours"}} { // below, and above
 		got, err := table.Outside(of[0], of[1])
@@ -39,6 +48,17 @@ func TestOutside(t *testing.T) {
 	}
 	if _, err := table.Outside("ours", "nobody"); err == nil {
 		t.Error("no error for a row that is not there")
+	}
+}
+
+func TestAdd(t *testing.T) {
+	got := Table{Columns: []string{"a", "b"}}
+	got.Add("ours", true, 1, 2)
+	got.Add("peer", false)
+	got.Add("ours", true, 3, math.NaN())
+	want := []Row{{Name: "ours", Ours: true, Values: [][]float64{{1, 3}, {2}}}}
+	if !reflect.DeepEqual(got.Rows, want) {
+		t.Errorf("got %+v, want %+v", got.Rows, want)
 	}
 }
 
@@ -62,7 +82,7 @@ func TestReadAndWrite(t *testing.T) {
 }
 
 func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 1234567: "1,234,567", -1339: "-1,339", 12.34: "12.3", 0.001234: "0.0012", 999.6: "1,000"} {
+	for v, want := range map[float64]string{0: "0", math.Copysign(0, -1): "0", 1234567: "1,234,567", -1339: "-1,339", 12.34: "12.3", 0.001234: "0.0012", 999.6: "1,000"} {
 		if got := Number(v); got != want {
 			t.Errorf("%g: %q, want %q", v, got, want)
 		}

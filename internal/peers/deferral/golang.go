@@ -63,7 +63,7 @@ type padded struct {
 
 func nothing() {}
 
-func (r results) measureGo(binary string, poster, owner int) error {
+func (r numbers) measureGo(binary string, poster, owner int) error {
 	d, err := deferral.Create(deferral.Options{Slots: 2, Cells: 1, CellSize: 64, Queue: 16, MessageSize: 64, Shared: true})
 	if err != nil {
 		return err
@@ -85,11 +85,11 @@ func (r results) measureGo(binary string, poster, owner int) error {
 	defer unix.SchedSetaffinity(0, &old)
 	r.single(d, s)
 	r.pairs(d, s, owner)
-	return r.synchronize(d, s, func(r results) error { return r.runC(binary, 1, poster, owner, "urcu") }, owner)
+	return r.synchronize(d, s, func(r numbers) error { return r.runC(binary, 1, poster, owner, "urcu") }, owner)
 }
 
 // single measures operations without anybody on the other side.
-func (r results) single(d *deferral.Domain, s *deferral.Slot) {
+func (r numbers) single(d *deferral.Domain, s *deferral.Slot) {
 	var plain padded
 	// Eight at a time, so that the loop around them does not count.
 	r["go-load"] = measure(10_000_000, func(n int) {
@@ -172,10 +172,10 @@ func (r results) single(d *deferral.Domain, s *deferral.Slot) {
 }
 
 // pairs measures round trips with a busy thread on the other CPU.
-func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
-	measured := make([]results, 15)
+func (r numbers) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
+	measured := make([]numbers, 15)
 	for i := range measured { // see the C half
-		measured[i] = results{"go-ping-pong": pingPong(owner), "go-post-seen": postSeen(d, s, owner)}
+		measured[i] = numbers{"go-ping-pong": pingPong(owner), "go-post-seen": postSeen(d, s, owner)}
 	}
 	r.median(measured, "go-post-seen", "go-ping-pong")
 	in, out := make(chan int, 1), make(chan int, 1)
@@ -196,10 +196,10 @@ func (r results) pairs(d *deferral.Domain, s *deferral.Slot, owner int) {
 }
 
 // synchronize is measured in pairs with liburcu-qsbr, which is another process.
-func (r results) synchronize(d *deferral.Domain, s *deferral.Slot, urcu func(results) error, owner int) error {
-	measured := make([]results, 7)
+func (r numbers) synchronize(d *deferral.Domain, s *deferral.Slot, urcu func(numbers) error, owner int) error {
+	measured := make([]numbers, 7)
 	for i := range measured {
-		measured[i] = results{}
+		measured[i] = numbers{}
 		if err := urcu(measured[i]); err != nil {
 			return err
 		}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// open measures how long observers take until they observe: "make bench-open".
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/peers"
+	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+const observedCPU = 1
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench-open: ")
+	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flag.Int("rounds", 9, "measure each `N` times, in turns")
+	out := flag.String("o", "docs/bench/open.json", "write what was measured to `FILE`")
+	flag.Parse()
+	path, err := filepath.Abs(*program)
+	if err == nil {
+		err = run(path, *out, *rounds)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(taskiso, out string, rounds int) error {
+	f, err := results.Describe("make bench-open")
+	if err != nil {
+		return err
+	}
+	f.Peers = results.Versions("bpftrace", "linux-perf", "trace-cmd")
+	f.Missing = make(map[string]string)
+	whole := results.Table{Name: "whole", Unit: "ms", Columns: []string{"attach, run true, detach"}, Base: "bpftrace"}
+	open := results.Table{Name: "open", Unit: "ms", Columns: []string{"load and attach", "detach"}}
+	for round := range rounds {
+		log.Printf("round %d of %d", round+1, rounds)
+		for i, o := range peers.Once(taskiso, observedCPU, "/bin/true") {
+			if f.Missing[o.Name] != "" {
+				continue
+			}
+			took, err := once(o)
+			if err != nil {
+				f.Missing[o.Name] = err.Error()
+				continue
+			}
+			whole.Add(o.Name, i == 0, took)
+		}
+		attach, detach, err := openAndClose()
+		if err != nil {
+			return err
+		}
+		open.Add("package trace alone", true, attach, detach)
+	}
+	f.Tables = []results.Table{whole, open}
+	f.Busy = results.Load()
+	for i := range f.Tables {
+		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
+	}
+	return f.Write(out)
+}
+
+// once runs a command and returns how many milliseconds it took.
+func once(o peers.Observer) (float64, error) {
+	dir, err := os.MkdirTemp("", "bench-open")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	c := exec.Command(o.Command[0], o.Command[1:]...)
+	var said bytes.Buffer
+	c.Dir, c.Stderr = dir, &said
+	begin := time.Now()
+	if err := o.Start(c); err != nil {
+		return 0, err
+	}
+	if err := c.Wait(); err != nil {
+		return 0, fmt.Errorf("running %s: %w: %s", o.Name, err, bytes.TrimSpace(said.Bytes()))
+	}
+	return milliseconds(begin), nil
+}
+
+func milliseconds(since time.Time) float64 {
+	return float64(time.Since(since)) / float64(time.Millisecond)
+}
+
+// openAndClose begins to observe a CPU with the same programs, and ends that.
+func openAndClose() (attach, detach float64, err error) {
+	possible, err := topology.Possible(os.DirFS("/"))
+	if err != nil {
+		return 0, 0, err
+	}
+	last, _ := possible.Last()
+	cpu, err := cpulist.Parse(fmt.Sprint(observedCPU))
+	if err != nil {
+		return 0, 0, err
+	}
+	begin := time.Now()
+	tracer, err := trace.Open(trace.Config{CPUs: cpu, PossibleCPUs: last + 1})
+	if err != nil {
+		return 0, 0, err
+	}
+	attach = milliseconds(begin)
+	begin = time.Now()
+	err = tracer.Close()
+	return attach, milliseconds(begin), err
+}
