@@ -30,6 +30,10 @@ var licenceRules = []licenceRule{
 		reason: "it is compiled into BPF programs",
 	},
 	{
+		below: "internal/hold/bpf", suffix: ".h", licence: "GPL-2.0-only OR BSD-2-Clause",
+		reason: "it is compiled into BPF programs",
+	},
+	{
 		suffix: ".h", licence: "BSD-2-Clause",
 		reason: "programs of any licence include the headers",
 	},

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Targets of the deferral model; included by the Makefile in the root.
 
-.PHONY: model model-traces deferral-soak deferral-trace deferral-bench
+.PHONY: model model-traces deferral-soak deferral-trace
 
 # Spin on every protocol, counterexample and dropped constraint; and the
 # explorer, which has no bounds, on the protocols and on the library's steps.
@@ -23,5 +23,3 @@ deferral-trace:
 	CGO_ENABLED=0 go test -count=1 -tags soak -timeout 30m -run '^TestVMPosts$$' -v ./internal/cli
 
 # Needs liburcu-dev, and two CPUs that are otherwise idle.
-deferral-bench:
-	go run ./deferral/internal/bench -o docs/benchmarks-deferral.md
