@@ -399,6 +399,7 @@ func (m *measurement) countInterrupts(cpu int) *noise.Interrupts {
 			if row.Seen != nil {
 				n.Kernel += row.Kernel
 				n.Seen += *row.Seen
+				n.MayDiffer += row.MayDiffer
 			}
 		}
 		return n

@@ -99,12 +99,15 @@ type CPU struct {
 type Interrupts struct {
 	Kernel uint64 `json:"kernel"`
 	Seen   uint64 `json:"seen"`
+	// MayDiffer is by how many the two can differ because interrupts came while they
+	// were read.
+	MayDiffer uint64 `json:"may_differ_by,omitempty"`
 }
 
-// Unseen returns how many the tracer did not see. Where one comes while the counts are
-// read it may be one too many.
+// Unseen returns how many the tracer did not see, if more than may have come while the
+// counts were read.
 func (i *Interrupts) Unseen() uint64 {
-	if i == nil || i.Kernel <= i.Seen {
+	if i == nil || i.Kernel <= i.Seen+i.MayDiffer {
 		return 0
 	}
 	return i.Kernel - i.Seen

@@ -106,7 +106,11 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 		fmt.Fprintf(b, "  kernel entries in which there was no gap that long: %s\n", report.Count(c.Unseen))
 	}
 	if i := c.Interrupts; i != nil {
-		fmt.Fprintf(b, "  interrupts: the kernel counted %s, the tracer saw %s\n", report.Count(i.Kernel), report.Count(i.Seen))
+		fmt.Fprintf(b, "  interrupts: the kernel counted %s, the tracer saw %s", report.Count(i.Kernel), report.Count(i.Seen))
+		if i.MayDiffer > 0 {
+			fmt.Fprintf(b, "; as many as %s came while they were read", report.Count(i.MayDiffer))
+		}
+		fmt.Fprintln(b)
 	}
 	fmt.Fprintf(b, "  taken by the hypervisor, as far as it tells: %s\n", report.Span(c.Steal))
 	if c.SMIs != nil {
@@ -126,7 +130,7 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 
 func suspects(c *CPU) string {
 	const below = "hypervisor, firmware (SMI), or a hole in what taskiso sees"
-	if n := c.Interrupts.Unseen(); n > 1 { // one may have come while both were read
+	if n := c.Interrupts.Unseen(); n > 0 {
 		return fmt.Sprintf("%s: as many as %s can be interrupts that it was not told of", below, report.Count(min(n, c.Unexplained.Count)))
 	}
 	return below

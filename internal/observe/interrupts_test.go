@@ -26,7 +26,10 @@ func table(t *testing.T, lines string) topology.Table {
 
 // shown writes a row as "name kernel=seen", or with the reason for no comparison.
 func shown(r report.InterruptRow) string {
-	if r.Seen != nil {
+	switch {
+	case r.Seen != nil && r.MayDiffer > 0:
+		return fmt.Sprintf("%s %d=%d±%d", r.Name, r.Kernel, *r.Seen, r.MayDiffer)
+	case r.Seen != nil:
 		return fmt.Sprintf("%s %d=%d", r.Name, r.Kernel, *r.Seen)
 	}
 	return fmt.Sprintf("%s %d: %s", r.Name, r.Kernel, r.Reason)
@@ -38,6 +41,7 @@ func TestCompare(t *testing.T) {
 		name    string
 		lines   string
 		seen    map[trace.Kind]uint64
+		came    map[trace.Kind]uint64 // while the kernel's count was read
 		missing []trace.Kind
 		want    []string
 	}{
@@ -50,6 +54,11 @@ func TestCompare(t *testing.T) {
 		{
 			name: "different", lines: "LOC: 5 7 Local timer interrupts",
 			seen: map[trace.Kind]uint64{trace.LocalTimerEnter: 5}, want: []string{"LOC 7=5"},
+		},
+		{
+			name: "some came while it was read", lines: "CAL: 0 9 Function call interrupts",
+			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 6, trace.CallFunctionSingleEnter: 6},
+			came: map[trace.Kind]uint64{trace.CallFunctionEnter: 1, trace.CallFunctionSingleEnter: 2}, want: []string{"CAL 9=12±3"},
 		},
 		{
 			name: "seen only", lines: "RES: 0 0 Rescheduling interrupts",
@@ -89,10 +98,10 @@ func TestCompare(t *testing.T) {
 			name: "counts of the whole system", lines: "ERR: 5\nMIS: 0", want: nil,
 		},
 	} {
-		seen := func(k trace.Kind) uint64 { return tc.seen[k] }
+		tallied := func(k trace.Kind) tally { return tally{seen: tc.seen[k], mayDiffer: tc.came[k]} }
 		has := func(k trace.Kind) bool { return !slices.Contains(tc.missing, k) }
 		got := []string{}
-		for _, row := range compare(table(t, tc.lines), 2, seen, has) {
+		for _, row := range compare(table(t, tc.lines), 2, tallied, has) {
 			if row.Description == "" {
 				t.Errorf("%s: row %s without description", tc.name, row.Name)
 			}

@@ -222,15 +222,15 @@ type Bucket struct {
 // the CPU was watched.
 type Interrupts struct {
 	// Exact tells that no interrupt came while the two were read, at the
-	// beginning and at the end; otherwise they may differ by those.
+	// beginning and at the end; otherwise rows tell how many did.
 	Exact bool           `json:"exact"`
 	Rows  []InterruptRow `json:"rows"`
 }
 
-// Differ tells whether the two counts differ for another reason than that an
-// interrupt came while they were read.
+// Differ tells whether the two counts differ for another reason than that
+// interrupts came while they were read.
 func (in *Interrupts) Differ() bool {
-	return in.Exact && slices.ContainsFunc(in.Rows, func(r InterruptRow) bool { return r.Seen != nil && *r.Seen != r.Kernel })
+	return slices.ContainsFunc(in.Rows, func(r InterruptRow) bool { return r.Differ() })
 }
 
 // InterruptRow is one row, or class of rows, of /proc/interrupts.
@@ -241,6 +241,14 @@ type InterruptRow struct {
 	// Seen is missing where the two cannot be compared; Reason says why.
 	Seen   *uint64 `json:"seen,omitempty"`
 	Reason string  `json:"reason,omitempty"`
+	// MayDiffer is by how many the two can differ because interrupts came while they
+	// were read.
+	MayDiffer uint64 `json:"may_differ_by,omitempty"`
+}
+
+// Differ tells whether the two counts differ by more than came while they were read.
+func (r *InterruptRow) Differ() bool {
+	return r.Seen != nil && max(*r.Seen, r.Kernel)-min(*r.Seen, r.Kernel) > r.MayDiffer
 }
 
 // Lost is what was not recorded.

@@ -167,8 +167,9 @@ func busySample(t *testing.T) *Report {
 			By: []Violation{{State: "hit", Event: "csd_function_entry_do_sync_core", Count: 4}}},
 		{Monitor: "./own.dot", CPU: 3, Verdict: MonitorUnknown, Lost: 3, Reasons: []string{"events were lost"}},
 	}
-	r.CPUs[0].Interrupts = &Interrupts{Exact: true, Rows: []InterruptRow{
-		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(12))},
+	r.CPUs[0].Interrupts = &Interrupts{Rows: []InterruptRow{
+		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(14)), MayDiffer: 2},
+		{Name: "RES", Description: "rescheduling", Kernel: 2, Seen: pointer(uint64(2)), MayDiffer: 1},
 		{Name: "CAL", Description: "function calls", Kernel: 4, Seen: pointer(uint64(3))},
 		{Name: "NMI", Description: "non-maskable", Kernel: 1, Reason: "an event shows a handler"},
 	}}

@@ -344,18 +344,17 @@ func (t *text) interrupts(c *CPU) {
 	if c.Interrupts == nil || len(c.Interrupts.Rows) == 0 {
 		return
 	}
-	note := ""
-	if !c.Interrupts.Exact {
-		note = " (read while interrupts came: they may differ by a few)"
-	}
-	t.printf("  %s%s\n", t.paint(bold, "interrupts as the kernel counted them, and as seen"), note)
+	t.printf("  %s\n", t.paint(bold, "interrupts as the kernel counted them, and as seen"))
 	rows := make([][]string, 0, len(c.Interrupts.Rows))
 	for _, row := range c.Interrupts.Rows {
 		seen := "not comparable: " + row.Reason
 		if row.Seen != nil {
 			seen = Count(*row.Seen)
-			if *row.Seen != row.Kernel && c.Interrupts.Exact {
+			switch {
+			case row.Differ():
 				seen += t.paint(red, "  differs")
+			case *row.Seen != row.Kernel:
+				seen += fmt.Sprintf("  as many as %s came while they were read", Count(row.MayDiffer))
 			}
 		}
 		rows = append(rows, []string{row.Name, row.Description, Count(row.Kernel), seen})
