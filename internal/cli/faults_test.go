@@ -44,10 +44,11 @@ static char *map(long n)
 static volatile int signals;
 static void on_signal(int sig) { signals += sig == SIGUSR2; }
 
+static void *(*volatile fill)(void *, int, size_t) = memset; /* of libc, whose names take long to read */
+
 /* How many of five faults are signalled while there is time for it. */
 static int signalled(char *m)
 {
-	void *(*volatile fill)(void *, int, size_t) = memset; /* of libc, whose names take long to read */
 	struct timespec pause;
 	signal(SIGUSR2, on_signal);
 	for (int i = 0; i < 5; i++) {
@@ -66,6 +67,8 @@ int main(int argc, char **argv)
 		sleep(atoi(argv[3]));
 	char *m = map(n + 1);
 	touch_pages(map(7), 7);
+	char some[2000];
+	fill(some, 1, sizeof(some)); /* now its page of libc is there */
 	taskiso_pagefault_mark_none();
 	if (argc > 4)
 		return signalled(m);

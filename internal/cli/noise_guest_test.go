@@ -90,9 +90,7 @@ func TestGuestGaps(t *testing.T) {
 	useClock(t, true)
 	m := startNoise(t, "-d", "5s", "-c", "2-3") // the last -c counts
 	for range 5 {
-		unix.Kill(m.loop, unix.SIGSTOP)
-		time.Sleep(20 * time.Millisecond)
-		unix.Kill(m.loop, unix.SIGCONT)
+		stop(t, m.loop, 20*time.Millisecond)
 		time.Sleep(20 * time.Millisecond)
 	}
 	r := m.end(t, 0)
