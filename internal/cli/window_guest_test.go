@@ -49,6 +49,7 @@ func TestGuestYieldWindow(t *testing.T) {
 	by := startOperator(t)
 	const windows = 5
 	slips := 0 // operations that began while nothing was isolated
+	late := 0  // operations that took longer than the window waits for them
 	for n := range uint32(windows) {
 		eventually(t, "the thread is isolated", func() bool { return word(1) == n+1 })
 		for before := word(2); ; before = word(2) {
@@ -63,9 +64,13 @@ func TestGuestYieldWindow(t *testing.T) {
 			slips++
 		}
 		time.Sleep(2 * settle)
+		asked := time.Now()
 		say(1)
 		if said := by.end(t); said != "done" {
 			t.Errorf("window %d: the operation said %q", n, said)
+		}
+		if time.Since(asked) > windowSettle {
+			late++
 		}
 	}
 	eventually(t, "the thread is isolated", func() bool { return word(1) == windows+1 })
@@ -73,7 +78,7 @@ func TestGuestYieldWindow(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Errorf("taskiso run: %v", err)
 	}
-	t.Log(out.String())
+	t.Logf("%s%d operations slipped through, %d took longer than a window", out.String(), slips, late)
 	r := readReport(t, reportFile)
 	if len(r.Holds) < windows {
 		t.Errorf("%d operations in the report, want %d or more: %v", len(r.Holds), windows, r.Holds)
@@ -85,7 +90,7 @@ func TestGuestYieldWindow(t *testing.T) {
 	}
 	for _, i := range r.Isolation {
 		for _, c := range i.Causes {
-			if slips == 0 && strings.HasPrefix(c.ID, "ipi-text-patching") {
+			if slips+late == 0 && strings.HasPrefix(c.ID, "ipi-text-patching") {
 				t.Errorf("isolation was broken %d times by %s", c.Count, c.ID)
 			}
 		}

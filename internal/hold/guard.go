@@ -250,17 +250,28 @@ func (g *guard) isClosed() (bool, error) {
 	return code != 0, nil
 }
 
-// waits tells whether a thread still waits at the visit of the hook that an event tells of.
-func (g *guard) waits(e *event) (bool, error) {
-	var w bpfWaiting
-	err := g.coll.Maps[bpfMapThreads].Lookup(uint32(e.TID), &w)
+// waiting returns what the programs know of a thread, if they know of it.
+func (g *guard) waiting(tid int) (w bpfWaiting, known bool, err error) {
+	err = g.coll.Maps[bpfMapThreads].Lookup(uint32(tid), &w)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return false, nil
+		return w, false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking whether thread %d waits: %w", e.TID, err)
+		return w, false, fmt.Errorf("looking whether thread %d waits: %w", tid, err)
 	}
-	return w.Since == e.since && answer(w.Answer) == wait, nil
+	return w, true, nil
+}
+
+// waits tells whether a thread still waits at the visit of the hook that an event tells of.
+func (g *guard) waits(e *event) (bool, error) {
+	w, known, err := g.waiting(e.TID)
+	return known && w.Since == e.since && answer(w.Answer) == wait, err
+}
+
+// isTold tells whether a thread has not come to the hook since it was told what to do.
+func (g *guard) isTold(tid int) (bool, error) {
+	w, known, err := g.waiting(tid)
+	return known && answer(w.Answer) != wait, err
 }
 
 // answer tells a thread what to do, if it still waits at that visit of the hook.

@@ -223,8 +223,12 @@ func (k *Keeper) do(f func()) error {
 // step does what time asks for.
 func (k *Keeper) step() {
 	k.setMode(k.wanted(time.Now()))
-	if len(k.held) > 0 && k.isOpen() {
-		k.releaseAll(ByWindow)
+	if len(k.held) > 0 {
+		if k.isOpen() {
+			k.releaseAll(ByWindow)
+		} else {
+			k.keepOn()
+		}
 	}
 	for _, h := range k.held {
 		k.advance(h)
@@ -470,15 +474,23 @@ func (k *Keeper) releaseAll(why string) {
 	}
 }
 
+// keepOn takes back what a window released that has closed before its thread was stopped.
+func (k *Keeper) keepOn() {
+	for _, h := range k.held {
+		if !h.ended && h.let == ByWindow {
+			h.let = ""
+		}
+	}
+}
+
 // finish gives up an operation that will not go on.
 func (k *Keeper) finish(h *held, why string) {
-	if h.ended {
-		return
-	}
 	if err := k.guard.forget(h.event.TID); err != nil {
 		k.fail(err)
 	}
-	k.settle(h, Held, why)
+	if !h.ended {
+		k.settle(h, Held, why)
+	}
 }
 
 // settle ends the account of an operation.
@@ -509,10 +521,31 @@ func (k *Keeper) reply(e *event, a answer) {
 // lookAtReleased forgets threads whose operation has ended.
 func (k *Keeper) lookAtReleased() {
 	for tid, r := range k.released {
-		if now()-r.at > running || !inCall(k.cfg.Files, tid, r.call) {
+		if now()-r.at > running || !k.isAtWork(tid, r.call) {
 			delete(k.released, tid)
 		}
 	}
+}
+
+// isAtWork tells whether a thread that was told to go on is in its operation, or
+// has not come back to it: it may handle a signal first.
+func (k *Keeper) isAtWork(tid, call int) bool {
+	told, err := k.guard.isTold(tid)
+	if err != nil {
+		k.fail(err)
+	}
+	return told || inCall(k.cfg.Files, tid, call)
+}
+
+// unfinished returns how many operations were let go and have not ended.
+func (k *Keeper) unfinished() int {
+	n := len(k.released)
+	for _, h := range k.held {
+		if !h.ended && h.let != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // end lets everything go. What is still to be stopped then goes on when this

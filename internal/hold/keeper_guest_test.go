@@ -211,6 +211,69 @@ func TestGuestReleased(t *testing.T) {
 	}
 }
 
+// A window can open between the arrival of an operation and the moment at which its
+// thread is stopped, and close again.
+func TestGuestWindowBeforeStop(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		closes bool
+	}{
+		{"it is waited for", false},
+		{"it is held on", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := keep(t, Config{})
+			if err := k.SetIsolated(true); err != nil {
+				t.Fatal(err)
+			}
+			var p *process
+			err := k.do(func() { // nothing looks meanwhile whether the thread is stopped
+				p = begin(t, "timestamps")
+				e, err := k.guard.next(time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				k.arrive(e)
+				*k.isolated = false
+				k.setMode(open)
+				k.releaseAll(ByWindow)
+				for _, h := range k.held {
+					if h.stage != stopping {
+						t.Errorf("stage %d, want one that is being stopped", h.stage)
+					}
+				}
+				if n := k.unfinished(); n != 1 {
+					t.Errorf("%d operations are waited for, want the one that was let go", n)
+				}
+				if tc.closes {
+					*k.isolated = true
+					k.step()
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.closes {
+				k.waits(t, 1)
+				err = k.SetIsolated(false)
+			} else {
+				err = k.Settle(10 * time.Second)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := waiting(t, k); n != 0 && !tc.closes {
+				t.Errorf("the window was taken for settled with %d threads that had not come back to the hook", n)
+			}
+			if out := p.ends(); out != "done" {
+				t.Errorf("got %q, want the operation done", out)
+			}
+			k.only(t).want(t, Held, ByWindow)
+		})
+	}
+}
+
 // waiting counts the threads of which the programs know.
 func waiting(t *testing.T, k *keeping) int {
 	t.Helper()

@@ -135,11 +135,11 @@ func (k *Keeper) SetIsolated(isolated bool) error {
 	return k.do(func() { k.isolated = &isolated; k.step() })
 }
 
-// Settle waits until operations that were released have ended, or a time has passed.
+// Settle waits until operations that were let go have ended, or a time has passed.
 func (k *Keeper) Settle(limit time.Duration) error {
 	for deadline := time.Now().Add(limit); ; time.Sleep(lookAtThreads) {
 		n := 0
-		if err := k.do(func() { n = len(k.released) }); err != nil || n == 0 || time.Now().After(deadline) {
+		if err := k.do(func() { n = k.unfinished() }); err != nil || n == 0 || time.Now().After(deadline) {
 			return err
 		}
 	}
