@@ -45,8 +45,9 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 	t.Error("never known")
 }
 
-// countPatches returns false if nothing can be said of who sent the interrupts: 7.2
-// may preempt the program that records it, and the verdict is unknown then.
+// countPatches returns false if nothing can be said of who sent the interrupts, as 7.2
+// may preempt the program that records it and the verdict is unknown then; or if one
+// came while the CPU was in the kernel for something else, and was no violation.
 func countPatches(t *testing.T, kernel string) (known bool) {
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
 	stopSpinning := startSpinning(t)
@@ -75,6 +76,9 @@ func countPatches(t *testing.T, kernel string) (known bool) {
 		t.Logf("the kernel's trace: %.2000s", text)
 	}
 	t.Logf("the kernel's trace has %d calls of do_sync_core; quiet_user: %+v; poke3: %+v", synced, quiet, poke)
+	if others := otherBreaks(r, "ipi-text-patching"); quiet.Violations < uint64(synced) && quiet.Violations+others >= uint64(synced) {
+		return false
+	}
 	if synced == 0 || quiet.Violations != uint64(synced) || quiet.Verdict != report.MonitorViolated {
 		t.Errorf("%d calls of do_sync_core, and %d violations (%s)", synced, quiet.Violations, quiet.Verdict)
 	}
@@ -91,6 +95,19 @@ func countPatches(t *testing.T, kernel string) (known bool) {
 		t.Errorf("exit status %d, want %d", code, exitViolated)
 	}
 	return true
+}
+
+// otherBreaks counts those that are not of a cause whose ID begins so.
+func otherBreaks(r report.Report, cause string) uint64 {
+	var n uint64
+	for _, cpu := range r.CPUs {
+		for _, c := range cpu.Causes {
+			if !strings.HasPrefix(c.ID, cause) {
+				n += c.Count
+			}
+		}
+	}
+	return n
 }
 
 // With nothing patched there is nothing to say against the kernel.

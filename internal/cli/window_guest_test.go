@@ -57,10 +57,10 @@ func TestGuestYieldWindow(t *testing.T) {
 			if held := waitHeld(t, by); len(held) == 1 {
 				break
 			}
-			// Between a break by the kernel itself and the next entry nothing is isolated.
-			if said := by.end(t); said != "done" || word(2) == before {
+			if said := by.end(t); said != "done" {
 				t.Fatalf("window %d: the operation is not held, and says %q", n, said)
 			}
+			eventually(t, "an operation was not held because the kernel had broken isolation", func() bool { return word(2) > before })
 			slips++
 		}
 		time.Sleep(2 * settle)

@@ -50,8 +50,8 @@ int main(int argc, char **argv)
 			break;
 		if (!order[0]) { /* broken: not by us */
 			taskiso_leave();
-			order[2]++;
 			r = enter();
+			order[2]++; /* and it is isolated again */
 			continue;
 		}
 		order[0] = 0;
