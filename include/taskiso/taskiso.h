@@ -179,7 +179,7 @@ static inline int taskiso_leave(void) { return taskiso_request(0); }
 /*
  * taskiso_window lets operations of other programs be done that "taskiso run --hold"
  * kept back for the sake of this thread, and isolates it again: as taskiso_leave()
- * and taskiso_enter(sig) in one call, which waits for up to a second for them. While
+ * and taskiso_enter(sig) in one call, which waits for up to two seconds for them. While
  * another thread of the program is isolated they go on waiting. Without --hold nothing waits.
  */
 static inline int taskiso_window(int sig)

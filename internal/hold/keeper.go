@@ -223,12 +223,12 @@ func (k *Keeper) do(f func()) error {
 // step does what time asks for.
 func (k *Keeper) step() {
 	k.setMode(k.wanted(time.Now()))
-	if len(k.held) > 0 {
-		if k.isOpen() {
-			k.releaseAll(ByWindow)
-		} else {
-			k.keepOn()
-		}
+	switch {
+	case len(k.held) == 0:
+	case k.isOpen():
+		k.releaseAll(ByWindow)
+	default:
+		k.keepOn()
 	}
 	for _, h := range k.held {
 		k.advance(h)

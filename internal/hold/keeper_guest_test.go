@@ -274,6 +274,34 @@ func TestGuestWindowBeforeStop(t *testing.T) {
 	}
 }
 
+// A thread that was told to go on may handle a signal before it comes back to its operation.
+func TestGuestToldIsAtWork(t *testing.T) {
+	k := keep(t, Config{})
+	p := begin(t, "timestamps")
+	tid := k.waits(t, 1)[0].TID
+	const other = 9999 // the number of a call that it is not in
+	err := k.do(func() {
+		if k.isAtWork(tid, other) {
+			t.Error("a thread that waits for an answer is taken for being at work")
+		}
+		if err := k.guard.answer(&k.held[0].event, pass); err != nil {
+			t.Error(err)
+		}
+		if !k.isAtWork(tid, other) {
+			t.Error("a thread that has its answer and did not come back is taken for done")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Release(All); err != nil {
+		t.Fatal(err)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("got %q, want the operation done", out)
+	}
+}
+
 // waiting counts the threads of which the programs know.
 func waiting(t *testing.T, k *keeping) int {
 	t.Helper()
