@@ -5,6 +5,8 @@
 # make check     static checks only; changes nothing
 # make generate  BPF objects and other generated files
 # make model     the proof of the deferral protocol; part of make test
+# make test-rows VM tests on the rows that `make test` has only some tests of
+# make flake N=5 VM tests N times, every second time on a busy host: what failed how often
 # make bench, make soak, make demo
 
 SHELL := /bin/bash
@@ -25,7 +27,7 @@ SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
 DEMO_TIME   ?= 10s
 
-.PHONY: all build generate check test test-unit test-root test-vm bench bench-all bench-observers bench-load bench-open bench-isolation bench-noise bench-deferral bench-pagefault bench-partition benchmarks soak partition-soak provocations silence isolation-storm hold-soak demo setup setup-vm setup-peers clean
+.PHONY: all build generate check test test-unit test-root test-vm test-rows flake bench bench-all bench-observers bench-load bench-open bench-isolation bench-noise bench-deferral bench-pagefault bench-partition benchmarks soak partition-soak provocations silence isolation-storm hold-soak demo setup setup-vm setup-peers clean
 
 all: build
 
@@ -66,13 +68,24 @@ test-root:
 	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 10m -skip '$(VM_TESTS)' -exec '$(SUDO) -E' ./...; \
 	else echo "NOT RUN: neither root nor sudo"; [ -z "$${CI:-}" ]; fi
 
-# Without cgo, because the test binary is the whole guest; one package after the other, because a guest has more CPUs
-# than a small host. What the tests need on the machine is in `hack/setup vm`.
+# Without cgo, because the test binary is the whole guest. Guests of all packages run side by side: one on each CPU of the
+# host, which vmtest sees to. What the tests need on the machine is in `hack/setup vm`.
+VM_PACKAGES = $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/vmtest[] ]/ {print $$1}')
+VM_RUN      = CGO_ENABLED=0 $(GO) run ./internal/vmtest/cmd/vmrun
 test-vm: setup-vm
 	@echo "== test: kernels in virtual machines"
-	@tests=$$($(GO) test -list '$(VM_TESTS)' ./... | awk '/^Test/'); \
-	if [ -n "$$tests" ]; then set -x; CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 30m -run '$(VM_TESTS)' ./...; \
-	else echo "NOT RUN: no test in this tree boots a virtual machine"; fi
+	$(VM_RUN) $(GO) test -json -count=1 -timeout 60m -run '$(VM_TESTS)' $(VM_PACKAGES)
+
+# Every VM test on the rows of which `make test` has only some: docs/testing.md. Part of make soak.
+ROWS ?= rt,arm64,arm64-sid
+test-rows: setup setup-vm
+	@echo "== test: virtual machines of rows $(ROWS)"
+	TASKISO_NO_SKIP=1 TASKISO_ROWS=$(ROWS) $(VM_RUN) $(GO) test -json -count=1 -timeout 90m -run '$(VM_TESTS)' $(VM_PACKAGES)
+
+# The VM tests N times, every second time beside a busy loop on each CPU: which fail now and then?
+N ?= 5
+flake: setup setup-vm
+	TASKISO_NO_SKIP=1 $(VM_RUN) -n $(N) $(GO) test -json -count=1 -timeout 120m -run '$(VM_TESTS)' $(VM_PACKAGES)
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
@@ -111,8 +124,7 @@ bench-isolation: build
 	$(MAKE) benchmarks
 
 # What is left when nothing runs, beside oslat and cyclictest of rt-tests, rtla and hwlatdetect, here and in a guest.
-bench-noise: build setup-peers
-	hack/setup vm-rt
+bench-noise: build setup-peers setup-vm
 	$(GO) build -o bin/bench-noise ./internal/peers/noise
 	$(WITH_TRACEFS) bin/bench-noise $(BENCH_FLAGS)
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPeersOfNoise$$' -v ./internal/cli -args -update $(if $(VM_FLAGS),-noise '$(VM_FLAGS)')
@@ -144,7 +156,7 @@ benchmarks:
 
 soak: setup
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) provocations silence deferral-trace isolation-storm partition-soak hold-soak
+	$(MAKE) test-rows provocations silence deferral-trace isolation-storm partition-soak hold-soak
 
 # Being observed interrupts an isolated CPU no more than being left alone. Also a benchmark: see bench-all.
 silence: setup setup-vm setup-peers
@@ -153,7 +165,7 @@ silence: setup setup-vm setup-peers
 
 # A partition killed after each of its writes, and what it keeps away, on each kernel.
 partition-soak: setup setup-vm
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM(Systemd)?$$' -v ./internal/partition
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM(Systemd|BootLines)?$$' -v ./internal/partition
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMPartition(Effect|OfARunSystemd)$$' -v ./internal/cli
 
 # Real operations against an isolated CPU on each kernel, each to be named.
@@ -165,9 +177,9 @@ provocations: setup setup-vm
 isolation-storm: setup setup-vm
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMIsolationStorm$$' -v ./internal/cli
 
-# Every guarded operation held and not, 1,000 at once, and the keeper killed 200 times, on each kernel.
+# A hostile task for ten minutes, every guarded operation held and not, 1,000 at once, and the keeper killed 200 times, on each kernel.
 hold-soak: setup setup-vm
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVMHoldAll$$' -v ./internal/cli
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM(HoldAll|Hostile)$$' -v ./internal/cli
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 90m -run '^TestVM(Soak|AllWithoutModule)$$' -v ./internal/hold
 
 demo: build

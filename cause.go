@@ -12,7 +12,7 @@ type Cause uint32
 const (
 	None       Cause = iota
 	Syscall          // detail: its number
-	PageFault        // detail: the address
+	PageFault        // one that was resolved; detail: the address
 	Timer            // detail, of all interrupts of the CPU itself: the vector
 	Reschedule       //
 	Call             // a function called by another CPU
@@ -21,8 +21,8 @@ const (
 	IRQ              // a device; detail: number in /proc/interrupts
 	NMI              //
 	Task             // detail: thread that ran instead
-	Signal           // detail: the signal
-	Moved            // the affinity changed while the thread was entering; detail: the CPU
+	Signal           // of others, or of an exception; no other was sent. Detail: the signal
+	Moved            // the affinity changed while the thread was entering, or asking; detail: the CPU
 	Unnamed          // something that no event of this kernel names
 	Unwatched        // taskiso has ended
 )

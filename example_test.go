@@ -15,12 +15,16 @@ import (
 func Example() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	t, err := taskiso.Open(0)
+	t, err := taskiso.Open(3)
 	if errors.Is(err, taskiso.ErrNotSupported) {
 		fmt.Println("start this program with: taskiso run -c 3 -- PROGRAM")
 		return
 	}
-	defer t.Close()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer t.Close() // before the thread goes back to Go: it may run on all its CPUs again
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := t.Enter(ctx, 0); err != nil {

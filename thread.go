@@ -13,13 +13,17 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/abi"
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 // Errors of Open and Enter.
 var (
-	// ErrNotSupported: nobody answers. The program was not started by "taskiso
-	// run", or that lacked privileges, or has ended.
-	ErrNotSupported = errors.New("no taskiso watches this program: start it with \"taskiso run\"")
+	// ErrNotSupported: the program is not running under taskiso. It was not started by
+	// "taskiso run", or that lacked privileges, or has ended.
+	ErrNotSupported = errors.New("the program is not running under taskiso: start it with \"taskiso run\"")
 	// ErrNotIsolated: the thread is not on exactly one CPU that is isolated and
 	// observed.
 	ErrNotIsolated = errors.New("not on exactly one isolated CPU that is observed")
@@ -27,77 +31,56 @@ var (
 	ErrNotQuiet = errors.New("the CPU does not become quiet")
 )
 
-// The interface of include/taskiso/taskiso.h.
-const (
-	prTaskIsolation = 48
-
-	flagEnable  = 1 << 0
-	flagUserSig = 1 << 1
-	flagPages   = 1 << 16
-	flagSlot    = 1 << 17
-	flagStories = 1 << 18
-	flagWindow  = 1 << 19
-	signalShift = 8
-
-	pageSize    = 4096
-	pageVersion = 1
-)
-
-// page is struct taskiso_status.
-type page struct {
-	version  uint32
-	isolated uint32
-	seq      uint32
-	tid      uint32
-	entered  uint64
-	since    uint64
-	breaks   uint64
-	time     uint64
-	detail   uint64
-	cause    uint32
-	cpu      uint32
-}
-
-// story is struct taskiso_story.
-type story struct {
-	seq  uint32
-	_    uint32
-	time uint64
-	id   [64]byte
-	text [1024]byte
-}
-
 // Thread is a thread that can be isolated. Open, Enter, Leave, Window and Close are for
 // that thread only, the other methods for any goroutine.
 type Thread struct {
-	page  *page
-	story *story
-	files [2][]byte // what is mapped
+	page   *abi.Status
+	story  *abi.Story
+	files  [2][]byte   // what is mapped
+	before cpulist.Set // where the thread could run before it was pinned; empty if it is not
 }
 
-// Open pins the calling thread to a CPU and maps its status page. The goroutine
-// must have called [runtime.LockOSThread].
+// Open maps the status page of the calling thread and pins the thread to a CPU, until
+// Close. If it fails, the thread is as it was. The goroutine must have called
+// [runtime.LockOSThread].
 func Open(cpu int) (*Thread, error) {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("moving to CPU %d: %w", cpu, err)
+	t, err := openPage()
+	if err != nil {
+		return nil, err
 	}
-	slot, errno := prctl(flagSlot)
+	before, err := pin(cpu)
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	t.before = before
+	return t, nil
+}
+
+// pin confines the calling thread to a CPU and returns where it could run before.
+func pin(cpu int) (before cpulist.Set, err error) {
+	if before, err = affinity.Of(0); err != nil {
+		return cpulist.Set{}, err
+	}
+	return before, affinity.Pin(cpu)
+}
+
+// openPage maps the calling thread's status page and story.
+func openPage() (*Thread, error) {
+	slot, errno := prctl(abi.Slot)
 	if errno != 0 {
 		return nil, fmt.Errorf("opening the thread's status page: %w (%w)", ErrNotSupported, errno)
 	}
 	t := &Thread{}
-	for i, request := range []uintptr{flagPages, flagStories} {
+	for i, request := range []uintptr{abi.Pages, abi.Stories} {
 		var err error
 		if t.files[i], err = mapFile(request, slot); err != nil {
 			return nil, errors.Join(err, t.Close())
 		}
 	}
-	t.page = (*page)(unsafe.Pointer(unsafe.SliceData(t.files[0])))
-	t.story = (*story)(unsafe.Pointer(unsafe.SliceData(t.files[1])))
-	if t.page.version != pageVersion {
-		return nil, errors.Join(fmt.Errorf("reading the status page: it has version %d, this package knows %d", t.page.version, pageVersion), t.Close())
+	t.page = (*abi.Status)(unsafe.Pointer(unsafe.SliceData(t.files[0])))
+	t.story = (*abi.Story)(unsafe.Pointer(unsafe.SliceData(t.files[1])))
+	if t.page.Version != abi.Version {
+		return nil, errors.Join(fmt.Errorf("reading the status page: it has version %d, this package knows %d", t.page.Version, abi.Version), t.Close())
 	}
 	return t, nil
 }
@@ -108,17 +91,22 @@ func mapFile(request uintptr, slot int) ([]byte, error) {
 		return nil, fmt.Errorf("opening the thread's status page: %w", errno)
 	}
 	defer unix.Close(fd)
-	b, err := unix.Mmap(fd, int64(slot)*pageSize, pageSize, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	b, err := unix.Mmap(fd, int64(slot)*abi.PageSize, abi.PageSize, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping the thread's status page: %w", err)
 	}
 	return b, nil
 }
 
-// Close unmaps the status page. The thread must not be isolated, and no method
-// be called afterwards.
+// Close unmaps the status page and lets the thread run where it could before Open.
+// The thread must not be isolated, and no method be called afterwards.
 func (t *Thread) Close() error {
 	var errs []error
+	if !t.before.IsEmpty() {
+		if err := affinity.Set(0, t.before); err != nil {
+			errs = append(errs, fmt.Errorf("letting the thread run where it could before: %w", err))
+		}
+	}
 	for _, b := range t.files {
 		if b != nil {
 			errs = append(errs, unix.Munmap(b))
@@ -130,7 +118,7 @@ func (t *Thread) Close() error {
 // prctl makes the call without telling Go's scheduler: a thread that comes back
 // from a system call it was told of may have to wait for its processor.
 func prctl(flags uintptr) (int, syscall.Errno) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, prTaskIsolation, flags, 0, 0, 0, 0)
+	r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, abi.SetTaskIsolation, flags, 0, 0, 0, 0)
 	return int(r), errno
 }
 
@@ -140,7 +128,8 @@ func prctl(flags uintptr) (int, syscall.Errno) {
 // waits for it.
 //
 // A break sends sig to the thread; 0, the usual choice in Go, for none: then only
-// the status page tells. It is an error if sig is negative or beyond 64.
+// the status page tells. Another signal that the thread is delivered is the break
+// itself, and sends nothing else. It is an error if sig is negative or beyond 64.
 //
 // The error is [ErrNotIsolated], [ErrNotSupported], or that of ctx, which then
 // may wrap [ErrNotQuiet].
@@ -150,7 +139,7 @@ func (t *Thread) Enter(ctx context.Context, sig syscall.Signal) error {
 	}
 	for yields := 0; ; {
 		start := time.Now()
-		_, errno := prctl(flagEnable | flagUserSig | uintptr(sig)<<signalShift)
+		_, errno := prctl(abi.Enable | abi.UserSig | uintptr(sig)<<abi.SignalShift)
 		switch {
 		case errno == 0 && (time.Since(start) < yieldAfter || yields == maxYields):
 			return nil
@@ -194,7 +183,7 @@ func (t *Thread) Leave() error {
 // up to 1 s. They go on waiting while another thread of the program is isolated.
 // Without --hold it is Leave. The next Enter ends the window.
 func (t *Thread) Window() error {
-	if _, errno := prctl(flagWindow); errno != 0 {
+	if _, errno := prctl(abi.Window); errno != 0 {
 		return fmt.Errorf("opening a window: %w (%w)", ErrNotSupported, errno)
 	}
 	return nil
@@ -202,7 +191,7 @@ func (t *Thread) Window() error {
 
 // Isolated tells whether the thread is isolated. It is one load, and never true
 // when nobody watches the thread any more.
-func (t *Thread) Isolated() bool { return atomic.LoadUint32(&t.page.isolated) != 0 }
+func (t *Thread) Isolated() bool { return atomic.LoadUint32(&t.page.Isolated) != 0 }
 
 // Status is what a thread is told of its isolation.
 type Status struct {
@@ -222,26 +211,26 @@ type Break struct {
 }
 
 // Breaks returns how often isolation was broken.
-func (t *Thread) Breaks() uint64 { return atomic.LoadUint64(&t.page.breaks) }
+func (t *Thread) Breaks() uint64 { return atomic.LoadUint64(&t.page.Breaks) }
 
 // Status returns the status of the thread, all of it from one moment.
 func (t *Thread) Status() Status {
 	p := t.page
 	for {
-		seq := atomic.LoadUint32(&p.seq)
+		seq := atomic.LoadUint32(&p.Seq)
 		s := Status{
-			Isolated: atomic.LoadUint32(&p.isolated) != 0,
-			Entered:  atomic.LoadUint64(&p.entered),
-			Since:    time.Duration(atomic.LoadUint64(&p.since)),
-			Breaks:   atomic.LoadUint64(&p.breaks),
+			Isolated: atomic.LoadUint32(&p.Isolated) != 0,
+			Entered:  atomic.LoadUint64(&p.Entered),
+			Since:    time.Duration(atomic.LoadUint64(&p.Since)),
+			Breaks:   atomic.LoadUint64(&p.Breaks),
 			Last: Break{
-				Time:   time.Duration(atomic.LoadUint64(&p.time)),
-				Cause:  Cause(atomic.LoadUint32(&p.cause)),
-				Detail: atomic.LoadUint64(&p.detail),
-				CPU:    int(atomic.LoadUint32(&p.cpu)),
+				Time:   time.Duration(atomic.LoadUint64(&p.Time)),
+				Cause:  Cause(atomic.LoadUint32(&p.Cause)),
+				Detail: atomic.LoadUint64(&p.Detail),
+				CPU:    int(atomic.LoadUint32(&p.CPU)),
 			},
 		}
-		if seq&1 == 0 && seq == atomic.LoadUint32(&p.seq) {
+		if seq&1 == 0 && seq == atomic.LoadUint32(&p.Seq) {
 			return s
 		}
 	}
@@ -252,12 +241,12 @@ func (t *Thread) Status() Status {
 // milliseconds after the break; ok is false until then.
 func (t *Thread) Story() (id, text string, ok bool) {
 	for {
-		seq := atomic.LoadUint32(&t.story.seq)
+		seq := atomic.LoadUint32(&t.story.Seq)
 		told := *t.story
-		if seq&1 == 0 && seq == atomic.LoadUint32(&t.story.seq) {
+		if seq&1 == 0 && seq == atomic.LoadUint32(&t.story.Seq) {
 			s := t.Status()
-			known := s.Breaks > 0 && told.time >= uint64(s.Last.Time)
-			return unix.ByteSliceToString(told.id[:]), unix.ByteSliceToString(told.text[:]), known
+			known := s.Breaks > 0 && told.Time >= uint64(s.Last.Time)
+			return unix.ByteSliceToString(told.ID[:]), unix.ByteSliceToString(told.Text[:]), known
 		}
 	}
 }

@@ -12,13 +12,15 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 // Both sides of the interface have the same causes and places.
-func TestInterfaceIsThatOfTheHeader(t *testing.T) {
+func TestCausesAreThoseOfTheHeader(t *testing.T) {
 	text, err := os.ReadFile("include/taskiso/taskiso.h")
 	if err != nil {
 		t.Fatal(err)
@@ -39,44 +41,71 @@ func TestInterfaceIsThatOfTheHeader(t *testing.T) {
 			t.Errorf("the header does not say %q", causeNames[n])
 		}
 	}
-	for name, value := range map[string]string{
-		"PR_TASK_ISOLATION": fmt.Sprint(prTaskIsolation), "TASKISO_PAGES": "(1 << 16)", "TASKISO_SLOT": "(1 << 17)",
-		"TASKISO_STORIES": "(1 << 18)", "TASKISO_VERSION": fmt.Sprint(pageVersion), "TASKISO_PAGE_SIZE": fmt.Sprint(pageSize),
-	} {
-		if !strings.Contains(string(text), "#define "+name+" "+value+"\n") {
-			t.Errorf("the header does not define %s as %s", name, value)
-		}
-	}
-	var p page
-	var s story
-	if unsafe.Sizeof(p) != 64 || unsafe.Offsetof(p.time) != 40 || unsafe.Offsetof(p.cause) != 56 || unsafe.Offsetof(s.id) != 16 || unsafe.Offsetof(s.text) != 80 {
-		t.Errorf("layout: %d %d %d %d %d", unsafe.Sizeof(p), unsafe.Offsetof(p.time), unsafe.Offsetof(p.cause), unsafe.Offsetof(s.id), unsafe.Offsetof(s.text))
-	}
 }
 
 func TestOpenWithoutTaskiso(t *testing.T) {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its changed affinity
+		runtime.LockOSThread()
+		before := mayRunOn(t)
 		_, err := Open(0)
 		if err == nil {
 			err = errors.New("no error")
 		}
-		done <- err
-		_, err = Open(1023)
+		if now := mayRunOn(t); now != before {
+			t.Errorf("Open failed and left the thread on %v, not on %v", now, before)
+		}
 		done <- err
 	}()
 	if err := <-done; !errors.Is(err, ErrNotSupported) || !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "taskiso run") {
 		t.Errorf("Open without taskiso: %v", err)
-	}
-	if err := <-done; !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "moving to CPU 1023") {
-		t.Errorf("Open on a CPU that is not there: %v", err)
 	}
 	if err := (&Thread{}).Enter(t.Context(), syscall.Signal(65)); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("signal 65: %v", err)
 	}
 	if err := (&Thread{}).Enter(t.Context(), 0); !errors.Is(err, ErrNotIsolated) {
 		t.Errorf("Enter without taskiso: %v", err)
+	}
+}
+
+func mayRunOn(t *testing.T) cpulist.Set {
+	t.Helper()
+	cpus, err := affinity.Of(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cpus
+}
+
+// Whoever has opened a thread gives it back as it was.
+func TestPinAndClose(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: if this fails, the thread ends
+	before := mayRunOn(t)
+	last, _ := before.Last()
+	opened := &Thread{}
+	var err error
+	if opened.before, err = pin(last); err != nil {
+		t.Fatal(err)
+	}
+	if now := mayRunOn(t); now.Len() != 1 || !now.Contains(last) {
+		t.Errorf("pinned to CPU %d, and may run on CPU %v", last, now)
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+	if now := mayRunOn(t); now != before {
+		t.Errorf("closed, and may run on %v, not on %v", now, before)
+	}
+	for _, cpu := range []int{-1, 1023, 1100, 8000, 1 << 16} {
+		if before.Contains(cpu) {
+			continue
+		}
+		if _, err := pin(cpu); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), fmt.Sprintf("moving to CPU %d", cpu)) {
+			t.Errorf("on CPU %d: %v", cpu, err)
+		}
+	}
+	if now := mayRunOn(t); now != before {
+		t.Errorf("failed, and may run on %v, not on %v", now, before)
 	}
 }
 

@@ -25,17 +25,21 @@ import (
 // across processes.
 
 var buildPeer = sync.OnceValues(func() (string, error) {
+	return compilePeer("gcc", "-std=c11", "-Wextra", "-Werror")
+})
+
+func compilePeer(compiler string, flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "deferral")
 	if err != nil {
 		return "", err
 	}
 	peer := filepath.Join(dir, "peer")
-	out, err := exec.Command("gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I../include", "-o", peer, "testdata/peer.c").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("compiling testdata/peer.c: %w\n%s", err, out)
+	args := append(flags, "-O2", "-Wall", "-I../include", "-o", peer, "testdata/peer.c")
+	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("compiling testdata/peer.c with %s %v: %w\n%s", compiler, flags, err, out)
 	}
 	return peer, nil
-})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -57,6 +61,11 @@ func startPeer(t *testing.T, d *Domain, args ...string) peer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startPeerAt(t, path, d, args...)
+}
+
+func startPeerAt(t *testing.T, path string, d *Domain, args ...string) peer {
+	t.Helper()
 	cmd := exec.Command(path, args...)
 	f, err := d.File()
 	if err != nil {
@@ -300,17 +309,48 @@ func TestEnterDoesNotWaitForADeadPinner(t *testing.T) {
 	}
 }
 
+// The header is C++17 as well, to each compiler, with every warning; and a peer in C++ has
+// the same layout and serves.
 func TestHeaderIsCPlusPlus(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "t.cc")
 	if err := os.WriteFile(source, []byte("#include <taskiso/deferral.h>\nint main() { return 0; }\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("g++"); err != nil {
-		t.Skip("g++ is not installed")
+	want := startPeer(t, sharedValues(t), "size").end(t)
+	for _, compiler := range []string{"g++", "clang++-16"} {
+		if _, err := exec.LookPath(compiler); err != nil {
+			t.Logf("%s is not installed", compiler)
+			continue
+		}
+		for _, standard := range []string{"-std=c++17", "-std=c++20", "-std=c++2b"} {
+			if out, err := exec.Command(compiler, standard, "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I../include", source).CombinedOutput(); err != nil {
+				t.Errorf("compiling the header with %s %s: %v\n%s", compiler, standard, err, out)
+			}
+		}
+		path, err := compilePeer(compiler, "-xc++", "-std=c++17", "-U_GNU_SOURCE")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		defer os.RemoveAll(filepath.Dir(path))
+		if got := startPeerAt(t, path, sharedValues(t), "size").end(t); got != want {
+			t.Errorf("%s has the layout %s, C %s", compiler, got, want)
+		}
+		serveOne(t, path)
 	}
-	if out, err := exec.Command("g++", "-std=c++23", "-fsyntax-only", "-Wall", "-I../include", source).CombinedOutput(); err != nil {
-		t.Errorf("compiling the header as C++23: %v\n%s", err, out)
+}
+
+// serveOne has a peer own a slot, and stop when it is told so.
+func serveOne(t *testing.T, path string) {
+	d := sharedValues(t)
+	owner := startPeerAt(t, path, d, "owner", "1")
+	if owner.line(t) != "ready" {
+		t.Fatal("owner is not ready")
 	}
+	if _, err := d.Post(1, 23); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(owner.end(t))
 }
 
 // The C side in corrupted memory: it may refuse, but not crash.

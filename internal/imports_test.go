@@ -38,7 +38,7 @@ var importRules = []importRule{
 		reason: "a set of numbers must not cost its users a dependency",
 	},
 	{
-		of: []string{module}, never: []string{"..."}, allow: []string{"cpulist/..."},
+		of: []string{module}, never: []string{"..."}, allow: []string{"cpulist/...", "internal/abi", "internal/affinity"},
 		reason: "an isolated program must not carry the tracer",
 	},
 	{
@@ -48,6 +48,58 @@ var importRules = []importRule{
 	{
 		of: []string{"deferral/..."}, never: []string{"..."}, allow: []string{"deferral/..."},
 		reason: "deferral is useful to programs that want nothing else of ours, and its proof covers all of it",
+	},
+	{
+		of: []string{"internal/clock/..."}, never: []string{"..."},
+		reason: "who reads the time wants nothing else of ours",
+	},
+	{
+		of: []string{"internal/abi/..."}, never: []string{"*"},
+		reason: "both sides of the interface agree on it, and it is nothing but numbers and layouts",
+	},
+	{
+		of: []string{"internal/proc/..."}, never: []string{"..."},
+		reason: "what procfs shows of a task is a fact, and whoever needs one wants nothing else of ours",
+	},
+	{
+		of: []string{"internal/signame/..."}, never: []string{"..."},
+		reason: "the names of signals are known to the field, not to us",
+	},
+	{
+		of: []string{"internal/display/..."}, never: []string{"..."},
+		reason: "how things are shown does not depend on what is shown",
+	},
+	{
+		of:     []string{"internal/faults/..."},
+		never:  []string{"internal/report/...", "internal/trace/...", "internal/hold/...", "internal/session/..."},
+		reason: "page faults are seen without the tracer, and shown without it",
+	},
+	{
+		of:     []string{"internal/noise/..."},
+		never:  []string{"internal/report/...", "internal/trace/...", "internal/cause/...", "internal/hold/...", "internal/session/..."},
+		reason: "gaps are measured without the tracer, and shown without it",
+	},
+	{
+		of:     []string{"internal/loop/..."},
+		never:  []string{"internal/run/...", "internal/observe/...", "internal/hold/...", "internal/session/..."},
+		reason: "the busy loop is a program that others observe",
+	},
+	{
+		of: []string{"..."}, except: []string{"internal/cli/...", "internal/run/..."},
+		never:  []string{"internal/run/..."},
+		reason: "what a command does while a task runs is joined from all else, and nothing below needs it",
+	},
+	{
+		of: []string{"internal/total/..."}, never: []string{"..."},
+		reason: "how totals are kept does not depend on who finds the causes",
+	},
+	{
+		of: []string{"internal/longest/..."}, never: []string{"..."},
+		reason: "what is longest does not depend on what it is",
+	},
+	{
+		of: []string{"internal/affinity/..."}, never: []string{"..."}, allow: []string{"cpulist/..."},
+		reason: "an isolated program pins its threads with it",
 	},
 	{
 		of: []string{"..."}, except: []string{"internal/trace/...", "internal/feature", "internal/session/...", "internal/hold/..."},

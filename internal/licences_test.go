@@ -26,11 +26,11 @@ var licenceRules = []licenceRule{
 		reason: "the kernel offers many helpers to GPL programs only",
 	},
 	{
-		below: "internal/trace/bpf", suffix: ".h", licence: "GPL-2.0-only OR BSD-2-Clause",
+		below: "internal/bpf", suffix: ".h", licence: "GPL-2.0-only OR BSD-2-Clause",
 		reason: "it is compiled into BPF programs",
 	},
 	{
-		below: "internal/hold/bpf", suffix: ".h", licence: "GPL-2.0-only OR BSD-2-Clause",
+		below: "internal/trace/bpf", suffix: ".h", licence: "GPL-2.0-only OR BSD-2-Clause",
 		reason: "it is compiled into BPF programs",
 	},
 	{

@@ -17,12 +17,16 @@ const compiled = "/test/watch"
 func compile(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	args = append([]string{"-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-fno-omit-frame-pointer", "-I../include", "-pthread", "-o", path}, args...)
+	args = append(append(compilerFlags(), "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path), args...)
 	gcc := exec.Command("gcc", append(args, "testdata/"+name+".c")...)
 	if out, err := gcc.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", gcc, err, out)
 	}
 	return path
+}
+
+func compilerFlags() []string {
+	return []string{"-Wno-unused-function", "-fno-omit-frame-pointer", "-I../include"}
 }
 
 func TestHeader(t *testing.T) {

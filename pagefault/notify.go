@@ -40,7 +40,7 @@ type Notifier struct {
 //
 // In a Go program the runtime's handler runs in the thread and passes the signal to
 // the channel of [os/signal.Notify]: the goroutine learns of it with a delay, and
-// and gets one signal for several that came meanwhile. A program that is not prepared for sig is
+// gets one signal for several that came meanwhile. A program that is not prepared for sig is
 // ended by it, as by any signal.
 //
 // This works on all kernels with perf events. Signals that carry the address, and

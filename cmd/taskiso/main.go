@@ -8,14 +8,15 @@ import (
 
 	"github.com/taskiso/taskiso/internal/cli"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/loop"
 )
 
 func main() {
 	switch {
 	case launch.IsStub():
 		os.Exit(launch.Stub())
-	case cli.IsLoop():
-		os.Exit(cli.Loop())
+	case loop.IsLoop():
+		os.Exit(loop.Main())
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

@@ -26,7 +26,7 @@ struct seen {
 
 static int whole(const void *p, size_t len)
 {
-	const uint64_t *v = p;
+	const uint64_t *v = (const uint64_t *)p;
 	if (len != 14 * sizeof(*v))
 		return 0;
 	for (int i = 1; i < 14; i++)
@@ -37,7 +37,7 @@ static int whole(const void *p, size_t len)
 
 static void on_kind(void *arg, unsigned kind)
 {
-	struct seen *s = arg;
+	struct seen *s = (struct seen *)arg;
 	s->kinds++;
 	if (kind == 23)
 		s->stop = 1;
@@ -45,7 +45,7 @@ static void on_kind(void *arg, unsigned kind)
 
 static void on_cell(void *arg, unsigned key, const void *v, size_t len)
 {
-	struct seen *s = arg;
+	struct seen *s = (struct seen *)arg;
 	uint64_t id = *(const uint64_t *)v;
 	(void)key;
 	s->values++;
@@ -56,7 +56,7 @@ static void on_cell(void *arg, unsigned key, const void *v, size_t len)
 
 static void on_message(void *arg, const void *m, size_t len)
 {
-	struct seen *s = arg;
+	struct seen *s = (struct seen *)arg;
 	uint64_t id = *(const uint64_t *)m;
 	s->torn += !whole(m, len);
 	s->disorder += id != s->messages;
@@ -144,7 +144,7 @@ static void grab(struct tiso_domain *d, unsigned slot)
 	int err = tiso_lock(d, &tiso_record(d, slot)->post);
 	if (err)
 		die("lock", err);
-	tiso_roles(atomic_load((_Atomic(uint64_t) *)cell), &front, &middle, &back);
+	tiso_roles(atomic_load((TISO_ATOMIC(uint64_t) *)cell), &front, &middle, &back);
 	memset(cell + 128 + back * d->cell_box, 0xee, d->cell_box / 2);
 	say("ready");
 	pause();
@@ -163,7 +163,7 @@ static unsigned long sum;
 
 static void touch(const void *p, size_t len)
 {
-	const unsigned char *b = p;
+	const unsigned char *b = (const unsigned char *)p;
 	for (size_t i = 0; i < len; i++)
 		sum += b[i];
 }

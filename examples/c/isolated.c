@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 
 		r = enter();
 		if (r) {
-			fprintf(stderr, "entering: %s; is this below taskiso run, and pinned to one isolated CPU?\n", strerror(-r));
+			fprintf(stderr, "entering: %s; is this started by taskiso run, and pinned to one isolated CPU?\n", strerror(-r));
 			return 1;
 		}
 		while (!broken) {

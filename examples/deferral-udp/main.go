@@ -158,9 +158,9 @@ func (l *loop) run() error {
 	runtime.LockOSThread()
 	if l.cpu >= 0 {
 		defer runtime.LockOSThread() // never unlocked: the thread ends with its affinity
-		var set unix.CPUSet
+		set := unix.NewCPUSet(l.cpu + 1)
 		set.Set(l.cpu)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
+		if err := unix.SchedSetaffinityDynamic(0, set); err != nil {
 			return fmt.Errorf("moving the loop to CPU %d: %w", l.cpu, err)
 		}
 	} else {

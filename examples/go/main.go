@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Go is a busy loop that is isolated, learns what broke its isolation, and enters
-// again. Run it below taskiso, on an isolated CPU, and the rest of Go's threads
+// again. Run it under taskiso, on an isolated CPU, and the rest of Go's threads
 // on others:
 //
 //	GODEBUG=asyncpreemptoff=1 taskiso run -c 3 --start-on 0-1 -- ./go -cpu 3

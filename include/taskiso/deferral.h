@@ -3,7 +3,7 @@
  * taskiso/deferral.h - reach a busy thread without interrupting it.
  *
  * The C side of the Go package github.com/taskiso/taskiso/deferral, in the same
- * shared memory. C11 with atomics (or C++23, which includes <stdatomic.h>),
+ * shared memory. C11 with atomics, or C++17 and later, gcc or clang,
  * Linux, 64 bit, nothing to link. Define _GNU_SOURCE before the
  * first include of the program.
  *
@@ -43,7 +43,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +50,17 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+/* The same words in both languages: C++ finds std::atomic_load() and the like by their arguments. */
+#ifdef __cplusplus
+#include <atomic>
+#define TISO_ATOMIC(type) std::atomic<type>
+#define TISO_ORDER(order) std::memory_order_##order
+#else
+#include <stdatomic.h>
+#define TISO_ATOMIC(type) _Atomic(type)
+#define TISO_ORDER(order) memory_order_##order
+#endif
 
 #ifndef F_OFD_SETLK
 #error "define _GNU_SOURCE before the first include"
@@ -76,19 +86,19 @@
 #define TISO_FRESH 64ULL /* in a cell's control word */
 
 struct tiso_header {
-	_Atomic(uint64_t) magic;
+	TISO_ATOMIC(uint64_t) magic;
 	uint32_t version, slots, cells, cell_size, queue, message;
 	uint64_t stride, size;
 };
 
 struct tiso_record {
-	_Atomic(uint64_t) state;
+	TISO_ATOMIC(uint64_t) state;
 	char pad0[120];
-	_Atomic(uint64_t) done, head;
+	TISO_ATOMIC(uint64_t) done, head;
 	char pad1[112];
-	_Atomic(uint64_t) post, tail;
+	TISO_ATOMIC(uint64_t) post, tail;
 	char pad2[112];
-	_Atomic(uint64_t) pin;
+	TISO_ATOMIC(uint64_t) pin;
 	char pad3[120];
 };
 
@@ -166,10 +176,23 @@ static inline int tiso_reopen(int fd)
 	return fd < 0 ? -errno : fd;
 }
 
+/* tiso_byte is a lock, or the end of one, of one byte. C++17 has no designated initialisers. */
+static inline struct flock tiso_byte(short type, off_t byte)
+{
+	struct flock l;
+
+	memset(&l, 0, sizeof(l));
+	l.l_type = type;
+	l.l_whence = SEEK_SET;
+	l.l_start = byte;
+	l.l_len = 1;
+	return l;
+}
+
 /* tiso_try_lock returns 1 if the byte is ours now, 0 if somebody who lives has it. */
 static inline int tiso_try_lock(int fd, off_t byte)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = tiso_byte(F_WRLCK, byte);
 	if (!fcntl(fd, F_OFD_SETLK, &l))
 		return 1;
 	return errno == EAGAIN || errno == EACCES ? 0 : -errno;
@@ -177,7 +200,7 @@ static inline int tiso_try_lock(int fd, off_t byte)
 
 static inline void tiso_unlock(int fd, off_t byte)
 {
-	struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = tiso_byte(F_UNLCK, byte);
 	fcntl(fd, F_OFD_SETLK, &l);
 }
 
@@ -321,7 +344,7 @@ static inline const void *tiso_value(struct tiso_slot *s, unsigned key, size_t *
 	if (key >= d->cells)
 		return NULL;
 	unsigned char *cell = tiso_cell(d, s->index, key);
-	if (!tiso_roles(atomic_load((_Atomic(uint64_t) *)cell), &front, &middle, &back)) {
+	if (!tiso_roles(atomic_load((TISO_ATOMIC(uint64_t) *)cell), &front, &middle, &back)) {
 		s->corrupt++;
 		return NULL;
 	}
@@ -336,7 +359,7 @@ static inline const void *tiso_value(struct tiso_slot *s, unsigned key, size_t *
 static inline int tiso_take(unsigned char *cell)
 {
 	unsigned front, middle, back;
-	_Atomic(uint64_t) *ctl = (_Atomic(uint64_t) *)cell;
+	TISO_ATOMIC(uint64_t) *ctl = (TISO_ATOMIC(uint64_t) *)cell;
 	uint64_t w = atomic_load(ctl);
 	do {
 		if (!tiso_roles(w, &front, &middle, &back) || !(w & TISO_FRESH))
@@ -430,13 +453,13 @@ static inline void tiso_serve(struct tiso_slot *s, uint64_t work)
 		tiso_take_cells(s);
 	if (work & TISO_QUEUE)
 		tiso_receive(s);
-	atomic_store_explicit(&s->rec->done, s->round, memory_order_release); /* C3 */
+	atomic_store_explicit(&s->rec->done, s->round, TISO_ORDER(release)); /* C3 */
 }
 
 /* tiso_poll is one load. Ordering comes with the exchange in tiso_catch_up. */
 static inline int tiso_poll(const struct tiso_slot *s)
 {
-	return (atomic_load_explicit(&s->rec->state, memory_order_relaxed) & TISO_WORK) != 0;
+	return (atomic_load_explicit(&s->rec->state, TISO_ORDER(relaxed)) & TISO_WORK) != 0;
 }
 
 /* tiso_catch_up does what was posted, then records it; nothing while offline. */
@@ -540,7 +563,7 @@ static inline int64_t tiso_now(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static inline int tiso_lock(struct tiso_domain *d, _Atomic(uint64_t) *word)
+static inline int tiso_lock(struct tiso_domain *d, TISO_ATOMIC(uint64_t) *word)
 {
 	int64_t start = 0;
 	for (unsigned tries = 1;; tries++) {
@@ -573,7 +596,7 @@ static inline int tiso_publish(struct tiso_domain *d, unsigned slot, unsigned ke
 	if (err)
 		return err;
 	unsigned char *cell = tiso_cell(d, slot, key);
-	_Atomic(uint64_t) *ctl = (_Atomic(uint64_t) *)cell;
+	TISO_ATOMIC(uint64_t) *ctl = (TISO_ATOMIC(uint64_t) *)cell;
 	uint64_t w = atomic_load(ctl);
 	if (!tiso_roles(w, &front, &middle, &back)) {
 		atomic_store(&r->post, 0);

@@ -2,8 +2,9 @@
 /*
  * taskiso/taskiso.h - be isolated, be told of a break with its cause, enter again.
  *
- * For threads of a command that "taskiso run" started. C11 or C++11 with GNU
- * extensions, Linux, little endian, nothing to link.
+ * For threads of a command that "taskiso run" started. C99 or C++11 and later, gcc or
+ * clang, Linux, little endian, nothing to define and nothing to link. A thread has one
+ * page for all files of the program that include this, shared libraries as well.
  *
  *	sigaction(SIGUSR1, ...);
  *	mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -16,7 +17,9 @@
  * Isolation begins when taskiso_enter() returns 0 and ends with the first thing
  * that interrupts the thread (a break), with taskiso_leave(), or with the thread.
  * A break sends the signal once, before the thread runs another instruction of
- * its own; the thread is not isolated in the handler, which may enter again.
+ * its own; the thread is not isolated in the handler, which may enter again. Another
+ * signal that the thread is delivered, from outside or of an instruction of its own, is
+ * the break itself: its handler runs, and nothing else is sent.
  *
  * All functions concern the calling thread. taskiso_isolated(), taskiso_status()
  * and taskiso_story() make no system call. All may be called in signal handlers,
@@ -62,7 +65,7 @@ extern "C" {
 enum taskiso_cause {
 	TASKISO_NONE = 0,
 	TASKISO_SYSCALL = 1,    /* detail: its number */
-	TASKISO_PAGE_FAULT = 2, /* detail: the address */
+	TASKISO_PAGE_FAULT = 2, /* one that was resolved; detail: the address */
 	TASKISO_TIMER = 3,      /* detail, of all interrupts of the CPU itself: the vector */
 	TASKISO_RESCHEDULE = 4,
 	TASKISO_CALL = 5,       /* a function called by another CPU */
@@ -71,8 +74,8 @@ enum taskiso_cause {
 	TASKISO_IRQ = 8,        /* a device; detail: number in /proc/interrupts */
 	TASKISO_NMI = 9,
 	TASKISO_TASK = 10,      /* detail: thread that ran instead */
-	TASKISO_SIGNAL = 11,    /* detail: the signal */
-	TASKISO_MOVED = 12,     /* the affinity changed while the thread was entering; detail: the CPU */
+	TASKISO_SIGNAL = 11,    /* of others, or of an exception; no other was sent. detail: the signal */
+	TASKISO_MOVED = 12,     /* the affinity changed while the thread was entering, or asking; detail: the CPU */
 	TASKISO_UNNAMED = 13,   /* something that no event of this kernel names */
 	TASKISO_UNWATCHED = 14, /* taskiso has ended; no signal was sent */
 };
@@ -101,9 +104,26 @@ struct taskiso_story {
 	char text[1024]; /* for people: cause, and who caused it */
 };
 
-static struct taskiso_status taskiso_outside; /* what a thread without a page sees */
-static __thread const struct taskiso_status *taskiso_page = &taskiso_outside;
-static __thread const struct taskiso_story *taskiso_told;
+/* One of each in the program: the linker keeps the first of all files. */
+#define TASKISO_SHARED __attribute__((weak, visibility("default")))
+
+extern struct taskiso_status taskiso_outside;
+extern __thread const struct taskiso_status *taskiso_page;
+extern __thread const struct taskiso_story *taskiso_told;
+
+TASKISO_SHARED struct taskiso_status taskiso_outside; /* what a thread without a page sees */
+TASKISO_SHARED __thread const struct taskiso_status *taskiso_page = &taskiso_outside;
+TASKISO_SHARED __thread const struct taskiso_story *taskiso_told;
+
+/* Of unistd.h and sys/mman.h, which hide them from strictly standard C. */
+#if !defined(__cplusplus) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
+extern long syscall(long number, ...);
+#endif
+#ifdef MAP_POPULATE
+#define TASKISO_MAP_POPULATE MAP_POPULATE
+#else
+#define TASKISO_MAP_POPULATE 0x8000 /* asm-generic/mman-common.h, which x86 and arm64 use */
+#endif
 
 static inline int taskiso_request(unsigned long flags)
 {
@@ -119,14 +139,14 @@ static inline void *taskiso_map_file(unsigned long request, int slot)
 
 	if (fd < 0)
 		return MAP_FAILED;
-	p = mmap(0, TASKISO_PAGE_SIZE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, (off_t)slot * TASKISO_PAGE_SIZE);
+	p = mmap(0, TASKISO_PAGE_SIZE, PROT_READ, MAP_SHARED | TASKISO_MAP_POPULATE, fd, (off_t)slot * TASKISO_PAGE_SIZE);
 	close(fd);
 	return p;
 }
 
 /*
  * taskiso_map maps the thread's status page and story; taskiso_enter() does so by
- * itself. 0, or -ENOSYS if nobody answers (not below "taskiso run", or without its
+ * itself. 0, or -ENOSYS if nobody answers (not started by "taskiso run", or without its
  * privileges), -EUSERS if too many threads have a page already, -ENOMEM, or
  * -EPROTO if the page has another version than this header.
  */

@@ -6,13 +6,15 @@
 // here and there.
 //
 // A lost event never leads to a violation: the monitor no longer knows its
-// state, and says so, until later events leave only one state possible.
+// state, and says so, until later events leave only one state possible. Where nothing
+// was lost, what no state allows that it can be in is a violation.
 package automaton
 
 import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // ErrSyntax: the text is not such a .dot file.
@@ -75,12 +77,13 @@ type Verdict string
 
 // Verdicts.
 const (
-	Held     Verdict = "held"     // every event was allowed, none was lost
-	Violated Verdict = "violated" // at least one event was not allowed
-	Unknown  Verdict = "unknown"  // none was seen to be forbidden, but some were lost
+	Satisfied Verdict = "satisfied" // every event was allowed, none was lost
+	Violated  Verdict = "violated"  // at least one event was not allowed
+	Unknown   Verdict = "unknown"   // none was seen to be forbidden, but some were lost
 )
 
-// Violation is an event that the automaton does not allow in its state.
+// Violation is an event that the automaton does not allow in its state, or in any
+// that it can be in: then State is their names with "or" between them.
 type Violation struct{ State, Event string }
 
 func (v Violation) Error() string {
@@ -93,6 +96,7 @@ type Monitor struct {
 	possible   []bool // states that the events so far leave possible
 	after      []bool // room for those after the next event
 	lost       uint64
+	gap        bool // something was lost, and the state has not been known since
 	violations uint64
 }
 
@@ -104,8 +108,9 @@ func (a *Automaton) Monitor() *Monitor {
 }
 
 // Event takes one event. Events that the automaton does not have are ignored.
-// It returns a Violation, and stays where it is, if the state is known and does
-// not allow the event; so each forbidden event is counted, not only the first.
+// It returns a Violation, and stays where it is, if no state that it can be in
+// allows the event; so each forbidden event is counted, not only the first. After a
+// loss that takes a state that is known again.
 func (m *Monitor) Event(name string) error {
 	event, ok := m.a.events[name]
 	if !ok {
@@ -120,22 +125,34 @@ func (m *Monitor) Event(name string) error {
 	}
 	if moved {
 		m.possible, m.after = m.after, m.possible
+		_, known := m.State()
+		m.gap = m.gap && !known
 		return nil
 	}
-	state, known := m.State()
-	if !known {
-		// No possible state allows it. After a loss that is no verdict.
+	if m.gap { // it may have been before the event
 		m.Forget()
 		return nil
 	}
 	m.violations++
-	return Violation{State: state, Event: name}
+	return Violation{State: m.states(), Event: name}
+}
+
+// states names the states that are possible.
+func (m *Monitor) states() string {
+	var names []string
+	for state, possible := range m.possible {
+		if possible {
+			names = append(names, m.a.states[state])
+		}
+	}
+	return strings.Join(names, " or ")
 }
 
 // Lost says that n events, or an unknown number if 0, were lost: any state is
 // possible now.
 func (m *Monitor) Lost(n uint64) {
 	m.lost += max(n, 1)
+	m.gap = true
 	m.Forget()
 }
 
@@ -167,5 +184,5 @@ func (m *Monitor) Verdict() Verdict {
 	case m.lost > 0:
 		return Unknown
 	}
-	return Held
+	return Satisfied
 }

@@ -60,7 +60,7 @@ func TestMonitor(t *testing.T) {
 			t.Fatalf("%s: %v", e, err)
 		}
 	}
-	if v := m.Verdict(); v != Held {
+	if v := m.Verdict(); v != Satisfied {
 		t.Errorf("verdict %s", v)
 	}
 	for range 3 { // each is counted
@@ -71,6 +71,39 @@ func TestMonitor(t *testing.T) {
 	}
 	if n, _ := m.Violations(); n != 3 || m.Verdict() != Violated {
 		t.Errorf("%d violations, verdict %s", n, m.Verdict())
+	}
+}
+
+// A stream that is joined in the middle may be in several states. What none of them
+// allows is a violation, unless something was lost.
+func TestNoPossibleStateAllowsIt(t *testing.T) {
+	a, err := Parse(`digraph { "__init_a" -> "a"; "a"; "b"; "c";
+		"a" -> "b" [label = "x"]; "b" -> "c" [label = "x"]; "c" -> "c" [label = "x"]; "a" -> "a" [label = "poke"]; }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := a.Monitor()
+	m.Forget()
+	for range 1000 {
+		if err := m.Event("x"); err != nil {
+			t.Fatalf("x: %v", err)
+		}
+		m.Event("poke")
+	}
+	if n, lost := m.Violations(); n != 1000 || lost != 0 || m.Verdict() != Violated {
+		t.Errorf("%d violations, %d lost, verdict %s; want 1000, 0, %s", n, lost, m.Verdict(), Violated)
+	}
+	m = a.Monitor()
+	m.Forget()
+	m.Event("x")
+	if err := m.Event("poke"); !errors.Is(err, Violation{"b or c", "poke"}) {
+		t.Errorf("poke: %v", err)
+	}
+	m = a.Monitor()
+	m.Lost(1)
+	m.Event("x")
+	if err := m.Event("poke"); err != nil || m.Verdict() != Unknown {
+		t.Errorf("poke after a loss: %v, verdict %s", err, m.Verdict())
 	}
 }
 
@@ -110,7 +143,7 @@ func TestLossNeverInventsAViolation(t *testing.T) {
 				t.Fatalf("losing %b: %v", gone, err)
 			}
 		}
-		if want := map[bool]Verdict{true: Held, false: Unknown}[gone == 0]; m.Verdict() != want {
+		if want := map[bool]Verdict{true: Satisfied, false: Unknown}[gone == 0]; m.Verdict() != want {
 			t.Fatalf("losing %b: %s", gone, m.Verdict())
 		}
 	}

@@ -63,15 +63,16 @@ func parse(text string) (*Catalogue, error) {
 		return nil, fmt.Errorf("reading the catalogue of causes: unknown key %s", unknown[0])
 	}
 	c := &Catalogue{rules: make(map[string][]*rule), carriers: set(f.Carriers), senders: make(map[string]bool)}
+	entries := entryNames()
 	for i := range f.Cause {
-		if err := c.add(f.Cause[i].Row, &f.Cause[i].rule, f.Entries); err != nil {
+		if err := c.add(f.Cause[i].Row, &f.Cause[i].rule, f.Entries, entries); err != nil {
 			return nil, fmt.Errorf("reading the catalogue of causes: cause %d %q: %w", i+1, f.Cause[i].Row.ID, err)
 		}
 	}
 	return c, nil
 }
 
-func (c *Catalogue) add(row Row, r *rule, groups map[string][]string) error {
+func (c *Catalogue) add(row Row, r *rule, groups map[string][]string, entries map[string]bool) error {
 	if err := row.check(c); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (c *Catalogue) add(row Row, r *rule, groups map[string][]string) error {
 		}
 		return nil
 	}
-	if err := r.prepare(row, groups); err != nil {
+	if err := r.prepare(row, groups, entries); err != nil {
 		return err
 	}
 	for _, entry := range r.entries {

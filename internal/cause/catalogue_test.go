@@ -77,7 +77,7 @@ func TestNear(t *testing.T) {
 		"vmstat":          "work-vmstat work-vmstat-refresh",
 		"ipi-membarier":   "ipi-membarrier",
 		"TICK":            "tick tick-rcu tick-perf timer-hrtick",
-		"page_fault":      "page-fault page-fault-protected",
+		"page_fault":      "page-fault page-fault-signal page-fault-protected",
 		"something-else!": "",
 		"":                "",
 	} {

@@ -8,27 +8,18 @@ package cause
 import (
 	"fmt"
 	"strings"
+	"syscall"
 
+	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 //go:generate go run gen.go
 
 // Cause is what a stay was about. Stays with equal causes are counted together.
-type Cause struct {
-	ID     string // of the row in the catalogue
-	Title  string
-	Detail string // what tells stays of one cause apart: a function, a system call ...
-}
-
-// String returns the cause as one line.
-func (c Cause) String() string {
-	if c.Detail == "" {
-		return c.Title
-	}
-	return c.Title + ": " + c.Detail
-}
+type Cause = total.Cause
 
 // Names resolves what events carry as numbers.
 type Names interface {
@@ -86,12 +77,12 @@ func Describe(e trace.Event, names Names) string {
 	switch e.Kind {
 	case trace.SyscallEnter:
 		return names.Syscall(int(e.A))
-	case trace.IRQEnter:
+	case trace.IRQEnter, trace.VectorFreed:
 		return names.IRQ(int(e.A))
 	case trace.PageFault:
 		return fmt.Sprintf("%#x", e.A)
 	case trace.Signal:
-		return SignalName(e.A)
+		return signame.Of(syscall.Signal(e.A))
 	case trace.SoftirqEnter:
 		return softirqName(e.A)
 	case trace.Switch:

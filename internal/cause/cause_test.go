@@ -115,14 +115,14 @@ func TestOf(t *testing.T) {
 
 // Every way into the kernel has a name.
 func TestCatalogueNamesEveryEntry(t *testing.T) {
-	c := load(t)
+	c, named := load(t), entryNames()
 	for k := range trace.Kind(255) {
 		s := stay.Stay{Entry: trace.Event{Kind: k}}
 		if s.Named() && c.Of(&s, addresses{}).ID == Unnamed {
 			t.Errorf("no rule for an entry by %s", k)
 		}
-		if s.Named() != (k.String() != Unnamed && isEntry(k.String())) {
-			t.Errorf("%s: named %v, but rules can ask for it: %v", k, s.Named(), isEntry(k.String()))
+		if s.Named() != (k.String() != Unnamed && named[k.String()]) {
+			t.Errorf("%s: named %v, but rules can ask for it: %v", k, s.Named(), named[k.String()])
 		}
 	}
 }

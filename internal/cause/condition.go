@@ -44,10 +44,12 @@ func answerOf(b bool) answer {
 //	PATH <= N, PATH >= N    its first word is such a number
 //	PATH lists CPU          it is a list of CPUs with all those in question
 //	PATH masks CPU          it is a mask of CPUs with one of those in question
+//	PATH shows TEXT         it has a line that is TEXT, blanks left out
 //	boot WORD               a word of the kernel's command line; a WORD that ends
 //	                        in "*" stands for all that begin so
 //
-// with "not" before any of them.
+// with "not" before any of them. The command line says what somebody wished for: see
+// [Asked].
 type check struct {
 	text     string
 	negated  bool
@@ -69,7 +71,7 @@ func parseChecks(texts []string) ([]check, error) {
 	return checks, nil
 }
 
-var errForm = errors.New(`want "exists PATH", "PATH = VALUE", "PATH <= N", "PATH >= N", "PATH lists CPU", "PATH masks CPU" or "boot WORD"`)
+var errForm = errors.New(`want "exists PATH", "PATH = VALUE", "PATH <= N", "PATH >= N", "PATH lists CPU", "PATH masks CPU", "PATH shows TEXT" or "boot WORD"`)
 
 func parseCheck(text string) (check, error) {
 	c := check{text: text}
@@ -97,7 +99,7 @@ func (c *check) validate() error {
 	}
 	c.path = c.path[1:]
 	switch c.operator {
-	case "exists", "=":
+	case "exists", "=", "shows":
 		return nil
 	case "lists", "masks":
 		if c.value != "CPU" {
@@ -122,30 +124,32 @@ func all(checks []check, m *Machine, cpus cpulist.Set) answer {
 }
 
 func (c check) holds(m *Machine, cpus cpulist.Set) answer {
-	a := c.plain(m, cpus)
+	if c.operator == "boot" {
+		return c.sense(m.bootWord(c.value))
+	}
+	paths, err := fs.Glob(m.files, c.path)
+	found := err == nil && len(paths) > 0
+	switch {
+	case c.operator == "exists":
+		return c.sense(answerOf(found))
+	case !found && c.negated:
+		return unclear // nobody says that it is otherwise
+	case !found:
+		return no
+	}
+	result := yes // of every file, also that it does not: one network queue of many proves nothing
+	for _, path := range paths {
+		result = min(result, c.sense(c.file(m, path, cpus)))
+	}
+	return result
+}
+
+// sense turns an answer around if the check has "not" before it.
+func (c check) sense(a answer) answer {
 	if c.negated {
 		return yes - a
 	}
 	return a
-}
-
-// plain is the check without its negation.
-func (c check) plain(m *Machine, cpus cpulist.Set) answer {
-	if c.operator == "boot" {
-		return m.bootWord(c.value)
-	}
-	paths, err := fs.Glob(m.files, c.path)
-	if err != nil || len(paths) == 0 {
-		return no
-	}
-	if c.operator == "exists" {
-		return yes
-	}
-	result := yes
-	for _, path := range paths {
-		result = min(result, c.file(m, path, cpus))
-	}
-	return result
 }
 
 func (m *Machine) bootWord(word string) answer {
@@ -153,7 +157,15 @@ func (m *Machine) bootWord(word string) answer {
 	if err != nil {
 		return unclear
 	}
-	return answerOf(slices.ContainsFunc(strings.Fields(string(line)), func(w string) bool { return covers(word, w) }))
+	words := strings.Fields(strings.ReplaceAll(string(line), `"`, "")) // quotes keep blanks together, which no word here has
+	return answerOf(slices.ContainsFunc(words, func(w string) bool { return covers(parameter(word), parameter(w)) }))
+}
+
+// parameter writes a word of the command line as the kernel compares it: a dash in a
+// name is an underscore (lib/cmdline.c, kernel/params.c:parameqn).
+func parameter(word string) string {
+	name, _, _ := strings.Cut(word, "=")
+	return strings.ReplaceAll(name, "-", "_") + word[len(name):]
 }
 
 // file applies the check to one file.
@@ -166,6 +178,10 @@ func (c check) file(m *Machine, path string, cpus cpulist.Set) answer {
 	switch c.operator {
 	case "=":
 		return answerOf(text == c.value || slices.Contains(strings.Fields(text), "["+c.value+"]"))
+	case "shows":
+		return answerOf(slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool {
+			return strings.Join(strings.Fields(line), "") == c.value
+		}))
 	case "lists":
 		named, err := cpulist.ParseSysfs(text)
 		return among(cpulist.Set.IsSubsetOf, cpus, named, err)

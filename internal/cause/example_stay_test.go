@@ -27,12 +27,27 @@ func example(t *testing.T, c *Catalogue, entry string, pick map[aspect]string) (
 			x.add(trace.Event{Kind: trace.Tick, B: mask}, 0)
 		}
 	}
+	x.keepAway(pick[absence])
 	for _, of := range []aspect{next, work, signalName} {
 		if word, ok := pick[of]; ok {
-			x.follow(of, concrete(word))
+			x.follow(of, concrete(word), pick)
 		}
 	}
 	return &x.stay, x.names
+}
+
+// keepAway adds that the thread was kept from its CPU for most of the time.
+func (x *exampleStay) keepAway(why string) {
+	leave, ok := map[string]trace.Event{
+		throttled: {Throttled: true}, idling: {}, stopped: {B: taskStopped}, traced: {B: taskTraced}, frozen: {B: 1, Frozen: true},
+	}[why]
+	if !ok {
+		return
+	}
+	const away = time.Second
+	leave.Kind, leave.Task = trace.Switch, &trace.Task{Name: "swapper/3", Kernel: true}
+	x.add(leave, away)
+	x.stay.End = x.stay.Start + away
 }
 
 // concrete replaces the wildcard of a word by something it stands for.
@@ -116,6 +131,9 @@ func (x *exampleStay) run(entry string, pick map[aspect]string, c *Catalogue) {
 	if asked {
 		name = concrete(pick[function])
 	} else if pick[next] == "" && pick[signalName] == "" {
+		if kind == trace.HRTimer {
+			return // a rule that asks for no function is for an interrupt in which none was seen
+		}
 		name = "some_function"
 	}
 	e := trace.Event{Kind: kind, A: x.names.addr(name + ".isra.0")}
@@ -140,11 +158,15 @@ func (x *exampleStay) send(k trace.Kind, called uint64, pick map[aspect]string) 
 }
 
 // follow adds what the entry led to.
-func (x *exampleStay) follow(of aspect, word string) {
+func (x *exampleStay) follow(of aspect, word string, pick map[aspect]string) {
 	switch of {
 	case next:
 		kind, name, _ := strings.Cut(word, " ")
-		x.add(trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 7, Name: name, Kernel: kind == "kernel"}}, time.Microsecond)
+		e := switchTo(name, kind == "kernel")
+		if kind == "worker" {
+			e = switchToWorker(name)
+		}
+		x.add(e, time.Microsecond, x.send(trace.SendWake, 0, pick)...)
 	case work:
 		x.add(trace.Event{Kind: trace.Work, A: x.names.addr(word)}, 0)
 	case signalName:
@@ -169,14 +191,18 @@ func TestCarriersGiveWay(t *testing.T) {
 			[]string{"mce_timer_fn", "vmstat_update"}, "work-vmstat"},
 		"timer of the nested interrupt": {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.LocalTimerEnter}, {Kind: trace.HRTimer, A: 2}},
 			[]string{"tick_nohz_handler", "mce_timer_fn"}, "tick"},
-		"to idle and back": {trace.RescheduleEnter, []trace.Event{{Kind: trace.Switch, Task: &trace.Task{Name: "swapper/3", Kernel: true}}}, nil, "ipi-reschedule"},
+		"to a worker of io_uring, which has no user mode": {trace.RescheduleEnter, []trace.Event{switchToWorker("iou-wrk-100")}, nil, "task-io-uring"},
+		"to one that has not run yet":                     {trace.RescheduleEnter, []trace.Event{switchToWorker("app")}, nil, "task-process-worker"},
+		"to idle although it could run":                   {trace.RescheduleEnter, []trace.Event{{Kind: trace.Switch, Task: &trace.Task{Name: "swapper/3", Kernel: true}}}, nil, "away-idle"},
+		"kick for a task that ran": {trace.CallFunctionSingleEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}, switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}},
+			[]string{"nohz_full_kick_func", "flush_cpu_slab"}, "work-slab"},
 		"unknown timer":    {trace.LocalTimerEnter, []trace.Event{{Kind: trace.Timer, A: 1}}, []string{"some_driver_timer"}, "timer"},
 		"unknown function": {trace.CallFunctionEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}}, []string{"some_function"}, "ipi-function"},
 		"interrupt, timer": {trace.IRQEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
 		"interrupt":        {trace.IRQEnter, nil, nil, "irq"},
 		"nothing":          {trace.UserExit, nil, nil, Unnamed},
 	} {
-		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "24 arch_timer"}}
+		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "24 eth0"}}
 		if tc.entry != trace.UserExit {
 			x.add(trace.Event{Kind: tc.entry}, time.Millisecond)
 			x.stay.Entry = x.stay.Inside[0].Event
@@ -190,12 +216,20 @@ func TestCarriersGiveWay(t *testing.T) {
 	}
 }
 
-func switchTo(name string, kernel bool) trace.Event {
-	return trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 9, Name: name, Kernel: kernel}}
+// switchToWorker is to a thread of process 1 that the kernel made.
+func switchToWorker(name string) trace.Event {
+	e := switchTo(name, true)
+	e.Task.PID = 1
+	return e
 }
 
-// The operation that was asked for is further out on the stack than the means.
-func TestSenderIsTheOutermostKnown(t *testing.T) {
+func switchTo(name string, kernel bool) trace.Event {
+	return trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 9, PID: 9, Name: name, Kernel: kernel}}
+}
+
+// Of the operations on a stack the one that fits the call names it, and of several
+// that fit what was asked for and not the means.
+func TestSenderIsWhatFits(t *testing.T) {
 	c := load(t)
 	for _, tc := range []struct {
 		stack []string // innermost first
@@ -205,6 +239,14 @@ func TestSenderIsTheOutermostKnown(t *testing.T) {
 		{[]string{"smp_text_poke_batch_finish", "static_key_enable_cpuslocked", "static_key_enable", "__ftrace_event_enable_disable"}, "ipi-text-patching-tracing"},
 		{[]string{"static_key_enable", "netstamp_clear", "process_one_work", "worker_thread"}, "ipi-text-patching-timestamps"},
 		{[]string{"arch_jump_label_transform_apply", "static_key_slow_inc.part.0", "ipv6_flowlabel_opt"}, "ipi-text-patching-static-key"},
+		// timekeeping_notify and clocksource_watchdog_kthread stop CPUs, and have nothing to do with patching.
+		{[]string{"arch_jump_label_transform_apply", "static_key_disable", "mark_tsc_unstable", "timekeeping_notify", "clocksource_watchdog_kthread", "kthread"}, "ipi-text-patching-static-key"},
+		{[]string{"text_poke_bp_batch", "__static_key_slow_dec_cpuslocked", "psi_cgroup_restart"}, "ipi-text-patching-static-key"},
+		{[]string{"text_poke_bp_batch", "ftrace_replace_code", "ftrace_enable_sysctl", "proc_sys_call_handler"}, "ipi-text-patching-tracing"},
+		{[]string{"text_poke_bp", "__static_call_transform", "__static_call_update", "__sched_dynamic_update", "sched_dynamic_write"}, "ipi-text-patching-preemption"},
+		{[]string{"text_poke_bp", "__static_call_transform", "__static_call_update", "some_driver"}, "ipi-text-patching-static-call"},
+		{[]string{"static_key_enable", "tracepoint_probe_register", "perf_trace_init", "perf_event_alloc", "__x64_sys_perf_event_open"}, "ipi-text-patching-tracing"},
+		{[]string{"static_key_enable", "perf_event_alloc", "__do_sys_perf_event_open", "__x64_sys_perf_event_open"}, "ipi-text-patching-perf"},
 		{[]string{"smp_call_function_many_cond", "something_else"}, "ipi-text-patching"},
 		{[]string{"static_key_enable", "some_timer", "__hrtimer_run_queues", "asm_sysvec_apic_timer_interrupt", "load_module"}, "ipi-text-patching-static-key"},
 		{[]string{"some_timer", "el1h_64_irq_handler", "load_module"}, "ipi-text-patching"},

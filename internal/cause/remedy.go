@@ -34,16 +34,23 @@ type State string
 // States of remedies.
 const (
 	Applies    State = "applies"
-	AlreadySet State = "set"        // done already
+	AlreadySet State = "set"        // done already, and in effect
+	Asked      State = "asked"      // on the kernel's command line; nothing shows what came of it
 	Impossible State = "impossible" // the machine lacks what it needs
 	Unknown    State = "unknown"    // what it depends on could not be read
 )
 
 // State tells what the remedy is on m for cpus. Conditions on CPUs cannot be
 // judged for an empty set.
+//
+// A word on the command line proves nothing: the kernel may not know it, may have read
+// another one after it, or found the hardware to be otherwise.
 func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
 	needed, done := all(r.needs, m, cpus), all(r.set, m, cpus)
+	wished := slices.ContainsFunc(r.set, func(c check) bool { return c.operator == "boot" })
 	switch {
+	case len(r.set) > 0 && done == yes && wished:
+		return Asked
 	case len(r.set) > 0 && done == yes:
 		return AlreadySet
 	case needed == no:
@@ -68,13 +75,13 @@ func (r Remedy) Where() string {
 }
 
 // Remedy returns the first remedy of the cause that applies on m for cpus, or
-// else the first of which it is not known whether it does.
+// else the first of which it is not known whether it does, or whether it is in effect.
 func (c *Catalogue) Remedy(id string, m *Machine, cpus cpulist.Set) (Remedy, bool) {
 	row, err := c.Row(id)
 	if err != nil {
 		return Remedy{}, false
 	}
-	for _, want := range []State{Applies, Unknown} {
+	for _, want := range []State{Applies, Unknown, Asked} {
 		for _, r := range row.Remedies {
 			if r.State(m, cpus) == want {
 				return r, true

@@ -4,6 +4,7 @@ package cause
 
 import (
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -26,7 +27,7 @@ func (g guarded) ReadFile(name string) ([]byte, error) {
 func machine() *Machine {
 	files := fstest.MapFS{}
 	for name, content := range map[string]string{
-		"proc/cmdline":                         "BOOT_IMAGE=/vmlinuz nohz_full=2,3 nosoftlockup mce=off\n",
+		"proc/cmdline":                         "BOOT_IMAGE=/vmlinuz nohz_full=2,3 nosoftlockup mce=off intel-idle.max_cstate=\"0\"\n",
 		"proc/sys/kernel/nmi_watchdog":         "0\n",
 		"proc/sys/kernel/printk":               "4\t4\t1\t7\n",
 		"sys/kernel/thp":                       "always madvise [never]\n",
@@ -36,6 +37,9 @@ func machine() *Machine {
 		"sys/machinecheck/machinecheck0/ce":    "1\n",
 		"sys/machinecheck/machinecheck1/ce":    "0\n",
 		"sys/kernel/debug/sched/fair/cpu0/run": "50000000\n",
+		"sys/class/net/eth0/rx-0/rps_cpus":     "00000003\n",
+		"sys/class/net/eth0/rx-1/rps_cpus":     "0000000f\n",
+		"sys/kernel/debug/sched/debug":         "ktime : 1.5\nsched_clock_stable()                    : 0\n",
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(content)}
 	}
@@ -64,6 +68,7 @@ func TestConditions(t *testing.T) {
 		{"exists /sys/machinecheck/machinecheck*/ce", "", yes},
 		{"boot nosoftlockup", "", yes},
 		{"boot nosoft", "", no},
+		{"boot intel_idle.max_cstate=0", "", yes},
 		{"boot nohz_full=*", "", yes},
 		{"boot nohz=*", "", no},
 		{"boot mce=ignore_ce", "", no},
@@ -86,9 +91,14 @@ func TestConditions(t *testing.T) {
 		{"/sys/devices/system/cpu/nothing lists CPU", "3", no},
 		{"/sys/workqueue/cpumask masks CPU", "1,3", yes},
 		{"not /sys/workqueue/cpumask masks CPU", "2-3", yes},
+		{"not /sys/class/net/*/rx-*/rps_cpus masks CPU", "3", no}, // one of them does
+		{"not /sys/class/net/*/rx-0/rps_cpus masks CPU", "3", yes},
+		{"not /sys/class/net/*/rx-7/rps_cpus masks CPU", "3", unclear}, // no such file
 		{"/sys/machinecheck/machinecheck*/ce = 1", "", no},
 		{"/sys/machinecheck/machinecheck0/ce = 1", "", yes},
 		{"exists /sys/kernel/debug/sched/fair/cpu0/run", "", yes},
+		{"/sys/kernel/debug/sched/debug shows sched_clock_stable():0", "", yes},
+		{"/sys/kernel/debug/sched/debug shows sched_clock_stable():1", "", no},
 		{"/sys/kernel/debug/sched/fair/cpu0/run = 0", "", unclear},
 	} {
 		c, err := parseCheck(tc.text)
@@ -121,9 +131,11 @@ func TestRemedyState(t *testing.T) {
 		{[]string{"exists /proc/cmdline"}, nil, Applies},
 		{[]string{"exists /proc/cmdline", "exists /proc/nothing"}, nil, Impossible},
 		{[]string{"exists /proc/nothing", "exists /proc/cmdline"}, nil, Impossible},
-		{nil, []string{"boot nosoftlockup"}, AlreadySet},
+		{nil, []string{"boot nosoftlockup"}, Asked},
+		{nil, []string{"boot nosoftlockup", "/proc/sys/kernel/nmi_watchdog = 0"}, Asked},
+		{nil, []string{"/proc/sys/kernel/nmi_watchdog = 0"}, AlreadySet},
 		{nil, []string{"boot nosoftlockup", "boot nosmt"}, Applies},
-		{[]string{"exists /proc/nothing"}, []string{"boot nosoftlockup"}, AlreadySet},
+		{[]string{"exists /proc/nothing"}, []string{"boot nosoftlockup"}, Asked},
 		{nil, []string{"/sys/kernel/debug/sched/fair/cpu0/run = 0"}, Unknown},
 		{[]string{"/sys/kernel/debug/sched/fair/cpu0/run = 0"}, nil, Unknown},
 		{[]string{"exists /proc/nothing"}, []string{"/sys/kernel/debug/sched/fair/cpu0/run = 0"}, Impossible},
@@ -135,6 +147,32 @@ func TestRemedyState(t *testing.T) {
 		}
 		if got := r.State(m, cpus(t, "3")); got != tc.want {
 			t.Errorf("needs %q, set %q: got %s, want %s", tc.needs, tc.set, got, tc.want)
+		}
+	}
+}
+
+// Nothing is done already because of the command line, whatever stands there.
+func TestCommandLineProvesNothing(t *testing.T) {
+	line := "tsc=unstable"
+	for _, row := range load(t).Rows() {
+		for _, r := range row.Remedies {
+			for _, c := range r.set {
+				if c.operator == "boot" {
+					line += " " + strings.TrimSuffix(c.value, "*")
+				}
+			}
+		}
+	}
+	m := NewMachine(fstest.MapFS{
+		"proc/cmdline":                 &fstest.MapFile{Data: []byte(line + " tsc=reliable tsc=nowatchdog nosoftlockup mce=no_cmci")},
+		"proc/pressure/cpu":            &fstest.MapFile{},
+		"sys/kernel/debug/sched/debug": &fstest.MapFile{Data: []byte("sched_clock_stable()                    : 0\n")},
+	})
+	for _, row := range load(t).Rows() {
+		for _, r := range row.Remedies {
+			if state := r.State(m, cpus(t, "3")); state == AlreadySet {
+				t.Errorf("%s: %q is %s on a machine that has nothing but a command line", row.ID, r.Do, state)
+			}
 		}
 	}
 }

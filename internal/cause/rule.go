@@ -16,6 +16,7 @@ import (
 // begin like it.
 type rule struct {
 	Entry    []string `toml:"entry"`
+	Absence  []string `toml:"absence"`
 	Function []string `toml:"function"`
 	Sender   []string `toml:"sender"`
 	Signal   []string `toml:"signal"`
@@ -47,7 +48,7 @@ func (r *rule) isEmpty() bool {
 }
 
 // prepare resolves the words of the rule, so that a misspelt one is found.
-func (r *rule) prepare(row Row, groups map[string][]string) error {
+func (r *rule) prepare(row Row, groups map[string][]string, entries map[string]bool) error {
 	r.id, r.title = row.ID, row.Title
 	if len(r.Entry) == 0 {
 		return errors.New("it has neither an entry nor a word on how it shows")
@@ -58,7 +59,7 @@ func (r *rule) prepare(row Row, groups map[string][]string) error {
 			group = []string{word}
 		}
 		for _, entry := range group {
-			if !isEntry(entry) {
+			if !entries[entry] {
 				return fmt.Errorf("no event is called %q", entry)
 			}
 			if !slices.Contains(r.entries, entry) {
@@ -77,7 +78,7 @@ func (r *rule) prepare(row Row, groups map[string][]string) error {
 func (r *rule) ask() []condition {
 	var conditions []condition
 	for _, c := range []condition{
-		{syscallName, r.Syscall}, {irqName, r.IRQ}, {faultKind, r.Fault}, {tick, r.Tick}, {function, r.Function},
+		{absence, r.Absence}, {syscallName, r.Syscall}, {irqName, r.IRQ}, {faultKind, r.Fault}, {tick, r.Tick}, {function, r.Function},
 		{sender, r.Sender}, {signalName, r.Signal}, {next, r.Next}, {work, r.Work},
 	} {
 		if len(c.words) > 0 {
@@ -98,7 +99,14 @@ func (r *rule) matches(s *subject) bool {
 
 func (c condition) holds(s *subject) bool {
 	value := s.get(c.of)
-	return value != "" && slices.ContainsFunc(c.words, func(word string) bool { return covers(word, value) })
+	if c.of == sender {
+		return slices.ContainsFunc(s.sentBy, c.names)
+	}
+	return value != "" && c.names(value)
+}
+
+func (c condition) names(value string) bool {
+	return slices.ContainsFunc(c.words, func(word string) bool { return covers(word, value) })
 }
 
 // covers tells whether word stands for value.
@@ -109,18 +117,17 @@ func covers(word, value string) bool {
 	return word == value
 }
 
-// isEntry tells whether an event of that name can enter the kernel.
-func isEntry(name string) bool {
+// entryNames are those of the events that can enter the kernel.
+func entryNames() map[string]bool {
+	names := map[string]bool{Unnamed: true}
 	for _, k := range entryKinds() {
-		if k.String() == name {
-			return true
-		}
+		names[k.String()] = true
 	}
-	return name == Unnamed
+	return names
 }
 
 func entryKinds() []trace.Kind {
-	kinds := []trace.Kind{trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI}
+	kinds := []trace.Kind{trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI, trace.VectorFreed}
 	for k := trace.LocalTimerEnter; k.IsVector(); k++ {
 		if k.IsVectorEnter() {
 			kinds = append(kinds, k)

@@ -11,13 +11,14 @@ import (
 )
 
 // stage is what a rule goes by. Where rules of different stages match the same
-// stay, the earlier stage names it: what the entry was for, then what it led to
+// stay, the earlier stage names it: why the thread was away, what the entry was for, then what it led to
 // (of which a work item says more than the thread that runs it), then what can be
 // said without either.
 type stage int
 
 const (
-	byFunction stage = iota
+	byAbsence stage = iota
+	byFunction
 	bySignal
 	byWork
 	byTask
@@ -27,6 +28,10 @@ const (
 
 func stageOf(c *Catalogue, r *rule) stage {
 	switch {
+	case len(r.Absence) > 0:
+		return byAbsence
+	case slices.Equal(r.Function, []string{"*"}): // any that no other rule knows
+		return byEntry
 	case len(r.Function) > 0 && !slices.ContainsFunc(r.Function, func(f string) bool { return c.carriers[f] }):
 		return byFunction
 	case len(r.Signal) > 0:

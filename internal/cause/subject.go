@@ -3,32 +3,32 @@
 package cause
 
 import (
-	"fmt"
 	"iter"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// aspect is something that a rule can ask of a stay. Every aspect has at most
-// one value, so that rules which ask for different values exclude each other.
+// aspect is something that a rule can ask of a stay. Every aspect but the sender
+// has at most one value, so that rules which ask for different values exclude each
+// other. Of the senders' operations several may be known; the earlier rule wins.
 type aspect int
 
 const (
-	syscallName aspect = iota // of the entry
+	absence     aspect = iota // why the thread was kept from its CPU; see subject.absence
+	syscallName               // of the entry
 	irqName                   // device of the entry's interrupt, as the kernel calls it
 	faultKind                 // "absent" or "protected", with what the access was
 	tick                      // what keeps the tick
 	function                  // what the entry was for; see subject.call
-	sender                    // operation that sent it; see subject.sender
+	sender                    // operation that sent it; see subject.operations
 	signalName                // first signal that was delivered
-	next                      // first task that ran instead: "kernel kworker/3:1", "user bash"
+	next                      // first task that ran instead: "kernel kworker/3:1", "worker iou-wrk-7", "user bash"
 	work                      // function of the first work item that ran
 	aspects
 )
@@ -40,6 +40,7 @@ type subject struct {
 	names     Names
 	known     [aspects]bool
 	values    [aspects]string
+	sentBy    []string // operations, once they were looked up
 }
 
 func (s *subject) get(a aspect) string {
@@ -51,6 +52,8 @@ func (s *subject) get(a aspect) string {
 
 func (s *subject) lookUp(a aspect) string {
 	switch a {
+	case absence:
+		return absenceOf(s.Stay)
 	case syscallName:
 		return s.names.Syscall(int(s.Entry.A))
 	case irqName:
@@ -67,9 +70,10 @@ func (s *subject) lookUp(a aspect) string {
 		name, _ := s.call()
 		return name
 	case sender:
-		return s.sender()
+		s.sentBy = s.operations()
+		return strings.Join(s.sentBy[:min(1, len(s.sentBy))], "")
 	case signalName:
-		return firstOf(s.Stay, trace.Signal, func(e trace.Event) string { return SignalName(e.A) })
+		return firstOf(s.Stay, trace.Signal, func(e trace.Event) string { return signame.Of(syscall.Signal(e.A)) })
 	case next:
 		return firstOf(s.Stay, trace.Switch, taskName)
 	case work:
@@ -91,42 +95,51 @@ func (s *subject) call() (name string, addr uint64) {
 	return name, addr
 }
 
-// sender returns the operation that sent the call, or what led to another task:
-// the outermost function on the sender's stack that any rule knows. It says more
-// than the inner ones: a module is loaded, therefore a static key changes,
+// operations returns what sent the call, or led to another task: the functions on
+// the stacks of its senders that any rule asks for. Of one stack the outermost comes
+// first, which says most: a module is loaded, therefore a static key changes,
 // therefore text is patched.
-func (s *subject) sender() string {
+func (s *subject) operations() []string {
+	var known []string
 	_, addr := s.call()
 	for sent := range s.Senders() {
 		if sent.Kind == trace.SendCall && sent.B != addr {
 			continue
 		}
-		if name := s.operation(sent.Sender.Stack); name != "" {
-			return name
-		}
-	}
-	return ""
-}
-
-// operation returns the outermost function that any rule knows on a stack, which
-// is innermost first. What an interrupt came over has nothing to do with it.
-func (s *subject) operation(stack []uint64) string {
-	known := ""
-	for _, addr := range stack {
-		name := s.symbol(addr)
-		if s.catalogue.senders[name] {
-			known = name
-		}
-		if slices.ContainsFunc(interruptEntries[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
-			break
-		}
+		known = append(known, s.knownOn(sent.Sender.Stack)...)
 	}
 	return known
 }
 
-// interruptEntries begin the names of the functions by which interrupts enter
-// the kernel, on x86 and arm64.
-var interruptEntries = [...]string{"asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "el1h_64_irq", "el1_interrupt"}
+// knownOn returns the functions on a stack that any rule asks for, outermost first.
+// A stack is innermost first; what an interrupt came over has nothing to do with it.
+func (s *subject) knownOn(stack []uint64) []string {
+	var known []string
+	for _, addr := range stack {
+		name := s.symbol(addr)
+		if s.catalogue.senders[name] {
+			known = append(known, name)
+		}
+		if EntersByInterrupt(name) {
+			break
+		}
+	}
+	slices.Reverse(known)
+	return known
+}
+
+// EntersByInterrupt tells whether a function on a stack is one by which interrupts
+// enter the kernel, on x86 or arm64: the task did not call what is above it, but was
+// interrupted by it.
+func EntersByInterrupt(function string) bool {
+	return slices.ContainsFunc(interruptEntries[:], func(prefix string) bool { return strings.HasPrefix(function, prefix) })
+}
+
+// interruptEntries begin the names of those functions.
+var interruptEntries = [...]string{
+	"asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "fred_sysvec_", "fred_extint",
+	"el1h_64_irq", "el1_interrupt", "el0t_64_irq", "el0_interrupt",
+}
 
 // symbol returns the function at addr without the suffixes by which compilers
 // mark clones of it, such as ".isra.0".
@@ -172,7 +185,7 @@ func runsFor(entry, k trace.Kind) bool {
 
 func firstOf(s *stay.Stay, k trace.Kind, say func(trace.Event) string) string {
 	for _, p := range s.Inside {
-		if p.Event.Kind == k && !isIdle(p.Event) {
+		if p.Event.Kind == k && !isIdle(p.Event) && !blocked(s, p.Event) {
 			return say(p.Event)
 		}
 	}
@@ -182,11 +195,22 @@ func firstOf(s *stay.Stay, k trace.Kind, say func(trace.Event) string) string {
 // isIdle tells whether e is a switch to the idle task.
 func isIdle(e trace.Event) bool { return e.Kind == trace.Switch && e.Task.TID == 0 }
 
+// leaves tells whether e is a switch by which the thread of a stay gives its CPU away.
+func leaves(s *stay.Stay, e trace.Event) bool { return e.Kind == trace.Switch && e.TID == s.TID }
+
+// blocked tells whether the thread of a stay gave its CPU away because it could not
+// go on. What runs then has nothing to do with it.
+func blocked(s *stay.Stay, e trace.Event) bool { return leaves(s, e) && e.B != 0 }
+
 func taskName(e trace.Event) string {
-	if e.Task.Kernel {
+	switch {
+	case !e.Task.Kernel:
+		return "user " + e.Task.Name
+	case e.Task.TID != e.Task.PID: // a thread of a process that never leaves the kernel
+		return "worker " + e.Task.Name
+	default:
 		return "kernel " + e.Task.Name
 	}
-	return "user " + e.Task.Name
 }
 
 // tickDependencies are what the tick can be kept for, by the names that
@@ -203,14 +227,6 @@ func tickDependency(s *stay.Stay) string {
 		}
 	}
 	return ""
-}
-
-// SignalName returns the name of a signal: "SIGURG".
-func SignalName(number uint64) string {
-	if name := unix.SignalName(syscall.Signal(number)); name != "" {
-		return name
-	}
-	return fmt.Sprintf("signal %d", number)
 }
 
 // Bits of the page-fault error code: enum x86_pf_error_code in

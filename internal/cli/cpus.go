@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/bits"
-	"net"
 	"os"
 	"runtime"
 	"syscall"
@@ -15,83 +13,44 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/claim"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
-// machine is what a command has to know of the CPUs.
-type machine struct {
-	possible, online, isolated, nohzFull cpulist.Set
+// chooseCPUs returns the CPUs that text names, or by default the last one that is
+// isolated or nohz_full, or else the last one that runs.
+func chooseCPUs(m topology.Machine, text string, given bool) (cpulist.Set, error) {
+	if given {
+		return named(m, text)
+	}
+	last, _ := m.SetApartOrAll().Last()
+	return cpulist.New(last)
 }
 
-func readMachine(files fs.FS) (machine, error) {
-	var m machine
-	var err error
-	if m.possible, err = topology.Possible(files); err != nil {
-		return m, err
-	}
-	if m.online, err = topology.Online(files); err != nil {
-		return m, err
-	}
-	// Kernels without these features have no such file and no such CPUs.
-	if m.isolated, err = topology.Isolated(files); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return m, err
-	}
-	if m.nohzFull, err = topology.NohzFull(files); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return m, err
-	}
-	return m, nil
-}
-
-// choose returns the CPUs that text names, or by default the last online CPU
-// that is isolated or nohz_full, or else the last online one.
-func (m machine) choose(text string, given bool) (cpulist.Set, error) {
-	if !given {
-		return m.defaultCPU()
-	}
-	last, _ := m.possible.Last()
-	cpus, err := cpulist.ParseMax(text, last)
-	if errors.Is(err, cpulist.ErrRange) {
-		return cpulist.Set{}, usageError("CPU %s: this machine has only CPU %v", text, m.possible)
-	}
+// named returns the CPUs that the user named.
+func named(m topology.Machine, text string) (cpulist.Set, error) {
+	cpus, err := m.Parse(text)
 	if err != nil {
-		return cpulist.Set{}, usageError("%w", err)
-	}
-	if unknown := cpus.Minus(m.possible); !unknown.IsEmpty() {
-		return cpulist.Set{}, usageError("CPU %v: this machine has only CPU %v", unknown, m.possible)
-	}
-	if offline := cpus.Minus(m.online); !offline.IsEmpty() {
-		return cpulist.Set{}, usageError("CPU %v is offline", offline)
+		return cpus, usageError("%w", err)
 	}
 	return cpus, nil
 }
 
-func (m machine) defaultCPU() (cpulist.Set, error) {
-	quiet := m.online.Intersect(m.isolated.Union(m.nohzFull))
-	if quiet.IsEmpty() {
-		quiet = m.online
-	}
-	last, _ := quiet.Last()
-	return cpulist.New(last)
-}
-
 // housekeeping returns the CPUs left for everything else.
-func (m machine) housekeeping(cpus cpulist.Set) (cpulist.Set, error) {
-	rest := m.online.Minus(cpus)
-	if rest.IsEmpty() {
-		return rest, usageError("CPU %v are all this machine has: one must be left for taskiso and the rest of the system", cpus)
+func housekeeping(m topology.Machine, cpus cpulist.Set) (cpulist.Set, error) {
+	rest, err := m.Beside(cpus)
+	if err != nil {
+		return rest, usageError("%w", err)
 	}
-	if quiet := rest.Minus(m.isolated).Minus(m.nohzFull); !quiet.IsEmpty() {
-		return quiet, nil
-	}
-	return rest, nil
+	return m.Housekeeping(rest), nil
 }
 
 // keepOff moves this process off cpus, every thread of it and from its first
 // instruction on: it sets the affinity of this thread and executes itself, so
 // that all threads of Go's runtime inherit it. It returns when nothing was to do.
 func keepOff(cpus, housekeeping cpulist.Set) error {
-	allowed, err := affinity(0)
+	allowed, err := affinity.Of(0)
 	if err != nil {
 		return err
 	}
@@ -99,59 +58,47 @@ func keepOff(cpus, housekeeping cpulist.Set) error {
 		return nil
 	}
 	runtime.LockOSThread()
-	if err := launch.SetAffinity(0, housekeeping); err != nil {
+	err = affinity.Set(0, housekeeping)
+	environment := os.Environ()
+	if errors.Is(err, unix.EINVAL) { // as in the cgroup of a partition that has the CPUs
+		var home string
+		if home, err = leavePartition(cpus, housekeeping); err == nil {
+			environment = append(environment, homeVariable+"="+home)
+			err = affinity.Set(0, housekeeping)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("moving taskiso itself off CPU %v: %w", cpus, err)
 	}
-	if allowed, err = affinity(0); err != nil {
+	if allowed, err = affinity.Of(0); err != nil {
 		return err
 	} else if !allowed.Intersect(cpus).IsEmpty() {
 		return fmt.Errorf("moving taskiso itself off CPU %v: the kernel lets it run on %v", cpus, allowed)
 	}
 	self, err := os.Executable()
 	if err == nil {
-		err = syscall.Exec(self, os.Args, os.Environ())
+		err = syscall.Exec(self, os.Args, environment)
 	}
 	return fmt.Errorf("executing taskiso again, off CPU %v: %w", cpus, err)
 }
 
-// affinity returns the CPUs on which the thread tid (0: this one) may run.
-func affinity(tid int) (cpulist.Set, error) {
-	set := unix.NewCPUSet(cpulist.MaxCPU)
-	if err := unix.SchedGetaffinityDynamic(tid, set); err != nil {
-		return cpulist.Set{}, fmt.Errorf("reading the affinity of thread %d: %w", tid, err)
+// claim reserves the CPUs of t until the returned function is called or the
+// process ends. Where there is no place for that the command goes on without, and
+// the report says so.
+func (p *program) claim(t *target, quiet bool) (release func(), err error) {
+	dir := claim.Dir()
+	if dir == "" {
+		t.limits = append(t.limits, fmt.Sprintf("CPU %v could not be reserved: XDG_RUNTIME_DIR is not set; another run of taskiso may have used it at the same time", t.cpus))
+		return func() {}, nil
 	}
-	var cpus []int
-	for i, word := range set {
-		for w := uint(word); w != 0; w &= w - 1 {
-			cpus = append(cpus, i*bits.UintSize+bits.TrailingZeros(w))
+	release, err = claim.CPUs(dir, t.cpus)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		limit := fmt.Sprintf("%v; another run of taskiso may have used it at the same time", err)
+		t.limits = append(t.limits, limit)
+		if !quiet {
+			fmt.Fprintf(p.stderr, "taskiso: %s\n", limit)
 		}
+		return func() {}, nil
 	}
-	return cpulist.New(cpus...)
-}
-
-// errCPUInUse means that another run has the CPU.
-var errCPUInUse = errors.New("another taskiso run is using it")
-
-// claim reserves CPUs for this run until the returned function is called or
-// the process ends, however it ends: each is a name in the abstract socket
-// namespace, which leaves nothing behind.
-func claim(cpus cpulist.Set) (release func(), err error) {
-	var held []net.Listener
-	release = func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}
-	for cpu := range cpus.All() {
-		l, err := net.Listen("unix", fmt.Sprintf("@taskiso/cpu/%d", cpu))
-		if errors.Is(err, unix.EADDRINUSE) {
-			err = errCPUInUse
-		}
-		if err != nil {
-			release()
-			return nil, fmt.Errorf("reserving CPU %d: %w", cpu, err)
-		}
-		held = append(held, l)
-	}
-	return release, nil
+	return release, err
 }

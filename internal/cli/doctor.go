@@ -3,16 +3,17 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/entries"
 	"github.com/taskiso/taskiso/internal/feature"
 	"github.com/taskiso/taskiso/internal/partition"
-	"github.com/taskiso/taskiso/internal/report"
 )
 
 // exitMissing is doctor's status when something needed is missing.
@@ -23,27 +24,28 @@ func (p *program) doctorCommand() *cobra.Command {
 	var capture, cpus string
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this kernel and these privileges can give",
-		Long: `doctor tries every feature that taskiso can use and says, line by line, whether
-it is there, what it gives, and why not where it is not. It changes nothing.
+		Short: "Show which features work with this kernel and your privileges",
+		Long: `doctor tries every feature that taskiso can use and prints a line for each: whether
+it works, what it gives, and if it does not work, why. It changes nothing.
 
 The exit status is 0 if kernel entries can be seen, and 1 if something needed
 for that is missing.
 
 With --capture it instead writes what "taskiso partition plan" reads to an
 archive. Unpacked, the archive is a machine for its option --host. It holds
-settings, the kernel's command line and mounts, and irqbalance's configuration,
-but of processes no more than irqbalance's number.
+settings, the kernel's command line and mounts, and irqbalance's configuration.
+The only process information in it is irqbalance's PID and the name of process 1.
 
 With -c it instead grades the machine for isolating these CPUs: each thing that
 will interrupt them, how often, and whether "taskiso partition create" ends it
-now, only other words on the kernel's command line do, or nothing. How often is
-what the kernel's settings say, or in words what it depends on; "taskiso watch"
-measures it. The exit status is then 0 if nothing is left, and else 1.`,
+now, a boot parameter would, or nothing can. A cause that cannot be known is
+"unknown", and a setting that a container cannot write is "elsewhere". Rates are
+taken from kernel settings, or described in words; "taskiso watch" measures them.
+The exit status is then 0 if nothing is left, and 1 otherwise.`,
 		Example: `  taskiso doctor
   taskiso doctor -c 2-3
   taskiso doctor --capture machine.tar.gz`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case capture != "":
@@ -51,7 +53,7 @@ measures it. The exit status is then 0 if nothing is left, and else 1.`,
 			case cpus != "":
 				return p.grade(&o, cpus)
 			case o.host != "":
-				return usageError("--host %s: say with -c which CPUs of the captured machine to grade", o.host)
+				return usageError("--host %s: name the CPUs of the captured machine with -c", o.host)
 			}
 			return p.doctor(o.json)
 		},
@@ -62,13 +64,18 @@ measures it. The exit status is then 0 if nothing is left, and else 1.`,
 	return c
 }
 
+// doctorAnswers is what doctor prints as JSON.
+type doctorAnswers struct {
+	Schema   int               `json:"schema"`
+	CanTrace bool              `json:"can_trace"` // whether kernel entries can be seen
+	Features []feature.Feature `json:"features"`  // everything that was tried
+}
+
 func (p *program) doctor(asJSON bool) error {
 	list := feature.All(p.files.View())
 	var err error
 	if asJSON {
-		out := json.NewEncoder(p.stdout)
-		out.SetIndent("", "  ")
-		err = out.Encode(map[string]any{"schema": 1, "can_trace": feature.CanTrace(list), "features": list})
+		err = display.JSON(p.stdout, doctorAnswers{1, feature.CanTrace(list), list})
 	} else {
 		err = p.printDoctor(list)
 	}
@@ -103,7 +110,7 @@ func (p *program) grade(o *machineOptions, cpus string) (err error) {
 
 // capture writes an archive that appears whole or not at all.
 func (p *program) capture(target string) error {
-	file, err := report.Create(target)
+	file, err := display.Create(target)
 	if err != nil {
 		return err
 	}
@@ -122,8 +129,11 @@ func (p *program) capture(target string) error {
 }
 
 func (p *program) printDoctor(list []feature.Feature) error {
-	rows := make([][]string, 0, len(list))
+	rows := deniedRows(list)
 	for _, f := range list {
+		if f.Denied {
+			continue
+		}
 		what := f.Gives
 		if f.Answer != feature.Yes {
 			what += ": " + f.Reason
@@ -133,15 +143,34 @@ func (p *program) printDoctor(list []feature.Feature) error {
 			rows = append(rows, []string{"", "", "→ " + f.Next})
 		}
 	}
-	if err := report.WriteTable(p.stdout, rows); err != nil {
+	if err := display.WriteTable(p.text(p.stdout), rows); err != nil {
 		return err
 	}
 	verdict := "Kernel entries can be seen."
 	if !feature.CanTrace(list) {
 		verdict = "Kernel entries cannot be seen: something needed is missing. \"taskiso run\" still runs commands and reports what else it can."
 	}
-	_, err := fmt.Fprintln(p.stdout, "\n"+verdict+p.blindEntries())
+	_, err := fmt.Fprintln(p.text(p.stdout), "\n"+verdict+p.blindEntries())
 	return err
+}
+
+// deniedRows says of all features that could not be tried without privileges which these are, at once.
+func deniedRows(list []feature.Feature) [][]string {
+	var names, next []string
+	for _, f := range list {
+		if !f.Denied {
+			continue
+		}
+		names = append(names, f.Name)
+		if !slices.Contains(next, f.Next) {
+			next = append(next, f.Next)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	rows := [][]string{{string(feature.Unknown), fmt.Sprintf("%d features", len(names)), "not tried without privileges: " + strings.Join(names, ", ")}}
+	return append(rows, []string{"", "", "→ " + strings.Join(next[:1], "; ")})
 }
 
 // blindEntries says how many ways into the kernel nothing shows.

@@ -50,7 +50,7 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	v, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no duration: want a number of seconds, or a number with ms, s, m, h or d", text)
+		return 0, fmt.Errorf("%q is not a duration: want a number of seconds, or a number with ms, s, m, h or d", text)
 	}
 	return v, nil
 }

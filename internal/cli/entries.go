@@ -4,28 +4,29 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/entries"
 	"github.com/taskiso/taskiso/internal/feature"
-	"github.com/taskiso/taskiso/internal/report"
 )
 
 func (p *program) entriesCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "entries",
-		Short: "List the ways into this kernel, and by what each is seen",
-		Long: `entries lists every entry point of this kernel with what it is seen by: an event of
-its own, context tracking on nohz_full CPUs (which reports that the kernel was
-entered, but not by what), a counter in /proc/interrupts only, or nothing.`,
-		Args: cobra.NoArgs,
+		Short: "List this kernel's entry points and how each one is observed",
+		Long: `entries lists every entry point of this kernel and how it is observed: by an event of
+its own, by context tracking on nohz_full CPUs (which reports that the kernel was
+entered, but not the cause), only by a counter in /proc/interrupts, or not at all.
+The list goes to standard output.`,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return p.entries(asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -44,7 +45,7 @@ type entryPoints struct {
 
 // candidates says what n breaks without a name can have been.
 func (p *program) candidates(n uint64) string {
-	unnamed := report.Count(n) + " breaks have no name"
+	unnamed := display.Count(n) + " breaks have no name"
 	e, err := p.readEntries()
 	if err != nil {
 		return fmt.Sprintf("%s, and what enters this kernel without one is not known: %v", unnamed, err)
@@ -65,11 +66,9 @@ func (p *program) entries(asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		out := json.NewEncoder(p.stdout)
-		out.SetIndent("", "  ")
-		err = out.Encode(e)
+		err = display.JSON(p.stdout, e)
 	} else {
-		_, err = p.stdout.Write([]byte(e.text()))
+		_, err = io.WriteString(p.text(p.stdout), e.text())
 	}
 	if err != nil {
 		return fmt.Errorf("writing the entry points: %w", err)
@@ -140,7 +139,7 @@ func (e *entryPoints) section(b *bytes.Buffer, seen entries.Seen) {
 			rows = append(rows, []string{p.Symbol, p.Part, p.What, p.By, p.Why})
 		}
 	}
-	report.WriteTable(b, withoutEmptyColumns(rows)) // writing to memory cannot fail
+	display.WriteTable(b, withoutEmptyColumns(rows)) // writing to memory cannot fail
 }
 
 // withoutEmptyColumns leaves out columns in which no row has anything.

@@ -49,13 +49,6 @@ var isolatedMachine = map[string]string{
 	"sys/kernel/mm/ksm/run":            "2",
 }
 
-// execute runs a command line and returns what it printed and its exit status.
-func (p *program) execute(args ...string) (status int) {
-	root := p.rootCommand()
-	root.SetArgs(args)
-	return p.exitStatus(root.Execute())
-}
-
 func TestExplainList(t *testing.T) {
 	p, out := fakeProgram(t, isolatedMachine)
 	if status := p.execute("explain"); status != 0 {
@@ -117,7 +110,7 @@ func TestExplainJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Schema != 1 || got.ID != "tick" || got.CPUs != "3" || len(got.Remedies) != 2 || got.Remedies[0].State != "set" || got.Remedies[1].State != "impossible" {
+	if got.Schema != explainSchema || got.ID != "tick" || got.CPUs != "3" || len(got.Remedies) != 2 || got.Remedies[0].State != "set" || got.Remedies[1].State != "impossible" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -128,7 +121,7 @@ func savedReport(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r := &report.Report{Schema: report.Schema, Version: "v0.1", Host: report.Host{Kernel: "5.0-test"}, Task: report.Task{Kind: "busy loop"}}
 	for _, n := range []int{1, 3} {
-		r.CPUs = append(r.CPUs, report.CPU{CPU: n, Verdict: report.VerdictBroken, Breaks: 7, Causes: []report.Cause{
+		r.CPUs = append(r.CPUs, report.CPU{CPU: n, Verdict: report.VerdictDisturbed, Breaks: 7, Causes: []report.Cause{
 			{ID: "tick", Title: "tick", Count: 5, Total: 5000, Max: 2000},
 			{ID: "ipi-msr", Title: "machine register read or written", Detail: "__rdmsr_on_cpu", Count: 1, Unmeasured: 1,
 				Origins: []report.Origin{{PID: 12, Name: "turbostat", Count: 1, Stack: []string{"rdmsr_on_cpu", "msr_read"}}}},
@@ -150,11 +143,11 @@ func TestExplainReport(t *testing.T) {
 	if status := p.execute("explain", savedReport(t)); status != 0 {
 		t.Fatalf("exit status %d: %s", status, out)
 	}
-	one, three, found := strings.Cut(out.String(), "\nCPU 3: broken, 7 breaks")
+	one, three, found := strings.Cut(out.String(), "\nCPU 3: disturbed, 7 breaks")
 	if !found {
 		t.Fatalf("CPU 3 is missing:\n%s", out)
 	}
-	for _, want := range []string{"busy loop on 5.0-test", "Remedies are judged for this machine", "CPU 1: broken", "tick (tick): 5×, 5.00 µs together, longest 2.00 µs",
+	for _, want := range []string{"busy loop on 5.0-test", "Remedies are judged for this machine", "CPU 1: disturbed", "tick (tick): 5×, 5.00 µs together, longest 2.00 µs",
 		"→ at boot: nohz_full=CPULIST\n", "1× from turbostat (process 12) on CPU 0: msr_read → rdmsr_on_cpu", "(ipi-msr): 1×\n", "This taskiso knows no cause of-the-future"} {
 		if !strings.Contains(one, want) {
 			t.Errorf("CPU 1: no %q in:\n%s", want, one)
@@ -211,12 +204,12 @@ func TestExplainBadInput(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"tik", exitUsage, `"tik": no such cause; did you mean tick?`},
+		{"tik", exitUsage, `"tik": no such cause, did you mean tick?`},
 		{"qqqqqq", exitUsage, `"qqqqqq": no such cause; "taskiso explain" lists all`},
 		{"no/such/file.json", exitFailed, "no such file"},
 		{file(`{"schema":1,"taskiso":"v1","cpus":[`), exitFailed, "cut off after 35 bytes"},
-		{file(`{"a":1}`), exitFailed, "no report of taskiso"},
-		{file(`<html>`), exitFailed, "no report of taskiso"},
+		{file(`{"a":1}`), exitFailed, "not a report of taskiso"},
+		{file(`<html>`), exitFailed, "not a report of taskiso"},
 		{file(`{"schema":1,"taskiso":"v1","cpus":[{"cpu":-5,"causes":[{"id":"tick"}]}]}`), exitFailed, "-5"},
 	} {
 		p, out := fakeProgram(t, isolatedMachine)

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/taskiso/taskiso/internal/cause"
-	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 // explainWidth is the length of lines, of which most terminals have more.
@@ -21,7 +21,7 @@ func (l causeList) text() string {
 		rows = append(rows, []string{c.ID, c.Title, strings.Join(c.Kinds(), ", ")})
 	}
 	var b bytes.Buffer
-	report.WriteTable(&b, rows) // writing to memory cannot fail
+	display.WriteTable(&b, rows) // writing to memory cannot fail
 	fmt.Fprintf(&b, "\n%d causes. \"taskiso explain ID\" explains one, \"taskiso explain FILE\" those of a report.\n", len(l.Causes))
 	return b.String()
 }
@@ -46,18 +46,40 @@ func (c explainedCause) text() string {
 
 func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
 	mark := map[cause.State]string{
-		cause.Applies: "→", cause.AlreadySet: "✓", cause.Impossible: "✗", cause.Unknown: "?",
+		cause.Applies: "→", cause.AlreadySet: "✓", cause.Impossible: "✗", cause.Unknown: "?", cause.Asked: "?",
 	}[r.State]
 	text := r.Where() + ": " + r.Do
 	switch r.State {
 	case cause.AlreadySet:
 		text += " (done already)"
+	case cause.Asked:
+		text += " (on the command line already; nothing shows whether it is in effect)"
 	case cause.Impossible:
-		text += " (not possible here: " + strings.Join(r.Needs, ", ") + " does not hold)"
+		text += " (not possible here: " + lacking(r.Needs) + ")"
 	case cause.Unknown:
 		text += " (could not be checked; as root more can be)"
 	}
 	foldWith(b, indent+mark+" ", indent+"  ", text)
+}
+
+// lacking says what conditions of the catalogue ask for, of which one does not hold.
+func lacking(needs []string) string {
+	texts := make([]string, 0, len(needs))
+	for _, need := range needs {
+		kind, what, _ := strings.Cut(need, " ")
+		switch kind {
+		case "exists":
+			need = "there is no " + what
+		case "boot":
+			need = "the kernel was not booted with " + what
+		case "not":
+			need = "there is " + strings.TrimPrefix(what, "exists ")
+		default:
+			need = "it takes " + need
+		}
+		texts = append(texts, need)
+	}
+	return strings.Join(texts, ", or ")
 }
 
 func (r explainedReport) text() string {
@@ -67,14 +89,28 @@ func (r explainedReport) text() string {
 		fmt.Fprintf(&b, "Remedies are judged for this machine, which runs %s.\n", r.Here)
 	}
 	for _, cpu := range r.CPUs {
-		fmt.Fprintf(&b, "\nCPU %d: %s, %s breaks\n", cpu.CPU, cpu.Verdict, report.Count(cpu.Breaks))
+		fmt.Fprintf(&b, "\nCPU %d: %s\n", cpu.CPU, r.found(cpu))
 		told := make(map[string]bool)
 		for _, c := range cpu.Causes {
 			c.write(&b, told[c.Seen.ID])
 			told[c.Seen.ID] = true
 		}
 	}
+	if len(r.Limits) > 0 {
+		b.WriteString("\nWhat it could not see\n")
+	}
+	for _, limit := range r.Limits {
+		foldWith(&b, "  - ", "    ", limit)
+	}
 	return b.String()
+}
+
+// found sums up what was seen on one CPU: by noise gaps, and else breaks.
+func (r explainedReport) found(cpu explainedCPU) string {
+	if r.Task.Kind == "noise" {
+		return display.Count(cpu.Breaks) + " gaps"
+	}
+	return fmt.Sprintf("%s, %s breaks", cpu.Verdict, display.Count(cpu.Breaks))
 }
 
 // write explains the cause unless that has been told already.
@@ -87,7 +123,7 @@ func (s explainedSeen) write(b *bytes.Buffer, told bool) {
 		fold(b, "    ", o.String())
 	}
 	if s.Seen.WithoutOrigin > 0 {
-		fmt.Fprintf(b, "    %s× from where was not seen\n", report.Count(s.Seen.WithoutOrigin))
+		fmt.Fprintf(b, "    %s× origin unknown\n", display.Count(s.Seen.WithoutOrigin))
 	}
 	if told || s.Explanation == nil {
 		return
@@ -109,9 +145,9 @@ func (s explainedSeen) headline() string {
 	if s.Seen.Detail != "" {
 		what += ": " + s.Seen.Detail
 	}
-	line := fmt.Sprintf("%s (%s): %s×", what, s.Seen.ID, report.Count(s.Seen.Count))
+	line := fmt.Sprintf("%s (%s): %s×", what, s.Seen.ID, display.Count(s.Seen.Count))
 	if s.Seen.Unmeasured < s.Seen.Count {
-		line += fmt.Sprintf(", %s together, longest %s", report.Span(s.Seen.Total), report.Span(s.Seen.Max))
+		line += fmt.Sprintf(", %s together, longest %s", display.Span(s.Seen.Total), display.Span(s.Seen.Max))
 	}
 	return line
 }

@@ -8,8 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -18,9 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/faults"
 	"github.com/taskiso/taskiso/internal/launch"
-	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/signame"
+	"github.com/taskiso/taskiso/internal/trace"
 	"github.com/taskiso/taskiso/internal/usersym"
 	"github.com/taskiso/taskiso/pagefault"
 )
@@ -41,6 +43,8 @@ type faultsOptions struct {
 	maxPerSecond int
 	signal       string
 	json         bool
+	report       string
+	output       string
 	pprof        string
 	quiet        bool
 	verbose      bool
@@ -51,20 +55,20 @@ type faultsOptions struct {
 func (p *program) faultsCommand() *cobra.Command {
 	var o faultsOptions
 	c := &cobra.Command{
-		Use:   "faults [flags] -p PID | -t TID | -- COMMAND [ARG...]",
+		Use:   "faults [flags] {-p PID | -t TID | [--] COMMAND [ARG...]}",
 		Short: "Show the page faults of a program",
 		Long: `faults shows page faults: how many, in which mapping, by which code, and how
 long they took. It needs no privileges for one's own programs where the sysctl
-kernel.perf_event_paranoid is 2 or less.
+kernel.perf_event_paranoid is 2 or less; Debian's default is 3.
 
 A process is watched with all its threads, a command also with its child
 processes, from its first instruction on. Faults in user mode are shown; those of
 system calls only with --kernel.
 
-With --marked only faults of threads count that have said that they expect none:
+With --marked only faults of threads count that have declared that they expect none:
 pagefault.ExpectNone in Go, taskiso_pagefault_mark_none in C. With --signal a
-thread gets a signal with each fault that counts, up to 20 ms later. (A program
-can have it at the very instruction: taskiso_pagefault_notify_on.)
+thread gets a signal for each fault that counts, up to 20 ms later. (A program can
+get it at the faulting instruction itself: taskiso_pagefault_notify_on.)
 
 The report goes to standard error. The exit status is that of COMMAND, or 128+n if
 signal n ended it; 3 with --fail-on-fault if faults counted, or were lost, and
@@ -75,13 +79,18 @@ COMMAND cannot be executed and 127 if it was not found.`,
   taskiso faults --pprof app.pb.gz -- ./app && go tool pprof -top app.pb.gz
   taskiso faults --warm-up 5s --fail-on-fault -d 1m -- ./realtime`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.complete(c, args); err != nil {
+			command, err := commandOf(c, args)
+			if err != nil {
 				return err
 			}
-			return p.faults(&o, args)
+			if err := o.complete(c, command); err != nil {
+				return err
+			}
+			return p.faults(&o, command)
 		},
 	}
 	o.register(c)
+	c.Flags().SetInterspersed(false)
 	return c
 }
 
@@ -89,7 +98,7 @@ func (o *faultsOptions) register(c *cobra.Command) {
 	f := c.Flags()
 	f.IntVarP(&o.pid, "pid", "p", 0, "watch process `PID`")
 	f.IntVarP(&o.tid, "tid", "t", 0, "watch thread `TID`")
-	f.VarP(&o.duration, "duration", "d", "end after this `TIME`: 30, 30s, 5m, 2h, 1d")
+	f.VarP(&o.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
 	f.Var(&o.warmUp, "warm-up", "do not count what happens in the first `TIME`")
 	f.BoolVar(&o.major, "major", false, "only major faults")
 	f.BoolVar(&o.kernel, "kernel", false, "also faults that system calls take")
@@ -99,7 +108,9 @@ func (o *faultsOptions) register(c *cobra.Command) {
 	f.IntVar(&o.maxPerSecond, "max-per-second", 0, "look at no more than `N` faults per second, and count the others")
 	f.StringVar(&o.signal, "signal", "", "send `SIGNAL` to the thread that faults")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")
-	f.StringVar(&o.pprof, "pprof", "", "write a profile for go tool pprof to `FILE`")
+	registerOutput(f, &o.output)
+	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
+	f.StringVar(&o.pprof, "pprof", "", "write a profile for go tool pprof to `FILE`, with stacks as far as frame pointers go")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each fault as it comes")
 }
@@ -117,11 +128,9 @@ func (o *faultsOptions) complete(c *cobra.Command, args []string) error {
 	}
 	switch {
 	case given != 1:
-		return usageError("one of -p PID, -t TID and -- COMMAND is needed")
+		return usageError("nothing to watch: give one of -p PID, -t TID and a COMMAND")
 	case len(args) == 0 && o.pid+o.tid <= 0:
-		return usageError("%d is no process or thread", o.pid+o.tid)
-	case len(args) > 0 && c.ArgsLenAtDash() != 0:
-		return usageError("write -- before the command: taskiso faults [flags] -- %s", args[0])
+		return usageError("%d is not the number of a process or thread", o.pid+o.tid)
 	case c.Flags().Changed("duration") && o.duration == 0:
 		return usageError("a duration of 0 would observe nothing")
 	case o.quiet && o.verbose:
@@ -136,13 +145,9 @@ func (o *faultsOptions) parseSignal() error {
 	if o.signal == "" {
 		return nil
 	}
-	if n, err := strconv.Atoi(o.signal); err == nil && n > 0 && n <= 64 {
-		o.sig = unix.Signal(n)
-		return nil
-	}
-	o.sig = unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(o.signal), "SIG"))
-	if o.sig == 0 {
-		return usageError("%q is no signal: want a number or a name as USR1", o.signal)
+	var err error
+	if o.sig, err = signame.Parse(o.signal); err != nil {
+		return usageError("%w", err)
 	}
 	return nil
 }
@@ -154,9 +159,12 @@ type faultsRun struct {
 	report    faults.Report
 	watcher   *pagefault.Watcher
 	collector *faults.Collector
-	adding    sync.Mutex      // while faults come: guards the collector
-	list      *faultList      // nil without --verbose
-	profile   *report.File    // nil if none was asked for
+	adding    sync.Mutex    // while faults come: guards the collector
+	list      *faultList    // nil without --verbose
+	profile   *display.File // nil if none was asked for
+	json      *display.File // nil if none was asked for
+	sheet     *sheet
+	program   string          // file that is executed, "" if that is not known
 	process   *launch.Process // nil if it is not ours
 	state     *os.ProcessState
 	ended     bool // by us
@@ -166,10 +174,24 @@ func (p *program) faults(o *faultsOptions, args []string) error {
 	r := &faultsRun{p: p, o: o, report: faults.Report{Version: version(), Kernel: kernelRelease(), Limits: []string{}}}
 	if o.pprof != "" {
 		var err error
-		if r.profile, err = report.Create(o.pprof); err != nil {
+		if r.profile, err = display.Create(o.pprof); err != nil {
 			return err
 		}
 		defer r.profile.Discard()
+	}
+	if err := trace.CheckNumbers(); err != nil {
+		return err
+	}
+	var err error
+	if r.sheet, err = p.openSheet(o.output, p.stderr, os.Stderr, !o.quiet && !o.json); err != nil {
+		return err
+	}
+	defer r.sheet.discard()
+	if o.report != "" {
+		if r.json, err = display.Create(o.report); err != nil {
+			return err
+		}
+		defer r.json.Discard()
 	}
 	r.report.Target = faults.Target{PID: o.pid, TID: o.tid, Command: args}
 	if err := r.attach(args); err != nil {
@@ -191,6 +213,7 @@ func (r *faultsRun) attach(args []string) error {
 		MajorOnly: r.o.major, KernelMode: r.o.kernel, Durations: !r.o.noTimes, ThreadStacks: true, Stack: r.o.pprof != "",
 		MaxPerSecond: r.o.maxPerSecond,
 	}
+	r.program, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", max(r.o.pid, r.o.tid))) // "" where that is not allowed
 	target := pagefault.Process(r.o.pid)
 	root := fmt.Sprintf("/proc/%d/root", r.o.pid)
 	switch {
@@ -210,7 +233,7 @@ func (r *faultsRun) attach(args []string) error {
 	r.collector.Marked = r.o.marked
 	r.collector.OnFault = r.onFault
 	r.report.Started = time.Now()
-	r.collector.Begin = monotonicNow() + time.Duration(r.o.warmUp)
+	r.collector.Begin = clock.Now() + time.Duration(r.o.warmUp)
 	var err error
 	if r.watcher, err = pagefault.Watch(target, options); err != nil {
 		r.abandon()
@@ -235,6 +258,12 @@ func (r *faultsRun) start(args []string) error {
 	if r.process, err = launch.Start(*command); err != nil {
 		return err
 	}
+	if r.program, err = filepath.EvalSymlinks(command.Path); err == nil {
+		r.program, err = filepath.Abs(r.program)
+	}
+	if err != nil {
+		r.program = "" // only the name of a profile
+	}
 	r.report.Target.PID = r.process.PID()
 	return nil
 }
@@ -258,12 +287,6 @@ func (r *faultsRun) release(args []string) error {
 		return nil
 	}
 	return errors.Join(err, r.watcher.Close())
-}
-
-func monotonicNow() time.Duration {
-	var t unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail: every Linux has this clock
-	return time.Duration(t.Nano())
 }
 
 // onFault does what is to be done with each fault that counts. The signal is first.
@@ -322,9 +345,9 @@ func (r *faultsRun) follow() error {
 	if r.process != nil && r.state == nil {
 		r.ended = true
 		t := task{process: r.process}
-		r.state = t.end(exited)
+		r.state = t.end(exited, signals)
 	}
-	r.report.Duration = max(0, monotonicNow()-r.collector.Begin)
+	r.report.Duration = max(0, clock.Now()-r.collector.Begin)
 	return err
 }
 
@@ -344,7 +367,7 @@ func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Sign
 	for {
 		select {
 		case <-look:
-			progress.print(monotonicNow()-r.collector.Begin, r.soFar())
+			progress.print(clock.Now()-r.collector.Begin, r.soFar())
 			continue
 		case err := <-read:
 			if r.process != nil && err == nil {
@@ -354,7 +377,8 @@ func (r *faultsRun) until(exited <-chan *os.ProcessState, signals <-chan os.Sign
 		case r.state = <-exited:
 		case <-expired:
 		case sig := <-signals:
-			if r.passOn(sig) {
+			if r.process != nil {
+				passOn(r.process, sig)
 				continue
 			}
 		}
@@ -369,7 +393,7 @@ func (r *faultsRun) newProgress() *progress {
 	if r.o.quiet || occupied || !isTerminal(os.Stderr) {
 		return nil
 	}
-	return &progress{w: r.p.stderr, total: time.Duration(r.o.duration)}
+	return &progress{w: r.p.stderr, width: stderrWidth, total: time.Duration(r.o.duration)}
 }
 
 // soFar does not ask the kernel for its counts: that interrupts the CPUs where the target runs.
@@ -377,19 +401,6 @@ func (r *faultsRun) soFar() string {
 	r.adding.Lock()
 	defer r.adding.Unlock()
 	return faults.Summary(r.collector.Total())
-}
-
-// passOn gives a signal to a command, unless the terminal has. It tells whether
-// there is a command.
-func (r *faultsRun) passOn(sig os.Signal) bool {
-	if r.process == nil {
-		return false
-	}
-	fromTerminal := sig == syscall.SIGINT || sig == syscall.SIGQUIT
-	if !fromTerminal || !controlsTerminal() {
-		r.process.Signal(sig)
-	}
-	return true
 }
 
 func (r *faultsRun) read() error {
@@ -416,21 +427,32 @@ func (r *faultsRun) publish() error {
 	r.report.Lost, r.report.Omitted = counts.Lost, counts.Suppressed
 	r.report.Limits = append(r.report.Limits, r.limits()...)
 	r.describeEnd()
-	if r.profile != nil {
-		if err := r.collector.WriteProfile(r.profile, r.report.Started, r.report.Duration); err != nil {
-			return err
-		}
-		if err := r.profile.Publish(); err != nil {
-			return err
-		}
+	files := errors.Join(r.publishProfile(), r.publishJSON())
+	if r.o.json {
+		files = errors.Join(files, faults.WriteJSON(r.p.stdout, &r.report))
 	}
-	switch {
-	case r.o.json:
-		return faults.WriteJSON(r.p.stdout, &r.report)
-	case !r.o.quiet:
-		return faults.WriteText(r.p.stderr, &r.report)
+	text := func(w io.Writer, _ bool) error { return faults.WriteText(w, &r.report) }
+	return r.sheet.publish(files, text)
+}
+
+func (r *faultsRun) publishProfile() error {
+	if r.profile == nil {
+		return nil
 	}
-	return nil
+	if err := r.collector.WriteProfile(r.profile, r.program, r.report.Started, r.report.Duration); err != nil {
+		return err
+	}
+	return r.profile.Publish()
+}
+
+func (r *faultsRun) publishJSON() error {
+	if r.json == nil {
+		return nil
+	}
+	if err := faults.WriteJSON(r.json, &r.report); err != nil {
+		return err
+	}
+	return r.json.Publish()
 }
 
 func (r *faultsRun) limits() []string {
@@ -451,7 +473,7 @@ func (r *faultsRun) describeEnd() {
 	code := exitCode(r.state)
 	r.report.Target.Status = &code
 	if u, ok := r.state.SysUsage().(*syscall.Rusage); ok {
-		r.report.Usage = &faults.Usage{Minor: u.Minflt, Major: u.Majflt}
+		r.report.Usage = &faults.Usage{Minor: u.Minflt - r.process.Used.Minflt, Major: u.Majflt - r.process.Used.Majflt}
 	}
 }
 
@@ -464,7 +486,7 @@ func (r *faultsRun) verdict() error {
 	}
 	n := r.report.Minor + r.report.Major
 	if r.o.failOnFault && n+r.report.Lost+r.report.Omitted > 0 {
-		return &status{exitFaults, fmt.Errorf("page faults: %s, lost: %s", report.Count(n), report.Count(r.report.Lost+r.report.Omitted))}
+		return &status{exitFaults, fmt.Errorf("page faults: %s, lost: %s", display.Count(n), display.Count(r.report.Lost+r.report.Omitted))}
 	}
 	return nil
 }

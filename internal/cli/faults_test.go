@@ -236,7 +236,7 @@ func (f faultsTest) terminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	live, last, found := strings.Cut(string(shown), "\r\x1b[K\r\n")
-	if !found || !strings.Contains(live, " s of 2s: ") || !strings.Contains(live, "minor and 0 major page faults") || strings.Contains(last, "\x1b") {
+	if !found || !strings.Contains(live, " s of 2 s: ") || !strings.Contains(live, "minor and 0 major page faults") || strings.Contains(last, "\x1b") {
 		t.Errorf("%q", shown)
 	}
 }
@@ -273,6 +273,9 @@ func (f faultsTest) profile(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "516") || !strings.Contains(string(out), "touch_pages") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	if want := "File: " + filepath.Base(f.faulty) + "\n"; !strings.Contains(string(out), want) {
+		t.Errorf("no %q in %s", want, out)
+	}
 	out, err = exec.Command("go", "tool", "pprof", "-sample_index=faults", "-peek", "touch_pages", file).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "main") {
 		t.Errorf("callers: %v\n%s", err, out)
@@ -287,13 +290,13 @@ func (f faultsTest) usage(t *testing.T) {
 	}{
 		{"", exitUsage, "one of -p PID"},
 		{"-p 1 -t 1", exitUsage, "one of -p PID"},
-		{"-p 0", exitUsage, "no process"},
+		{"-p 0", exitUsage, "not the number of a process"},
 		{"-p 4194304", exitUsage, "no such process"},
 		{"-t 4194304", exitUsage, "no such process or thread"},
-		{"-p 1 --signal FOO", exitUsage, "no signal"},
+		{"-p 1 --signal FOO", exitUsage, "is not a signal"},
 		{"-p 1 -d 0", exitUsage, "duration of 0"},
 		{"-p 1 -q -v", exitUsage, "exclude"},
-		{"sleep 1", exitUsage, "write -- before"},
+		{"--", exitUsage, "no command after --"},
 		{"-- /no/such/program", exitNotFound, "/no/such/program"},
 		{"-- /etc/passwd", exitNotExecutable, "/etc/passwd"},
 		{"--pprof /no/such/dir/x -- true", exitFailed, "/no/such/dir"},

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
@@ -57,7 +57,7 @@ var guardedOperations = []guardedOperation{
 		name: "drop_caches", operation: "sysctl", do: func() error { return os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0) }, cause: []string{"work-lru-drain"},
 		harmless: onAll("it interrupts CPUs only that have pages on their way to the lists of memory"),
 	},
-	{name: "CPU hotplug", operation: "hotplug", do: hotplug, cause: []string{"stopper-hotplug", "stopper"}},
+	{name: "CPU hotplug", operation: "hotplug", do: func() error { return errors.Join(setOnline("0"), setOnline("1")) }, cause: []string{"stopper-hotplug", "stopper"}},
 	{name: "affinity", operation: "affinity", do: goThere, cause: []string{"task-user", "stopper-affinity"}},
 	{name: "cpuset", operation: "cpuset", prepare: prepareCpuset, do: joinCpuset, cause: []string{"task-user"}},
 	{
@@ -69,7 +69,7 @@ var guardedOperations = []guardedOperation{
 	{name: "moved interrupt", operation: "irq", do: moveInterrupt, cause: []string{"irq"}},
 	{
 		name: "virtual machine", operation: "kvm", prepare: modules("irqbypass", "kvm", "kvm-amd"), do: createVM,
-		cause: []string{"ipi-kvm", "ipi-function", "ipi-text-patching-static-key"}, // before Linux 6.12 it switches virtualisation on; then the module does
+		cause: []string{"ipi-kvm-start", "ipi-function", "ipi-text-patching-static-key"}, // before Linux 6.12 it switches virtualisation on; then the module does
 	},
 	{
 		name: "memory", operation: "memory", do: switchMemory, cause: []string{"work-lru-drain"},
@@ -223,7 +223,7 @@ func goThere() error {
 	if err != nil {
 		return err
 	}
-	return launch.SetAffinity(0, cpus)
+	return affinity.Set(0, cpus)
 }
 
 func prepareMSR() error {

@@ -5,19 +5,21 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/abi"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/run"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -31,7 +33,7 @@ type isolationOptions struct {
 func (o *isolationOptions) register(f *pflag.FlagSet) {
 	o.settle = duration(session.DefaultSettle)
 	f.Var(&o.settle, "settle", "`TIME` that prctl(48) waits at most for its CPU to become quiet")
-	f.StringVar(&o.startOn, "start-on", "", "`CPUS` on which the command starts, for one whose threads go to theirs by themselves (default: those observed)")
+	f.StringVar(&o.startOn, "start-on", "", "`CPUS` to start the command on, if it pins its own threads later (default: those observed)")
 	f.StringVar(&o.isolable, "isolable", "", "`CPUS`, of those observed, on which prctl(48) may succeed (default: the isolated and nohz_full ones)")
 }
 
@@ -43,9 +45,9 @@ func (o *isolationOptions) cpus(t target, partition bool) (cpulist.Set, error) {
 	case partition:
 		return t.cpus, nil
 	default:
-		return t.cpus.Intersect(t.machine.isolated.Union(t.machine.nohzFull)), nil
+		return t.cpus.Intersect(t.machine.SetApart()), nil
 	}
-	given, err := t.machine.choose(o.isolable, true)
+	given, err := named(t.machine, o.isolable)
 	if err != nil {
 		return given, err
 	}
@@ -63,7 +65,7 @@ func (o *isolationOptions) start(t target, partition bool) (cpulist.Set, error) 
 	if partition {
 		return t.cpus, usageError("--start-on and --partition exclude each other: the command is confined to the partition")
 	}
-	return t.machine.choose(o.startOn, true)
+	return named(t.machine, o.startOn)
 }
 
 // isolating is the answering of a command's calls for isolation.
@@ -89,14 +91,17 @@ func (o *observation) isolate(t *task) error {
 		return err
 	}
 	isolation := o.observer.Isolation()
+	if isolation.NoFaults != nil {
+		o.report.Limits = append(o.report.Limits, fmt.Sprintf("on CPUs without context tracking a page fault that ends in a signal breaks isolation as a page fault: %v", isolation.NoFaults))
+	}
 	cfg := session.Config{
 		Isolation: isolation,
 		CPUs:      o.isolable,
 		Settle:    o.settle,
-		Affinity:  affinity,
+		Affinity:  affinity.Of,
 	}
 	if o.holding != nil {
-		o.gate = &gate{keeper: o.holding.keeper, isolation: isolation, cpus: o.isolable, windows: make(map[int]bool)}
+		o.gate = run.NewGate(o.holding.Keeper, isolation, o.isolable)
 		cfg.Gate = o.gate
 	}
 	supervisor, err := session.New(cfg, listener)
@@ -110,8 +115,10 @@ func (o *observation) isolate(t *task) error {
 
 // notIsolable says that no call for isolation will succeed.
 func (o *observation) notIsolable(why string) {
-	limit := fmt.Sprintf("no thread can be isolated: prctl(%d) is answered by the kernel: %s", seccomp.SetTaskIsolation, why)
-	o.report.Limits = append(o.report.Limits, limit)
+	limit := fmt.Sprintf("no thread can be isolated: prctl(%d) is answered by the kernel: %s", abi.SetTaskIsolation, why)
+	if o.observer != nil { // else that is a limit already, and more than this
+		o.report.Limits = append(o.report.Limits, limit)
+	}
 	if !o.opts.quiet {
 		fmt.Fprintf(o.p.stderr, "taskiso: %s\n", limit)
 	}
@@ -127,15 +134,15 @@ func (o *observation) told(b report.Break, at time.Duration) {
 		text += ": " + b.Detail
 	}
 	for _, from := range b.Origins {
-		text += "; " + strings.TrimPrefix(from.String(), "1× ")
+		text += "; " + from.Description()
 	}
-	o.isolating.supervisor.Tell(b.TID, at, b.ID, text)
+	o.isolating.supervisor.Tell(b.TID, at, b.ID, display.HideAddresses(text)) // the thread may be anybody's
 }
 
-// ended is called with each watched thread that has ended.
-func (o *observation) ended(tid uint32) {
+// ended is called with each watched thread that has ended, and when it did.
+func (o *observation) ended(tid uint32, at time.Duration) {
 	if o.isolating != nil {
-		o.isolating.supervisor.Ended(tid)
+		o.isolating.supervisor.Ended(tid, at)
 	}
 }
 
@@ -145,6 +152,7 @@ func (o *observation) finishIsolation() error {
 		return nil
 	}
 	o.isolating.listener.Stop()
+	o.isolating.supervisor.Cancel()
 	err := errors.Join(<-o.isolating.served, o.isolating.listener.Close(), o.isolating.supervisor.Close(), o.isolating.supervisor.Err())
 	calls := o.isolating.supervisor.Calls()
 	o.report.AddCalls(calls)
@@ -174,17 +182,11 @@ func (o *armOptions) number() (syscall.Signal, error) {
 	if o.signal == "" {
 		return 0, nil
 	}
-	if n, err := strconv.Atoi(o.signal); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
+	signal, err := signame.Parse(o.signal)
+	if err != nil {
+		return 0, usageError("%w", err)
 	}
-	name := strings.ToUpper(o.signal)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if n := unix.SignalNum(name); n != 0 {
-		return n, nil
-	}
-	return 0, usageError("unknown signal %q: give a name as SIGUSR1 or a number from 1 to 64", o.signal)
+	return signal, nil
 }
 
 // arm prepares to isolate the thread whenever it is quiet.
@@ -192,7 +194,7 @@ func (o *observation) arm(opts *armOptions, signal syscall.Signal) error {
 	if o.observer == nil {
 		return fmt.Errorf("arming thread %d: kernel entries cannot be seen: %w", opts.tid, o.why)
 	}
-	cpus, err := affinity(opts.tid)
+	cpus, err := affinity.Of(opts.tid)
 	if err != nil {
 		return err
 	}
@@ -200,7 +202,7 @@ func (o *observation) arm(opts *armOptions, signal syscall.Signal) error {
 		return fmt.Errorf("arming thread %d: it may run on CPU %v; pin it to one, for example with taskset -pc", opts.tid, cpus)
 	}
 	cpu, _ := cpus.First()
-	if !o.target.machine.nohzFull.Contains(cpu) {
+	if !o.target.machine.NohzFull.Contains(cpu) {
 		o.report.Limits = append(o.report.Limits, fmt.Sprintf("CPU %d is not nohz_full: an interruption that no event names is not signalled", cpu))
 	}
 	o.arming = &session.Arming{

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,35 +40,73 @@ func TestGuestIsolation(t *testing.T) {
 	var stderr strings.Builder
 	c.Stderr = &stderr
 	out, err := c.Output()
-	cases := 0
+	var cases []string
 	for line := range strings.Lines(string(out)) {
 		name := strings.TrimSpace(line)
 		if strings.HasPrefix(name, "FAIL ") {
 			t.Error(name)
 		}
 		if !strings.HasPrefix(name, "disturbed: ") {
-			cases++
+			_, name, _ = strings.Cut(name, " ")
+			cases = append(cases, name)
 		}
 	}
-	t.Logf("%d cases:\n%s", cases, out)
-	if err != nil || cases < 30 {
-		t.Errorf("%v after %d cases\n%s", err, cases, stderr.String())
+	t.Logf("%d cases:\n%s", len(cases), out)
+	if want := isolationCases(); err != nil || !slices.Equal(cases, want) {
+		t.Errorf("%v after cases\n%q, want\n%q\n%s", err, cases, want, stderr.String())
 	}
 	r := readReport(t, file)
 	var entered, breaks uint64
+	signals := map[string]uint64{}
 	for _, i := range r.Isolation {
 		entered, breaks = entered+i.Entered, breaks+i.Breaks
+		for _, c := range i.Causes {
+			if c.ID == "signal" && (len(c.Origins) == 0 || len(c.Origins[0].Stack) == 0) {
+				t.Errorf("thread %d: nobody sent %s: %+v", i.TID, c.Detail, c)
+			}
+			if c.ID == "signal" || c.ID == "exception-signal" || c.Title == "signal" {
+				signals[c.Detail] += c.Count
+			}
+		}
 	}
-	t.Logf("%d threads, entered %d times, %d breaks", len(r.Isolation), entered, breaks)
+	t.Logf("%d threads, entered %d times, %d breaks, signals %v", len(r.Isolation), entered, breaks, signals)
+	for name, want := range map[string]uint64{
+		"SIGUSR2": 2, "SIGTERM": 1, "signal 34": 2, "SIGALRM": 2, "SIGSTOP": 4,
+		"SIGSEGV": 6, "SIGBUS": 2, "SIGILL": 2, "SIGTRAP": 2, "SIGFPE": 2, "SIGUSR1": 0,
+	} {
+		if signals[name] != want {
+			t.Errorf("%d breaks by %s, want %d", signals[name], name, want)
+		}
+	}
 	if entered < 50 || breaks < 30 || breaks > entered {
 		t.Errorf("the report has %d entries and %d breaks", entered, breaks)
 	}
 }
 
+// isolationCases are those of isolation.c, in its order.
+func isolationCases() []string {
+	cases := []string{
+		"arguments and other options", "affinity", "a busy CPU", "the first version: prctl(49), USERSIG", "leaving", "no signal",
+		"no handler", "ended by a signal of others", "moved, asleep in its call", "gone from its CPU, asleep in its call",
+		"moved, asleep as it asks", "moved and back, asleep as it asks", "killed, asleep as it asks", "a handler that enters again",
+		"a handler with another program counter", "fork", "exec, signal", "exec, kill", "exit of the process", "exit of the thread",
+		"the story", "16 threads on 2 CPUs",
+	}
+	for _, name := range []string{
+		"system call", "page fault", "munmap by a sibling", "membarrier by a sibling", "another task", "page fault that waits",
+		"page fault that ends on another CPU", "signal", "queued signal", "timer", "stop", "stop of a sibling", "bad address", "no address",
+		"bad access in a mapping", "beyond the end of a file", "undefined instruction", "breakpoint", "division by zero",
+		"device interrupt", "moved away",
+	} {
+		cases = append(cases, name+", SIGUSR1", name+", SIGKILL")
+	}
+	return cases
+}
+
 // When taskiso is killed, the page of a thread that is isolated says so, and the
 // thread's next call fails.
 func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
-	for range 5 {
+	for range 10 { // on a busy host most tries are disturbed
 		said := killWatch(t)
 		if said == "unwatched: isolated 0 cause unwatched signals 1" {
 			return
@@ -115,7 +154,7 @@ func killWatch(t *testing.T) string {
 // signalled once, none after leaving, and the status page, the thread's own
 // counts, the report and the automaton on the events all agree.
 func TestGuestIsolationStorm(t *testing.T) {
-	stormCycles := uint64(2000)
+	stormCycles := uint64(1000)
 	if s := os.Getenv(stormVariable); s != "" {
 		fmt.Sscan(s, &stormCycles)
 	}
@@ -135,7 +174,7 @@ func TestGuestIsolationStorm(t *testing.T) {
 	}
 	r := readReport(t, file)
 	m := verdictOf(t, r, "isolation")
-	if m.Verdict != report.MonitorHeld {
+	if m.Verdict != report.MonitorSatisfied {
 		t.Errorf("automaton: %+v", m)
 	}
 	if len(r.Isolation) != 1 {
@@ -146,6 +185,11 @@ func TestGuestIsolationStorm(t *testing.T) {
 	if granted != entered || entered != i.Entered || breaks != i.Breaks || signals != breaks || i.Breaks+i.Left != i.Entered || late > 0 {
 		t.Errorf("granted %d, entered %d (report: %d), %d breaks (report: %d, left: %d), %d signals, %d of them late",
 			granted, entered, i.Entered, breaks, i.Breaks, i.Left, signals, late)
+	}
+	for _, c := range r.CPUs[0].Causes {
+		if c.ID == "away-throttled" || c.ID == "away-idle" || c.ID == "away-frozen" {
+			t.Errorf("%d times %q of a thread that was only moved and woken", c.Count, c.Title)
+		}
 	}
 	if granted < stormCycles/2 || breaks < stormCycles/20 {
 		t.Errorf("%d times isolated and %d breaks in %d cycles: no storm", granted, breaks, stormCycles)
@@ -185,7 +229,7 @@ func TestGuestIsolationInC(t *testing.T) {
 		t.Errorf("%d of %d breaks are the system call: %v", n, breaks, err)
 	}
 	c = exec.Command(cExample)
-	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "below taskiso run") {
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "started by taskiso run") {
 		t.Errorf("without taskiso: %v\n%s", err, out)
 	}
 }
@@ -218,7 +262,9 @@ func TestGuestIsolationArmsWhatRuns(t *testing.T) {
 		case said = <-ended:
 			t.Log(said)
 		case <-time.After(1500 * time.Millisecond): // it is armed by then
-			task.Process.Signal(syscall.SIGUSR2)
+			if out, err := exec.Command(isolationProgram, fmt.Sprint(victimCPU), "2", "1", "hog").CombinedOutput(); err != nil {
+				t.Fatalf("running something else there: %v\n%s", err, out)
+			}
 		case <-forever:
 			t.Fatal("the thread was not signalled")
 		}

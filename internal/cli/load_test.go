@@ -27,7 +27,7 @@ const loadVariable = "TASKISO_TEST_LOAD"
 // load makes getppid calls at a steady rate and prints how many it made.
 func load(spec string) {
 	seconds, rate, _ := strings.Cut(spec, "x")
-	duration, err := strconv.Atoi(seconds)
+	duration, err := time.ParseDuration(seconds + "s")
 	if err != nil {
 		panic(err)
 	}
@@ -38,7 +38,7 @@ func load(spec string) {
 	runtime.LockOSThread()
 	begin := time.Now()
 	made := 0
-	for d := time.Since(begin); d < time.Duration(duration)*time.Second; d = time.Since(begin) {
+	for d := time.Since(begin); d < duration; d = time.Since(begin) {
 		for due := int(d.Seconds() * float64(perSecond)); made < due; made++ {
 			unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
 		}
@@ -100,8 +100,13 @@ func testLoad(t *testing.T, disturb func(*os.Process)) uint64 {
 	if err != nil {
 		t.Fatalf("parsing the number of calls made: %v", err)
 	}
+	if made == 0 {
+		t.Fatal("the load made no call")
+	}
+	// On a busy machine the load may not come to its rate. Each call counts all the same; that rings were
+	// full is told by what was lost.
 	if made < loadSeconds*loadCalls*9/10 {
-		t.Fatalf("the load made only %d calls in %d s", made, loadSeconds)
+		t.Logf("the load made only %d calls in %d s", made, loadSeconds)
 	}
 	r := readReport(t, file)
 	var reported, lost uint64
@@ -138,7 +143,7 @@ func TestLossIsReported(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	c := exec.Command(buildProgram(t), "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--", testBinary(t))
-	c.Env = append(os.Environ(), loadVariable+"=2x50000")
+	c.Env = append(os.Environ(), loadVariable+"=0.4x50000") // so short that every interval of loss is listed
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
@@ -168,12 +173,23 @@ func TestLossIsReported(t *testing.T) {
 	}
 	t.Logf("%d events lost, %d in %d intervals, %d more intervals not listed; %d calls",
 		r.Lost.Events, inIntervals, len(r.Lost.Intervals), r.Lost.OmittedIntervals, calls)
-	const made = 100_000
+	made, err := strconv.ParseUint(strings.TrimSpace(stdout.String()), 10, 64)
+	if err != nil {
+		t.Fatalf("parsing the number of calls made: %v", err)
+	}
 	if calls < made/2 {
 		t.Errorf("%d of %d calls lost: the buffer was not small", calls, made)
 	}
-	if r.Lost.OmittedIntervals == 0 && inIntervals != r.Lost.Events {
-		t.Errorf("%d events lost in the intervals, %d in all", inIntervals, r.Lost.Events)
+	// Intervals that are not listed have lost events as well, one at least each.
+	if rest := r.Lost.Events - inIntervals; inIntervals > r.Lost.Events || rest < uint64(r.Lost.OmittedIntervals) || r.Lost.OmittedIntervals == 0 && rest > 0 {
+		t.Errorf("%d events lost in %d intervals, %d in all, %d intervals not listed", inIntervals, len(r.Lost.Intervals), r.Lost.Events, r.Lost.OmittedIntervals)
+	}
+	var onCPUs uint64
+	for _, cpu := range r.CPUs {
+		onCPUs += cpu.Lost
+	}
+	if onCPUs > r.Lost.Events || onCPUs < calls {
+		t.Errorf("%d events lost on the observed CPUs, %d in all, %d of them calls", onCPUs, r.Lost.Events, calls)
 	}
 	if !strings.Contains(stderr.String(), "lost") {
 		t.Errorf("the text says nothing of it:\n%s", stderr.String())

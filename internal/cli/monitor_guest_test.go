@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -50,7 +50,7 @@ func TestGuestMonitorCountsPatches(t *testing.T) {
 // came while the CPU was in the kernel for something else, and was no violation.
 func countPatches(t *testing.T, kernel string) (known bool) {
 	w := startWatch(t, "--monitor", "quiet_user", "--monitor", "poke3")
-	stopSpinning := startSpinning(t)
+	_, stopSpinning := startPoller(t)
 	for range 3 {
 		writeFile(t, tracepoint, "1")
 		writeFile(t, tracepoint, "0")
@@ -88,7 +88,7 @@ func countPatches(t *testing.T, kernel string) (known bool) {
 	if poke.Verdict == report.MonitorUnknown && strings.Contains(strings.Join(poke.Reasons, " "), "their recording was preempted") {
 		return false
 	}
-	if poke.Verdict != report.MonitorHeld || poke.Events < uint64(synced) {
+	if poke.Verdict != report.MonitorSatisfied || poke.Events < uint64(synced) {
 		t.Errorf("poke3: %+v, with %d synchronisations", poke, synced)
 	}
 	if code != exitViolated {
@@ -116,11 +116,11 @@ func TestGuestMonitorHolds(t *testing.T) {
 		return // then it cannot be known, as shown above
 	}
 	w := startWatch(t, "--monitor", "quiet_user")
-	stopSpinning := startSpinning(t)
-	time.Sleep(3 * time.Second)
+	_, stopSpinning := startPoller(t)
+	time.Sleep(time.Second)
 	stopSpinning()
 	r, code, out := w.stop(t)
-	if m := verdictOf(t, r, "quiet_user"); m.Verdict != report.MonitorHeld || code != 0 {
+	if m := verdictOf(t, r, "quiet_user"); m.Verdict != report.MonitorSatisfied || code != 0 {
 		t.Errorf("nothing was patched, but %+v, exit status %d\n%s", m, code, out)
 	}
 }
@@ -172,6 +172,7 @@ func startWatching(t *testing.T, args ...string) *watching {
 	w := &watching{report: filepath.Join(t.TempDir(), "report.json")}
 	w.c = exec.Command(guestProgram, append([]string{"watch", "--report", w.report}, args...)...)
 	w.c.Stdout, w.c.Stderr = &w.out, &w.out
+	ready := notified(t, w.c)
 	if err := w.c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -180,13 +181,7 @@ func startWatching(t *testing.T, args ...string) *watching {
 			t.Logf("taskiso watch, %d links: %s", links(t), &w.out)
 		}
 	})
-	attached := 0
-	eventually(t, "taskiso has attached all its programs", func() bool {
-		before := attached
-		time.Sleep(2 * time.Second)
-		attached = links(t)
-		return attached > 20 && attached == before
-	})
+	ready()
 	return w
 }
 
@@ -271,27 +266,12 @@ func spinOn(cpu string) {
 		cpus, err = cpulist.New(n)
 	}
 	if err == nil {
-		err = launch.SetAffinity(0, cpus)
+		err = affinity.Set(0, cpus)
 	}
 	if err != nil {
 		panic(err)
 	}
-	//lint:ignore SA5002 without calls, Go's scheduler has nowhere to step in
-	for {
+	for { // all of it is nosplit: Go's scheduler has nowhere to step in
+		emulator.Yield()
 	}
-}
-
-// startSpinning comes after taskiso has attached: under emulation each step of
-// the patching that this takes waits until the spinning CPU has had its turn.
-func startSpinning(t *testing.T) (stop func()) {
-	t.Helper()
-	c := exec.Command(testBinary(t))
-	c.Env = append(os.Environ(), spinVariable+"="+fmt.Sprint(victimCPU), "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4")
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop = sync.OnceFunc(func() { c.Process.Kill(); c.Wait() })
-	t.Cleanup(stop)
-	time.Sleep(2 * time.Second)
-	return stop
 }

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/emulator"
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
@@ -27,7 +32,7 @@ type noiseOptions struct {
 	options
 	threshold  duration
 	traceLimit duration
-	priority   priority
+	priority   loop.Priority
 	histogram  string
 	hgrm       string
 	hlog       string
@@ -37,27 +42,31 @@ type noiseOptions struct {
 }
 
 func (p *program) noiseCommand() *cobra.Command {
-	opts := noiseOptions{threshold: duration(loopThreshold)}
+	opts := noiseOptions{threshold: duration(loop.Threshold)}
 	c := &cobra.Command{
 		Use:   "noise [flags]",
-		Short: "Measure the time CPUs take away from a busy loop, and say what for",
+		Short: "Measure the time that is taken from a busy loop, and name the causes",
 		Long: `noise runs a loop on each of CPUS that does nothing but read the CPU's counter,
-and notes every gap between two readings. Each gap is compared with what the
-tracer saw: recorded means that the kernel was entered, and by what;
-unexplained means that it was not, so that the gap came from below the kernel,
-from firmware or from a hypervisor, or that taskiso does not see everything.
+and records every gap between two readings. Each gap is compared with the events of
+the tracer: "recorded" means that the kernel was entered, and names the cause;
+"unexplained" means that no kernel entry was seen, so that the gap came from below
+the kernel (firmware or a hypervisor), or from an entry that taskiso cannot see.
+The report goes to standard output, and everything else to standard error.
+
+Where "taskiso partition create" has set the CPUs apart, the loops run in the
+cgroup of that partition, which needs root.
 
 By default the CPU is the last one that is isolated or nohz_full, or else the
 last one. It ends after --duration, with a gap of --trace-limit, or on SIGINT or
 SIGTERM. Without the privileges to load BPF programs gaps are measured all the
-same, and the report says that their causes are not known.
+same, and the report states that their causes are unknown.
 
 The exit status is 0; 3 if a gap reached --trace-limit; 2 for a wrong command
 line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 		Example: `  taskiso noise -d 60s
   taskiso noise -c 2-3 -d 10m -P f:95 --report noise.json --hgrm noise.hgrm
-  taskiso noise -c 3 --trace-limit 20us    # stop at the first gap that long, and tell its story`,
-		Args: cobra.NoArgs,
+  taskiso noise -c 3 --trace-limit 20us    # stop at the first gap of that length, and show its details`,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := opts.complete(c); err != nil {
 				return err
@@ -68,11 +77,12 @@ line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 	f := c.Flags()
 	f.StringVarP(&opts.cpus, "cpus", "c", "", "`CPUS` to measure: 3, 2-3, 1,5-7")
 	f.StringVarP(&opts.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
-	f.VarP(&opts.options.duration, "duration", "d", "end after this `TIME`: 30, 30s, 5m, 2h, 1d")
+	f.VarP(&opts.options.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
 	f.Var(&opts.warmUp, "warm-up", "leave out what happens in the first `TIME`")
 	f.Var(&opts.threshold, "threshold", "shortest gap to note, a `TIME`: 500ns, 1us, 10us")
-	f.Var(&opts.traceLimit, "trace-limit", "end with the first gap of this `TIME` or more, and tell its story")
+	f.Var(&opts.traceLimit, "trace-limit", "end with the first gap of this `TIME` or more, and show its details")
 	f.VarP(&opts.priority, "priority", "P", "scheduling `PRIORITY` of the loop: f:95 (FIFO), r:10 (round robin), o:-5 (nice)")
+	registerOutput(f, &opts.output)
 	f.StringVar(&opts.report, "report", "", "write the report as JSON to `FILE`")
 	f.StringVar(&opts.histogram, "hist", "", "write the gaps by microsecond, as text, to `FILE`")
 	f.StringVar(&opts.hgrm, "hgrm", "", "write percentiles as HdrHistogram's tools plot them to `FILE`")
@@ -110,6 +120,7 @@ type measurement struct {
 	opts       *noiseOptions
 	target     target
 	files      noiseFiles
+	sheet      *sheet
 	shared     *noise.Shared
 	observe    *observation
 	smis       *noise.SMIs // nil if they cannot be counted
@@ -121,18 +132,24 @@ type measurement struct {
 
 // noise measures, from its plan to its exit status.
 func (p *program) noise(opts *noiseOptions) error {
-	target, err := p.plan(&opts.options)
+	if err := trace.CheckNumbers(); err != nil {
+		return err
+	}
+	target, err := p.plan(&opts.cpuOptions)
 	if err != nil {
 		return err
 	}
 	if err := keepOff(target.cpus, target.housekeeping); err != nil {
 		return err
 	}
-	loop, err := p.planNoise(opts)
+	if err := p.giveRoom(&target, nil); err != nil {
+		return err
+	}
+	settings, err := p.planNoise(opts)
 	if err != nil {
 		return err
 	}
-	release, err := claim(target.cpus)
+	release, err := p.claim(&target, opts.quiet)
 	if err != nil {
 		return err
 	}
@@ -142,6 +159,10 @@ func (p *program) noise(opts *noiseOptions) error {
 		return err
 	}
 	defer m.files.discard()
+	if m.sheet, err = p.openSheet(opts.output, p.stdout, os.Stdout, !opts.quiet && !opts.json); err != nil {
+		return err
+	}
+	defer m.sheet.discard()
 	if m.shared, err = noise.NewShared(target.cpus.Len()); err != nil {
 		return err
 	}
@@ -151,8 +172,8 @@ func (p *program) noise(opts *noiseOptions) error {
 	if m.smis, m.noSMIs = noise.OpenSMIs(p.files.View(), target.cpus); m.smis != nil {
 		defer m.smis.Close()
 	}
-	m.begin(loop)
-	return m.run(loop)
+	m.begin(settings)
+	return m.run(settings)
 }
 
 // planNoise decides what the loop reads, and finds out what it can see.
@@ -166,39 +187,43 @@ func (p *program) planNoise(opts *noiseOptions) (noise.Settings, error) {
 		opts.threshold = max(opts.threshold, duration(smallest)) // an emulated CPU is slow
 	}
 	if time.Duration(opts.threshold) < smallest {
-		return noise.Settings{}, usageError("a gap of --threshold %v cannot be told from the loop itself: here it takes %v", &opts.threshold, smallest)
+		return noise.Settings{}, usageError("a gap of --threshold %v cannot be distinguished from the loop itself: it takes %v here", &opts.threshold, smallest)
 	}
-	return noise.Settings{
+	s := noise.Settings{
 		Counter:   counter,
 		Why:       why,
 		Threshold: time.Duration(opts.threshold),
 		Smallest:  smallest,
 		Sample:    sample,
 		Priority:  opts.priority.String(),
-	}, nil
+	}
+	if counter != noise.Clock && emulator.Found(p.files.View()) {
+		s.YieldsEvery = noise.YieldEvery
+	}
+	return s, nil
 }
 
-func (m *measurement) begin(loop noise.Settings) {
+func (m *measurement) begin(settings noise.Settings) {
 	host := m.observe.report.Host
 	m.report = noise.Report{
 		Schema:  noise.Schema,
 		Version: version(),
 		Host:    noise.Host{Kernel: host.Kernel, Arch: runtime.GOARCH, Online: host.Online, Isolated: host.Isolated, NohzFull: host.NohzFull},
-		Loop:    loop,
+		Loop:    settings,
 		Tracing: m.observe.observer != nil,
 		Limits:  []string{},
 	}
 }
 
 // run has the loops run and publishes what they saw.
-func (m *measurement) run(loop noise.Settings) error {
-	t, err := startLoop(m.target.housekeeping, loopConfig{
+func (m *measurement) run(settings noise.Settings) error {
+	t, err := startLoop(m.target, loop.Config{
 		CPUs:      m.target.cpus,
-		Counter:   loop.Counter,
-		Threshold: loop.Threshold,
+		Counter:   settings.Counter,
+		Threshold: settings.Threshold,
 		Priority:  m.opts.priority,
-		Shared:    true,
-	}, m.shared.File)
+		Yields:    settings.YieldsEvery > 0,
+	}, m.shared)
 	if err != nil {
 		return err
 	}
@@ -218,7 +243,7 @@ func (m *measurement) run(loop noise.Settings) error {
 		err = o.finish()
 	}
 	if !lost {
-		t.end(exited)
+		t.end(exited, o.signals)
 	}
 	if err != nil {
 		return err
@@ -230,7 +255,7 @@ func (m *measurement) run(loop noise.Settings) error {
 // loop's process ended by itself.
 func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err error) {
 	o := m.observe
-	began := monotonicNow() + time.Duration(m.opts.warmUp)
+	began := clock.Now() + time.Duration(m.opts.warmUp)
 	if o.observer != nil {
 		began = o.observer.Began()
 	}
@@ -238,7 +263,7 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err err
 	for i, cpu := range m.target.cpus.Slice() {
 		m.collectors[cpu] = noise.NewCollector(cpu, m.shared.Records[i], began, time.Duration(m.opts.traceLimit))
 	}
-	warm := time.After(began - monotonicNow())
+	warm := time.After(began - clock.Now())
 	var expired <-chan time.Time
 	tick := time.NewTicker(observe.PollInterval)
 	defer tick.Stop()
@@ -320,7 +345,7 @@ func (m *measurement) stop() error {
 	for i, cpu := range m.target.cpus.Slice() {
 		for !m.shared.Records[i].Done() {
 			if time.Now().After(deadline) {
-				return fmt.Errorf("the loop on CPU %d did not end within %v of being told to: something else has its CPU", cpu, stopWithin)
+				return fmt.Errorf("the loop on CPU %d did not end within %v after it was stopped: something else has its CPU", cpu, stopWithin)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -336,12 +361,12 @@ func (m *measurement) stay(b report.Break) {
 	}
 	s := noise.Stay{At: b.At, Duration: b.Duration, AtLeast: b.AtLeast, ID: b.ID, Title: b.Title, Detail: b.Detail}
 	for _, p := range b.Inside {
-		line := fmt.Sprintf("after %s %s", report.Span(p.At), p.Event)
+		line := fmt.Sprintf("after %s %s", display.Span(p.At), p.Event)
 		if p.Detail != "" {
 			line += " " + p.Detail
 		}
 		if p.Duration > 0 {
-			line += ", " + report.Span(p.Duration)
+			line += ", " + display.Span(p.Duration)
 		}
 		s.Story = append(s.Story, line)
 	}
@@ -373,16 +398,12 @@ func (m *measurement) publish() error {
 		}
 	}
 	m.addLimits()
-	if err := m.files.publish(r, m.shared.Records); err != nil {
-		return err
+	r.Judge(m.times != nil, time.Duration(m.opts.warmUp))
+	err = m.files.publish(r, m.shared.Records)
+	if m.opts.json {
+		err = errors.Join(err, noise.WriteJSON(m.p.stdout, r))
 	}
-	switch {
-	case m.opts.json:
-		err = noise.WriteJSON(m.p.stdout, r)
-	case !m.opts.quiet:
-		err = noise.WriteText(m.p.stderr, r)
-	}
-	if err != nil {
+	if err := m.sheet.publish(err, func(w io.Writer, _ bool) error { return noise.WriteText(w, r) }); err != nil {
 		return err
 	}
 	return m.verdict()
@@ -423,8 +444,10 @@ func (m *measurement) verdict() error {
 		return errors.New("a loop was moved off its CPU, which ended the measurement: the CPU went offline, or somebody set the affinity of the thread")
 	case r.EndedBy == "clock":
 		return errors.New("reading the clock began to enter the kernel, which ended the measurement: the kernel trusts the CPU's counter no longer (see its log)")
+	case len(r.Doubts) > 0:
+		return errors.New(r.Doubts[0].Text)
 	case r.Exceeded != nil:
-		return &status{exitTooManyBreaks, fmt.Errorf("a gap of %s on CPU %d, with a --trace-limit of %v", report.Span(r.Exceeded.Gap.Length), r.Exceeded.CPU, &m.opts.traceLimit)}
+		return &status{exitTooManyBreaks, fmt.Errorf("a gap of %s on CPU %d, with a --trace-limit of %v", display.Span(r.Exceeded.Gap.Length), r.Exceeded.CPU, &m.opts.traceLimit)}
 	}
 	return nil
 }
@@ -444,18 +467,21 @@ func (m *measurement) addLimits() {
 	add := func(format string, args ...any) {
 		m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
 	}
+	if m.report.Loop.YieldsEvery > 0 {
+		add("%s", noise.YieldLimit())
+	}
 	if m.smis == nil {
 		add("SMIs are not counted, so an unexplained gap may be one: %v", m.noSMIs)
 	}
 	const throttle = "proc/sys/kernel/sched_rt_runtime_us"
 	runtime, err := fs.ReadFile(m.p.files.View(), throttle)
-	if limit := strings.TrimSpace(string(runtime)); m.opts.priority.realtime() && err == nil && limit != "-1" {
+	if limit := strings.TrimSpace(string(runtime)); m.opts.priority.Realtime() && err == nil && limit != "-1" {
 		add("the kernel lets real-time threads run for at most %s us of each period (/%s), and takes the CPU away from the loop for the rest", limit, throttle)
 	}
 }
 
 // noiseFiles are the files that were asked for; others are nil.
-type noiseFiles struct{ report, histogram, hgrm, hlog, plot *report.File }
+type noiseFiles struct{ report, histogram, hgrm, hlog, plot *display.File }
 
 // createNoiseFiles opens them, so that one that cannot be written is found before
 // anything starts.
@@ -463,13 +489,13 @@ func createNoiseFiles(opts *noiseOptions) (noiseFiles, error) {
 	var f noiseFiles
 	for _, want := range []struct {
 		path string
-		file **report.File
+		file **display.File
 	}{{opts.options.report, &f.report}, {opts.histogram, &f.histogram}, {opts.hgrm, &f.hgrm}, {opts.hlog, &f.hlog}, {opts.plot, &f.plot}} {
 		if want.path == "" {
 			continue
 		}
 		var err error
-		if *want.file, err = report.Create(want.path); err != nil {
+		if *want.file, err = display.Create(want.path); err != nil {
 			f.discard()
 			return f, err
 		}
@@ -479,7 +505,7 @@ func createNoiseFiles(opts *noiseOptions) (noiseFiles, error) {
 
 // discard drops files that were not published.
 func (f *noiseFiles) discard() {
-	for _, file := range []*report.File{f.report, f.histogram, f.hgrm, f.hlog, f.plot} {
+	for _, file := range []*display.File{f.report, f.histogram, f.hgrm, f.hlog, f.plot} {
 		if file != nil {
 			file.Discard()
 		}
@@ -488,7 +514,7 @@ func (f *noiseFiles) discard() {
 
 func (f *noiseFiles) publish(r *noise.Report, records []*noise.Record) error {
 	var errs []error
-	put := func(file *report.File, write func() error) {
+	put := func(file *display.File, write func() error) {
 		if file == nil {
 			return
 		}

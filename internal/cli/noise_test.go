@@ -16,7 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 func TestNoise(t *testing.T) {
@@ -30,9 +32,9 @@ func (h host) testNoiseBadInput(t *testing.T) {
 	for args, want := range map[string]string{
 		"--threshold 0":                      "every reading",
 		"--threshold -1us":                   "negative",
-		"--threshold 1ns":                    "cannot be told from the loop itself",
+		"--threshold 1ns":                    "cannot be distinguished from the loop itself",
 		"--threshold 1ms --trace-limit 10us": "would not be noted",
-		"-P x:1":                             "no priority",
+		"-P x:1":                             "want f:PRIORITY",
 		"-P f:100":                           "from 1 to 99",
 		"-P d:1ms:2ms":                       "deadline",
 		"-d 0":                               "duration of 0",
@@ -52,7 +54,7 @@ func (h host) testNoiseKnownGaps(t *testing.T) {
 	const length = 30 * time.Millisecond
 	dir := t.TempDir()
 	files := map[string]string{"--hist": "# taskiso noise histogram", "--hgrm": "Percentile", "--hlog": "#[Histogram log format", "--plot": "<svg"}
-	args := []string{"noise", "--json", "-d", "3s"}
+	args := []string{"noise", "--json"} // until it is interrupted, after the last stop
 	for option := range files {
 		args = append(args, option, filepath.Join(dir, option+".svg"))
 	}
@@ -63,10 +65,12 @@ func (h host) testNoiseKnownGaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	loop := waitForLoop(t, c.Process.Pid)
-	time.Sleep(300 * time.Millisecond)
 	for range 20 {
 		stop(t, loop, length)
-		time.Sleep(length)
+		waitRunning(t, loop)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, &stderr)
@@ -96,12 +100,12 @@ func stop(t *testing.T, pid int, length time.Duration) {
 	t.Helper()
 	unix.Kill(pid, unix.SIGSTOP)
 	defer unix.Kill(pid, unix.SIGCONT)
-	running := func(file string) bool {
-		stat, err := os.ReadFile(file)
-		return err == nil && !strings.HasPrefix(statFields(string(stat))[statState], "T")
+	running := func(tid int) bool {
+		stat, err := proc.ReadStat(os.DirFS("/"), proc.Thread(pid, tid))
+		return err == nil && stat.State != "T"
 	}
 	for deadline := time.Now().Add(runLimit); ; time.Sleep(time.Millisecond) {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		threads, _ := proc.Threads(os.DirFS("/"), pid)
 		if !slices.ContainsFunc(threads, running) {
 			break
 		}
@@ -110,6 +114,17 @@ func stop(t *testing.T, pid int, length time.Duration) {
 		}
 	}
 	time.Sleep(length)
+}
+
+// waitRunning returns when a process that was stopped has used processor time again: it is between two gaps.
+func waitRunning(t *testing.T, pid int) {
+	t.Helper()
+	used := func() time.Duration { return userTime(t, pid) }
+	for before, deadline := used(), time.Now().Add(runLimit); used() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not go on", pid)
+		}
+	}
 }
 
 // waitForLoop returns the process of the loop that taskiso has started.
@@ -124,7 +139,7 @@ func waitForLoop(t *testing.T, parent int) int {
 			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", parent, e.Name()))
 			for _, child := range strings.Fields(string(children)) {
 				name, _ := os.ReadFile("/proc/" + child + "/cmdline")
-				if pid, err := strconv.Atoi(child); err == nil && strings.HasPrefix(string(name), loopName) {
+				if pid, err := strconv.Atoi(child); err == nil && strings.HasPrefix(string(name), loop.Name) {
 					return pid
 				}
 			}
@@ -136,7 +151,7 @@ func waitForLoop(t *testing.T, parent int) int {
 
 func (h host) testNoiseTraceLimit(t *testing.T) {
 	r := h.run(t, "noise", "-d", "60s", "--trace-limit", "1us")
-	if r.code != exitTooManyBreaks || !strings.Contains(r.stderr, "the gap that exceeded --trace-limit") {
+	if r.code != exitTooManyBreaks || !strings.Contains(r.stdout, "the gap that exceeded --trace-limit") {
 		t.Errorf("status %d, %s", r.code, r.stderr)
 	}
 }

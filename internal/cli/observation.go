@@ -9,18 +9,19 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/run"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -39,6 +40,7 @@ type observation struct {
 	progress *progress
 	signals  chan os.Signal
 	endedBy  string
+	aside    *aside      // nil if taskiso keeps off certain CPUs for good
 	alive    func() bool // whether what is watched is still there; nil for a task of ours
 
 	isolable  cpulist.Set // CPUs on which a thread of a command may be isolated
@@ -47,10 +49,9 @@ type observation struct {
 	arming    *session.Arming // nil if no thread is isolated unasked
 	armingErr error
 
-	holding   *holding // nil if nothing is held
-	gate      *gate    // nil if calls for isolation do not matter to it
-	holdsLock sync.Mutex
-	holds     []hold.Record
+	holding *run.Hold // nil if nothing is held
+	gate    *run.Gate // nil if calls for isolation do not matter to it
+	holds   run.HoldLog
 }
 
 // observe attaches an observer. That none could be attached is no error: a
@@ -58,17 +59,18 @@ type observation struct {
 func (p *program) observe(opts *options, t target, out *output, cfg trace.Config, onBreak func(report.Break)) *observation {
 	cfg.RingBytes = int(opts.buffer)
 	o := &observation{p: p, opts: opts, target: t, out: out, signals: make(chan os.Signal, 16)}
-	last, _ := t.machine.possible.Last()
+	last, _ := t.machine.Possible.Last()
 	cfg.PossibleCPUs = last + 1
 	o.observer, o.why = observe.Open(observe.Config{
 		Trace:            cfg,
-		NohzFull:         t.machine.nohzFull,
+		NohzFull:         t.machine.NohzFull,
 		Files:            p.files.View(),
 		OnBreak:          onBreak,
 		OnIsolationBreak: o.told,
 		OnEnd:            o.ended,
 		OnIsolation:      o.isolationEvent,
 		Monitors:         opts.monitors,
+		Beside:           t.beside,
 	})
 	if o.why != nil && !opts.quiet {
 		fmt.Fprintf(p.stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
@@ -80,13 +82,13 @@ func (p *program) observe(opts *options, t target, out *output, cfg trace.Config
 		Host: report.Host{
 			Kernel:   kernelRelease(),
 			Arch:     runtime.GOARCH,
-			Online:   t.machine.online,
-			Isolated: t.machine.isolated,
-			NohzFull: t.machine.nohzFull,
+			Online:   t.machine.Online,
+			Isolated: t.machine.Isolated,
+			NohzFull: t.machine.NohzFull,
 			Sources:  []report.Source{},
 		},
 		CPUs:   []report.CPU{},
-		Limits: []string{},
+		Limits: append([]string{}, t.limits...),
 	}
 	return o
 }
@@ -131,7 +133,7 @@ func (o *observation) followTask(t *task) error {
 	}
 	ended := state == nil
 	if ended {
-		state = t.end(exited)
+		state = t.end(exited, o.signals)
 	}
 	if err != nil {
 		return err
@@ -155,7 +157,7 @@ func (o *observation) release(t *task) error {
 	}
 	o.report.Started = time.Now().Add(warmUp)
 	var failed *launch.ExecError
-	if err := t.process.Release(); errors.As(err, &failed) {
+	if err := o.unlessInterrupted("starting "+t.name(), t.process.Release); errors.As(err, &failed) {
 		return notExecuted(t.name(), failed)
 	} else if err != nil {
 		return err
@@ -163,13 +165,66 @@ func (o *observation) release(t *task) error {
 	if t.loop == nil {
 		return nil
 	}
-	if err := t.loop.waitSpinning(); err != nil {
+	if err := o.unlessInterrupted(fmt.Sprintf("waiting for a turn of the busy loop on CPU %v", o.target.cpus), t.loop.WaitSpinning); err != nil {
 		return err
 	}
 	if o.observer != nil {
 		o.observer.BeginNow(warmUp)
 	}
 	return nil
+}
+
+// unlessInterrupted returns what f returns, unless a signal comes before, or the
+// time that the observation is to last has passed: a task that is started can wait
+// for ever, for a file or for a CPU on which something never sleeps.
+func (o *observation) unlessInterrupted(doing string, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	var expired <-chan time.Time
+	if o.opts.duration > 0 {
+		expired = time.After(time.Duration(o.opts.warmUp+o.opts.duration) + startTime)
+	}
+	var interrupted os.Signal
+	for {
+		select {
+		case err := <-done:
+			o.again(interrupted)
+			return err
+		case <-expired:
+			return notStarted(doing, interrupted)
+		case sig := <-o.signals:
+			if interrupted == nil && sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 {
+				interrupted, expired = sig, time.After(interruptedTime)
+			}
+		}
+	}
+}
+
+// startTime is how long a task may take to start on a busy machine, besides the
+// time for which it is to be observed; interruptedTime what it has left of that
+// after a signal: a report of little is better than none.
+const (
+	startTime       = time.Minute
+	interruptedTime = 500 * time.Millisecond
+)
+
+// again lets a signal, nil for none, end what has begun now. Where more signals wait
+// than there is room for, one of them does.
+func (o *observation) again(sig os.Signal) {
+	if sig == nil {
+		return
+	}
+	select {
+	case o.signals <- sig:
+	default:
+	}
+}
+
+func notStarted(doing string, interrupted os.Signal) error {
+	if interrupted != nil {
+		return fmt.Errorf("%s had not ended when the signal %q came: nothing was observed", doing, interrupted)
+	}
+	return fmt.Errorf("%s took too long: nothing was observed; \"taskiso watch\" shows what runs on a CPU", doing)
 }
 
 // attend has the observer look at the task, or counts what can be counted.
@@ -245,6 +300,11 @@ func (o *observation) poll(now time.Time) error {
 		return err
 	}
 	o.progress.show(now, o.observer.Progress())
+	if o.aside != nil {
+		if err := o.aside.poll(now); err != nil {
+			return err
+		}
+	}
 	if o.gate != nil {
 		if err := o.gate.Poll(); err != nil {
 			return err
@@ -256,17 +316,21 @@ func (o *observation) poll(now time.Time) error {
 	return nil
 }
 
-// signalled handles a signal to taskiso and tells whether it ends the
-// observation. A command gets it too, unless the terminal has sent it to both.
+// signalled handles a signal to taskiso and tells whether it ends the observation.
 func (o *observation) signalled(sig os.Signal, t *task) bool {
 	if t == nil || t.loop != nil {
 		return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2
 	}
+	passOn(t.process, sig)
+	return false
+}
+
+// passOn gives a signal to a command, unless the terminal has sent it to both.
+func passOn(command *launch.Process, sig os.Signal) {
 	fromTerminal := sig == syscall.SIGINT || sig == syscall.SIGQUIT
 	if !fromTerminal || !controlsTerminal() {
-		t.process.Signal(sig)
+		command.Signal(sig)
 	}
-	return false
 }
 
 func (o *observation) finish() error {
@@ -291,6 +355,7 @@ func (o *observation) finish() error {
 		return err
 	}
 	o.report.Duration = time.Since(o.report.Started)
+	o.report.Judge(report.Scope{CPUs: o.target.cpus, WarmUp: time.Duration(o.opts.warmUp)})
 	o.report.Limits = append(o.report.Limits, fmt.Sprintf("kernel entries could not be seen: %v; %s", o.why, nextStep(o.why)))
 	return nil
 }
@@ -298,9 +363,9 @@ func (o *observation) finish() error {
 // nextStep says what to do about a missing observer.
 func nextStep(why error) string {
 	if errors.Is(why, fs.ErrPermission) {
-		return "run as root or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG; \"taskiso doctor\" tells more"
+		return "run as root or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG; \"taskiso doctor\" has details"
 	}
-	return "\"taskiso doctor\" tells more"
+	return "\"taskiso doctor\" has details"
 }
 
 // publishTask completes the report with how the task ended. ended: by us.
@@ -313,13 +378,19 @@ func (o *observation) publishTask(t *task, state *os.ProcessState, ended bool) e
 	if t.loop == nil {
 		code := exitCode(state)
 		r.Task.Status = &code
-	} else if seen, err := t.loop.seen(); err == nil {
+		if err := o.addLeftBehind(); err != nil {
+			return err
+		}
+	} else if seen, err := t.loop.Seen(); err == nil {
 		r.Loop = seen
+		if slices.ContainsFunc(seen, func(l report.Loop) bool { return l.YieldsEvery > 0 }) {
+			r.Limits = append(r.Limits, noise.YieldLimit())
+		}
 	} else {
 		return err
 	}
 	var err error
-	if r.Usage, err = o.system.usage(o.p.files.View(), o.target.cpus, state); err != nil {
+	if r.Usage, err = o.system.usage(o.p.files.View(), o.target.cpus, state, &t.process.Used); err != nil {
 		return err
 	}
 	if o.counters != nil {
@@ -361,8 +432,8 @@ func (o *observation) monitorsVerdict() error {
 			unknown = &status{exitFailed, fmt.Errorf("%s cannot be judged on CPU %d: %s", m.Monitor, m.CPU, strings.Join(m.Reasons, "; "))}
 		}
 	}
-	if o.observer == nil && len(o.opts.monitors) > 0 {
-		return &status{exitFailed, errors.New("--monitor cannot be judged: kernel entries could not be seen")}
+	if why := o.report.Unjudged(); len(o.report.Monitors) == 0 && len(o.opts.monitors) > 0 {
+		return &status{exitFailed, fmt.Errorf("--monitor cannot be judged: %s", why)}
 	}
 	return unknown
 }
@@ -375,13 +446,11 @@ func (o *observation) breaksVerdict() error {
 	for _, c := range o.report.CPUs {
 		breaks += c.Breaks
 	}
-	switch {
-	case o.observer == nil:
-		return &status{exitFailed, fmt.Errorf("--max-breaks %d cannot be judged: kernel entries could not be seen", o.opts.maxBreaks)}
-	case breaks > o.opts.maxBreaks:
+	if breaks > o.opts.maxBreaks {
 		return &status{exitTooManyBreaks, fmt.Errorf("%d breaks, more than --max-breaks %d", breaks, o.opts.maxBreaks)}
-	case o.report.Lost.Events+o.report.Lost.Missed > 0:
-		return &status{exitFailed, fmt.Errorf("--max-breaks %d cannot be judged: events were lost", o.opts.maxBreaks)}
+	}
+	if why := o.report.Unjudged(); why != "" {
+		return &status{exitFailed, fmt.Errorf("--max-breaks %d cannot be judged: %s", o.opts.maxBreaks, why)}
 	}
 	return nil
 }

@@ -6,17 +6,18 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/taskiso/taskiso/internal/monitor"
 )
 
 // options are those of every observation.
 type options struct {
-	cpus         string
-	housekeeping string
+	cpuOptions
 	duration     duration
 	warmUp       duration
 	report       string
+	output       string
 	events       string
 	maxBreaks    uint64
 	buffer       bufferSize
@@ -26,16 +27,24 @@ type options struct {
 	monitorNames []string
 	monitors     []*monitor.Monitor
 
-	cpusGiven, maxBreaksGiven bool
+	maxBreaksGiven bool
+}
+
+// cpuOptions name CPUs.
+type cpuOptions struct {
+	cpus         string
+	cpusGiven    bool   // else a CPU is chosen
+	housekeeping string // "" for all others
 }
 
 func (o *options) register(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&o.cpus, "cpus", "c", "", "`CPUS` to observe: 3, 2-3, 1,5-7")
 	f.StringVarP(&o.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
-	f.VarP(&o.duration, "duration", "d", "end after this `TIME`: 30, 30s, 5m, 2h, 1d")
+	f.VarP(&o.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
 	f.Var(&o.warmUp, "warm-up", "leave out what happens in the first `TIME`")
 	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
+	registerOutput(f, &o.output)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
 	f.Var(&o.buffer, "buffer", "`SIZE` of the buffer for the events of each observed CPU, a power of two: 64K, 4M")
@@ -49,6 +58,11 @@ func (o *options) register(c *cobra.Command) {
 	if err := c.RegisterFlagCompletionFunc("monitor", completeMonitor); err != nil {
 		panic(err) // no such flag
 	}
+}
+
+// registerOutput adds the flag of every command that prints a report.
+func registerOutput(f *pflag.FlagSet, to *string) {
+	f.StringVarP(to, "output", "o", "", "write the report as text to `FILE` instead of printing it")
 }
 
 // complete notes what was given and refuses what cannot be meant.

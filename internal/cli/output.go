@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -16,24 +18,29 @@ import (
 type output struct {
 	p      *program
 	opts   *options
-	report *report.File // nil if none was asked for
-	events *report.File
+	report *display.File // nil if none was asked for
+	events *display.File
+	sheet  *sheet
 	buffer *bufio.Writer
 	failed error // the first error of writing an event
 }
 
 // openOutput opens the files that were asked for, so that one that cannot be
-// written is found before anything starts.
-func (p *program) openOutput(opts *options) (*output, error) {
+// written is found before anything starts. Without a file the text goes to out, which is stream.
+func (p *program) openOutput(opts *options, out io.Writer, stream *os.File) (*output, error) {
 	o := &output{p: p, opts: opts}
 	var err error
+	if o.sheet, err = p.openSheet(opts.output, out, stream, !opts.quiet && !opts.json); err != nil {
+		return nil, err
+	}
 	if opts.report != "" {
-		if o.report, err = report.Create(opts.report); err != nil {
+		if o.report, err = display.Create(opts.report); err != nil {
+			o.discard()
 			return nil, err
 		}
 	}
 	if opts.events != "" {
-		if o.events, err = report.Create(opts.events); err != nil {
+		if o.events, err = display.Create(opts.events); err != nil {
 			o.discard()
 			return nil, err
 		}
@@ -44,11 +51,12 @@ func (p *program) openOutput(opts *options) (*output, error) {
 
 // discard drops files that were not published.
 func (o *output) discard() {
-	for _, f := range []*report.File{o.report, o.events} {
+	for _, f := range []*display.File{o.report, o.events} {
 		if f != nil {
 			f.Discard()
 		}
 	}
+	o.sheet.discard()
 }
 
 // onBreak returns what is to be done with each break, or nil.
@@ -66,30 +74,37 @@ func (o *output) onBreak() func(report.Break) {
 	}
 }
 
-// publish prints the report and puts the files in their places.
+// publish prints the report and puts the files in their places. A report that
+// cannot be written to its file is printed even if nothing was to be: the
+// observation cannot be made again.
 func (o *output) publish(r *report.Report) error {
-	var errs []error
-	if o.events != nil {
-		if o.failed == nil {
-			o.failed = o.buffer.Flush()
-		}
-		if o.failed == nil {
-			o.failed = o.events.Publish()
-		}
-		errs = append(errs, o.failed)
+	files := errors.Join(o.publishEvents(), o.publishReport(r))
+	if o.opts.json {
+		files = errors.Join(files, report.WriteJSON(o.p.stdout, r))
 	}
-	if o.report != nil {
-		if err := report.WriteJSON(o.report, r); err != nil {
-			errs = append(errs, err)
-		} else {
-			errs = append(errs, o.report.Publish())
-		}
+	text := func(w io.Writer, colour bool) error { return report.WriteText(w, r, colour) }
+	return o.sheet.publish(files, text)
+}
+
+func (o *output) publishEvents() error {
+	if o.events == nil {
+		return nil
 	}
-	switch {
-	case o.opts.json:
-		errs = append(errs, report.WriteJSON(o.p.stdout, r))
-	case !o.opts.quiet:
-		errs = append(errs, report.WriteText(o.p.stderr, r, isTerminal(os.Stderr)))
+	if o.failed == nil {
+		o.failed = o.buffer.Flush()
 	}
-	return errors.Join(errs...)
+	if o.failed == nil {
+		o.failed = o.events.Publish()
+	}
+	return o.failed
+}
+
+func (o *output) publishReport(r *report.Report) error {
+	if o.report == nil {
+		return nil
+	}
+	if err := report.WriteJSON(o.report, r); err != nil {
+		return err
+	}
+	return o.report.Publish()
 }

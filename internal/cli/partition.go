@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition"
 )
@@ -21,14 +21,15 @@ func (p *program) partitionCommand() *cobra.Command {
 		Use:   "partition",
 		Short: "Set CPUs apart, verify it, and put everything back",
 		Long: `partition keeps work and interrupts off CPUs that are to be isolated: it changes
-the settings of the running system for that, remembers in ` + journals + `
-what they were, and restores them. What needs a boot it only names.`,
+the settings of the running system, records their old values in
+` + journals + `, and restores them. Settings that need a reboot are
+only listed.`,
 		Example: `  taskiso partition plan -c 2-3                 # what would be written, and why
   sudo taskiso partition create -c 2-3 --name dpdk
-  sudo taskiso partition verify dpdk            # what has changed since, and by whom probably
+  sudo taskiso partition verify dpdk            # what has changed since, and who probably changed it
   sudo taskiso partition undo dpdk              # exactly what was there before
-  taskiso partition boot -c 2-3                 # what to boot with for the rest`,
-		Args: cobra.NoArgs,
+  taskiso partition boot -c 2-3                 # the boot parameters for the rest`,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand(), p.partitionCreateCommand(), p.partitionVerifyCommand(),
@@ -116,7 +117,7 @@ func readSpec(file string) (partition.Spec, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return partition.Spec{}, fmt.Errorf("reading the spec: %w", err)
+		return partition.Spec{}, usageError("reading the spec: %w", err)
 	}
 	spec, err := partition.ParseSpec(file, string(text))
 	if err != nil {
@@ -141,7 +142,7 @@ func (p *program) openMachine(o *machineOptions) (files *kernfs.FS, done func() 
 		return nil, nil, err
 	}
 	if _, err := fs.Stat(tree.View(), "sys/devices/system/cpu/online"); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s is no captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())
+		return nil, nil, errors.Join(fmt.Errorf("%s is not a captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())
 	}
 	return tree, tree.Close, nil
 }
@@ -164,14 +165,15 @@ func (p *program) partitionPlanCommand() *cobra.Command {
 	var o specOptions
 	c := &cobra.Command{
 		Use:   "plan -c CPUS",
-		Short: "Say what would be written, and why; changes nothing",
+		Short: "Show what would be written, and why; changes nothing",
 		Long: `plan lists every setting that keeps work off the given CPUs: what it is now, what
 it would be changed to, and what this machine lacks. It needs no root and
 changes nothing; without root, some settings cannot be read.
 
-The exit status is 0 also if the machine lacks settings, unless --require names
+The exit status is 0 even if the machine lacks settings, or if they cannot be known
+or cannot be written from here (for example in a container), unless --require names
 one of them.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return p.partitionPlan(&o) },
 	}
 	o.register(c)
@@ -193,12 +195,15 @@ func (p *program) partitionBootCommand() *cobra.Command {
 	var o specOptions
 	c := &cobra.Command{
 		Use:   "boot -c CPUS",
-		Short: "Say what to boot with for what cannot be set at run time",
+		Short: "Show the boot parameters that complete the partition",
 		Long: `boot lists the words of the kernel's command line that isolate the given CPUs,
-what each of them gives, and which this boot has already. How words are added
-depends on the boot loader; with GRUB they go to GRUB_CMDLINE_LINUX in
-/etc/default/grub, and update-grub writes its configuration.`,
-		Args: cobra.NoArgs,
+what each of them gives, and which of them are in effect: what the kernel shows in
+/sys counts, and the words of this boot only say why. Nothing is proposed that this
+kernel does not know, or that would take from these CPUs what they have; where that
+cannot be told the word is "unknown". How words are added depends on the boot
+loader; with GRUB they go to GRUB_CMDLINE_LINUX in /etc/default/grub, and
+update-grub writes its configuration.`,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return p.partitionBoot(&o) },
 	}
 	o.register(c)
@@ -219,12 +224,9 @@ func (p *program) partitionBoot(o *specOptions) error {
 func (p *program) print(asJSON bool, v any, text func(io.Writer) error) error {
 	var err error
 	if asJSON {
-		out := json.NewEncoder(p.stdout)
-		out.SetEscapeHTML(false)
-		out.SetIndent("", "  ")
-		err = out.Encode(v)
+		err = display.JSON(p.stdout, v)
 	} else {
-		err = text(p.stdout)
+		err = text(p.text(p.stdout))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,8 +21,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -80,7 +85,7 @@ func untouched(t *testing.T, when string, before map[string]string) {
 }
 
 func TestGuestPartitionTakesRoot(t *testing.T) {
-	for _, args := range [][]string{{"create", "-c", "3"}, {"undo", "x"}, {"recover"}, {"verify", "x"}} {
+	for _, args := range [][]string{{"create", "-c", "3"}, {"recover"}} {
 		c := exec.Command(guestProgram, append([]string{"partition"}, args...)...)
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		out, _ := c.CombinedOutput()
@@ -195,13 +200,13 @@ func TestGuestPartitionWithoutEffect(t *testing.T) {
 		}
 		return readWords(t, irq+"effective_affinity_list")[0] == "3"
 	})
-	const noEffect = "no effect irq-affinity     IRQ " + console + " still goes to CPU 3"
+	const noEffect = "later     irq-affinity     IRQ " + console + " still goes to CPU 3"
 	code, out := partitioned(t, "create", "-c", "2-3")
-	if code != exitNotAsMade || !strings.Contains(out, noEffect) {
+	if code != 0 || !strings.Contains(out, noEffect) {
 		t.Errorf("create: exit status %d, want %q:\n%s", code, noEffect, out)
 	}
 	code, out = partitioned(t, "verify", "default")
-	if code != exitNotAsMade || !strings.Contains(out, noEffect) || !strings.Contains(out, ", 0 changed") {
+	if code != 0 || !strings.Contains(out, noEffect) || !strings.Contains(out, ", 0 changed") {
 		t.Errorf("verify: exit status %d, want %q, and nothing changed:\n%s", code, noEffect, out)
 	}
 	if got := readWords(t, irq+"smp_affinity_list")[0]; got == "3" {
@@ -225,12 +230,10 @@ const sleepVariable = "TASKISO_TEST_SLEEP"
 // partitions there are, and where it runs itself.
 const showVariable = "TASKISO_TEST_SHOW"
 
-func show(file string) {
+func show(file string) error {
 	list, err := exec.Command(guestProgram, "partition", "list").CombinedOutput()
 	status, err2 := os.ReadFile("/proc/self/status")
-	if err := errors.Join(err, err2, os.WriteFile(file, append(list, status...), 0o600)); err != nil {
-		panic(err)
-	}
+	return errors.Join(err, err2, os.WriteFile(file, append(list, status...), 0o600))
 }
 
 // inRun tells whether a process is in the cgroup of a run.
@@ -314,7 +317,7 @@ func beDisturber(name string) {
 	runtime.LockOSThread()
 	all, err := cpulist.New(0, 1, 2, 3)
 	if err == nil && os.Getenv(inheritVariable) == "" {
-		err = launch.SetAffinity(0, all)
+		err = affinity.Set(0, all)
 	}
 	if err == nil {
 		err = disturbers[name]()
@@ -357,7 +360,7 @@ func manyTimers() error {
 	}
 	others, err := cpulist.New(0, 1, 2)
 	if err == nil && sent {
-		err = launch.SetAffinity(0, others)
+		err = affinity.Set(0, others)
 	}
 	time.Sleep(150 * time.Millisecond)
 	return err
@@ -427,13 +430,8 @@ func forkMany(rounds int) error {
 
 // queuedOnVictim tells whether a process is in the queue of the victim's CPU.
 func queuedOnVictim(pid int) bool {
-	const processor = 39 - 3 // of proc_pid_stat(5), after the name
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	return fields[processor] == fmt.Sprint(victimCPU)
+	stat, err := proc.ReadStat(os.DirFS("/"), proc.Process(pid))
+	return err == nil && stat.CPU == victimCPU
 }
 
 // forkBusy starts a child that counts and ends. Nothing of Go's runtime works in it.
@@ -500,7 +498,7 @@ func beSetApart(dir string) {
 		if _, err := fmt.Sscan(filepath.Base(task), &tid); err != nil {
 			panic(err)
 		}
-		if err := launch.SetAffinity(tid, other); err != nil {
+		if err := affinity.Set(tid, other); err != nil {
 			panic(err)
 		}
 	}
@@ -623,13 +621,13 @@ func describe(breaks []report.Break, began time.Duration, p period, id string) s
 }
 
 // userTime returns what /proc/PID/stat has as utime.
-func userTime(t *testing.T, pid int) string {
+func userTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := proc.ReadStat(os.DirFS("/"), proc.Process(pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+1:]))[11]
+	return stat.User
 }
 
 // period is that of a disturbance, with the interrupts of the CPU in it by row.
@@ -644,7 +642,7 @@ func disturb(t *testing.T) []period {
 	t.Helper()
 	all := make([]period, 0, len(disturbances))
 	for _, d := range disturbances {
-		p := period{from: monotonic()}
+		p := period{from: clock.Now()}
 		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "disturbance: %s", d.name), 0) // progress, on the console
 		p.interrupts = interruptsWhile(t, func() {
 			for try := 0; try < d.tries && !p.reached; try++ {
@@ -656,7 +654,7 @@ func disturb(t *testing.T) []period {
 			}
 			time.Sleep(settle)
 		})
-		p.to = monotonic()
+		p.to = clock.Now()
 		all = append(all, p)
 	}
 	return all
@@ -732,4 +730,151 @@ func TestGuestPartQuiet(t *testing.T) {
 	if total(with) > total(without) || with[console] > 0 {
 		t.Errorf("no quieter with a partition")
 	}
+}
+
+// TestGuestPartitionAfterCreate: what runs on the CPUs of a partition is started there, from any cgroup; another's
+// partition is named.
+func TestGuestPartitionAfterCreate(t *testing.T) {
+	if code, out := partitioned(t, "create", "-c", "2-3", "--name", "mine"); code != 0 {
+		t.Fatalf("create: exit status %d, %s", code, out)
+	}
+	const dir = "/sys/fs/cgroup/taskiso-mine"
+	if _, out := partitioned(t, "show", "mine"); !strings.Contains(out, dir+"/cgroup.procs") {
+		t.Errorf("show does not name the cgroup: %s", out)
+	}
+	startedAnywhere := func(args ...string) {
+		for _, from := range []string{"/sys/fs/cgroup", dir} {
+			began := time.Now()
+			code, out := startedIn(from, args...)
+			t.Logf("%v, started in %s: %v", args, from, time.Since(began))
+			// A busy host makes the clock of 6.1 unstable: that is found after the CPUs were.
+			if code != 0 && !strings.Contains(out, "no clock can be read without entering the kernel") {
+				t.Errorf("%v, started in %s: exit status %d: %s", args, from, code, out)
+			}
+		}
+	}
+	startedAnywhere("watch", "-c", "3", "-d", "200ms")
+	const btf = "/sys/kernel/btf" // nothing is traced then: to end that beside a loop takes minutes here
+	if err := unix.Mount("none", btf, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(btf, 0)
+	startedAnywhere("run", "-c", "3", "-q", "--", guestProgram, "--version")
+	startedAnywhere("run", "-c", "3", "-d", "200ms", "-q")
+	startedAnywhere("noise", "-c", "3", "-d", "200ms", "-q")
+	startedAnywhere("noise", "-c", "2-3", "-d", "200ms", "-q")
+	if code, out := partitioned(t, "undo", "mine"); code != 0 {
+		t.Fatalf("undo: exit status %d, %s", code, out)
+	}
+	writeFile(t, "/sys/fs/cgroup/cgroup.subtree_control", "+cpuset")
+	const rival = "/sys/fs/cgroup/lpm"
+	if err := os.Mkdir(rival, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		confined, want string
+		args           []string
+	}{
+		{"2-3", "only CPU 2-3, none of 0-1: give it some of CPU 2 with -H, or start taskiso in another one", []string{"noise", "-c", "3"}},
+		{"2-3", "", []string{"run", "-c", "3", "-H", "2", "-q", "--", guestProgram, "--version"}},
+		{"0-1", "CPU 3: tasks of the cgroup " + rival + " run on CPU 0-1 only", []string{"run", "-c", "3"}},
+	} {
+		writeFile(t, rival+"/cpuset.cpus", c.confined)
+		code, out := startedIn(rival, c.args...)
+		if (code == 0) != (c.want == "") || !strings.Contains(out, c.want) {
+			t.Errorf("%v, started in a cgroup that has CPU %s: exit status %d, %q, want %q", c.args, c.confined, code, out, c.want)
+		}
+	}
+	writeFile(t, rival+"/cpuset.cpus", "2-3")
+	writeFile(t, rival+"/cpuset.cpus.partition", "isolated")
+	code, out := partitioned(t, "create", "-c", "2-3", "--name", "mine")
+	if code != exitFailed || !strings.Contains(out, rival+" (cpuset partition, isolated)") {
+		t.Errorf("create beside another's partition: exit status %d, %s", code, out)
+	}
+	if got := readWords(t, rival+"/cpuset.cpus.partition"); !slices.Equal(got, []string{"isolated"}) {
+		t.Errorf("after a refused create the other's partition is %q", got)
+	}
+	refused, _ := exec.Command(guestProgram, "noise", "-c", "3", "-d", "200ms", "-q").CombinedOutput()
+	if !strings.Contains(string(refused), rival+"/cgroup.procs") {
+		t.Errorf("noise on another's CPU: %s", refused)
+	}
+	if err := errors.Join(os.Remove(rival), os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("-cpuset"), 0)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGuestPartitionWithPoller: beside a real-time task that never sleeps the kernel's own work on its CPU waits. That is said
+// before, and does not keep taskiso from seeing who it is.
+func TestGuestPartitionWithPoller(t *testing.T) {
+	code, out := partitioned(t, "create", "-c", "2-3", "--name", "hog")
+	if code != 0 || !strings.Contains(out, "beside a program that never sleeps it waits, beside a real-time one for as long as that runs") {
+		t.Fatalf("create: exit status %d, %s", code, out)
+	}
+	stop := startPolling(t, "/sys/fs/cgroup/taskiso-hog")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "report.json")
+	watch := exec.CommandContext(ctx, guestProgram, "watch", "-c", "3", "-d", "1s", "-q", "--report", file)
+	if out, err := watch.CombinedOutput(); err != nil {
+		t.Fatalf("watch: %v\n%s", err, out)
+	}
+	if r := readReport(t, file); len(r.CPUs) != 1 || r.CPUs[0].User == 0 {
+		t.Errorf("nobody seen in user mode: %+v", r.CPUs)
+	}
+	stop()
+	if code, out := partitioned(t, "undo", "hog"); code != 0 {
+		t.Errorf("undo: exit status %d, %s", code, out)
+	}
+}
+
+// startPolling starts a real-time task that spins on CPU 3.
+func startPolling(t *testing.T, cgroup string) (stop func()) {
+	t.Helper()
+	dir, err := os.Open(cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	c := exec.Command(pollerProgram, "3")
+	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	said, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() { c.Process.Kill(); c.Wait() })
+	t.Cleanup(stop)
+	if _, err := said.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SchedSetAttr(c.Process.Pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 50}, 0); err != nil {
+		t.Fatalf("making it a real-time task: %v", err)
+	}
+	return stop
+}
+
+// startedIn runs the program from within a cgroup.
+func startedIn(dir string, args ...string) (code int, output string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	c := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGQUIT) } // prints where it waits
+	c.Env = append(os.Environ(), enterVariable+"="+dir)
+	out, _ := c.CombinedOutput()
+	return c.ProcessState.ExitCode(), string(out)
+}
+
+// enterVariable makes the test binary enter the cgroup that it names, and execute the program.
+const enterVariable = "TASKISO_TEST_ENTER"
+
+func beEntering(dir string) error {
+	if err := launch.EnterCgroup(dir); err != nil {
+		return err
+	}
+	if err := os.Unsetenv(enterVariable); err != nil {
+		return err
+	}
+	return syscall.Exec(guestProgram, append([]string{guestProgram}, os.Args[1:]...), os.Environ())
 }

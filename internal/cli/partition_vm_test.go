@@ -12,9 +12,9 @@ import (
 // TestVMPartition boots without isolcpus=: to set CPUs apart is for the partition.
 func TestVMPartition(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: "nohz_full=2,3",
-		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuestPartition",
-		Timeout: 3 * time.Minute,
+		Cmdline:  "nohz_full=2,3",
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller")},
+		Tests:    "^TestGuestPartition",
+		Timeout:  8 * time.Minute,
 	})
 }

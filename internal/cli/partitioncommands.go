@@ -14,9 +14,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/signame"
 )
 
 // journals is where what was changed is remembered. It goes with the boot, as
@@ -27,8 +27,10 @@ const journals = "/run/taskiso/partitions"
 // was made, or has no effect.
 const exitNotAsMade = 1
 
-const partitionStatuses = `The exit status is 0; 1 if a setting is not what it should be, or has no effect;
-2 for a wrong command line; 125 if it failed; 128+n if signal n ended it.`
+const partitionStatuses = `The exit status is 0 if all is as it should be, or comes by itself: lines that begin
+with "later" name what the kernel does when an interrupt next occurs. It is 1 if a
+setting is not what it should be, or has no effect; 2 for a wrong command line;
+125 if it failed; 128+n if signal n ended it.`
 
 func (p *program) partitionCreateCommand() *cobra.Command {
 	var o specOptions
@@ -42,15 +44,17 @@ end it looks whether they have the effect that they are for. irqbalance, where i
 runs, takes its list at its next round: that is waited for, up to 10 seconds.
 
 Where systemd is the first process, the partition is a slice, taskiso_NAME.slice:
-services run there with Slice=, other processes are written to its cgroup.procs. A
-captured machine (--host) has no cgroups: rehearse there with --partition none.
+services run there with Slice=, other processes are written to its cgroup.procs,
+and "taskiso run -c" and "taskiso noise -c" start theirs there. A captured machine
+(--host) has no cgroups: rehearse there with --partition none.
 
 ` + partitionStatuses + `
-With status 1 the partition is there: "taskiso partition undo" removes it.`,
+With status 0 and 1 the partition is there: "taskiso partition undo" removes it.
+With any other nothing was changed, or what was is undone.`,
 		Example: `  sudo taskiso partition create -c 2-3
   sudo taskiso partition create -c 2-3 --name dpdk --profile throughput
   sudo taskiso partition create -f spec.toml --require cpuset`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			spec, err := o.spec()
 			if err != nil {
@@ -74,7 +78,7 @@ func (p *program) partitionCreate(ctx context.Context, s *partition.Store, spec 
 	if err := p.print(asJSON, created, created.WriteText); err != nil {
 		return err
 	}
-	return notAsMade(len(created.Missed) == 0)
+	return notAsMade(created.OK())
 }
 
 // notAsMade says by the exit status what has been printed already.
@@ -89,11 +93,11 @@ func (p *program) partitionVerifyCommand() *cobra.Command {
 	var o machineOptions
 	c := &cobra.Command{
 		Use:   "verify NAME",
-		Short: "Say what has changed since, and who probably did it",
+		Short: "Show what has changed since, and who probably changed it",
 		Long: `verify compares each setting of a partition with what it was made, and looks
 whether it has its effect: where interrupts really go, what the kernel made of
-the cpuset, which threads may run on the CPUs. Who changed a setting is a guess
-from the programs that run and what they are known to do.
+the cpuset, which threads may run on the CPUs. It guesses who changed a setting from
+the programs that run and the settings that they are known to change.
 
 ` + partitionStatuses,
 		Example: "  sudo taskiso partition verify dpdk\n  sudo taskiso partition verify dpdk --json",
@@ -128,12 +132,12 @@ The exit status is 0; 2 for a wrong command line; 125 if it failed.`,
 		RunE: p.onPartition(&o, true, func(ctx context.Context, s *partition.Store, name string) error {
 			err := s.Undo(ctx, name, force)
 			if errors.Is(err, partition.ErrBooted) {
-				return p.printResult(o.json, "undone", []string{name}, err.Error())
+				return p.printUndone(o.json, []string{name}, err.Error())
 			}
 			if err != nil {
 				return err
 			}
-			return p.printResult(o.json, "undone", []string{name}, fmt.Sprintf("Partition %s is undone.", name))
+			return p.printUndone(o.json, []string{name}, fmt.Sprintf("Partition %s is undone.", name))
 		}),
 	}
 	c.Flags().BoolVar(&force, "force", false, "overwrite what somebody else has changed since")
@@ -149,11 +153,11 @@ func (p *program) partitionRecoverCommand() *cobra.Command {
 		Short: "Undo what a crash or a killed run has left",
 		Long: `recover undoes every partition whose making or undoing was interrupted, or that
 was made for a "taskiso run" which is over, and forgets those of an earlier boot.
-What was made completely it leaves alone. It may be run at any time, as at boot.
+Complete partitions are left alone. It may be run at any time, for example at boot.
 
 The exit status is 0, also if there was nothing to do; 125 if it failed.`,
 		Example: "  sudo taskiso partition recover",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return p.withStore(&o, true, func(ctx context.Context, s *partition.Store) error {
 				gone, err := s.Recover(ctx, force)
@@ -164,7 +168,7 @@ The exit status is 0, also if there was nothing to do; 125 if it failed.`,
 				if err != nil && len(gone) == 0 {
 					return err
 				}
-				return errors.Join(p.printResult(o.json, "undone", gone, text), err)
+				return errors.Join(p.printUndone(o.json, gone, text), err)
 			})
 		},
 	}
@@ -180,14 +184,14 @@ func (p *program) partitionListCommand() *cobra.Command {
 		Short:   "List partitions",
 		Long:    "list shows each partition that has a journal in " + journals + ": its CPUs\nand whether it is complete, interrupted, in a run, left behind by one that was\nkilled, or of an earlier boot. It needs no root.",
 		Example: "  taskiso partition list\n  taskiso partition list --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return p.withStore(&o, false, func(_ context.Context, s *partition.Store) error {
 				list, err := s.List()
 				if err != nil {
 					return err
 				}
-				return p.print(o.json, map[string]any{"schema": 1, "partitions": list}, func(w io.Writer) error { return partition.WriteList(w, list) })
+				return p.print(o.json, partitionList{1, list}, func(w io.Writer) error { return partition.WriteList(w, list) })
 			})
 		},
 	}
@@ -217,7 +221,7 @@ func (p *program) partitionShowCommand() *cobra.Command {
 // takesName makes c a command about one partition, whose name is completed.
 func (p *program) takesName(c *cobra.Command, o *machineOptions) {
 	o.register(c)
-	c.Args = cobra.ExactArgs(1)
+	c.Args = oneArgument("the NAME of a partition (\"taskiso partition list\" lists them)")
 	c.ValidArgsFunction = func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
 		if len(given) > 0 {
@@ -239,12 +243,18 @@ func (p *program) takesName(c *cobra.Command, o *machineOptions) {
 
 func (p *program) onPartition(o *machineOptions, changes bool, do func(context.Context, *partition.Store, string) error) func(*cobra.Command, []string) error {
 	return func(_ *cobra.Command, args []string) error {
+		if err := p.withStore(o, false, func(_ context.Context, s *partition.Store) error {
+			_, err := s.Show(args[0])
+			return err
+		}); errors.Is(err, partition.ErrNoPartition) {
+			return err
+		}
 		return p.withStore(o, changes, func(ctx context.Context, s *partition.Store) error { return do(ctx, s, args[0]) })
 	}
 }
 
 // errNotRoot says what is missing, before anything is tried.
-var errNotRoot = errors.New("this changes settings of the machine, which takes root: run it with sudo")
+var errNotRoot = errors.New("partitions are made, verified and undone by root: run it with sudo")
 
 // withStore calls do with the partitions of the machine. A signal ends the
 // context; nothing else of the process is ended by it.
@@ -265,10 +275,10 @@ func (p *program) withStore(o *machineOptions, changes bool, do func(context.Con
 // interrupted is why a context ended.
 type interrupted struct{ signal syscall.Signal }
 
-func (i interrupted) Error() string { return "interrupted by " + unix.SignalName(i.signal) }
+func (i interrupted) Error() string { return "interrupted by " + signame.Of(i.signal) }
 
 // interruptible returns a context that the signals end which would otherwise end
-// the process, half done. The one of a reader that went away is let pass.
+// the process, half done. SIGPIPE is ignored: the reader has gone away.
 func interruptible() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -300,9 +310,21 @@ func partitionProblem(err error) error {
 	}
 }
 
-// printResult writes the names that something was done to.
-func (p *program) printResult(asJSON bool, what string, names []string, text string) error {
-	return p.print(asJSON, map[string]any{"schema": 1, what: names}, func(w io.Writer) error {
+// partitionList is what list prints as JSON.
+type partitionList struct {
+	Schema     int                 `json:"schema"`
+	Partitions []partition.Summary `json:"partitions"` // each that has a journal
+}
+
+// undonePartitions is what undo and recover print as JSON.
+type undonePartitions struct {
+	Schema int      `json:"schema"`
+	Undone []string `json:"undone"` // names of those that are gone now
+}
+
+// printUndone writes the names of partitions that were undone.
+func (p *program) printUndone(asJSON bool, names []string, text string) error {
+	return p.print(asJSON, undonePartitions{1, names}, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, text)
 		return err
 	})

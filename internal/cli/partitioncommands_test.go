@@ -135,11 +135,11 @@ func TestPartitionCommandErrors(t *testing.T) {
 		{[]string{"create", "-c", "0-1"}, exitUsage, "one must be left for the rest"},
 		{[]string{"create", "-c", "1", "-H", "1"}, exitUsage, "CPU 1 cannot both be isolated and do housekeeping"},
 		{[]string{"create"}, exitUsage, "no CPU given"},
-		{[]string{"create", "-c", "7"}, exitUsage, "this machine has CPU 0-1"},
+		{[]string{"create", "-c", "7"}, exitUsage, "cpus: CPU 7: this machine has only CPU 0-1"},
 		{[]string{"create", "-c", "1", "--name", "../x"}, exitUsage, `name "../x"`},
 		{[]string{"create", "-c", "0", "--name", "two", "--partition", "none"}, exitUsage, "CPU 0 are all that no other partition has, or its cores"},
 		{[]string{"plan", "-c", "0", "--require", "rps"}, exitFailed, "setting rps: required, but not possible here"},
-		{[]string{"verify"}, exitUsage, "accepts 1 arg(s), received 0; see taskiso partition verify --help"},
+		{[]string{"verify"}, exitUsage, "taskiso partition verify takes the NAME of a partition"},
 		{[]string{"verify", "none"}, exitUsage, `partition "none": no such partition; "taskiso partition list" shows what there is`},
 		{[]string{"undo", "none"}, exitUsage, `partition "none": no such partition`},
 		{[]string{"show", "../lock"}, exitUsage, `partition "../lock": no such partition`},
@@ -227,13 +227,13 @@ func TestPartitionInterrupted(t *testing.T) {
 func TestDoctorGrades(t *testing.T) {
 	host := capturedMachine(t)
 	code, out, errs := partitionProgram(t, "doctor", "-c", "1", "--host", host)
-	if code != exitMissing || !strings.Contains(out, "now     ksm") || !strings.Contains(out, "only with a boot") || errs != "" {
+	if code != exitMissing || !strings.Contains(out, "now      ksm") || !strings.Contains(out, "only with a boot") || errs != "" {
 		t.Errorf("exit status %d, output:\n%s%s", code, out, errs)
 	}
-	if code, _, errs := partitionProgram(t, "doctor", "-c", "9", "--host", host); code != exitUsage || !strings.Contains(errs, "this machine has CPU 0-1") {
+	if code, _, errs := partitionProgram(t, "doctor", "-c", "9", "--host", host); code != exitUsage || !strings.Contains(errs, "this machine has only CPU 0-1") {
 		t.Errorf("exit status %d, error %q", code, errs)
 	}
-	if code, _, errs := partitionProgram(t, "doctor", "--host", host); code != exitUsage || !strings.Contains(errs, "say with -c") {
+	if code, _, errs := partitionProgram(t, "doctor", "--host", host); code != exitUsage || !strings.Contains(errs, "with -c") {
 		t.Errorf("exit status %d, error %q", code, errs)
 	}
 }

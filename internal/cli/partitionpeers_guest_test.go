@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/partition"
 	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/report"
@@ -195,9 +196,9 @@ func do(t *testing.T, step func() (time.Duration, error)) time.Duration {
 }
 
 func during(f func()) period {
-	p := period{from: monotonic()}
+	p := period{from: clock.Now()}
 	f()
-	p.to = monotonic()
+	p.to = clock.Now()
 	return p
 }
 

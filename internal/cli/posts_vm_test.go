@@ -14,9 +14,9 @@ import (
 // TestVMPosts is that package deferral interrupts nobody; part of make soak.
 func TestVMPosts(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: vmtest.Isolated,
-		Files:   map[string]string{guestProgram: buildProgram(t), postsProgram: buildC(t, "posts")},
-		Tests:   "^TestGuestPosts",
-		Timeout: 5 * time.Minute,
+		Cmdline:  vmtest.Isolated,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, postsProgram: inC("posts")},
+		Tests:    "^TestGuestPosts",
+		Timeout:  5 * time.Minute,
 	})
 }

@@ -63,16 +63,17 @@ var provocations = []provocation{
 		return call(unix.SYS_PKEY_MPROTECT, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), unix.PROT_READ, ^uintptr(0))
 	}), []string{"ipi-tlb-user"}, "pkey_mprotect", self},
 	{"fork", onMapping(func([]byte) error { return fork() }), []string{"ipi-tlb-user"}, "kernel_clone", self},
-	{"collapse to a huge page", func(*victim) error { return collapse() }, []string{"ipi-page-table-free", "ipi-tlb-user"}, "madvise", self},
+	{"collapse to a huge page", func(*victim) error { return collapse() }, []string{"ipi-page-table-collapse", "ipi-tlb-user"}, "madvise", self},
 	{"membarrier", membarrier(registerPrivateExpedited, privateExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"membarrier for code", membarrier(registerPrivateSyncCoreExpedited, privateSyncCoreExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"membarrier for rseq", membarrier(registerPrivateRseqExpedited, privateRseqExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"membarrier of all", membarrier(registerGlobalExpedited, globalExpedited), []string{"ipi-membarrier"}, "membarrier", self},
 	{"clear_refs", func(*victim) error { return os.WriteFile("/proc/self/clear_refs", []byte("4"), 0) }, []string{"ipi-tlb-user-proc"}, "clear_refs_write", self},
 	{"merging of equal pages", mergePages, []string{"ipi-tlb-user-ksm"}, "ksm", "ksmd"},
+	{"swapon", func(*victim) error { return swapOn() }, []string{"task-hotplug-swap"}, "swapon", self},
 	{"swap-out", swapOut, []string{"ipi-tlb-user-reclaim", "ipi-tlb-user"}, "madvise", self},
 	{"memory policy migration", movePages, []string{"ipi-tlb-user-migration"}, "migrate_pages", self},
-	{"modify_ldt", func(*victim) error { return modifyLDT() }, []string{"ipi-cpu-attribute"}, "ldt", self},
+	{"modify_ldt", func(*victim) error { return modifyLDT() }, []string{"ipi-process-attribute"}, "ldt", self},
 
 	// by the task itself
 	{"getppid", onVictim(func() error { unix.Getppid(); return nil }), []string{"syscall"}, "", ""},
@@ -91,16 +92,20 @@ var provocations = []provocation{
 	{"split lock", splitLock, []string{"split-lock"}, "", ""},
 
 	// by another process
-	{"second task", func(v *victim) error { return v.helper("run there", unix.SCHED_NORMAL) }, []string{"task-user"}, "", ""},
+	{"second task", func(v *victim) error { return v.helper("run there", unix.SCHED_NORMAL) }, []string{"task-user", "timer-hrtick"}, "", ""},
 	{"real-time task", func(v *victim) error { return v.helper("run there", unix.SCHED_FIFO) }, []string{"task-user", "stopper-affinity", "stopper"}, "", ""},
 	{"task set on the CPU", foreignTask(setAffinity), []string{"task-user"}, "sched_setaffinity", self},
 	{"task moved by cgroup", foreignTask(moveToCpuset), []string{"task-user"}, "cgroup", self},
 	{"signal", func(v *victim) error { return unix.Tgkill(unix.Getpid(), v.tid, unix.SIGURG) }, []string{"signal-go-preemption", "signal"}, "tgkill", self},
-	{"stop and continue", func(v *victim) error { return v.helper("stop and continue") }, []string{"signal", "ipi-reschedule"}, "", ""},
-	{"ptrace", func(v *victim) error { return v.helper("ptrace") }, []string{"signal", "ipi-reschedule"}, "ptrace", self},
-	{"breakpoint of a debugger", breakpoint, []string{"unnamed"}, "", ""}, // the debugger keeps the signal, and no event names the exception
+	{"stop and continue", func(v *victim) error { return v.helper("stop and continue") }, []string{"away-stopped"}, "", ""},
+	{"ptrace", func(v *victim) error { return v.helper("ptrace") }, []string{"away-traced"}, "ptrace", self},
+	{"breakpoint of a debugger", breakpoint, []string{"away-traced"}, "", ""},
+	{"frozen cgroup", func(v *victim) error { return v.helper("freeze") }, []string{"away-frozen"}, "", ""},
+	{"CPU quota", func(v *victim) error { return v.helper("limit by quota") }, []string{"away-throttled"}, "", ""},
+	{"move to another cgroup", func(v *victim) error { return v.helper("move to cgroup") }, []string{"ipi-cgroup-move", "ipi-cgroup-reschedule"}, "cgroup", self},
+	{"uprobe on its program", func(v *victim) error { return v.helper("set uprobe", funcAddress(debugged)) }, []string{"ipi-tlb-user-uprobe"}, "uprobe", self},
 	{"seccomp filter of another process", filterSystemCalls, nil, "", ""},
-	{"write to its memory", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-proc", "ipi-tlb-user"}, "access_remote_vm", self},
+	{"write to its memory", func(v *victim) error { return v.writtenFromOutside() }, []string{"ipi-tlb-user-foreign"}, "access_remote_vm", self},
 	{"perf on the CPU", func(*victim) error { return perf(-1, victimCPU) }, []string{"ipi-perf"}, "perf_event_open", self},
 	{"perf on the thread", func(v *victim) error { return perf(v.tid, -1) }, []string{"ipi-perf"}, "perf_event_open", self},
 
@@ -125,13 +130,17 @@ var provocations = []provocation{
 	{"overcommit", overcommit, []string{"work-overcommit"}, "overcommit_policy_handler", self},
 	{"trace buffer resize", func(*victim) error { return resizeTraceBuffer() }, []string{"work-ring-buffer"}, "ksys_write", self},
 	{"slab shrink", func(*victim) error { return shrinkSlabs() }, []string{"work-slab"}, "ksys_write", self},
-	{"CPU hotplug", func(*victim) error { return hotplug() }, []string{"stopper-hotplug"}, "", ""},
+	{"function tracing by sysctl", func(*victim) error { return switchFunctionTracing() }, []string{"ipi-text-patching-tracing"}, "ftrace_enable_sysctl", self},
+	{"memory-type register", func(*victim) error { return setMemoryType() }, []string{"stopper-memory-types"}, "mtrr", self},
+	{"CPU offline", func(*victim) error { return setOnline("0") }, []string{"stopper-hotplug"}, "", ""},
+	{"CPU online", func(*victim) error { return setOnline("1") }, []string{"stopper", "stopper-memory-types"}, "", ""}, // by a CPU on which tracepoints do not work yet
 	{"backtrace of all CPUs", func(*victim) error { return os.WriteFile("/proc/sysrq-trigger", []byte("l"), 0) }, []string{"nmi-backtrace"}, "", ""},
 	{"moved interrupt", func(*victim) error { return moveInterrupt() }, []string{"irq"}, "", ""},
+	{"interrupt moved away", func(*victim) error { return moveInterruptAway() }, []string{"irq-moved-away", "timer-irq-moved-away"}, "", ""},
 	{"MSR read", func(*victim) error { return readMSR() }, []string{"ipi-msr"}, "", ""},
 
 	// last, because the worker stays for a while, and the tick for ever
-	{"io_uring worker", asyncIO, []string{"task-io-uring", "task-user"}, "", ""}, // it has its parent's name until it runs
+	{"io_uring worker", asyncIO, []string{"task-io-uring", "task-process-worker", "timer-hrtick"}, "", ""}, // it has its parent's name until it runs
 	{"limit of CPU time", func(*victim) error {
 		limit := unix.Rlimit{Cur: 100000, Max: unix.RLIM_INFINITY}
 		return unix.Setrlimit(unix.RLIMIT_CPU, &limit)
@@ -452,6 +461,21 @@ func functionTracer() error {
 	return os.WriteFile(dir+"current_tracer", []byte("nop"), 0)
 }
 
+// switchFunctionTracing switches the calls into a function tracer off and on.
+func switchFunctionTracing() error {
+	const dir = "/sys/kernel/tracing/"
+	if err := os.WriteFile(dir+"current_tracer", []byte("function"), 0); err != nil {
+		return cannot(err)
+	}
+	err := toggleBack("/proc/sys/kernel/ftrace_enabled")
+	return errors.Join(err, os.WriteFile(dir+"current_tracer", []byte("nop"), 0))
+}
+
+// toggleBack writes 0 and then 1 to a file.
+func toggleBack(file string) error {
+	return errors.Join(os.WriteFile(file, []byte("0"), 0), os.WriteFile(file, []byte("1"), 0))
+}
+
 func overcommit(*victim) error {
 	const file = "/proc/sys/vm/overcommit_memory"
 	if err := os.WriteFile(file, []byte("2"), 0); err != nil {
@@ -484,22 +508,60 @@ func shrinkSlabs() error {
 	return nil
 }
 
-func hotplug() error {
-	const file = "/sys/devices/system/cpu/cpu1/online"
-	if err := os.WriteFile(file, []byte("0"), 0); err != nil {
+func setOnline(value string) error {
+	return os.WriteFile("/sys/devices/system/cpu/cpu1/online", []byte(value), 0)
+}
+
+// setMemoryType has a range of addresses at which there is nothing cached otherwise,
+// and takes that back.
+func setMemoryType() error {
+	const file, base, size = "/proc/mtrr", 1 << 39, 1 << 20
+	if err := os.WriteFile(file, fmt.Appendf(nil, "base=%#x size=%#x type=uncachable\n", base, size), 0); err != nil {
+		return cannot(err)
+	}
+	registers, err := os.ReadFile(file)
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, []byte("1"), 0)
+	for line := range strings.Lines(string(registers)) {
+		var register int
+		if _, err := fmt.Sscanf(line, "reg%d:", &register); err == nil && strings.Contains(line, fmt.Sprintf("base=%#x ", base)) {
+			return os.WriteFile(file, fmt.Appendf(nil, "disable=%d\n", register), 0)
+		}
+	}
+	return fmt.Errorf("the range is not in %s: %s", file, registers)
 }
 
 // moveInterrupt moves the console's interrupt to the victim's CPU, prints, and
 // moves it back.
 func moveInterrupt() error {
-	const affinity = "/proc/irq/4/smp_affinity_list"
-	if err := os.WriteFile(affinity, fmt.Appendf(nil, "%d", victimCPU), 0); err != nil {
+	if err := sendInterrupt(victimCPU); err != nil {
 		return cannot(err)
 	}
-	defer os.WriteFile(affinity, fmt.Appendf(nil, "%d", housekeepingCPU), 0)
+	defer sendInterrupt(housekeepingCPU)
+	return useConsole()
+}
+
+// moveInterruptAway moves it there, has it occur, and then does the same with it elsewhere: then its vector there is given up.
+func moveInterruptAway() error {
+	for _, cpu := range []int{victimCPU, housekeepingCPU} {
+		if err := sendInterrupt(cpu); err != nil {
+			return cannot(err)
+		}
+		if err := useConsole(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendInterrupt has the console's interrupt go to a CPU from the next one on.
+func sendInterrupt(cpu int) error {
+	return os.WriteFile("/proc/irq/4/smp_affinity_list", fmt.Appendf(nil, "%d", cpu), 0)
+}
+
+// useConsole prints until its interrupt has occurred.
+func useConsole() error {
 	console, err := os.OpenFile("/dev/ttyS0", os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
 		return cannot(err)
@@ -509,6 +571,7 @@ func moveInterrupt() error {
 		if _, err := console.WriteString(strings.Repeat(".", 64) + "\n"); err != nil {
 			return err
 		}
+		time.Sleep(settle / 10) // one that comes while the CPU is in the kernel is no break of its own
 	}
 	time.Sleep(settle)
 	return nil

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
@@ -78,8 +80,8 @@ func mergePages(*victim) error {
 	return os.WriteFile(dir+"run", []byte("0"), 0)
 }
 
-// swapOut has pages of the victim's process written to a swap device in memory.
-func swapOut(*victim) error {
+// swapOn uses a device in memory for swap.
+func swapOn() error {
 	const device = "/dev/ram1"
 	if _, err := os.Stat(device); err != nil {
 		if err := vmtest.LoadModule("brd", "rd_nr=2 rd_size=4096"); errors.Is(err, os.ErrNotExist) {
@@ -95,8 +97,13 @@ func swapOut(*victim) error {
 	if err != nil {
 		return err
 	}
-	if err := call(unix.SYS_SWAPON, uintptr(unsafe.Pointer(path)), 0); err != nil {
-		return err
+	return call(unix.SYS_SWAPON, uintptr(unsafe.Pointer(path)), 0)
+}
+
+// swapOut has pages of the victim's process written to swap.
+func swapOut(*victim) error {
+	if swaps, err := os.ReadFile("/proc/swaps"); err != nil || !strings.Contains(string(swaps), "ram") {
+		return cannot(errors.New("no memory device for swap"))
 	}
 	const pages = 256 // more than wait on a CPU for their way to the lists of memory
 	m, err := unix.Mmap(-1, 0, pages*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -161,7 +168,7 @@ func setAffinity(pid int) error {
 	if err != nil {
 		return err
 	}
-	return launch.SetAffinity(pid, cpus)
+	return affinity.Set(pid, cpus)
 }
 
 func moveToCpuset(pid int) error {
@@ -292,16 +299,90 @@ func breakpoint(v *victim) error {
 	var ended atomic.Bool
 	result := make(chan error, 1)
 	go func() {
-		f := debugged
-		result <- v.helper("set breakpoint", **(**uintptr)(unsafe.Pointer(&f)))
+		result <- v.helper("set breakpoint", funcAddress(debugged))
 		ended.Store(true)
 	}()
 	v.on(func() {
 		for !ended.Load() {
 			debugged()
+			emulator.Yield()
 		}
 	})
 	return <-result
+}
+
+func funcAddress(f func()) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
+
+// victimCgroup is for the victim's process. Who moves it there stays outside.
+const victimCgroup = "/sys/fs/cgroup/taskiso_victim"
+
+// inCgroup does something while the parent is in a cgroup of its own.
+func inCgroup(do func() error) error {
+	const root = "/sys/fs/cgroup"
+	if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+cpu"), 0); err != nil {
+		return err
+	}
+	if err := os.Mkdir(victimCgroup, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	parent := fmt.Append(nil, os.Getppid())
+	if err := os.WriteFile(victimCgroup+"/cgroup.procs", parent, 0); err != nil {
+		return err
+	}
+	return errors.Join(do(), os.WriteFile(root+"/cgroup.procs", parent, 0))
+}
+
+func freeze() error {
+	if err := os.WriteFile(victimCgroup+"/cgroup.freeze", []byte("1"), 0); err != nil {
+		return err
+	}
+	for { // until it is
+		events, err := os.ReadFile(victimCgroup + "/cgroup.events")
+		if err != nil || strings.Contains(string(events), "frozen 1") {
+			return errors.Join(err, os.WriteFile(victimCgroup+"/cgroup.freeze", []byte("0"), 0))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// limitByQuota leaves the parent a tenth of a CPU until it has been throttled.
+func limitByQuota() error {
+	if err := os.WriteFile(victimCgroup+"/cpu.max", []byte("10000 100000"), 0); err != nil {
+		return err
+	}
+	for {
+		stat, err := os.ReadFile(victimCgroup + "/cpu.stat")
+		if err != nil || !strings.Contains(string(stat), "nr_throttled 0\n") {
+			return errors.Join(err, os.WriteFile(victimCgroup+"/cpu.max", []byte("max"), 0))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// setUprobe sets and removes a probe at an address of the program, by its place in the file.
+func setUprobe() error {
+	const events = "/sys/kernel/tracing/uprobe_events"
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	f, err := elf.Open(program)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	address := uint64(arg(1))
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_LOAD || address < p.Vaddr || address >= p.Vaddr+p.Filesz {
+			continue
+		}
+		probe := fmt.Appendf(nil, "p:taskiso_test %s:%#x", program, address-p.Vaddr+p.Off)
+		if err := os.WriteFile(events, probe, 0); err != nil {
+			return err
+		}
+		return errors.Join(toggle("/sys/kernel/tracing/events/uprobes/taskiso_test/enable"), os.WriteFile(events, nil, 0))
+	}
+	return fmt.Errorf("%#x is in no segment of %s", address, program)
 }
 
 func setBreakpoint() error {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -50,6 +51,7 @@ func usageError(format string, args ...any) error {
 type program struct {
 	stdout, stderr io.Writer
 	files          *kernfs.FS
+	ascii          bool // the locale has no other signs
 }
 
 // Main runs taskiso with args and returns its exit status.
@@ -60,10 +62,23 @@ func Main(args []string) int {
 		return exitFailed
 	}
 	defer files.Close()
-	p := &program{stdout: os.Stdout, stderr: os.Stderr, files: files}
+	p := &program{stdout: &printed{w: os.Stdout}, files: files, ascii: isASCII(os.Getenv)}
+	p.stderr = p.text(os.Stderr)
+	return p.execute(args...)
+}
+
+// execute runs a command line and returns its exit status.
+func (p *program) execute(args ...string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
-	return p.exitStatus(root.Execute())
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		plainDescriptions(root)
+	}
+	err := root.Execute()
+	if out, ok := p.stdout.(*printed); ok && err == nil {
+		err = out.problem()
+	}
+	return p.exitStatus(err)
 }
 
 func (p *program) exitStatus(err error) int {
@@ -75,9 +90,18 @@ func (p *program) exitStatus(err error) int {
 		s = &status{exitFailed, err}
 	}
 	if s.err != nil {
-		fmt.Fprintln(p.stderr, "taskiso:", s.err)
+		fmt.Fprintln(p.stderr, "taskiso:", oneLine(s.err))
 	}
 	return s.code
+}
+
+// oneLine returns an error as one line: also several errors, and the name of a file with a line break in it.
+func oneLine(err error) string {
+	text := strings.ReplaceAll(strings.TrimRight(err.Error(), "\n"), "\n", "; ")
+	for _, dir := range []string{"sys/", "proc/"} { // file systems of Go have names without a slash in front
+		text = strings.ReplaceAll(text, "open "+dir, "open /"+dir)
+	}
+	return text
 }
 
 func (p *program) rootCommand() *cobra.Command {
@@ -89,38 +113,48 @@ interrupted it: what it was, how long it took, and who caused it.`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          noArguments,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError("%w; see %s --help", err, c.CommandPath())
-	})
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand(), p.holdCommand())
-	usageOfArgs(root)
-	root.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError("unknown command %q; see taskiso --help", args[0])
-		}
-		return c.Help()
-	}
-	root.Args = cobra.ArbitraryArgs
+	root.SetFlagErrorFunc(flagProblem)
+	root.Flags().BoolP("version", "V", false, "print the version")
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.entriesCommand(), p.partitionCommand(), p.holdCommand(), p.completionCommand())
+	root.SetHelpCommand(helpCommand())
+	suggest(root)
 	return root
 }
 
-// usageOfArgs makes wrong arguments of all commands below c usage errors.
-func usageOfArgs(c *cobra.Command) {
-	for _, c := range c.Commands() {
-		args := c.Args
-		c.Args = func(c *cobra.Command, given []string) error {
-			if args == nil {
-				return nil
+// suggest prepares c and all commands below it to name what was probably meant by a name that is unknown.
+func suggest(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	for _, sub := range c.Commands() {
+		suggest(sub)
+	}
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(of, rest[0])
 			}
-			if err := args(c, given); err != nil {
-				return usageError("%w; see %s --help", err, c.CommandPath())
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			if of, rest, err := c.Root().Find(args); err == nil && len(rest) == 0 {
+				for _, sub := range of.Commands() {
+					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
 			}
-			return nil
-		}
-		usageOfArgs(c)
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 }
 

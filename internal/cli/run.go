@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,9 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/emulator"
+	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -25,40 +28,54 @@ func (p *program) runCommand() *cobra.Command {
 	var opts options
 	var r runOptions
 	c := &cobra.Command{
-		Use:   "run [flags] [-- COMMAND [ARG...]]",
+		Use:   "run [flags] [[--] COMMAND [ARG...]]",
 		Short: "Run a command on its own CPU and report what interrupted it",
 		Long: `run pins COMMAND to CPUs, keeps taskiso itself off them, and reports every
 kernel entry of COMMAND and its descendants there: what it was, how long it
-took, and who caused it. Without COMMAND the task is a busy loop.
+took, and who caused it. Without COMMAND the task is a busy loop. What follows
+COMMAND is its own; "--" before it is needed only if its name begins with "-".
+
+Where "taskiso partition create" has set the CPUs apart, COMMAND is started in the
+cgroup of that partition, which needs root.
 
 By default the CPU is the last one that is isolated or nohz_full, or else the
 last one. The report goes to standard error. Without the privileges to load BPF
-programs the command runs all the same, and the report says what was not seen.
+programs the command still runs, and the report states what was not seen.
 
-COMMAND and its descendants have prctl(48, flags, 0, 0, 0), with which a thread
-that is pinned to one isolated CPU asks to be isolated: it returns 0 when the CPU
-is quiet, and the first thing that interrupts the thread sends it a signal.
+COMMAND and its descendants can call prctl(48, flags, 0, 0, 0), with which a thread
+that is pinned to one isolated CPU asks to be isolated: the call returns 0 when the
+CPU is quiet, and the first interruption of the thread sends it a signal. If that
+interruption is itself a signal from another process, only that one is delivered.
 
-With --partition the CPUs are set apart for the run, as "taskiso partition create"
-does, and everything is put back at its end, whatever ends it; only after SIGKILL
-"taskiso partition recover" has to. COMMAND runs in the cpuset of the partition.
-The busy loop gets none, as its runtime needs another CPU beside the isolated ones.
+With --partition the CPUs are set apart for the run, as by "taskiso partition
+create", and everything is put back at its end, whatever ends it; only after SIGKILL
+"taskiso partition recover" is needed. COMMAND runs in the cpuset of the partition.
+The busy loop does not, because its runtime needs a CPU beside the isolated ones.
 
 With --hold operations of other programs that would interrupt the CPUs wait, as
-with "taskiso hold", while a thread of COMMAND is isolated; if none ever asked to
-be, while COMMAND runs on the CPUs. prctl(48, 1<<19|1, 0, 0, 0) lets them be done,
-and isolates the thread again. The report lists them.
+with "taskiso hold", while a thread of COMMAND is isolated; if no thread has asked
+to be isolated, while COMMAND runs on the CPUs. prctl(48, 1<<19|1, 0, 0, 0) opens a
+window in which they continue, and then isolates the thread again. The report lists
+the operations.
 
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
 
+--max-breaks and --monitor do not pass if the answer is not known. The run then ends
+with 125 and one line with the reason: COMMAND was never seen in user mode on one of
+the CPUs, ran on other CPUs, had children that were not watched, or ended within the
+warm-up; events were lost; or the kernel counted other interrupts than were seen. On
+a CPU that is not nohz_full nothing reports every kernel entry: "no break seen" is
+unknown there, and a number of breaks is a minimum.
+
 The exit status is that of COMMAND, or 128+n if signal n ended it; 0 if
 --duration ended it; 3 if there were more than --max-breaks breaks and COMMAND
-succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
-2 for a wrong command line; 125 if taskiso failed, or a monitor could not tell;
-126 if COMMAND cannot be executed and 127 if it was not found.`,
+succeeded; 4 if COMMAND succeeded but a --monitor was violated ("taskiso watch
+--help" has more); 2 for a wrong command line; 125 if taskiso failed, or if
+--max-breaks or --monitor cannot be judged; 126 if COMMAND cannot be executed and
+127 if it was not found.`,
 		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
-  taskiso run -c 3 -- ./app --fast         # until the command ends
+  taskiso run -c 3 ./app --fast            # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
   taskiso run -c 3 --partition -- ./app    # set apart for this run, then put back
   taskiso run -c 3 --hold -- ./app         # module loads, tracing and the like wait
@@ -67,20 +84,19 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 			if err := opts.complete(c); err != nil {
 				return err
 			}
-			if len(args) > 0 && c.ArgsLenAtDash() != 0 {
-				return usageError("write -- before the command: taskiso run [flags] -- %s", args[0])
+			command, err := commandOf(c, args)
+			if err != nil {
+				return err
 			}
-			r.partition = c.Flags().Changed("partition")
-			return p.run(&opts, &r, args)
+			return p.run(&opts, &r, command)
 		},
 	}
 	opts.register(c)
 	r.isolation.register(c.Flags())
-	c.Flags().StringVar(&r.user, "user", "", "run the command as user `NAME`")
-	c.Flags().StringVar(&r.spec, "partition", "", "set the CPUs apart for the run, as the spec.toml `FILE` says, if one is given")
-	c.Flags().Lookup("partition").NoOptDefVal = defaultSpec
-	c.Flags().StringVar(&r.hold, "hold", "", "hold operations that would interrupt an isolated thread of the command, as the hold.toml `FILE` says, if one is given")
-	c.Flags().Lookup("hold").NoOptDefVal = defaultSpec
+	c.Flags().StringVar(&r.user, "user", "", "run the command as `USER`, a name or a number")
+	r.partition.register(c.Flags(), "partition", "set the CPUs apart for the run, by the spec.toml FILE, if one is given")
+	r.hold.register(c.Flags(), "hold", "hold operations that would interrupt an isolated thread of the command, by the hold.toml FILE, if one is given")
+	c.Flags().SetInterspersed(false)
 	return c
 }
 
@@ -88,11 +104,11 @@ succeeded; 4 if so a --monitor was violated ("taskiso watch --help" tells more);
 type runOptions struct {
 	isolation isolationOptions
 	user      string
-	partition bool   // whether to make one
-	spec      string // its file
-	hold      string // file with the options of hold; empty: nothing is held
+	partition optionalFile // a spec.toml
+	hold      optionalFile // a hold.toml
 
 	isolable cpulist.Set // CPUs on which a thread may be isolated
+	holding  hold.Config
 }
 
 // run is the main job, from its plan to its exit status.
@@ -101,17 +117,24 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	target, err := p.plan(opts)
+	if err := trace.CheckNumbers(); err != nil {
+		return err
+	}
+	if r.holding, _, err = holdFile(r.hold.path, true); err != nil {
+		return err
+	}
+	target, err := p.plan(&opts.cpuOptions)
 	if err != nil {
 		return err
 	}
-	if r.isolable, err = r.isolation.cpus(target, r.partition); err != nil {
+	if r.isolable, err = r.isolation.cpus(target, r.partition.given); err != nil {
 		return err
 	}
-	start, err := r.isolation.start(target, r.partition)
+	start, err := r.isolation.start(target, r.partition.given)
 	if err != nil {
 		return err
 	}
+	target.beside = start.Minus(target.cpus)
 	command, err := planCommand(args, r.user, start)
 	if err != nil {
 		return err
@@ -119,17 +142,22 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err := keepOff(target.cpus, target.housekeeping); err != nil {
 		return err
 	}
-	release, err := claim(target.cpus)
+	if !r.partition.given || command == nil { // a loop gets no cgroup from --partition
+		if err := p.giveRoom(&target, command); err != nil {
+			return err
+		}
+	}
+	release, err := p.claim(&target, opts.quiet)
 	if err != nil {
 		return err
 	}
 	defer release()
-	out, err := p.openOutput(opts)
+	out, err := p.openOutput(opts, p.stderr, os.Stderr)
 	if err != nil {
 		return err
 	}
 	defer out.discard()
-	if !r.partition {
+	if !r.partition.given {
 		return p.runOn(opts, r, target, command, out)
 	}
 	return p.inPartition(spec, target, command, func() error { return p.runOn(opts, r, target, command, out) })
@@ -139,15 +167,17 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 func (p *program) runOn(opts *options, r *runOptions, target target, command *launch.Command, out *output) error {
 	w := p.observeRun(opts, target, out)
 	defer w.close()
-	if r.hold != "" {
-		if err := w.holdForRun(r.hold); err != nil {
+	if r.hold.given {
+		if err := w.holdForRun(r.holding); err != nil {
 			return err
 		}
 	}
 	var t task
 	var err error
 	if command == nil {
-		t, err = startLoop(target.housekeeping, loopConfig{CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loopThreshold})
+		t, err = startLoop(target, loop.Config{
+			CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loop.Threshold, Yields: emulator.Found(p.files.View()),
+		}, nil)
 	} else {
 		w.isolable, w.settle = r.isolable, time.Duration(r.isolation.settle)
 		if command.Isolable = w.observer != nil; !command.Isolable {
@@ -163,25 +193,29 @@ func (p *program) runOn(opts *options, r *runOptions, target target, command *la
 
 // target is where to observe.
 type target struct {
-	machine            machine
+	machine            topology.Machine
 	cpus, housekeeping cpulist.Set
+	beside             cpulist.Set // not observed, and a command starts there on purpose
+	limits             []string    // what cannot be relied on, for the report
+	home               string      // cgroup in which taskiso was started, if it left that
+	room               room        // where the command or the busy loop runs
 }
 
 // plan decides about CPUs.
-func (p *program) plan(opts *options) (target, error) {
-	m, err := readMachine(p.files.View())
+func (p *program) plan(opts *cpuOptions) (target, error) {
+	m, err := topology.ReadMachine(p.files.View())
 	if err != nil {
 		return target{}, err
 	}
-	t := target{machine: m}
-	if t.cpus, err = m.choose(opts.cpus, opts.cpusGiven); err != nil {
+	t := target{machine: m, home: takeHome()}
+	if t.cpus, err = chooseCPUs(m, opts.cpus, opts.cpusGiven); err != nil {
 		return target{}, err
 	}
-	if t.housekeeping, err = m.housekeeping(t.cpus); err != nil {
+	if t.housekeeping, err = housekeeping(m, t.cpus); err != nil {
 		return target{}, err
 	}
 	if opts.housekeeping != "" {
-		if t.housekeeping, err = m.choose(opts.housekeeping, true); err != nil {
+		if t.housekeeping, err = named(m, opts.housekeeping); err != nil {
 			return target{}, err
 		}
 		if both := t.housekeeping.Intersect(t.cpus); !both.IsEmpty() {
@@ -198,9 +232,6 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 			return nil, usageError("--user %s needs a command", user)
 		}
 		return nil, nil
-	}
-	if args[0] == "" {
-		return nil, usageError("the command is an empty word")
 	}
 	path, err := launch.Find(args[0])
 	if err != nil {
@@ -233,7 +264,7 @@ func (p *program) observeRun(opts *options, t target, out *output) *observation 
 type task struct {
 	describe report.Task
 	process  *launch.Process // nil for what runs already
-	loop     *loopOutput     // nil for a command
+	loop     *loop.Output    // nil for a command
 	isolable bool            // its calls for isolation can be answered
 }
 
@@ -249,48 +280,30 @@ func startCommand(c launch.Command) (task, error) {
 	}, nil
 }
 
-// startLoop starts the busy loop, with files as its descriptors from
-// launch.FirstFile on.
-func startLoop(housekeeping cpulist.Set, cfg loopConfig, files ...*os.File) (task, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return task{}, fmt.Errorf("finding the program of the busy loop: %w", err)
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return task{}, fmt.Errorf("creating a pipe from the busy loop: %w", err)
-	}
-	command, err := loopCommand(self, cfg, housekeeping, write)
+// startLoop starts the busy loop, with shared for its records, or nil.
+func startLoop(t target, cfg loop.Config, shared *noise.Shared) (task, error) {
+	process, out, err := loop.Start(cfg, loop.Place{CPUs: t.forRuntime(), Cgroup: t.room.cgroup, Shared: shared})
 	if err != nil {
 		return task{}, err
 	}
-	command.Files = files
-	process, err := launch.Start(command)
-	write.Close()
-	if err != nil {
-		read.Close()
-		return task{}, err
-	}
-	return task{
-		describe: report.Task{Kind: "busy loop", PID: process.PID()},
-		process:  process,
-		loop:     &loopOutput{json.NewDecoder(read)},
-	}, nil
+	return task{describe: report.Task{Kind: "busy loop", PID: process.PID()}, process: process, loop: out}, nil
 }
 
 // killAfter is how long a command has to end after SIGTERM.
 const killAfter = 5 * time.Second
 
 // end ends the process and returns how it ended.
-func (t *task) end(exited <-chan *os.ProcessState) *os.ProcessState {
+// A signal to taskiso ends the wait for it.
+func (t *task) end(exited <-chan *os.ProcessState, signals <-chan os.Signal) *os.ProcessState {
 	t.process.Signal(syscall.SIGTERM)
 	select {
 	case state := <-exited:
 		return state
+	case <-signals:
 	case <-time.After(killAfter):
-		t.process.Signal(syscall.SIGKILL)
-		return <-exited
 	}
+	t.process.End()
+	return <-exited
 }
 
 // exitCode returns a command's status as a shell would.

@@ -20,13 +20,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/claim"
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -36,22 +41,29 @@ func TestRun(t *testing.T) {
 	before := affinities(t)
 	h := host{program: buildProgram(t)}
 	for name, test := range map[string]func(*testing.T){
-		"ExitStatus":        h.testExitStatus,
-		"BadInput":          h.testBadInput,
-		"StreamsAndUser":    h.testStreamsAndUser,
-		"Duration":          h.testDuration,
-		"LoopDoesNotFault":  h.testLoopDoesNotFault,
-		"MaxBreaks":         h.testMaxBreaks,
-		"TwoRunsOnOneCPU":   h.testTwoRunsOnOneCPU,
-		"JSON":              h.testJSON,
-		"Unprivileged":      h.testUnprivileged,
-		"NotIsolable":       h.testUnprivilegedIsolation,
-		"Completion":        h.testCompletion,
-		"MonitorNeedsCPUs":  h.testMonitorNeedsCPUs,
-		"InterruptCommand":  h.testInterruptCommand,
-		"InterruptLoop":     h.testInterruptLoop,
-		"Terminate":         h.testTerminate,
-		"NothingIsLeftOver": h.testNothingIsLeftOver,
+		"ExitStatus":         h.testExitStatus,
+		"BadInput":           h.testBadInput,
+		"Output":             h.testOutput,
+		"WithoutDashes":      h.testCommandWithoutDashes,
+		"StreamsAndUser":     h.testStreamsAndUser,
+		"Duration":           h.testDuration,
+		"Descendants":        h.testDescendants,
+		"LoopDoesNotFault":   h.testLoopDoesNotFault,
+		"MaxBreaks":          h.testMaxBreaks,
+		"UnknownNeverPasses": h.testUnknownNeverPasses,
+		"TwoRunsOnOneCPU":    h.testTwoRunsOnOneCPU,
+		"JSON":               h.testJSON,
+		"Unprivileged":       h.testUnprivileged,
+		"NotIsolable":        h.testUnprivilegedIsolation,
+		"Completion":         h.testCompletion,
+		"CompletionAlone":    h.testCompletionWithoutPackage,
+		"MonitorNeedsCPUs":   h.testMonitorNeedsCPUs,
+		"Ready":              h.testReady,
+		"EndsASettlingCall":  h.testDurationEndsASettlingCall,
+		"InterruptCommand":   h.testInterruptCommand,
+		"InterruptLoop":      h.testInterruptLoop,
+		"Terminate":          h.testTerminate,
+		"NothingIsLeftOver":  h.testNothingIsLeftOver,
 	} {
 		t.Run(name, test)
 	}
@@ -64,7 +76,7 @@ func TestRun(t *testing.T) {
 // end, its first, to where it may run.
 func affinities(t *testing.T) map[int]string {
 	t.Helper()
-	set, err := affinity(os.Getpid())
+	set, err := affinity.Of(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +120,7 @@ func (h host) runAs(t *testing.T, as *syscall.Credential, args ...string) result
 			t.Fatalf("running taskiso %q: %v", args, err)
 		}
 		r := result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
-		if !strings.Contains(r.stderr, errCPUInUse.Error()) || time.Now().After(deadline) {
+		if !strings.Contains(r.stderr, claim.ErrInUse.Error()) || time.Now().After(deadline) {
 			return r
 		}
 	}
@@ -154,7 +166,7 @@ func (h host) start(t *testing.T, args ...string) running {
 			return r
 		}
 		r.Wait()
-		if !strings.Contains(r.err.String(), errCPUInUse.Error()) || time.Now().After(deadline) {
+		if !strings.Contains(r.err.String(), claim.ErrInUse.Error()) || time.Now().After(deadline) {
 			t.Fatalf("taskiso %q said %q, error %v, %s", args, line, err, r.err)
 		}
 	}
@@ -218,8 +230,8 @@ func (h host) testExitStatus(t *testing.T) {
 
 func (h host) testBadInput(t *testing.T) {
 	m := thisMachine(t)
-	last, _ := m.possible.Last()
-	unknown, all := strconv.Itoa(last+1), m.online.String()
+	last, _ := m.Possible.Last()
+	unknown, all := strconv.Itoa(last+1), m.Online.String()
 	dir := t.TempDir()
 	noMonitor, err := filepath.Abs("testdata/not.dot")
 	if err != nil {
@@ -280,8 +292,8 @@ func (h host) testBadInput(t *testing.T) {
 		args []string
 		says string
 	}{
-		{"command without --", []string{"run", "true"}, "write -- before the command"},
-		{"argument before --", []string{"run", "true", "--", "true"}, "write -- before the command"},
+		{"no command after --", []string{"run", "--"}, "no command after --"},
+		{"file without =", []string{"run", "--hold", "hold.toml", "--", "true"}, "write --hold=hold.toml"},
 		{"user without a command", []string{"run", "--user", "root"}, "needs a command"},
 		{"unknown command", []string{"isolate"}, "isolate"},
 	} {
@@ -290,6 +302,77 @@ func (h host) testBadInput(t *testing.T) {
 			t.Errorf("%s: exit status %d, want 2; printed %q", tc.name, r.code, r.stdout)
 		}
 		checkOneLine(t, r.stderr, tc.says)
+	}
+}
+
+// watch and noise have no command whose output must be kept apart: they print to standard output, run and faults to
+// standard error, and each to the file of -o instead, where there is nothing but the report.
+func (h host) testOutput(t *testing.T) {
+	needTracing(t)
+
+	cpu, _ := thisMachine(t).Online.Last()
+	here := strconv.Itoa(cpu)
+	for _, tc := range []struct {
+		args   []string
+		says   string
+		stdout bool
+	}{
+		{[]string{"run", "-c", here, "-d", "300ms"}, "quiet stretches", false},
+		{[]string{"watch", "-c", here, "-d", "300ms"}, "every user task on the CPUs", true},
+		{[]string{"noise", "-c", here, "-d", "300ms"}, "taskiso noise:", true},
+		{[]string{"faults", "true"}, "faults", false},
+	} {
+		with := func(flags ...string) []string { return append(append(tc.args[:1:1], flags...), tc.args[1:]...) }
+		r := h.run(t, tc.args...)
+		report, other := r.stderr, r.stdout
+		if tc.stdout {
+			report, other = r.stdout, r.stderr
+		}
+		if r.code != 0 || !strings.Contains(report, tc.says) || other != "" {
+			t.Errorf("%q: exit status %d, printed %q and %q", tc.args, r.code, r.stdout, r.stderr)
+		}
+		file, jsonFile := filepath.Join(t.TempDir(), "report.txt"), filepath.Join(t.TempDir(), "report.json")
+		r = h.run(t, with("-o", file, "--report", jsonFile)...)
+		text, err := os.ReadFile(file)
+		if r.code != 0 || r.stdout+r.stderr != "" || err != nil || !strings.Contains(string(text), tc.says) || strings.Contains(string(text), "\x1b") {
+			t.Errorf("%q -o: exit status %d, printed %q and %q; %v, %.100q", tc.args, r.code, r.stdout, r.stderr, err, text)
+		}
+		if text, err := os.ReadFile(jsonFile); err != nil || !json.Valid(text) {
+			t.Errorf("%q --report: %v, %.100q", tc.args, err, text)
+		}
+		c := h.command(t, tc.args...)
+		c.Env = append(os.Environ(), "LC_ALL=C")
+		out, err := c.CombinedOutput()
+		if err != nil || strings.ContainsFunc(string(out), func(r rune) bool { return r > unicode.MaxASCII }) {
+			t.Errorf("%q with LC_ALL=C: %v, %s", tc.args, err, out)
+		}
+	}
+}
+
+// Flags end at the first word that is none: what follows is the command's, as with env(1) and timeout(1).
+func (h host) testCommandWithoutDashes(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"echo", "-l", "--json", "-c", "9999"}, "-l --json -c 9999\n"},
+		{[]string{"echo", "--", "-q"}, "-- -q\n"},
+		{[]string{"--", "echo", "--", "-q"}, "-- -q\n"},
+		{[]string{"--max-breaks", "1000000000", "echo", "--max-breaks", "0"}, "--max-breaks 0\n"},
+	} {
+		r := h.run(t, append([]string{"run", "-q"}, tc.args...)...)
+		if tc.want != "" && (r.code != 0 || r.stdout != tc.want) {
+			t.Errorf("run %q: exit status %d, printed %q and %q, want %q", tc.args, r.code, r.stdout, r.stderr, tc.want)
+		}
+	}
+	if r := h.run(t, "faults", "-q", "--", "echo", "-x"); r.code == 0 && r.stdout != "-x\n" {
+		t.Errorf("faults printed %q", r.stdout)
+	}
+	if os.Geteuid() == 0 {
+		r := h.run(t, "run", "-q", "--user", "54321", "sh", "-c", "id -u; id -g; id -G")
+		if r.code != 0 || r.stdout != "54321\n54321\n54321\n" {
+			t.Errorf("--user 54321: exit status %d, printed %q and %q", r.code, r.stdout, r.stderr)
+		}
 	}
 }
 
@@ -333,6 +416,50 @@ func (h host) testDuration(t *testing.T) {
 	}
 }
 
+// A thread that waits for its CPU to become quiet, which another keeps busy, does
+// not keep the observation from its end.
+func (h host) testDurationEndsASettlingCall(t *testing.T) {
+	needTracing(t)
+	cpu, _ := thisMachine(t).Online.Last()
+	n := strconv.Itoa(cpu)
+	c := h.group(t, "run", "-c", n, "--isolable", n, "--settle", "1h", "-d", "500ms", "--json", "--", "sh", "-c", `while :; do :; done >/dev/null 2>&1 & exec "$0"`, os.Args[0])
+	c.Env = append(os.Environ(), prctlVariable+"=1", "GODEBUG=asyncpreemptoff=1") // whose signals would interrupt the call
+	var out bytes.Buffer
+	c.Stdout = &out
+	err := c.Run() // ends after an hour otherwise, or at the limit
+	unix.Kill(-c.Process.Pid, unix.SIGKILL)
+	if err != nil {
+		t.Fatalf("%v; %s", err, c.err)
+	}
+	if !strings.Contains(out.String(), "taskiso, which ended") {
+		t.Errorf("the report does not name why the call had no success:\n%s", out.String())
+	}
+}
+
+// Who outlives the command is named, in the text and in JSON, and goes on; who ended with it is not.
+func (h host) testDescendants(t *testing.T) {
+	needTracing(t)
+	file := filepath.Join(t.TempDir(), "report.json")
+	r := h.run(t, "run", "--report", file, "sh", "-c", "sleep 0.01; sleep 600 </dev/null >/dev/null 2>&1 & echo $!")
+	pid, err := strconv.Atoi(strings.TrimSpace(r.stdout))
+	if err != nil || r.code != 0 {
+		t.Fatalf("exit status %d, %q, %s", r.code, r.stdout, r.stderr)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Errorf("process %d did not go on: %v", pid, err)
+	}
+	if got := readReport(t, file).Task.Left; len(got) != 1 || got[0] != (report.Process{PID: pid, Name: "sleep"}) {
+		t.Errorf("left behind: %+v, want process %d", got, pid)
+	}
+	if want := fmt.Sprintf("still running after the command, and no longer observed: sleep (process %d)", pid); !strings.Contains(r.stderr, want) {
+		t.Errorf("no %q in:\n%s", want, r.stderr)
+	}
+	r = h.run(t, "run", "-d", "100ms", "--", "sleep", "600")
+	if !strings.Contains(r.stderr, ", ended by --duration (exit status 143)") || strings.Contains(r.stderr, "still running") {
+		t.Errorf("ended by --duration:\n%s", r.stderr)
+	}
+}
+
 // The busy loop writes down each gap: that must not be a break of its own.
 func (h host) testLoopDoesNotFault(t *testing.T) {
 	needTracing(t)
@@ -366,8 +493,76 @@ func (h host) testMaxBreaks(t *testing.T) {
 	}
 }
 
+// What is not known does not pass, however many breaks are allowed; each line says why.
+func (h host) testUnknownNeverPasses(t *testing.T) {
+	needTracing(t)
+	m := thisMachine(t)
+	cpu, _ := m.Online.Last()
+	other, _ := m.Online.First()
+	here, there := strconv.Itoa(cpu), strconv.Itoa(other)
+	sleeper := exec.Command("sleep", "600")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer sleeper.Process.Kill()
+	const loop = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+	many := []string{"-q", "--max-breaks", "1000000000"}
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"on its CPU", append([]string{"run", "-c", here}, append(many, "--", "sh", "-c", loop)...), 0, ""},
+		{"on another CPU", append([]string{"run", "-c", here}, append(many, "--", "taskset", "-c", there, "sh", "-c", loop)...), 125, "on CPU " + there + ", which is not observed"},
+		{"a child on another CPU", append([]string{"run", "-c", here}, append(many, "--", "sh", "-c", "taskset -c "+there+" sh -c '"+loop+"'; true")...), 125, "on CPU " + there + ", which is not observed"},
+		{"started on another CPU", append([]string{"run", "-c", here, "--start-on", there}, append(many, "--", "taskset", "-c", here, "sh", "-c", loop)...), 0, ""},
+		{"over before the warm-up", append([]string{"run", "-c", here, "--warm-up", "1h"}, append(many, "--", "true")...), 125, "within the warm-up of 1h0m0s"},
+		{"a thread that sleeps", append([]string{"watch", "-d", "300ms", "-t", strconv.Itoa(sleeper.Process.Pid)}, many...), 125, "no watched thread was seen in user mode"},
+		{"noise that never began", []string{"noise", "-q", "-c", here, "--warm-up", "1h", "--trace-limit", "1h"}, 125, "nothing was measured"},
+	} {
+		var r result
+		if tc.args[0] == "noise" {
+			r = h.interrupted(t, tc.args...)
+		} else {
+			r = h.run(t, tc.args...)
+		}
+		if tc.code == 0 && (strings.Contains(r.stderr, "as the kernel counted them") || strings.Contains(r.stderr, "the kernel did not report every switch")) {
+			t.Logf("%s: %s", tc.name, r.stderr) // a doubt of this machine, of which nothing can be asked
+			continue
+		}
+		if r.code != tc.code {
+			t.Errorf("%s: exit status %d, want %d; %s", tc.name, r.code, tc.code, r.stderr)
+		}
+		if tc.says != "" {
+			checkOneLine(t, r.stderr, tc.says)
+		}
+	}
+	got := parseReport(t, h.run(t, "run", "--json", "-c", here, "--", "taskset", "-c", there, "sh", "-c", loop).stdout)
+	if len(got.Elsewhere) != 1 || got.Elsewhere[0].CPU != other || got.Elsewhere[0].Ran < time.Millisecond || !strings.Contains(strings.Join(got.Limits, "\n"), got.Elsewhere[0].String()) {
+		t.Errorf("elsewhere %+v, limits %q", got.Elsewhere, got.Limits)
+	}
+}
+
+// interrupted runs taskiso with its busy loop until that loops, and then interrupts it.
+func (h host) interrupted(t *testing.T, args ...string) result {
+	t.Helper()
+	c := h.command(t, args...)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { c.Wait(); close(exited) }()
+	waitLoop(t, func() bool { return hasLoop(t, c.Process.Pid) }, exited)
+	c.Process.Signal(os.Interrupt)
+	<-exited
+	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
 func (h host) testTwoRunsOnOneCPU(t *testing.T) {
-	cpu, _ := thisMachine(t).online.Last()
+	cpu, _ := thisMachine(t).Online.Last()
 	first := h.start(t, "run", "-q", "-c", strconv.Itoa(cpu), "--", "sh", "-c", "echo ready; read line")
 	marker := filepath.Join(t.TempDir(), "ran")
 	c := h.command(t, "run", "-c", strconv.Itoa(cpu), "--", "touch", marker)
@@ -377,7 +572,7 @@ func (h host) testTwoRunsOnOneCPU(t *testing.T) {
 	if code := c.ProcessState.ExitCode(); code != 125 {
 		t.Errorf("second run: exit status %d, want 125", code)
 	}
-	checkOneLine(t, stderr.String(), fmt.Sprintf("CPU %d: another taskiso run is using it", cpu))
+	checkOneLine(t, stderr.String(), fmt.Sprintf("CPU %d: taskiso process %d is using it", cpu, first.Process.Pid))
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("the second command ran all the same")
 	}
@@ -419,6 +614,7 @@ func (h host) testJSON(t *testing.T) {
 		t.Fatalf("tracing %v, %d CPUs, %d loops; want one of each", r.Tracing, len(r.CPUs), len(r.Loop))
 	}
 	// Others may have had the CPU for most of the time.
+	checkYields(t, r.Loop[0].YieldsEvery, r.Limits)
 	if cpu := r.CPUs[0]; cpu.User <= 0 || cpu.User > r.Duration || r.Loop[0].Ran < 500*time.Millisecond {
 		t.Errorf("of a loop that ran for 1 s: %v in user mode, by itself it ran for %v", cpu.User, r.Loop[0].Ran)
 	}
@@ -439,9 +635,46 @@ func (h host) testJSON(t *testing.T) {
 
 // The shell is offered the monitors by their names, and files.
 func (h host) testCompletion(t *testing.T) {
+	if r := h.run(t, "__complete", "explain", "tic"); r.code != 0 || !strings.Contains(r.stdout, "tick\t") {
+		t.Errorf("explain: exit status %d, printed %q", r.code, r.stdout)
+	}
+	if r := h.run(t, "__complete", "run", "--"); r.code != 0 || strings.Contains(r.stdout, "`") || !strings.Contains(r.stdout, "--duration\tend after this TIME") {
+		t.Errorf("run: exit status %d, printed %q", r.code, r.stdout)
+	}
 	r := h.run(t, "__complete", "watch", "--monitor", "")
 	if want := "isolation\npoke3\nquiet_user\n:0\n"; r.code != 0 || r.stdout != want {
 		t.Errorf("exit status %d, printed %q, want %q", r.code, r.stdout, want)
+	}
+}
+
+// The script for bash works where the package bash-completion is not installed.
+func (h host) testCompletionWithoutPackage(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(h.program, filepath.Join(dir, "taskiso")); err != nil {
+		t.Fatal(err)
+	}
+	for words, want := range map[string]string{
+		"taskiso explai":            "explain",
+		"taskiso explain ipi-msr":   "ipi-msr",
+		"taskiso partition veri":    "verify",
+		"taskiso watch --monitor=q": "quiet_user",
+	} {
+		c := exec.Command(bash, "--norc", "--noprofile", "-c", `source <(taskiso completion bash)
+line=$1; COMP_LINE=$line COMP_POINT=${#line} COMP_TYPE=9
+read -ra COMP_WORDS <<<"${line//=/ = }"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+compopt() { :; }
+__start_taskiso; printf '%s\n' "${COMPREPLY[@]}"`, "bash", words)
+		c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		var stderr bytes.Buffer
+		c.Stderr = &stderr
+		out, err := c.Output()
+		if err != nil || !strings.HasPrefix(string(out), want) || stderr.Len() > 0 {
+			t.Errorf("%s: %v, %q and %q, want %s", words, err, out, &stderr, want)
+		}
 	}
 }
 
@@ -492,6 +725,16 @@ func (h host) testUnprivileged(t *testing.T) {
 			t.Errorf("the report does not say %q:\n%s", want, r.stderr)
 		}
 	}
+	// What privileges withhold is one line of doctor's, not one for each feature, and in no library's words.
+	d := h.runAs(t, as, "doctor")
+	if d.code != exitMissing || strings.Count(d.stdout, "privileges") != 1 || strings.Contains(d.stdout, "detect support") || strings.Contains(d.stdout, "not supported") {
+		t.Errorf("doctor: exit status %d, printed %s", d.code, d.stdout)
+	}
+	w := h.runAs(t, as, "watch", "-q", "-d", "100ms", "-p", strconv.Itoa(os.Getpid()))
+	if w.code != 125 {
+		t.Errorf("watch: exit status %d, want 125: nothing was seen", w.code)
+	}
+	checkOneLine(t, w.stderr, "nothing was seen")
 	j := h.runAs(t, as, "run", "-d", "300ms", "--json")
 	if j.code != 0 {
 		t.Fatalf("exit status %d, want 0; %s", j.code, j.stderr)
@@ -574,7 +817,7 @@ func (h host) testInterruptLoop(t *testing.T) {
 			<-exited
 			break
 		}
-		if !strings.Contains(r.err.String(), errCPUInUse.Error()) {
+		if !strings.Contains(r.err.String(), claim.ErrInUse.Error()) {
 			t.Fatalf("taskiso ended before it looped: %s", r.err)
 		}
 		r.Cmd = nil
@@ -619,7 +862,7 @@ func hasLoop(t *testing.T, parent int) bool {
 			continue // the thread is gone
 		}
 		for _, pid := range strings.Fields(string(children)) {
-			if text, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && strings.HasPrefix(string(text), loopName) {
+			if text, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && strings.HasPrefix(string(text), loop.Name) {
 				return ignores(pid, unix.SIGINT)
 			}
 		}
@@ -725,13 +968,13 @@ func programExists(t *testing.T, id uint32) bool {
 	return true
 }
 
-func thisMachine(t *testing.T) machine {
+func thisMachine(t *testing.T) topology.Machine {
 	t.Helper()
-	m, err := readMachine(os.DirFS("/"))
+	m, err := topology.ReadMachine(os.DirFS("/"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.online.Len() < 2 {
+	if m.Online.Len() < 2 {
 		t.Skip("a CPU to observe and one to observe from are needed")
 	}
 	return m
@@ -742,8 +985,8 @@ func thisMachine(t *testing.T) machine {
 func needTracing(t *testing.T) {
 	t.Helper()
 	m := thisMachine(t)
-	last, _ := m.possible.Last()
-	tracer, err := trace.Open(trace.Config{CPUs: m.online, PossibleCPUs: last + 1, RingBytes: os.Getpagesize()})
+	last, _ := m.Possible.Last()
+	tracer, err := trace.Open(trace.Config{CPUs: m.Online, PossibleCPUs: last + 1, RingBytes: os.Getpagesize()})
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, ebpf.ErrNotSupported) {
 		t.Skipf("kernel entries cannot be seen here: %v", err)
 	}

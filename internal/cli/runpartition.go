@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,18 +13,12 @@ import (
 	"github.com/taskiso/taskiso/internal/partition"
 )
 
-// defaultSpec is the value of --partition without a file.
-const defaultSpec = "default"
-
 // readSpec returns the spec of the partition, and takes the CPUs to observe from
 // it if no option names them.
 func (r *runOptions) readSpec(opts *options) (partition.Spec, error) {
-	var spec partition.Spec
-	var err error
-	if r.partition && r.spec != defaultSpec {
-		if spec, err = readSpec(r.spec); err != nil {
-			return spec, err
-		}
+	spec, err := readSpec(r.partition.path)
+	if err != nil {
+		return spec, err
 	}
 	if !opts.cpusGiven && spec.CPUs != "" {
 		opts.cpus, opts.cpusGiven = spec.CPUs, true
@@ -53,7 +48,7 @@ func (p *program) inPartition(spec partition.Spec, t target, command *launch.Com
 			fmt.Fprintf(p.stderr, "taskiso: partition: no effect: %s: %s\n", e.Setting, e.Reason)
 		}
 		if command != nil {
-			command.Cgroup = made.Cgroup()
+			command.Cgroup = cmp.Or(made.Cgroup(), t.home)
 		}
 		err = context.Cause(ctx) // a signal that came before the run had its own handler
 		if err == nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // settings are what root can set on a machine and read back: the writable files of
@@ -77,14 +79,12 @@ func readThreads(t *testing.T) settings {
 		if err != nil {
 			continue // it has ended
 		}
-		name, rest, _ := strings.Cut(strings.TrimPrefix(string(text), "Name:\t"), "\n")
-		_, cpus, _ := strings.Cut(rest, "Cpus_allowed_list:\t")
-		cpus, _, _ = strings.Cut(cpus, "\n")
+		status := proc.Status(text)
 		cgroup, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
 		if err != nil {
 			continue
 		}
-		all[fmt.Sprintf("%s (%s)", filepath.Dir(file), name)] = cpus + " in " + string(cgroup)
+		all[fmt.Sprintf("%s (%s)", filepath.Dir(file), status.Value("Name"))] = status.Value("Cpus_allowed_list") + " in " + string(cgroup)
 	}
 	return all
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -20,6 +21,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -77,7 +79,8 @@ func TestGuestSilence(t *testing.T) {
 	measure := func() map[string]int {
 		// While the victim spins, switching tracepoints takes long where one thread
 		// emulates all CPUs: so observers attach before it begins.
-		defer startPacedVictim(t)()
+		_, stop := startPacedVictim(t)
+		defer stop()
 		time.Sleep(settleTime)
 		return interruptsWhile(t, func() { time.Sleep(observedTime) })
 	}
@@ -123,17 +126,30 @@ func switchOffDeadlineServer(t *testing.T) {
 // pacedVariable makes the test binary the paced victim.
 const pacedVariable = "TASKISO_TEST_PACED"
 
+// pacedCalls is after how many system calls the paced victim says so, once.
+const pacedCalls = 100
+
 // startPacedVictim starts a process that spins on the victim's CPU and makes a
-// system call now and then, and returns what ends it.
-func startPacedVictim(t *testing.T) (stop func()) {
+// system call now and then, and returns what waits until it has made pacedCalls,
+// and what ends it.
+func startPacedVictim(t *testing.T) (called, stop func()) {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), pacedVariable+"=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off")
 	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
+	said, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return func() {
+	called = func() {
+		if _, err := said.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("waiting for %d calls of the victim: %v", pacedCalls, err)
+		}
+	}
+	return called, func() {
 		c.Process.Kill()
 		c.Wait()
 	}
@@ -150,17 +166,24 @@ func bePaced() {
 	}
 	// It counts, and does not look at a clock: where the kernel distrusts the
 	// time-stamp counter that is a system call as well.
-	const some = 1 << 20
+	const some, turn = 1 << 20, 1 << 14
 	begin := time.Now()
 	for range some {
 		sink++
 	}
 	rounds := int(some * pace / time.Since(begin))
-	for {
-		for range rounds {
-			sink++
+	for calls := 1; ; calls++ {
+		for range rounds / turn {
+			for range turn {
+				sink++
+			}
+			emulator.Yield()
 		}
 		unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
+		if calls == pacedCalls {
+			newline := []byte{'\n'}
+			unix.RawSyscall(unix.SYS_WRITE, 1, uintptr(unsafe.Pointer(&newline[0])), 1)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *bufferSize) Set(text string) error {
 	}
 	n, err := strconv.ParseUint(number, 10, 30)
 	if err != nil {
-		return fmt.Errorf("%q is no size: want a number of bytes, or a number with K or M", text)
+		return fmt.Errorf("%q is not a size: want a number of bytes, or a number with K or M", text)
 	}
 	// What the kernel asks of a ring buffer: ringbuf_map_alloc() in kernel/bpf/ringbuf.c.
 	if n <<= shift; bits.OnesCount64(n) != 1 || n < uint64(os.Getpagesize()) || n > maxSize {

@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -34,21 +35,23 @@ func TestVMProvocations(t *testing.T) {
 	for i, p := range provocations {
 		all[i] = cause.Provocation{Name: p.name, Kernels: make(map[string]cause.Outcome)}
 	}
-	files := vmtest.Modules(t, "dummy", "brd")
-	files[guestProgram] = buildProgram(t)
 	vmtest.Run(t, vmtest.Config{
 		// Without khugepaged, and without doubts about the clock of an emulated CPU:
 		// they would break it on their own, and keep its tick.
-		Cmdline: vmtest.Isolated + " transparent_hugepage=never tsc=reliable numa_balancing=disable",
-		Nodes:   2,
-		Files:   files,
-		Tests:   "^TestGuestProvocations$",
-		Timeout: 15 * time.Minute,
-		Output:  func(release, text string) { collectProvoked(all, release, text) },
+		Cmdline:  vmtest.Isolated + " transparent_hugepage=never tsc=reliable numa_balancing=disable",
+		Nodes:    2,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Modules:  []string{"dummy", "brd"},
+		Tests:    "^TestGuestProvocations$",
+		Timeout:  15 * time.Minute,
+		Output:   func(release, text string) { collectProvoked(all, release, text) },
 	})
-	if !*update {
-		return
+	if *update {
+		t.Cleanup(func() { writeProvoked(t, all) })
 	}
+}
+
+func writeProvoked(t *testing.T, all []cause.Provocation) {
 	keepOtherKernels(t, all)
 	text, err := json.MarshalIndent(all, "", "\t")
 	if err != nil {
@@ -142,16 +145,18 @@ func TestVMSilence(t *testing.T) {
 			kernels, measured = append(kernels, kernelOf(release)), append(measured, of)
 		},
 	})
-	f.Busy = results.Load()
-	f.Tables = silenceTables(kernels, measured, f.Missing)
-	for _, table := range f.Tables {
-		t.Logf("%s\n\n%s", table.Name, table.Markdown())
-	}
-	if *update && !t.Failed() {
-		if err := f.Write("../../docs/bench/silence.json"); err != nil {
-			t.Error(err)
+	t.Cleanup(func() {
+		f.Busy = results.Load()
+		f.Tables = silenceTables(kernels, measured, f.Missing)
+		for _, table := range f.Tables {
+			t.Logf("%s\n\n%s", table.Name, table.Markdown())
 		}
-	}
+		if *update && !t.Failed() {
+			if err := f.Write("../../docs/bench/silence.json"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // silenceTables has what interrupted the CPU under each observer, and what each has
@@ -196,10 +201,10 @@ func marked(text, mark string, v any) error {
 func TestVMIsolationStorm(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated + " tsc=reliable",
-		Files: map[string]string{
-			guestProgram:     buildProgram(t),
-			isolationProgram: buildC(t, "isolation"),
-			isolationCost:    compileC(t, "../peers/isolation/c/isolation.c"),
+		Programs: map[string]vmtest.Program{
+			guestProgram:     taskiso,
+			isolationProgram: inC("isolation"),
+			isolationCost:    compiled("../peers/isolation/c/isolation.c"),
 		},
 		Env:     []string{stormVariable + "=100000"},
 		Tests:   "^TestGuest(PriceOfIsolation|IsolationStorm)$",
@@ -211,10 +216,10 @@ func TestVMIsolationStorm(t *testing.T) {
 // partition-soak.
 func TestVMPartitionEffect(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: "nohz_full=2,3",
-		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuestPart(HoldsOff|Quiet)",
-		Timeout: 6 * time.Minute,
+		Cmdline:  "nohz_full=2,3",
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Tests:    "^TestGuestPart(HoldsOff|Quiet)",
+		Timeout:  6 * time.Minute,
 	})
 }
 
@@ -222,11 +227,11 @@ func TestVMPartitionEffect(t *testing.T) {
 // systemd; part of make partition-soak.
 func TestVMPartitionOfARunSystemd(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: "nohz_full=2,3",
-		Systemd: true,
-		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuestPartitionOfARun$",
-		Timeout: 3 * time.Minute,
+		Cmdline:  "nohz_full=2,3",
+		Systemd:  true,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Tests:    "^TestGuestPartitionOfARun$",
+		Timeout:  3 * time.Minute,
 	})
 }
 
@@ -266,7 +271,7 @@ func TestVMPeersOfNoise(t *testing.T) {
 // is written in.
 func peersOfNoise(t *testing.T) map[string]string {
 	t.Helper()
-	files := map[string]string{guestProgram: buildProgram(t), benchNoise: buildGo(t, "internal/peers/noise"), "/bin/true": "/bin/true"}
+	files := map[string]string{guestProgram: buildProgram(t), benchNoise: vmtest.Build(t, vmtest.GoProgram("internal/peers/noise")), "/bin/true": "/bin/true"}
 	for _, name := range []string{"oslat", "cyclictest", "rtla", "hwlatdetect"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -287,6 +292,16 @@ func peersOfNoise(t *testing.T) map[string]string {
 	library := "/usr/lib/" + filepath.Base(python) // it has the version in its name
 	files[interpreter], files[library] = python, library
 	return files
+}
+
+// TestVMHostile has a task do its worst for ten minutes, or for as many seconds as
+// the variable says.
+func TestVMHostile(t *testing.T) {
+	runHold(t, vmtest.Config{
+		Env:     []string{hostileVariable + "=" + cmp.Or(os.Getenv(hostileVariable), "600")},
+		Tests:   "^TestGuestYieldHostile$",
+		Timeout: 20 * time.Minute,
+	})
 }
 
 // TestVMHoldAll has every guarded operation held, on each kernel; part of make hold-soak.

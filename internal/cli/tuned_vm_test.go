@@ -37,16 +37,18 @@ func TestVMPeersOfPartition(t *testing.T) {
 		{"booted with tuned's parameters", "nohz=on isolcpus=2-3 nohz_full=2-3 rcu_nocbs=2-3 tuned.non_isolcpus=00000003 nosoftlockup skew_tick=1 tsc=reliable rcupdate.rcu_normal_after_boot=1"},
 		{"booted without parameters", ""},
 	} {
-		vmtest.Run(t, vmtest.Config{
-			Cmdline: boot.words,
-			Files: map[string]string{
-				guestProgram: buildProgram(t), spinProgram: buildSpin(t),
-				"/usr": filepath.Join(*tunedFiles, "usr"), "/etc": filepath.Join(*tunedFiles, "etc"),
-			},
-			Memory:  2048,
-			Tests:   "^TestGuestPeersOfPartition$",
-			Timeout: 20 * time.Minute,
-			Output:  func(release, text string) { collectPeers(t, f, kernelOf(release)+", "+boot.name, text) },
+		t.Run(boot.name, func(t *testing.T) {
+			vmtest.Run(t, vmtest.Config{
+				Cmdline: boot.words,
+				Files: map[string]string{
+					guestProgram: buildProgram(t), spinProgram: buildSpin(t),
+					"/usr": filepath.Join(*tunedFiles, "usr"), "/etc": filepath.Join(*tunedFiles, "etc"),
+				},
+				Memory:  2048,
+				Tests:   "^TestGuestPeersOfPartition$",
+				Timeout: 20 * time.Minute,
+				Output:  func(release, text string) { collectPeers(t, f, kernelOf(release)+", "+boot.name, text) },
+			})
 		})
 	}
 	if !*update || t.Failed() {

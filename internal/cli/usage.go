@@ -34,9 +34,9 @@ func readSystem(files fs.FS) (systemCounts, error) {
 	return c, err
 }
 
-// usage returns what the kernel accounts for the task and its CPUs since c was
-// read. state is nil for a task that has not ended or is not ours.
-func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessState) (*report.Usage, error) {
+// usage returns what the kernel accounts for the CPUs since c was read, and for the task since it executed its program,
+// when it had used up what before says. state is nil for a task that has not ended or is not ours.
+func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessState, before *syscall.Rusage) (*report.Usage, error) {
 	now, err := readSystem(files)
 	if err != nil {
 		return nil, err
@@ -52,16 +52,20 @@ func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessStat
 		return u, nil
 	}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.Task = &report.TaskUsage{
-			User:        time.Duration(ru.Utime.Nano()),
-			System:      time.Duration(ru.Stime.Nano()),
-			MinorFaults: ru.Minflt,
-			MajorFaults: ru.Majflt,
-			Voluntary:   ru.Nvcsw,
-			Involuntary: ru.Nivcsw,
-		}
+		u.Task = taskUsage(ru).Since(taskUsage(before))
 	}
 	return u, nil
+}
+
+func taskUsage(ru *syscall.Rusage) *report.TaskUsage {
+	return &report.TaskUsage{
+		User:        time.Duration(ru.Utime.Nano()),
+		System:      time.Duration(ru.Stime.Nano()),
+		MinorFaults: ru.Minflt,
+		MajorFaults: ru.Majflt,
+		Voluntary:   ru.Nvcsw,
+		Involuntary: ru.Nivcsw,
+	}
 }
 
 // positive returns, by row, what was counted on cpus together.

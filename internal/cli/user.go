@@ -15,11 +15,11 @@ import (
 // assumeUser lets a command run as the named user, with the environment
 // variables that name a user set to that one.
 func assumeUser(c *launch.Command, name string) error {
-	u, err := user.Lookup(name)
+	u, err := lookupUser(name)
 	if err != nil {
-		return usageError("looking up --user %s: %w", name, err)
+		return err
 	}
-	groups, err := u.GroupIds()
+	groups, err := groupsOf(u)
 	if err != nil {
 		return fmt.Errorf("looking up the groups of %s: %w", name, err)
 	}
@@ -36,6 +36,31 @@ func assumeUser(c *launch.Command, name string) error {
 		name, _, _ := strings.Cut(v, "=")
 		return name == "HOME" || name == "USER" || name == "LOGNAME"
 	})
+	if u.Username == "" {
+		return nil
+	}
 	c.Env = append(c.Env, "HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username)
 	return nil
+}
+
+// lookupUser returns the user of a name or a number. A number need not have a user: its group is the same number then.
+func lookupUser(name string) (*user.User, error) {
+	u, err := user.Lookup(name)
+	if err == nil {
+		return u, nil
+	}
+	if _, notNumber := strconv.ParseUint(name, 10, 32); notNumber != nil {
+		return nil, usageError("--user %s: there is no such user", quoted(name))
+	}
+	if u, err = user.LookupId(name); err == nil {
+		return u, nil
+	}
+	return &user.User{Uid: name, Gid: name}, nil
+}
+
+func groupsOf(u *user.User) ([]string, error) {
+	if u.Username == "" {
+		return nil, nil
+	}
+	return u.GroupIds()
 }

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/emulator"
 )
 
 // victimVariable makes the test binary the victim of the provocations: it names
@@ -68,12 +70,12 @@ func beVictim(file string) {
 	time.Sleep(settle)
 	enc := json.NewEncoder(out)
 	for _, p := range provocations {
-		d := done{Name: p.name, From: monotonic()}
+		d := done{Name: p.name, From: clock.Now()}
 		if err := p.do(v); err != nil {
 			d.Error = err.Error()
 		}
 		time.Sleep(settle)
-		d.To = monotonic()
+		d.To = clock.Now()
 		if err := enc.Encode(d); err != nil {
 			panic(err)
 		}
@@ -88,6 +90,10 @@ func moveAllThreads() error {
 	if err != nil {
 		return err
 	}
+	return moveAllTo(cpus)
+}
+
+func moveAllTo(cpus cpulist.Set) error {
 	tasks, err := filepath.Glob("/proc/self/task/*")
 	if err != nil {
 		return err
@@ -97,7 +103,7 @@ func moveAllThreads() error {
 		if err != nil {
 			return err
 		}
-		if err := launch.SetAffinity(tid, cpus); err != nil {
+		if err := affinity.Set(tid, cpus); err != nil {
 			return err
 		}
 	}
@@ -109,7 +115,7 @@ func (v *victim) spin(started chan<- error) {
 	v.tid = unix.Gettid()
 	cpus, err := cpulist.New(victimCPU)
 	if err == nil {
-		err = launch.SetAffinity(0, cpus)
+		err = affinity.Set(0, cpus)
 	}
 	started <- err
 	for !v.stop.Load() {
@@ -117,6 +123,7 @@ func (v *victim) spin(started chan<- error) {
 			(*f)()
 			v.order.Store(nil)
 		}
+		emulator.Yield()
 	}
 }
 
@@ -179,6 +186,10 @@ var helpers = map[string]func() error{
 		return nil
 	},
 	"load seccomp filter": loadSeccompFilter,
+	"move to cgroup":      func() error { return inCgroup(func() error { return nil }) },
+	"freeze":              func() error { return inCgroup(freeze) },
+	"limit by quota":      func() error { return inCgroup(limitByQuota) },
+	"set uprobe":          setUprobe,
 	"write memory": func() error {
 		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", os.Getppid()), os.O_RDWR, 0)
 		if err != nil {
@@ -193,7 +204,7 @@ var helpers = map[string]func() error{
 		if err != nil {
 			return err
 		}
-		if err := launch.SetAffinity(0, cpus); err != nil {
+		if err := affinity.Set(0, cpus); err != nil {
 			return err
 		}
 		if policy := arg(1); policy != unix.SCHED_NORMAL {
@@ -215,6 +226,7 @@ func spinFor(d time.Duration) {
 		for range 1 << 16 {
 			sink++
 		}
+		emulator.Yield()
 	}
 }
 
@@ -223,12 +235,4 @@ func beHelper(name string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-}
-
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(err)
-	}
-	return time.Duration(ts.Nano())
 }

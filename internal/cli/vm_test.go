@@ -3,70 +3,58 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/internal/seccomp"
+	"github.com/taskiso/taskiso/internal/abi"
 	"github.com/taskiso/taskiso/internal/vmtest"
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
 // prctlVariable makes the test binary a program that asks to be isolated.
 const prctlVariable = "TASKISO_TEST_PRCTL"
 
+// roles are what the test binary is instead if a variable is set, with its value.
+var roles = map[string]func(value string) error{
+	loadVariable:      func(spec string) error { load(spec); return nil },
+	guardedVariable:   func(string) error { beGuarded(); return nil },
+	victimVariable:    func(file string) error { beVictim(file); return nil },
+	namespaceVariable: beInNamespace,
+	enterVariable:     beEntering,
+	pacedVariable:     func(string) error { bePaced(); return nil },
+	wakingVariable:    func(string) error { return beWaking() },
+	prctlVariable:     func(string) error { askForIsolation(); return nil },
+	helperVariable:    func(name string) error { beHelper(name); return nil },
+	spinVariable:      func(cpu string) error { spinOn(cpu); return nil },
+	sleepVariable:     func(string) error { time.Sleep(time.Hour); return nil },
+	showVariable:      show,
+	disturbVariable:   func(name string) error { beDisturber(name); return nil },
+	setApartVariable:  func(dir string) error { beSetApart(dir); return nil },
+}
+
 func TestMain(m *testing.M) {
-	if spec := os.Getenv(loadVariable); spec != "" {
-		load(spec)
+	for variable, be := range roles {
+		value := os.Getenv(variable)
+		if value == "" {
+			continue
+		}
+		if err := be(value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
-	}
-	if os.Getenv(guardedVariable) != "" {
-		beGuarded()
-		return
-	}
-	if file := os.Getenv(victimVariable); file != "" {
-		beVictim(file)
-		return
-	}
-	if os.Getenv(pacedVariable) != "" {
-		bePaced()
-	}
-	if os.Getenv(wakingVariable) != "" {
-		fmt.Fprintln(os.Stderr, beWaking())
-		os.Exit(1)
-	}
-	if os.Getenv(prctlVariable) != "" {
-		r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, seccomp.SetTaskIsolation, 1, 0, 0, 0, 0)
-		fmt.Println(int64(r), errno)
-		return
-	}
-	if name := os.Getenv(helperVariable); name != "" {
-		beHelper(name)
-		return
-	}
-	if cpu := os.Getenv(spinVariable); cpu != "" {
-		spinOn(cpu)
-	}
-	if os.Getenv(sleepVariable) != "" {
-		time.Sleep(time.Hour)
-	}
-	if file := os.Getenv(showVariable); file != "" {
-		show(file)
-		return
-	}
-	if name := os.Getenv(disturbVariable); name != "" {
-		beDisturber(name)
-		return
-	}
-	if dir := os.Getenv(setApartVariable); dir != "" {
-		beSetApart(dir)
 	}
 	vmtest.Main(m)
+}
+
+func askForIsolation() {
+	r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, abi.SetTaskIsolation, 1, 0, 0, 0, 0)
+	fmt.Println(int64(r), errno)
 }
 
 // program under test in a guest.
@@ -74,60 +62,48 @@ const guestProgram = "/bin/taskiso"
 
 func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: vmtest.Isolated,
-		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
-		Timeout: 5 * time.Minute,
+		Cmdline:  vmtest.Isolated,
+		Also:     []string{debian.RealTime, debian.ARM64},
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller")},
+		Tests:    "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
+		Timeout:  10 * time.Minute,
 	})
 }
 
 // What a loop does when it loses its CPU or its clock is the same on all kernels.
 func TestVMGaps(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Kernels: []string{"trixie"},
-		Cmdline: vmtest.Isolated,
-		Files:   map[string]string{guestProgram: buildProgram(t)},
-		Tests:   "^TestGuestGaps",
-		Timeout: 5 * time.Minute,
+		Kernels:  []string{"trixie"},
+		Cmdline:  vmtest.Isolated,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Tests:    "^TestGuestGaps",
+		Timeout:  5 * time.Minute,
 	})
 }
 
-func buildProgram(t *testing.T) string { return buildGo(t, "cmd/taskiso") }
-
-// buildGo builds a program of this module.
-func buildGo(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), filepath.Base(name))
-	build := exec.Command("go", "build", "-o", path, "github.com/taskiso/taskiso/"+name)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, out)
-	}
-	return path
+// taskiso is the program under test.
+func taskiso(ctx context.Context, dir, arch string) (string, error) {
+	return vmtest.GoProgram("cmd/taskiso")(ctx, dir, arch)
 }
 
-// buildC compiles testdata/NAME.c, which is on one thread what Go is not.
-// TestVMSMIs runs on emulated CPUs that count SMIs, and that the kernel knows to do so.
+func buildProgram(t *testing.T) string { return vmtest.Build(t, taskiso) }
+
+// inC is testdata/NAME.c, which is on one thread what Go is not.
+func inC(name string) vmtest.Program { return compiled("testdata/" + name + ".c") }
+
+func compiled(source string) vmtest.Program { return vmtest.CProgram(source, "-I../../include") }
+
+// TestVMSMIs runs on emulated CPUs that count SMIs, and that the kernel knows to do so. So do commands as users type them.
 func TestVMSMIs(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline: vmtest.Isolated + " tsc=reliable",
-		Kernels: []string{"trixie"},
-		Model:   "Skylake-Client",
-		Files:   map[string]string{guestProgram: buildProgram(t), smiProgram: buildC(t, "smi")},
-		Tests:   "^TestGuestSMIs$",
+		Cmdline:  vmtest.Isolated + " tsc=reliable",
+		Kernels:  []string{"trixie"},
+		Model:    "Skylake-Client",
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, smiProgram: inC("smi"), appProgram: inC("app")},
+		Files:    map[string]string{"/test/testdata/script/guest": "testdata/script/guest"},
+		Tests:    "^TestGuest(SMIs|Scripts)$",
+		Timeout:  6 * time.Minute,
 	})
-}
-
-func buildC(t *testing.T, name string) string { return compileC(t, "testdata/"+name+".c") }
-
-func compileC(t *testing.T, source string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(source), ".c"))
-	gcc := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-pthread", "-I../../include", "-o", path, source)
-	if out, err := gcc.CombinedOutput(); err != nil {
-		t.Fatalf("compiling %s: %v\n%s", source, err, out)
-	}
-	return path
 }
 
 // TestVMIsolation is what prctl(48) does on each kernel.
@@ -135,14 +111,14 @@ func TestVMIsolation(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		// An emulated TSC looks unstable to 7.2 when the host is busy, and then the tick stays.
 		Cmdline: vmtest.Isolated + " tsc=reliable",
-		Files: map[string]string{
-			guestProgram:     buildGo(t, "cmd/taskiso"),
-			goExample:        buildGo(t, "examples/go"),
-			cExample:         compileC(t, "../../examples/c/isolated.c"),
-			isolationProgram: buildC(t, "isolation"),
+		Programs: map[string]vmtest.Program{
+			guestProgram:     taskiso,
+			goExample:        vmtest.GoProgram("examples/go"),
+			cExample:         compiled("../../examples/c/isolated.c"),
+			isolationProgram: inC("isolation"),
 		},
 		Tests:   "^TestGuestIsolation",
-		Timeout: 5 * time.Minute,
+		Timeout: 10 * time.Minute,
 	})
 }
 
@@ -153,8 +129,8 @@ func TestVMHold(t *testing.T) {
 
 func runHold(t *testing.T, c vmtest.Config) {
 	t.Helper()
-	c.Files = vmtest.Modules(t, "dummy", "brd", "sch_ingress", "libcrc32c", "nfnetlink", "nf_tables", "irqbypass", "kvm", "kvm-amd", "msr")
-	c.Files[guestProgram], c.Files[windowProgram] = buildProgram(t), buildC(t, "window")
+	c.Modules = []string{"dummy", "brd", "sch_ingress", "libcrc32c", "nfnetlink", "nf_tables", "irqbypass", "kvm", "kvm-amd", "msr"}
+	c.Programs = map[string]vmtest.Program{guestProgram: taskiso, windowProgram: inC("window"), hostileProgram: inC("hostile")}
 	c.Cmdline = vmtest.Isolated + " tsc=reliable transparent_hugepage=never"
 	vmtest.Run(t, c)
 }

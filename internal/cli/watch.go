@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strconv"
+	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,7 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -25,33 +28,44 @@ func (p *program) watchCommand() *cobra.Command {
 	var pid, tid int
 	c := &cobra.Command{
 		Use:   "watch {-c CPUS | -p PID | -t TID | --arm TID} [flags]",
-		Short: "Report what interrupts the tasks that run already",
-		Long: `watch reports, like run, every kernel entry of tasks that run already: of all
-user tasks on CPUS, of the threads of process PID, or of thread TID. It changes
-nothing, except that it keeps itself off the CPUs it watches.
+		Short: "Report what interrupts running tasks",
+		Long: `watch reports, like run, every kernel entry of running tasks: of all user tasks on
+CPUS, of the threads of process PID, or of thread TID. It changes nothing, except
+that it keeps itself off the CPUs it watches. If the threads may run on every CPU,
+taskiso moves to one where none of them runs at the moment. If they run on every
+CPU, it takes its time from them, and the report names it.
 
-With --arm it isolates the thread, which need not know of it: as soon as it ran
-undisturbed for a while, the first interruption sends it the signal, and so on.
+The report goes to standard output, and everything else to standard error.
+
+With --arm it isolates the thread, which need not be prepared for it: once the
+thread has run undisturbed for the time of --settle, the first interruption other
+than a signal sends it SIGNAL; then the same begins again.
 
 It ends after --duration, when the process or thread ends, or on SIGINT or
-SIGTERM.
+SIGTERM. As a service of systemd with Type=notify it is started when it observes. One CPU must be left for taskiso: -c cannot name them all, -p and -t follow
+to every CPU.
 
 With --monitor it also checks what happens on each CPU against automata, in the
-form that the kernel's own runtime verification uses. A verdict is "held",
+form that the kernel's own runtime verification uses. A verdict is "satisfied",
 "violated", or "unknown" if events were lost or cannot be seen on this kernel.
   quiet_user  no interrupt to synchronise kernel text hits user mode
-  isolation   a thread isolated by prctl(48) is told of each break exactly once
+  isolation   a thread isolated by prctl(48) is notified of each break exactly once
   poke3       the CPU synchronises after each step of a patch, before the next
 
+--max-breaks does not pass if the answer is not known: a thread slept all the time,
+no task was seen in user mode on a CPU, events were lost, or the kernel counted
+interrupts that were not seen. On a CPU that is not nohz_full nothing reports every
+kernel entry: "no break seen" is unknown there, and a number of breaks is a minimum.
+
 The exit status is 0; 3 if there were more than --max-breaks breaks; 4 if a
-monitor was violated; 2 for a wrong command line; 125 if taskiso failed, or if a
-monitor's verdict is "unknown".`,
+monitor was violated; 2 for a wrong command line; 125 if taskiso failed, if it could
+not see kernel entries, or if --max-breaks or a --monitor cannot be judged.`,
 		Example: `  taskiso watch -c 3 -d 30s
   taskiso watch -c 3 --monitor quiet_user --monitor ./own.dot
   taskiso watch -p $(pidof app) -v
-  taskiso watch --arm 4711 --signal SIGUSR1   # tell thread 4711 of each interruption
+  taskiso watch --arm 4711 --signal SIGUSR1   # notify thread 4711 of each interruption
   taskiso watch -t 4711 --max-breaks 0 -d 10m --report quiet.json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := opts.complete(c); err != nil {
 				return err
@@ -93,7 +107,7 @@ func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*subject, erro
 		}
 	}
 	if given != 1 {
-		return nil, usageError("say what to watch: one of --cpus, --pid, --tid and --arm")
+		return nil, usageError("nothing to watch: give one of --cpus, --pid, --tid and --arm")
 	}
 	s := &subject{files: p.files.View()}
 	switch {
@@ -111,7 +125,7 @@ func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*subject, erro
 		return nil, usageError("--monitor checks CPUs: name them with --cpus instead of %s", s)
 	}
 	if !s.alive() {
-		return nil, fmt.Errorf("watching %s: there is none", s)
+		return nil, usageError("watching %s: there is none", s)
 	}
 	return s, nil
 }
@@ -131,9 +145,9 @@ func (s *subject) String() string {
 func (s *subject) dir() string {
 	switch s.describe.Kind {
 	case "process":
-		return path.Join("proc", strconv.Itoa(s.describe.PID))
+		return proc.Process(s.describe.PID)
 	case "thread":
-		return path.Join("proc", strconv.Itoa(s.describe.TID))
+		return proc.Process(s.describe.TID)
 	default:
 		return ""
 	}
@@ -144,8 +158,8 @@ func (s *subject) alive() bool {
 	if s.dir() == "" {
 		return true
 	}
-	stat, err := fs.ReadFile(s.files, path.Join(s.dir(), "stat"))
-	return err == nil && !isZombie(string(stat))
+	stat, err := proc.ReadStat(s.files, s.dir())
+	return err == nil && !stat.HasEnded()
 }
 
 // threads returns the numbers of the subject's threads.
@@ -153,15 +167,9 @@ func (s *subject) threads() ([]int, error) {
 	if s.describe.Kind != "process" {
 		return []int{s.describe.TID}, nil
 	}
-	entries, err := fs.ReadDir(s.files, path.Join(s.dir(), "task"))
+	tids, err := proc.Threads(s.files, s.describe.PID)
 	if err != nil {
 		return nil, fmt.Errorf("listing the threads of %s: %w", s, err)
-	}
-	tids := make([]int, 0, len(entries))
-	for _, e := range entries {
-		if tid, err := strconv.Atoi(e.Name()); err == nil {
-			tids = append(tids, tid)
-		}
 	}
 	return tids, nil
 }
@@ -174,7 +182,7 @@ func (s *subject) pinned() (cpulist.Set, error) {
 	}
 	var all cpulist.Set
 	for _, tid := range tids {
-		cpus, err := affinity(tid)
+		cpus, err := affinity.Of(tid)
 		if errors.Is(err, unix.ESRCH) {
 			continue // it has ended meanwhile
 		}
@@ -191,7 +199,7 @@ func (p *program) watch(opts *options, s *subject, arm *armOptions, signal sysca
 	if err != nil {
 		return err
 	}
-	out, err := p.openOutput(opts)
+	out, err := p.openOutput(opts, p.stdout, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -199,6 +207,12 @@ func (p *program) watch(opts *options, s *subject, arm *armOptions, signal sysca
 	cfg.Isolation = arm.tid != 0
 	o := p.observe(opts, target, out, cfg, out.onBreak())
 	defer o.close()
+	if s.describe.Kind != "cpus" && o.observer != nil {
+		if o.aside, err = p.stepAside(s, target.machine); err != nil {
+			return err
+		}
+		o.aside.events = o.observer.Activity
+	}
 	if arm.tid != 0 {
 		if err := o.arm(arm, signal); err != nil {
 			return err
@@ -210,13 +224,16 @@ func (p *program) watch(opts *options, s *subject, arm *armOptions, signal sysca
 // planWatch decides what to trace, and moves taskiso off the CPUs concerned.
 func (p *program) planWatch(opts *options, s *subject) (target, trace.Config, error) {
 	if s.describe.Kind == "cpus" {
-		t, err := p.plan(opts)
+		t, err := p.plan(&opts.cpuOptions)
 		if err != nil {
 			return t, trace.Config{}, err
 		}
 		return t, trace.Config{CPUs: t.cpus, AllTasks: true}, keepOff(t.cpus, t.housekeeping)
 	}
-	m, err := readMachine(p.files.View())
+	m, err := topology.ReadMachine(p.files.View())
+	if err == nil {
+		err = trace.CheckNumbers()
+	}
 	if err != nil {
 		return target{}, trace.Config{}, err
 	}
@@ -227,7 +244,7 @@ func (p *program) planWatch(opts *options, s *subject) (target, trace.Config, er
 		return t, cfg, err
 	}
 	// A task that may run anywhere leaves no CPU to be kept off.
-	if housekeeping := m.online.Minus(pinned); !housekeeping.IsEmpty() {
+	if housekeeping := m.Online.Minus(pinned); !housekeeping.IsEmpty() {
 		err = keepOff(pinned, housekeeping)
 	}
 	return t, cfg, err
@@ -244,6 +261,9 @@ func (o *observation) followSubject(s *subject) error {
 	if err := o.startWatching(s); err != nil {
 		return err
 	}
+	if err := announceReady(); err != nil {
+		return err
+	}
 	o.alive = s.alive
 	if _, err := o.until(nil, nil); err != nil {
 		return err
@@ -253,12 +273,15 @@ func (o *observation) followSubject(s *subject) error {
 		return err
 	}
 	o.report.Task.EndedBy = o.endedBy
-	if o.report.Usage, err = o.system.usage(s.files, o.target.cpus, nil); err != nil {
+	if o.report.Usage, err = o.system.usage(s.files, o.target.cpus, nil, nil); err != nil {
 		return err
 	}
 	o.report.Usage.Task = after.Since(before)
 	if err := o.out.publish(&o.report); err != nil {
 		return err
+	}
+	if o.observer == nil {
+		return &status{exitFailed, fmt.Errorf("watching %s: nothing was seen; %s", s, nextStep(o.why))}
 	}
 	return o.ownVerdict()
 }
@@ -301,7 +324,20 @@ func (o *observation) watchThreads(s *subject) error {
 			watched[tid], fresh = true, true
 		}
 		if !fresh {
-			return nil
+			return o.unwatchEnded(watched, tids)
 		}
 	}
+}
+
+// unwatchEnded forgets threads that ended when they were just to be watched: another thread may have their number.
+func (o *observation) unwatchEnded(watched map[int]bool, alive []int) error {
+	for tid := range watched {
+		if slices.Contains(alive, tid) {
+			continue
+		}
+		if err := o.observer.Unwatch(tid); err != nil {
+			return err
+		}
+	}
+	return nil
 }

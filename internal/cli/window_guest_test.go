@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 // windowProgram is testdata/window.c.
@@ -69,7 +70,7 @@ func TestGuestYieldWindow(t *testing.T) {
 		if said := by.end(t); said != "done" {
 			t.Errorf("window %d: the operation said %q", n, said)
 		}
-		if time.Since(asked) > windowSettle {
+		if time.Since(asked) > run.WindowSettle {
 			late++
 		}
 	}

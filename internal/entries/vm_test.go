@@ -10,12 +10,17 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/internal/vmtest"
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
 func TestMain(m *testing.M) { vmtest.Main(m) }
 
 func TestVM(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: vmtest.Isolated})
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated,
+		Also:    []string{debian.RealTime, debian.ARM64},
+		Output:  func(release, text string) { writeSenders(t, release, text) },
+	})
 }
 
 // Every entry point of the running kernel is in the table.
@@ -35,7 +40,10 @@ func TestGuestKernelHasNoUnknownEntries(t *testing.T) {
 			t.Errorf("%s is seen by %s, want %s: CPUs 2 and 3 are nohz_full", p.Symbol, p.Seen, want)
 		}
 	}
-	for _, symbol := range []string{"asm_exc_page_fault", "asm_exc_nmi", "asm_sysvec_apic_timer_interrupt", "asm_common_interrupt", "entry_SYSCALL_64"} {
+	for _, symbol := range map[string][]string{
+		"amd64": {"asm_exc_page_fault", "asm_exc_nmi", "asm_sysvec_apic_timer_interrupt", "asm_common_interrupt", "entry_SYSCALL_64"},
+		"arm64": {"el0t_64_sync", "el0t_64_irq", "el0t_64_fiq", "el0t_64_error", "__sdei_asm_handler"},
+	}[runtime.GOARCH] {
 		if !slices.ContainsFunc(points, func(p Point) bool { return p.Symbol == symbol }) {
 			t.Errorf("%s is not among the entry points", symbol)
 		}

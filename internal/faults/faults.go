@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/longest"
 	"github.com/taskiso/taskiso/internal/usersym"
 	"github.com/taskiso/taskiso/pagefault"
 )
@@ -28,24 +28,24 @@ type Report struct {
 	Duration time.Duration `json:"duration_ns"`
 	Target   Target        `json:"target"`
 	// Faults that count: after the warm-up, and if asked for between marks.
-	Minor     uint64          `json:"minor"`
-	Major     uint64          `json:"major"`
-	Time      time.Duration   `json:"time_ns"` // spent in them, as far as known
-	Before    uint64          `json:"before"`  // during the warm-up
-	Unmarked  uint64          `json:"unmarked"`
-	Lost      uint64          `json:"lost"`
-	Omitted   uint64          `json:"omitted"` // above --max-per-second
-	Mappings  []Mapping       `json:"mappings"`
-	Locations []Location      `json:"locations"`
-	Threads   []Thread        `json:"threads"`
-	Histogram []report.Bucket `json:"histogram"` // of the time spent, by powers of ten
-	Longest   []Fault         `json:"longest"`
-	Usage     *Usage          `json:"usage,omitempty"`
-	Limits    []string        `json:"limits"`
+	Minor     uint64        `json:"minor"`
+	Major     uint64        `json:"major"`
+	Time      time.Duration `json:"time_ns"` // spent in them, as far as known
+	Before    uint64        `json:"before"`  // during the warm-up
+	Unmarked  uint64        `json:"unmarked"`
+	Lost      uint64        `json:"lost"`
+	Omitted   uint64        `json:"omitted"` // above --max-per-second
+	Mappings  []Mapping     `json:"mappings"`
+	Locations []Location    `json:"locations"`
+	Threads   []Thread      `json:"threads"`
+	Histogram []Bucket      `json:"histogram"` // of the time spent, by powers of ten
+	Longest   []Fault       `json:"longest"`
+	Usage     *Usage        `json:"usage,omitempty"`
+	Limits    []string      `json:"limits"`
 }
 
-// Usage is what the kernel accounts for a command at its end, with faults in
-// kernel mode and before it was watched.
+// Usage is what the kernel accounts for a command, from its execve() to its end, with faults in
+// kernel mode and those of execve() itself.
 type Usage struct {
 	Minor int64 `json:"minor"`
 	Major int64 `json:"major"`
@@ -102,6 +102,12 @@ type Thread struct {
 	TID  int    `json:"tid"`
 	Name string `json:"name"`
 	Sum
+}
+
+// Bucket counts faults that lasted from From to below ten times From.
+type Bucket struct {
+	From  time.Duration `json:"from_ns"`
+	Count uint64        `json:"count"`
 }
 
 // Fault is one fault in full.
@@ -268,9 +274,7 @@ func (c *Collector) keepLong(f *pagefault.Fault) {
 	if len(c.longest) == longestCount && f.Duration <= c.longest[longestCount-1].Duration {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(c.longest, f.Duration, func(have pagefault.Fault, d time.Duration) int { return cmp.Compare(d, have.Duration) })
-	c.longest = slices.Insert(c.longest, i, *f)
-	c.longest = c.longest[:min(len(c.longest), longestCount)]
+	c.longest = longest.Keep(c.longest, *f, longestCount, func(f pagefault.Fault) time.Duration { return f.Duration })
 }
 
 // Describe names the code and the mapping of a fault. The first fault in a file can
@@ -324,9 +328,9 @@ func (c *Collector) Fill(r *Report) {
 	for _, k := range largest(c.threads) {
 		r.Threads = append(r.Threads, Thread{k.pid, k.tid, k.name, *c.threads[k]})
 	}
-	r.Histogram = []report.Bucket{}
+	r.Histogram = []Bucket{}
 	for _, from := range slices.Sorted(maps.Keys(c.histogram)) {
-		r.Histogram = append(r.Histogram, report.Bucket{From: from, Count: c.histogram[from]})
+		r.Histogram = append(r.Histogram, Bucket{From: from, Count: c.histogram[from]})
 	}
 	r.Longest = []Fault{}
 	for i := range c.longest {

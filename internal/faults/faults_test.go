@@ -68,7 +68,7 @@ taskiso: 4.00 s on 6.0
   besides  in no table
         7  lost for want of room in a buffer; with --no-times or --major less is written to it
         1  during the warm-up
-        1  of threads that had not said that they expect none
+        1  of threads that had not declared that they expect none
   - a limit
 `
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,9 @@ func newProfile() *profile { return &profile{stacks: make(map[string]*stack)} }
 
 func (p *profile) add(f *pagefault.Fault) {
 	s := &stack{frames: frames(f), severity: f.Severity(), mapping: f.Mapping.String()}
+	if p.stacks[s.key()] == nil && len(p.stacks) >= maxPlaces { // code that is generated all the time has ever new ones
+		s = &stack{frames: []frame{{at: spot{name: "others"}}}, severity: f.Severity(), mapping: "others"}
+	}
 	key := s.key()
 	if have, ok := p.stacks[key]; ok {
 		s = have
@@ -77,8 +81,9 @@ type builder struct {
 	mappings  map[pagefault.Mapping]*pprof.Mapping
 }
 
-// WriteProfile writes the stacks of all faults that counted, for go tool pprof.
-func (c *Collector) WriteProfile(w io.Writer, started time.Time, duration time.Duration) error {
+// WriteProfile writes the stacks of all faults that counted, for go tool pprof. program is the file that it is a
+// profile of, "" if that is not known.
+func (c *Collector) WriteProfile(w io.Writer, program string, started time.Time, duration time.Duration) error {
 	b := builder{
 		p: pprof.Profile{
 			SampleType:        []*pprof.ValueType{{Type: "faults", Unit: "count"}, {Type: "time", Unit: "nanoseconds"}},
@@ -95,6 +100,12 @@ func (c *Collector) WriteProfile(w io.Writer, started time.Time, duration time.D
 	}
 	for _, s := range c.profile.order {
 		b.add(s)
+	}
+	// pprof names a profile after its first mapping, which else is that of the dynamic loader.
+	if i := slices.IndexFunc(b.p.Mapping, func(m *pprof.Mapping) bool {
+		return m.File == pagefault.Mapping{Kind: pagefault.File, Name: program}.String()
+	}); i > 0 {
+		b.p.Mapping[0], b.p.Mapping[i] = b.p.Mapping[i], b.p.Mapping[0]
 	}
 	if err := b.p.CheckValid(); err != nil {
 		return fmt.Errorf("building a profile: %w", err)

@@ -3,16 +3,14 @@
 package faults
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/pagefault"
 )
 
@@ -20,10 +18,7 @@ func hex(v uint64) string { return fmt.Sprintf("%#x", v) }
 
 // WriteJSON writes r as one JSON object.
 func WriteJSON(w io.Writer, r *Report) error {
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	out.SetEscapeHTML(false)
-	if err := out.Encode(r); err != nil {
+	if err := display.JSON(w, r); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
@@ -35,8 +30,8 @@ const rows = 15
 // WriteText writes r for people to read.
 func WriteText(w io.Writer, r *Report) error {
 	var t text
-	t.printf("\ntaskiso: %s on %s\n  %s\n", report.Span(r.Duration), r.Kernel, r.Target)
-	t.printf("\n%s\n", Summary(Sum{Minor: r.Minor, Major: r.Major, Time: r.Time}))
+	t.Printf("\ntaskiso: %s on %s\n  %s\n", display.Span(r.Duration), r.Kernel, r.Target)
+	t.Printf("\n%s\n", Summary(Sum{Minor: r.Minor, Major: r.Major, Time: r.Time}))
 	t.mappings(r)
 	t.locations(r)
 	t.threads(r)
@@ -51,11 +46,11 @@ func WriteText(w io.Writer, r *Report) error {
 
 // Summary returns a sum in words.
 func Summary(s Sum) string {
-	words := fmt.Sprintf("%s minor and %s major page faults", report.Count(s.Minor), report.Count(s.Major))
+	words := fmt.Sprintf("%s minor and %s major page faults", display.Count(s.Minor), display.Count(s.Major))
 	if s.Time == 0 {
 		return words
 	}
-	return words + ", " + report.Span(s.Time) + " in them"
+	return words + ", " + display.Span(s.Time) + " in them"
 }
 
 func (t Target) String() string {
@@ -76,17 +71,15 @@ func (t Target) String() string {
 }
 
 // text is a report in the making.
-type text struct{ bytes.Buffer }
-
-func (t *text) printf(format string, args ...any) { fmt.Fprintf(&t.Buffer, format, args...) }
+type text struct{ display.Text }
 
 // sumColumns are the first columns of all tables.
 var sumColumns = []string{"minor", "major", "time", "longest"}
 
 func (s Sum) row(more ...string) []string {
-	row := []string{report.Count(s.Minor), report.Count(s.Major), "-", "-"}
+	row := []string{display.Count(s.Minor), display.Count(s.Major), "-", "-"}
 	if s.Time > 0 {
-		row[2], row[3] = report.Span(s.Time), report.Span(s.Max)
+		row[2], row[3] = display.Span(s.Time), display.Span(s.Max)
 	}
 	return append(row, more...)
 }
@@ -94,24 +87,17 @@ func (s Sum) row(more ...string) []string {
 // table writes rows under headings. The first columns are numbers.
 func (t *text) table(headings []string, numbers int, rows [][]string) {
 	all := append([][]string{headings}, rows...)
-	widths := make([]int, len(headings))
 	for _, row := range all {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
+		printableRow(row)
 	}
-	for _, row := range all {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i < numbers {
-				cell = pad + cell
-			} else {
-				cell += pad
-			}
-			line.WriteString("  " + cell)
-		}
-		t.printf("%s\n", strings.TrimRight(line.String(), " "))
+	t.TableOf(numbers, all)
+}
+
+// printableRow escapes what a program can have chosen: names of files, functions
+// and threads.
+func printableRow(row []string) {
+	for i, cell := range row {
+		row[i] = printable.Text(cell)
 	}
 }
 
@@ -120,10 +106,10 @@ func (t *text) sums(of string, table [][]string) {
 	if len(table) == 0 {
 		return
 	}
-	t.printf("\n")
+	t.Printf("\n")
 	t.table(append(sumColumns[:len(sumColumns):len(sumColumns)], of), len(sumColumns), table[:min(len(table), rows)])
 	if more := len(table) - rows; more > 0 {
-		t.printf("  and %d more; --json has all\n", more)
+		t.Printf("  and %d more; --json has all\n", more)
 	}
 }
 
@@ -179,12 +165,10 @@ func (t *text) histogram(r *Report) {
 		most = max(most, b.Count)
 	}
 	var table [][]string
-	const width = 40
 	for _, b := range r.Histogram {
-		bar := strings.Repeat("▇", max(1, int(width*b.Count/most)))
-		table = append(table, []string{"from " + report.Span(b.From), report.Count(b.Count), bar})
+		table = append(table, []string{"from " + display.Span(b.From), display.Count(b.Count), display.Bar(b.Count, most)})
 	}
-	t.printf("\n")
+	t.Printf("\n")
 	t.table([]string{"lasted", "faults", ""}, 2, table)
 }
 
@@ -196,7 +180,7 @@ func (t *text) longest(r *Report) {
 	for _, f := range r.Longest {
 		table = append(table, f.row())
 	}
-	t.printf("\n")
+	t.Printf("\n")
 	t.table([]string{"at", "lasted", "thread", "", "address", "in", "by"}, 3, table)
 }
 
@@ -207,7 +191,7 @@ func (f *Fault) row() []string {
 	}
 	lasted := "-"
 	if f.Duration > 0 {
-		lasted = report.Span(f.Duration)
+		lasted = display.Span(f.Duration)
 	}
 	return []string{fmt.Sprintf("%.6f s", f.At.Seconds()), lasted, fmt.Sprint(f.TID), f.Severity, f.Address, in,
 		codeName(f.Function, f.File, f.Line, f.Object)}
@@ -216,12 +200,13 @@ func (f *Fault) row() []string {
 // Line returns one fault as one line, in columns as wide as most.
 func Line(f Fault) string {
 	r := f.row()
+	printableRow(r)
 	return fmt.Sprintf("%12s  %7s  %7s  %s  %-14s  %-24s  %s", r[0], r[1], r[2], r[3], r[4], r[5], r[6])
 }
 
 // besides tells what is not in the tables.
 func (t *text) besides(r *Report) {
-	t.printf("\n")
+	t.Printf("\n")
 	var table [][]string
 	for _, n := range []struct {
 		count uint64
@@ -230,20 +215,20 @@ func (t *text) besides(r *Report) {
 		{r.Lost, "lost for want of room in a buffer; with --no-times or --major less is written to it"},
 		{r.Omitted, "above --max-per-second"},
 		{r.Before, "during the warm-up"},
-		{r.Unmarked, "of threads that had not said that they expect none"},
+		{r.Unmarked, "of threads that had not declared that they expect none"},
 	} {
 		if n.count > 0 {
-			table = append(table, []string{report.Count(n.count), n.what})
+			table = append(table, []string{display.Count(n.count), n.what})
 		}
 	}
 	if len(table) > 0 {
 		t.table([]string{"besides", "in no table"}, 1, table)
 	}
 	if r.Usage != nil {
-		t.printf("  the kernel accounts %s minor and %s major faults to the command, with those in kernel mode and before exec\n",
-			report.Count(uint64(r.Usage.Minor)), report.Count(uint64(r.Usage.Major)))
+		t.Printf("  the kernel accounts %s minor and %s major faults to the command, with those in kernel mode and of execve() itself\n",
+			display.Count(uint64(r.Usage.Minor)), display.Count(uint64(r.Usage.Major)))
 	}
 	for _, l := range r.Limits {
-		t.printf("  - %s\n", l)
+		t.Printf("  - %s\n", l)
 	}
 }

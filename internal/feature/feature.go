@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/ksym"
 	"github.com/taskiso/taskiso/internal/seccomp"
@@ -42,6 +45,8 @@ type Feature struct {
 	Needed bool   `json:"needed"`
 	Answer Answer `json:"answer"`
 	Reason string `json:"reason,omitempty"` // unless the answer is yes
+	// Denied tells that it could not be tried for lack of privileges.
+	Denied bool `json:"denied,omitempty"`
 	// Next is what can be done about it, where something can.
 	Next string `json:"next,omitempty"`
 }
@@ -67,16 +72,30 @@ func All(files fs.FS) []Feature {
 func (p probe) run() Feature {
 	f := Feature{Name: p.name, Gives: p.gives, Needed: p.needed, Answer: Yes}
 	if err := p.try(); err != nil {
-		f.Answer, f.Reason, f.Next = answer(err), err.Error(), p.next
+		f.Answer, f.Reason, f.Next = answer(err), reason(err), p.next
+		f.Denied = errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 // root is refused for another reason: a lockdown
 	}
 	return f
+}
+
+// reason says why, without what the answer has said already and how the library went about it.
+func reason(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "refused: operation not permitted"
+	}
+	for _, sentinel := range []error{ErrNotSupported, errors.ErrUnsupported} {
+		if text, found := strings.CutSuffix(err.Error(), ": "+sentinel.Error()); found && errors.Is(err, sentinel) {
+			return text
+		}
+	}
+	return err.Error()
 }
 
 func answer(err error) Answer {
 	switch {
 	case err == nil:
 		return Yes
-	case errors.Is(err, ErrNotSupported), errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, ErrNotSupported), errors.Is(err, errors.ErrUnsupported), errors.Is(err, unix.EMFILE):
 		return No
 	default:
 		return Unknown
@@ -97,7 +116,7 @@ func bpfProbes() []probe {
 		},
 		{
 			name: "BPF on raw tracepoints", gives: "kernel entries and their causes", needed: true, next: bpfPrivileges,
-			try: func() error { return features.HaveProgramType(ebpf.RawTracepoint) },
+			try: trace.CheckRawTracepoints,
 		},
 		{
 			name: "BPF ring buffer", gives: "events without waking the observed CPU", needed: true, next: bpfPrivileges,
@@ -108,7 +127,7 @@ func bpfProbes() []probe {
 			try: func() error { return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs) },
 		},
 		{
-			name: "signals from BPF", gives: "an isolated thread is told of a break in the same stay", next: bpfPrivileges,
+			name: "signals from BPF", gives: "an isolated thread is notified of a break in the same stay", next: bpfPrivileges,
 			try: func() error { return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnSendSignalThread) },
 		},
 		{
@@ -118,7 +137,7 @@ func bpfProbes() []probe {
 		{
 			name: "BPF trampolines", gives: "operations of others can be held (taskiso hold)",
 			next: "use a kernel that is not locked down; only hold depends on them",
-			try:  func() error { return features.HaveProgramType(ebpf.Tracing) },
+			try:  func() error { return SecurityHook("bpf") },
 		},
 	}
 }
@@ -169,6 +188,16 @@ func systemProbes(files fs.FS) []probe {
 			},
 		},
 		{
+			name: "numbers of threads", gives: threadNumbers(), needed: true,
+			next: "mount the /proc of this PID namespace",
+			try:  trace.CheckNumbers,
+		},
+		{
+			name: "open files", gives: "room for what observes one CPU", needed: true,
+			next: "raise the limit with ulimit -n",
+			try:  func() error { return trace.CheckDescriptors(1) },
+		},
+		{
 			name: "housekeeping CPU", gives: "a place for taskiso itself", needed: true,
 			next: "use a machine with two CPUs or more",
 			try: func() error {
@@ -182,6 +211,14 @@ func systemProbes(files fs.FS) []probe {
 	}
 }
 
+// threadNumbers says whose numbers a user is to give and is told.
+func threadNumbers() string {
+	if inside, err := trace.InPIDNamespace(); err == nil && inside {
+		return "a PID namespace: threads have the numbers of this one, and those outside are shown as 0"
+	}
+	return "processes and threads are those that this process calls so"
+}
+
 // tracepoints says which of them are there, one feature each.
 func tracepoints() []Feature {
 	kernel, err := btf.LoadKernelSpec()
@@ -189,10 +226,10 @@ func tracepoints() []Feature {
 		return nil // its own feature says why
 	}
 	var list []Feature
-	for _, s := range trace.Sources(kernel) {
+	for _, s := range trace.Attachable(kernel) {
 		f := Feature{Name: s.Name, Gives: s.Shows, Answer: answer(s.Err)}
 		if s.Err != nil {
-			f.Reason = s.Err.Error()
+			f.Reason = reason(s.Err)
 		}
 		list = append(list, f)
 	}

@@ -32,3 +32,12 @@ func remake(tid, nr int, _ [6]uint64) error {
 	}
 	return nil
 }
+
+// isAt tells whether a thread that is stopped at a system call is at that one.
+func isAt(tid, nr int, args [6]uint64) bool {
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+		return false
+	}
+	return int(regs.Orig_rax) == nr && [6]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9} == args
+}

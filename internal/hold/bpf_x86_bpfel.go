@@ -19,6 +19,16 @@ type bpfCallKey struct {
 	Nr        uint32
 }
 
+type bpfChange struct {
+	_      structs.HostLayout
+	Since  uint64
+	Until  uint64
+	Tid    uint32
+	From   uint32
+	To     uint32
+	Unused uint32
+}
+
 type bpfEvent struct {
 	_         structs.HostLayout
 	Time      uint64
@@ -31,7 +41,10 @@ type bpfEvent struct {
 	Tid       uint32
 	Uid       uint32
 	Detail    [2]uint64
+	Size      uint32
 	Comm      [16]int8
+	Memory    [256]uint8
+	_         [4]byte
 }
 
 type bpfFileKey struct {
@@ -54,10 +67,11 @@ type bpfOptionKey struct {
 
 type bpfWaiting struct {
 	_         structs.HostLayout
-	Since     uint64
-	Told      uint64
+	Visit     uint64
+	Started   uint64
+	Until     uint64
 	Operation uint32
-	Answer    uint32
+	Looks     uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -70,6 +84,8 @@ const (
 	bpfMapFiles                        = "files"
 	bpfMapOptions                      = "options"
 	bpfMapThreads                      = "threads"
+	bpfProgAttend                      = "attend"
+	bpfProgChangeAnswer                = "change_answer"
 	bpfProgFinitModuleExit             = "finit_module_exit"
 	bpfProgIsClosed                    = "is_closed"
 	bpfProgPerfEventOpen               = "perf_event_open"
@@ -87,11 +103,14 @@ const (
 	bpfVarBpfCommands                  = "bpf_commands"
 	bpfVarCpu                          = "cpu"
 	bpfVarCpus                         = "cpus"
+	bpfVarFirstProcess                 = "first_process"
 	bpfVarLostEvents                   = "lost_events"
 	bpfVarMaxWait                      = "max_wait"
 	bpfVarMode                         = "mode"
+	bpfVarPatience                     = "patience"
 	bpfVarPolicies                     = "policies"
 	bpfVarProbed                       = "probed"
+	bpfVarSeenOperations               = "seen_operations"
 	bpfVarSupervisor                   = "supervisor"
 	bpfVarWireFormat                   = "wire_format"
 )
@@ -138,6 +157,8 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	Attend                      *ebpf.ProgramSpec `ebpf:"attend"`
+	ChangeAnswer                *ebpf.ProgramSpec `ebpf:"change_answer"`
 	FinitModuleExit             *ebpf.ProgramSpec `ebpf:"finit_module_exit"`
 	IsClosed                    *ebpf.ProgramSpec `ebpf:"is_closed"`
 	PerfEventOpen               *ebpf.ProgramSpec `ebpf:"perf_event_open"`
@@ -170,16 +191,19 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	BpfCommands *ebpf.VariableSpec `ebpf:"bpf_commands"`
-	Cpu         *ebpf.VariableSpec `ebpf:"cpu"`
-	Cpus        *ebpf.VariableSpec `ebpf:"cpus"`
-	LostEvents  *ebpf.VariableSpec `ebpf:"lost_events"`
-	MaxWait     *ebpf.VariableSpec `ebpf:"max_wait"`
-	Mode        *ebpf.VariableSpec `ebpf:"mode"`
-	Policies    *ebpf.VariableSpec `ebpf:"policies"`
-	Probed      *ebpf.VariableSpec `ebpf:"probed"`
-	Supervisor  *ebpf.VariableSpec `ebpf:"supervisor"`
-	WireFormat  *ebpf.VariableSpec `ebpf:"wire_format"`
+	BpfCommands    *ebpf.VariableSpec `ebpf:"bpf_commands"`
+	Cpu            *ebpf.VariableSpec `ebpf:"cpu"`
+	Cpus           *ebpf.VariableSpec `ebpf:"cpus"`
+	FirstProcess   *ebpf.VariableSpec `ebpf:"first_process"`
+	LostEvents     *ebpf.VariableSpec `ebpf:"lost_events"`
+	MaxWait        *ebpf.VariableSpec `ebpf:"max_wait"`
+	Mode           *ebpf.VariableSpec `ebpf:"mode"`
+	Patience       *ebpf.VariableSpec `ebpf:"patience"`
+	Policies       *ebpf.VariableSpec `ebpf:"policies"`
+	Probed         *ebpf.VariableSpec `ebpf:"probed"`
+	SeenOperations *ebpf.VariableSpec `ebpf:"seen_operations"`
+	Supervisor     *ebpf.VariableSpec `ebpf:"supervisor"`
+	WireFormat     *ebpf.VariableSpec `ebpf:"wire_format"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -225,22 +249,27 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	BpfCommands *ebpf.Variable `ebpf:"bpf_commands"`
-	Cpu         *ebpf.Variable `ebpf:"cpu"`
-	Cpus        *ebpf.Variable `ebpf:"cpus"`
-	LostEvents  *ebpf.Variable `ebpf:"lost_events"`
-	MaxWait     *ebpf.Variable `ebpf:"max_wait"`
-	Mode        *ebpf.Variable `ebpf:"mode"`
-	Policies    *ebpf.Variable `ebpf:"policies"`
-	Probed      *ebpf.Variable `ebpf:"probed"`
-	Supervisor  *ebpf.Variable `ebpf:"supervisor"`
-	WireFormat  *ebpf.Variable `ebpf:"wire_format"`
+	BpfCommands    *ebpf.Variable `ebpf:"bpf_commands"`
+	Cpu            *ebpf.Variable `ebpf:"cpu"`
+	Cpus           *ebpf.Variable `ebpf:"cpus"`
+	FirstProcess   *ebpf.Variable `ebpf:"first_process"`
+	LostEvents     *ebpf.Variable `ebpf:"lost_events"`
+	MaxWait        *ebpf.Variable `ebpf:"max_wait"`
+	Mode           *ebpf.Variable `ebpf:"mode"`
+	Patience       *ebpf.Variable `ebpf:"patience"`
+	Policies       *ebpf.Variable `ebpf:"policies"`
+	Probed         *ebpf.Variable `ebpf:"probed"`
+	SeenOperations *ebpf.Variable `ebpf:"seen_operations"`
+	Supervisor     *ebpf.Variable `ebpf:"supervisor"`
+	WireFormat     *ebpf.Variable `ebpf:"wire_format"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	Attend                      *ebpf.Program `ebpf:"attend"`
+	ChangeAnswer                *ebpf.Program `ebpf:"change_answer"`
 	FinitModuleExit             *ebpf.Program `ebpf:"finit_module_exit"`
 	IsClosed                    *ebpf.Program `ebpf:"is_closed"`
 	PerfEventOpen               *ebpf.Program `ebpf:"perf_event_open"`
@@ -259,6 +288,8 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Attend,
+		p.ChangeAnswer,
 		p.FinitModuleExit,
 		p.IsClosed,
 		p.PerfEventOpen,

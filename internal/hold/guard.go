@@ -4,12 +4,15 @@ package hold
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -20,7 +23,10 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/emulator"
+	"github.com/taskiso/taskiso/internal/feature"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/sysname"
 )
 
@@ -43,6 +49,9 @@ const (
 	wait answer = iota
 	pass
 	deny
+	taken // by the thread, which went on
+
+	answerBits = 3 // ANSWER there: of the word that says at which visit a thread waits
 )
 
 // Policies of the programs: enum policy there. What is to be denied is first held,
@@ -72,7 +81,7 @@ func unsupported(why string, err error) error {
 }
 
 // openGuard loads and attaches the programs, which interrupts all CPUs.
-func openGuard(cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) (*guard, error) {
+func openGuard(cfg Config) (*guard, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, unsupported("loading BPF programs: run as root", err)
 	}
@@ -84,13 +93,28 @@ func openGuard(cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.D
 		return nil, unsupported("stopping a thread as a debugger does", err)
 	}
 	g := &guard{ops: guarded(kernel)}
-	if err := g.load(kernel, cpus, policyOf, maxWait); err != nil {
+	if err := g.load(kernel, cfg); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if err := g.attend(); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	if err := g.attach(); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
+}
+
+// attend lets the programs know whose end is that of the hold.
+func (g *guard) attend() error {
+	known, err := g.coll.Programs[bpfProgAttend].Run(&ebpf.RunOptions{})
+	if err != nil {
+		return fmt.Errorf("making taskiso known to the programs at the hooks: %w", err)
+	}
+	if known == 0 {
+		return unsupported("process numbers here are not those of the kernel: start it outside of the PID namespace", unix.ESRCH)
+	}
+	return nil
 }
 
 // guarded returns the operations, with what of each this kernel lacks.
@@ -106,7 +130,7 @@ func guarded(kernel *btf.Spec) []Operation {
 	return ops
 }
 
-func (g *guard) load(kernel *btf.Spec, cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) error {
+func (g *guard) load(kernel *btf.Spec, cfg Config) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the embedded BPF programs: %w", err)
@@ -117,11 +141,11 @@ func (g *guard) load(kernel *btf.Spec, cpus cpulist.Set, policyOf func(Operation
 	if err := g.fill(spec); err != nil {
 		return err
 	}
-	if err := g.set(spec, cpus, policyOf, maxWait); err != nil {
+	if err := g.set(spec, cfg); err != nil {
 		return err
 	}
 	if g.coll, err = ebpf.NewCollection(spec); errors.Is(err, os.ErrPermission) {
-		return unsupported("attaching BPF programs to security hooks needs root, and a kernel that is not locked down", os.ErrPermission) // err guesses at memory limits
+		return fmt.Errorf("%w: %s", ErrNotSupported, feature.Reason(feature.RefusesTrampolines())) // err guesses at memory limits
 	} else if err != nil {
 		return unsupported("loading BPF programs for trampolines", err)
 	}
@@ -148,19 +172,19 @@ func (g *guard) choose(kernel *btf.Spec, spec *ebpf.CollectionSpec) error {
 }
 
 // set gives the programs what they are to do.
-func (g *guard) set(spec *ebpf.CollectionSpec, cpus cpulist.Set, policyOf func(Operation) Policy, maxWait time.Duration) error {
+func (g *guard) set(spec *ebpf.CollectionSpec, cfg Config) error {
 	var list [maxCPUs]uint32
 	n := 0
-	for cpu := range cpus.All() {
+	for cpu := range cfg.CPUs.All() {
 		if n == maxCPUs {
-			return fmt.Errorf("holding for %d CPUs: there can be %d", cpus.Len(), maxCPUs)
+			return fmt.Errorf("holding for %d CPUs: there can be %d", cfg.CPUs.Len(), maxCPUs)
 		}
 		list[n] = uint32(cpu)
 		n++
 	}
 	var policies [opCodes]uint32
 	for _, o := range g.ops {
-		policies[o.code] = programPolicy(policyOf(o))
+		policies[o.code] = programPolicy(cfg.policyOf(o))
 	}
 	if policies[opHotplug] != policies[opMemory] { // the files of both have one name, and the keeper tells them apart
 		policies[opHotplug], policies[opMemory] = programHold, programHold
@@ -171,13 +195,23 @@ func (g *guard) set(spec *ebpf.CollectionSpec, cpus cpulist.Set, policyOf func(O
 	}
 	for name, value := range map[string]any{
 		bpfVarCpus: uint32(n), bpfVarCpu: list, bpfVarPolicies: policies, bpfVarBpfCommands: commands,
-		bpfVarSupervisor: uint32(os.Getpid()), bpfVarMaxWait: uint64(maxWait),
+		bpfVarSupervisor: uint32(os.Getpid()), bpfVarPatience: uint64(patienceOn(cfg.Files)), bpfVarMaxWait: uint64(cfg.MaxWait),
+		bpfVarFirstProcess: uint32(cmp.Or(cfg.first, 1)),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("setting %s to %v: %w", name, value, err)
 		}
 	}
 	return nil
+}
+
+// patienceOn returns how long the program at the hook waits for the keeper, in time of its CPU. QEMU's emulator runs all
+// CPUs in one thread, which comes to the keeper's only after 100 ms of a CPU that does not halt (package emulator).
+func patienceOn(files fs.FS) time.Duration {
+	if emulator.Found(files) {
+		return 250 * time.Millisecond
+	}
+	return 50 * time.Millisecond
 }
 
 func programPolicy(p Policy) uint32 {
@@ -265,31 +299,55 @@ func (g *guard) waiting(tid int) (w bpfWaiting, known bool, err error) {
 // waits tells whether a thread still waits at the visit of the hook that an event tells of.
 func (g *guard) waits(e *event) (bool, error) {
 	w, known, err := g.waiting(e.TID)
-	return known && w.Since == e.since && answer(w.Answer) == wait, err
+	return known && w.Visit == e.since|uint64(wait), err
 }
 
-// isTold tells whether a thread has not come to the hook since it was told what to do.
-func (g *guard) isTold(tid int) (bool, error) {
-	w, known, err := g.waiting(tid)
-	return known && answer(w.Answer) != wait, err
+// isTold tells whether a thread has an answer and has not come to the hook since.
+func (g *guard) isTold(e *event) (bool, error) {
+	w, known, err := g.waiting(e.TID)
+	return known && (w.Visit == e.since|uint64(pass) || w.Visit == e.since|uint64(deny)), err
 }
 
-// answer tells a thread what to do, if it still waits at that visit of the hook.
-func (g *guard) answer(e *event, a answer) error {
-	if waits, err := g.waits(e); !waits || err != nil {
-		return err
+// answer tells a thread what to do, if it still waits at that visit of the hook, and if it
+// comes back there within a time.
+func (g *guard) answer(e *event, a answer, within time.Duration) (answered bool, err error) {
+	return g.change(e, wait, a, within)
+}
+
+// takeBack lets a thread wait on that has not come to the hook since it was told to pass.
+func (g *guard) takeBack(e *event) (bool, error) { return g.change(e, pass, wait, 0) }
+
+// change is done by a program, at once: the thread may take its answer at any moment, and
+// wait anew at another visit.
+func (g *guard) change(e *event, from, to answer, within time.Duration) (changed bool, err error) {
+	n, err := g.coll.Programs[bpfProgChangeAnswer].Run(&ebpf.RunOptions{Context: bpfChange{
+		Since: e.since, Until: uint64(clock.Now() + within), Tid: uint32(e.TID), From: uint32(from), To: uint32(to),
+	}})
+	if err != nil {
+		return false, fmt.Errorf("answering thread %d: %w", e.TID, err)
 	}
-	w := bpfWaiting{Since: e.since, Operation: uint32(e.code), Answer: uint32(a)}
-	if err := g.coll.Maps[bpfMapThreads].Update(uint32(e.TID), w, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("answering thread %d: %w", e.TID, err)
+	return n != 0, nil
+}
+
+// forget lets the next operation of a thread be a new one.
+func (g *guard) forget(e *event) error {
+	for _, from := range []answer{wait, pass, deny} {
+		if changed, err := g.change(e, from, taken, 0); changed || err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// forget lets the next operation of a thread be a new one.
-func (g *guard) forget(tid int) error {
-	if err := g.coll.Maps[bpfMapThreads].Delete(uint32(tid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("forgetting thread %d: %w", tid, err)
+// remove removes what was forgotten of a thread that has ended. Its number comes round
+// only after all others: no other thread gets it between the two steps.
+func (g *guard) remove(e *event) error {
+	w, known, err := g.waiting(e.TID)
+	if err != nil || !known || w.Visit&^answerBits != e.since {
+		return err
+	}
+	if err := g.coll.Maps[bpfMapThreads].Delete(uint32(e.TID)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forgetting thread %d: %w", e.TID, err)
 	}
 	return nil
 }
@@ -303,8 +361,19 @@ func (g *guard) lost() (uint64, error) {
 	return n, nil
 }
 
-// missed returns how often a hook was passed while its program was just preempted on
-// the same CPU. Each can have been an operation.
+// seen returns how many operations were held in a way that their program could see.
+func (g *guard) seen() (uint64, error) {
+	var n uint64
+	if err := g.coll.Variables[bpfVarSeenOperations].Get(&n); err != nil {
+		return 0, fmt.Errorf("reading how many operations were held visibly: %w", err)
+	}
+	return n, nil
+}
+
+// missed returns at how many visits of a hook the kernel passed our program by because
+// another task had been preempted in it on the same CPU. Each may have been an operation
+// that went on, held or recorded by nobody. It is 0 where BPF programs are security
+// modules, except in a Linux 6.1 without commit 271de525e1d7.
 func (g *guard) missed() (uint64, error) {
 	var n uint64
 	for name, p := range g.coll.Programs {
@@ -333,6 +402,7 @@ type event struct {
 	nr     int
 	args   [6]uint64
 	detail [2]uint64
+	memory []byte // of the caller: what memory_of() of bpf/hold.bpf.c names, as far as it was there at once
 }
 
 // errNoEvent says that none came in time.
@@ -369,8 +439,9 @@ func decode(raw []byte) (event, error) {
 	comm, _, _ = bytes.Cut(comm, []byte{0})
 	return event{
 		Time: time.Duration(e.Time), since: e.Since, code: code(e.Operation), exempt: exemption(e.Exempt),
-		PID: int(e.Tgid), TID: int(e.Tid), UID: e.Uid, Comm: string(comm),
+		PID: int(e.Tgid), TID: int(e.Tid), UID: e.Uid, Comm: printable.Text(string(comm)),
 		nr: int(e.Nr), args: e.Args, detail: e.Detail,
+		memory: bytes.Clone(e.Memory[:min(int(e.Size), len(e.Memory))]),
 	}, nil
 }
 
@@ -395,19 +466,34 @@ func (g *guard) close() error {
 	return errors.Join(errs...)
 }
 
-// now returns the time in the clock of the events.
-func now() time.Duration {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
-	return time.Duration(ts.Nano())
-}
-
-// Available returns all operations, with the reason for each that this kernel
-// lets nobody guard. It loads and attaches nothing.
+// Available returns all operations, with the reason for each that this kernel lets
+// nobody guard, or that it is not known. It loads a program for each hook, which the
+// kernel checks, and attaches none.
 func Available() ([]Operation, error) {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, unsupported("reading the kernel's type information", err)
 	}
-	return guarded(kernel), nil
+	ops := guarded(kernel)
+	answers := make(map[string]error)
+	for i := range ops {
+		for _, hook := range ops[i].Hooks {
+			if _, tried := answers[hook]; !tried {
+				answers[hook] = feature.SecurityHook(strings.TrimPrefix(hook, hookPrefix))
+			}
+			ops[i].note(answers[hook])
+		}
+	}
+	return ops, nil
+}
+
+// note sets why an operation is not guarded, if it would be otherwise.
+func (o *Operation) note(err error) {
+	switch {
+	case err == nil || o.Missing != "":
+	case errors.Is(err, feature.ErrNotSupported):
+		o.Missing, o.Unknown = feature.Reason(err), ""
+	default:
+		o.Unknown = feature.Reason(err)
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/specfile"
 	"github.com/taskiso/taskiso/internal/sysname"
 )
@@ -34,12 +35,12 @@ func TestEnumsAreThoseOfThePrograms(t *testing.T) {
 	for name, want := range map[string]map[string]uint64{
 		"operation": operationNumbers(),
 		"policy":    {"POLICY_IGNORE": uint64(programIgnore), "POLICY_HOLD": uint64(programHold), "POLICY_REPORT": uint64(programReport)},
-		"answer":    {"ANSWER_WAIT": uint64(wait), "ANSWER_PASS": uint64(pass), "ANSWER_DENY": uint64(deny)},
+		"answer":    {"ANSWER_WAIT": uint64(wait), "ANSWER_PASS": uint64(pass), "ANSWER_DENY": uint64(deny), "ANSWER_TAKEN": uint64(taken)},
 		"mode":      {"MODE_OPEN": uint64(open), "MODE_CLOSED": uint64(closed), "MODE_BUSY": uint64(busy)},
 		"exemption": {
 			"EXEMPT_NOT": uint64(exemptNot), "EXEMPT_REPORT": uint64(exemptReport), "EXEMPT_INIT": uint64(exemptInit), "EXEMPT_HELPER": uint64(exemptHelper),
 			"EXEMPT_WORKER": uint64(exemptWorker), "EXEMPT_TRACED": uint64(exemptTraced), "EXEMPT_CALL": uint64(exemptCall), "EXEMPT_COMPAT": uint64(exemptCompat),
-			"EXEMPT_SIGNAL": uint64(exemptSignal), "EXEMPT_FULL": uint64(exemptFull), "EXEMPT_SILENCE": uint64(exemptSilence), "EXEMPT_CHILD": uint64(exemptChild),
+			"EXEMPT_SIGNAL": uint64(exemptSignal), "EXEMPT_FULL": uint64(exemptFull), "EXEMPT_SILENCE": uint64(exemptSilence), "EXEMPT_CHILD": uint64(exemptChild), "EXEMPT_INIT_CHILD": uint64(exemptInitChild),
 		},
 	} {
 		var e *btf.Enum
@@ -54,7 +55,7 @@ func TestEnumsAreThoseOfThePrograms(t *testing.T) {
 			t.Errorf("enum %s: the programs have %v, Go %v", name, got, want)
 		}
 	}
-	for e := exemptInit; e <= exemptChild; e++ {
+	for e := exemptInit; e <= exemptInitChild; e++ {
 		if exemptions[e] == "" {
 			t.Errorf("exemption %d has no words", e)
 		}
@@ -180,16 +181,15 @@ func TestParseSpec(t *testing.T) {
 }
 
 // writes makes the event of a write to a file.
-func writes(c code, size int) *event {
-	return &event{code: c, PID: 7, TID: 7, nr: unix.SYS_WRITE, args: [6]uint64{3, 0x1000, uint64(size)}, detail: [2]uint64{mayWrite}}
+func writes(c code, text string) *event {
+	return &event{
+		code: c, PID: 7, TID: 7, nr: unix.SYS_WRITE, args: [6]uint64{3, 0x1000, uint64(len(text))}, detail: [2]uint64{mayWrite}, memory: []byte(text),
+	}
 }
 
 // What a process does with a file is told by the file's whole path, and by what it writes.
 func TestInspector(t *testing.T) {
-	cpus, err := cpulist.Parse("2-3")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cpus := parse(t, "2-3")
 	for _, tc := range []struct {
 		name, path, text string
 		code             code
@@ -213,7 +213,14 @@ func TestInspector(t *testing.T) {
 		{"our cgroup", "/sys/fs/cgroup/ours/cgroup.procs", "0", opCpuset, true},
 		{"a shared cgroup", "/sys/fs/cgroup/shared/cgroup.procs", "0", opCpuset, false},
 		{"CPUs of a cgroup", "/sys/fs/cgroup/shared/cpuset.cpus", "3", opCpuset, true},
-		{"other CPUs of a cgroup", "/sys/fs/cgroup/shared/cpuset.cpus", "0-1", opCpuset, false},
+		{"other CPUs of a cgroup", "/sys/fs/cgroup/shared/cpuset.cpus", "0-1", opCpuset, true}, // scheduling domains are built anew
+		{"a partition", "/sys/fs/cgroup/shared/cpuset.cpus.partition", "root", opCpuset, true},
+		{"exclusive CPUs", "/sys/fs/cgroup/shared/cpuset.cpus.exclusive", "0", opCpuset, true},
+		{"balancing, version 1", "/sys/fs/cgroup/cpuset/a/cpuset.sched_load_balance", "0", opCpuset, true},
+		{"levels of domains, version 1", "/sys/fs/cgroup/cpuset/a/cpuset.sched_relax_domain_level", "1", opCpuset, true},
+		{"exclusive, version 1", "/sys/fs/cgroup/cpuset/a/cpuset.cpu_exclusive", "1", opCpuset, true},
+		{"a controller", "/sys/fs/cgroup/shared/cgroup.subtree_control", "-cpuset", opCpuset, true},
+		{"another controller", "/sys/fs/cgroup/shared/cgroup.subtree_control", "+memory", opCpuset, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			i := inspector{
@@ -222,10 +229,9 @@ func TestInspector(t *testing.T) {
 					"sys/fs/cgroup/ours/cpuset.cpus.effective":   {Data: []byte("2-3\n")},
 					"sys/fs/cgroup/shared/cpuset.cpus.effective": {Data: []byte("0-3\n")},
 				},
-				cpus:   cpus,
-				memory: func(_ int, _ uint64, size int) ([]byte, error) { return []byte(tc.text)[:size], nil },
+				cpus: cpus,
 			}
-			f := i.find(writes(tc.code, len(tc.text)))
+			f := i.find(writes(tc.code, tc.text))
 			if isMemory := strings.Contains(tc.path, "/memory/"); isMemory != (f.code == opMemory) {
 				t.Errorf("taken for operation %d", f.code)
 			}
@@ -236,17 +242,95 @@ func TestInspector(t *testing.T) {
 	}
 }
 
-// What cannot be found out counts as harmful.
+// What cannot be found out counts as harmful: memory that is not there, in whole or in part.
 func TestInspectorWithoutMemory(t *testing.T) {
-	i := inspector{files: fstest.MapFS{}, memory: func(int, uint64, int) ([]byte, error) { return nil, os.ErrPermission }}
+	cpus := parse(t, "2-3")
+	files := fstest.MapFS{"proc/7/fd/3": {Mode: fs.ModeSymlink}}
 	for _, o := range Operations() {
-		if o.code == opDevice || o.code == opSysrq { // told by the hook; written without effect
+		if o.code == opDevice || o.code == opAffinity { // told by the hook; TestInspectorAffinity
 			continue
 		}
-		if f := i.find(&event{code: o.code, nr: unix.SYS_WRITE, detail: [2]uint64{5}}); !f.harmful {
-			t.Errorf("%s: %+v", o.Name, f)
+		for _, path := range []string{"/proc/irq/4/smp_affinity", "/proc/sysrq-trigger", "/sys/fs/cgroup/a/cgroup.subtree_control", ""} {
+			i := inspector{files: files, cpus: cpus}
+			files["proc/7/fd/3"].Data = []byte(path)
+			e := event{code: o.code, PID: 7, nr: unix.SYS_WRITE, args: [6]uint64{3, 1, 300}, detail: [2]uint64{5}}
+			for size := range 4 {
+				e.memory = make([]byte, size)
+				if isFileOf(o.code, path) {
+					if f := i.find(&e); !f.harmful {
+						t.Errorf("%s of %q with %d bytes of memory: %+v", o.Name, path, size, f)
+					}
+				}
+			}
 		}
 	}
+}
+
+// isFileOf tells whether a path can be one of an operation by files, if it is one.
+func isFileOf(c code, path string) bool {
+	switch c {
+	case opIRQ:
+		return strings.Contains(path, "irq")
+	case opSysrq:
+		return strings.Contains(path, "sysrq")
+	case opCpuset:
+		return strings.Contains(path, "cgroup")
+	case opHotplug, opMemory, opMicrocode, opSysctl:
+		return path == ""
+	}
+	return true
+}
+
+func parse(t testing.TB, list string) cpulist.Set {
+	t.Helper()
+	cpus, err := cpulist.Parse(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cpus
+}
+
+// The kernel takes 32 bits of a size, and what lies beyond a mask that was read may be ours.
+func TestInspectorAffinity(t *testing.T) {
+	for name, tc := range map[string]struct {
+		size    uint64
+		memory  []byte
+		cpus    string
+		harmful bool
+	}{
+		"ours":                        {8, []byte{0x0c, 0, 0, 0, 0, 0, 0, 0}, "2-3", true},
+		"others":                      {8, []byte{0x03, 0, 0, 0, 0, 0, 0, 0}, "2-3", false},
+		"part of a word":              {1, []byte{0x0c}, "2-3", true},
+		"a size of more than 32 bits": {0xffffffff00000008, []byte{0x0c, 0, 0, 0, 0, 0, 0, 0}, "2-3", true},
+		"beyond what was read":        {512, make([]byte, 256), "2100", true},
+		"all of ours were read":       {512, make([]byte, 256), "2-3", false},
+		"nothing was read":            {8, nil, "2-3", true},
+	} {
+		i := inspector{cpus: parse(t, tc.cpus)}
+		if f := i.find(&event{code: opAffinity, args: [6]uint64{0, tc.size, 0x1000}, memory: tc.memory}); f.harmful != tc.harmful {
+			t.Errorf("%s: %+v, want harmful %v", name, f, tc.harmful)
+		}
+	}
+}
+
+// Whatever memory and arguments a process has, and whatever it calls its files.
+func FuzzInspector(f *testing.F) {
+	f.Add(uint32(opPerf), uint64(1), uint64(8), uint64(3), uint64(0), []byte{1}, "/a")
+	f.Add(uint32(opAffinity), uint64(0), uint64(math.MaxUint64), uint64(1), uint64(1), []byte{0xff, 1}, "")
+	f.Add(uint32(opIRQ), uint64(3), uint64(1), uint64(1<<63), uint64(2), []byte(",,"), "/proc/irq/1/smp_affinity")
+	f.Add(uint32(opCpuset), uint64(3), uint64(1), uint64(3), uint64(2), []byte("1-9"), "/sys/fs/cgroup/cgroup.procs")
+	f.Add(uint32(opDevice), uint64(3), uint64(1), uint64(3), uint64(math.MaxUint64), []byte{}, "x")
+	cpus := parse(f, "2-3")
+	f.Fuzz(func(t *testing.T, c uint32, a0, a1, a2, detail uint64, memory []byte, file string) {
+		i := inspector{files: fstest.MapFS{"proc/7/fd/3": {Data: []byte(file), Mode: fs.ModeSymlink}}, cpus: cpus}
+		for _, nr := range []int{unix.SYS_WRITE, unix.SYS_SCHED_SETAFFINITY, math.MaxInt32} {
+			e := &event{code: code(c), PID: 7, TID: 7, nr: nr, args: [6]uint64{a0, a1, a2}, detail: [2]uint64{detail, detail}, memory: memory}
+			found := i.find(e)
+			if e.code == opPerf && len(memory) < 4 && !found.harmful {
+				t.Errorf("of a perf event of which nothing is known: %+v", found)
+			}
+		}
+	})
 }
 
 // The schema has the fields of the Go types, and no others.
@@ -283,19 +367,19 @@ func TestWanted(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.Local)
 	atNoon, yes, no := Hours{11 * time.Hour, 13 * time.Hour}, true, false
 	for name, tc := range map[string]struct {
-		k    Keeper
+		k    *Keeper
 		want mode
 	}{
-		"always":                {Keeper{}, closed},
-		"while busy":            {Keeper{cfg: Config{When: When{WhileBusy: true}}}, busy},
-		"in the window":         {Keeper{cfg: Config{When: When{Window: atNoon}}}, open},
-		"during":                {Keeper{cfg: Config{When: When{During: atNoon, WhileBusy: true}}}, busy},
-		"isolated":              {Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &yes}, closed},
-		"not isolated":          {Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &no}, open},
-		"isolated in a window":  {Keeper{cfg: Config{When: When{Window: atNoon}}, isolated: &yes}, open},
-		"by hand":               {Keeper{hand: hand{mode: open, set: true}, isolated: &yes}, open},
-		"by hand, until later":  {Keeper{hand: hand{mode: open, set: true, until: noon.Add(1)}}, open},
-		"by hand, until before": {Keeper{hand: hand{mode: open, set: true, until: noon.Add(-1)}}, closed},
+		"always":                {&Keeper{}, closed},
+		"while busy":            {&Keeper{cfg: Config{When: When{WhileBusy: true}}}, busy},
+		"in the window":         {&Keeper{cfg: Config{When: When{Window: atNoon}}}, open},
+		"during":                {&Keeper{cfg: Config{When: When{During: atNoon, WhileBusy: true}}}, busy},
+		"isolated":              {&Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &yes}, closed},
+		"not isolated":          {&Keeper{cfg: Config{When: When{WhileBusy: true}}, isolated: &no}, open},
+		"isolated in a window":  {&Keeper{cfg: Config{When: When{Window: atNoon}}, isolated: &yes}, open},
+		"by hand":               {&Keeper{hand: hand{mode: open, set: true}, isolated: &yes}, open},
+		"by hand, until later":  {&Keeper{hand: hand{mode: open, set: true, until: noon.Add(1)}}, open},
+		"by hand, until before": {&Keeper{hand: hand{mode: open, set: true, until: noon.Add(-1)}}, closed},
 	} {
 		if got := tc.k.wanted(noon); got != tc.want {
 			t.Errorf("%s: mode %d, want %d", name, got, tc.want)
@@ -342,6 +426,21 @@ func TestSocket(t *testing.T) {
 	again.Close()
 }
 
+// A name of a thread or file is no line of the output, and no order to a terminal.
+func TestNamesArePlain(t *testing.T) {
+	r := Record{Command: "a\nb\x1b[2J", Detail: "/tmp/x\ny", Outcome: Held, Operation: "irq"}
+	var status strings.Builder
+	if err := (Status{Held: []Record{r}}).WriteText(&status); err != nil {
+		t.Fatal(err)
+	}
+	if line := r.String(); strings.ContainsAny(line, "\n\x1b") || !strings.Contains(line, `a\nb`) {
+		t.Errorf("line %q", line)
+	}
+	if text := status.String(); strings.Contains(text, "\x1b") || strings.Count(text, "\n") != 3 {
+		t.Errorf("status %q", text)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(make([]byte, 16))
 	f.Add(slices.Repeat([]byte{0xff}, 128))
@@ -382,13 +481,16 @@ func FuzzParseRule(f *testing.F) {
 
 // A process can have anything in its files.
 func FuzzInspectStatus(f *testing.F) {
-	f.Add("SigPnd:\t0\nShdPnd:\t4000\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n", "0::/a\n", "Cpus_allowed_list:\t2-3\n")
-	f.Fuzz(func(t *testing.T, status, cgroup, allowed string) {
+	f.Add("SigPnd:\t0\nShdPnd:\t4000\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nTracerPid:\t1\nSeccomp:\t2\n", "0::/a\n", "1 (a b) S 1")
+	f.Fuzz(func(t *testing.T, status, cgroup, stat string) {
 		files := fstest.MapFS{
-			"proc/1/task/1/status": {Data: []byte(status + allowed)}, "proc/1/cgroup": {Data: []byte(cgroup)},
+			"proc/1/task/1/status": {Data: []byte(status)}, "proc/1/cgroup": {Data: []byte(cgroup)}, "proc/1/task/1/stat": {Data: []byte(stat)},
 		}
 		hasSignal(files, 1, 1)
-		i := inspector{files: files}
+		hasFilter(files, 1, 1)
+		tracerOf(files, 1, 1)
+		_ = life{}.hasEnded(lifeOf(files, 1, 1))
+		i := inspector{files: files, allowed: affinity.Of}
 		i.isOurs(1)
 		i.cgroup(1)
 	})

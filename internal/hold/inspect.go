@@ -6,15 +6,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/sysname"
 )
 
@@ -32,8 +33,8 @@ type finding struct {
 type inspector struct {
 	files fs.FS // root of the file tree
 	cpus  cpulist.Set
-	// memory reads the memory of a process.
-	memory func(pid int, address uint64, size int) ([]byte, error)
+	// allowed returns the CPUs on which a thread may run.
+	allowed func(tid int) (cpulist.Set, error)
 }
 
 func (i inspector) find(e *event) finding {
@@ -54,7 +55,7 @@ func (i inspector) find(e *event) finding {
 		cpu := int(e.detail[1])
 		return finding{detail: fmt.Sprintf("%s of CPU %d", devices[uint32(e.detail[0])], cpu), harmful: i.cpus.Contains(cpu)}
 	case opSwap:
-		return finding{detail: sysname.Of(e.nr) + " " + i.text(e.PID, e.args[0]), harmful: true}
+		return finding{detail: sysname.Of(e.nr) + " " + text(e.memory), harmful: true}
 	case opKVM:
 		return finding{harmful: true}
 	case opTracing:
@@ -76,11 +77,10 @@ func (i inspector) perf(e *event) finding {
 	if cpu < 0 {
 		where = "every CPU"
 	}
-	text, err := i.memory(e.PID, e.args[0], 4)
-	if err != nil {
+	if len(e.memory) < 4 {
 		return finding{detail: where, harmful: true}
 	}
-	kind := binary.NativeEndian.Uint32(text)
+	kind := binary.NativeEndian.Uint32(e.memory)
 	name, plain := plainPerf[kind]
 	if !plain {
 		name = fmt.Sprintf("type %d", kind)
@@ -99,17 +99,17 @@ func (i inspector) module(e *event) finding {
 	return finding{detail: "from memory", harmful: true}
 }
 
-// affinity: sched_setaffinity(pid, size, mask)
+// affinity: sched_setaffinity(pid, size, mask). The kernel takes 32 bits of the size.
 func (i inspector) affinity(e *event) finding {
 	f := finding{detail: fmt.Sprintf("of thread %d", e.detail[0]), harmful: true}
-	size := min(int(e.args[1]), 1024)
-	text, err := i.memory(e.PID, e.args[2], size&^7)
-	if err != nil {
+	size := int(uint32(e.args[1]))
+	last, _ := i.cpus.Last()
+	if len(e.memory) < size && last >= 8*len(e.memory) {
 		return f
 	}
 	var words []uint64
-	for ; len(text) >= 8; text = text[8:] {
-		words = append(words, binary.NativeEndian.Uint64(text))
+	for word := range slices.Chunk(e.memory, 8) {
+		words = append(words, binary.NativeEndian.Uint64(append(slices.Clone(word), make([]byte, 8-len(word))...)))
 	}
 	cpus, err := cpulist.FromWords(words)
 	if err != nil {
@@ -136,7 +136,7 @@ func netlink(e *event) finding {
 	return finding{detail: fmt.Sprintf("traffic control, message %d", e.detail[1]), harmful: true}
 }
 
-// What the paths of files look like that the programs know by their last part only.
+// Full paths of files that the BPF programs match by base name.
 var (
 	hotplugFile   = regexp.MustCompile(`^/sys/devices/system/cpu/(cpu\d+/online|cpu\d+/hotplug/target|smt/control)$`)
 	microcodeFile = regexp.MustCompile(`^/sys/devices/system/cpu/microcode/reload$`)
@@ -164,7 +164,8 @@ func (i inspector) file(e *event) finding {
 	case e.code == opSysctl:
 		f.spares, f.harmful = sysctlAt(name)
 	case e.code == opSysrq:
-		f.harmful = strings.Contains(i.written(e), "l") // the key for backtraces of all CPUs
+		keys, known := written(e)
+		f.harmful = !known || strings.Contains(keys, "l") // the key for backtraces of all CPUs
 	}
 	return f
 }
@@ -184,20 +185,28 @@ func (i inspector) writesCPUs(e *event, isMask bool) bool {
 	if isMask {
 		parse = cpulist.ParseMask
 	}
-	cpus, err := parse(strings.TrimSpace(i.written(e)))
-	return err != nil || !cpus.Intersect(i.cpus).IsEmpty()
+	text, known := written(e)
+	cpus, err := parse(strings.TrimSpace(text))
+	return !known || err != nil || !cpus.Intersect(i.cpus).IsEmpty()
 }
 
-// concernsCpuset tells whether a write to a file of a cgroup gives it our CPUs, or
-// moves a task into one that has no others.
+// concernsCpuset tells whether a write to a file of a cgroup can interrupt our CPUs. Any
+// that can rebuild the scheduling domains does, whichever CPUs it names: domains of all
+// CPUs are compared then, and where nohz_full follows the partitions CPUs are switched off
+// and on (kernel/cgroup/cpuset.c). Moving a task does if the cgroup has no other CPUs.
 func (i inspector) concernsCpuset(e *event, name string) bool {
 	dir, base := path.Split(name)
 	switch base {
-	case "cpuset.cpus", "cpuset.cpus.exclusive":
-		return i.writesCPUs(e, false)
-	case "cpuset.cpus.partition":
-		return true
+	case "cgroup.procs", "cgroup.threads", "tasks":
+		return i.isOfOurCPUs(dir)
+	case "cgroup.subtree_control":
+		text, known := written(e)
+		return !known || strings.Contains(text, "cpuset")
 	}
+	return true
+}
+
+func (i inspector) isOfOurCPUs(dir string) bool {
 	for _, file := range []string{"cpuset.cpus.effective", "cpuset.effective_cpus"} { // of version 2 and 1
 		text, err := fs.ReadFile(i.files, strings.TrimPrefix(dir+file, "/"))
 		if err != nil {
@@ -209,16 +218,9 @@ func (i inspector) concernsCpuset(e *event, name string) bool {
 	return false // a cgroup without CPUs of its own
 }
 
-// written is what write(fd, buffer, size) writes; empty if that is not known.
-func (i inspector) written(e *event) string {
-	if call := sysname.Of(e.nr); call != "write" && call != "pwrite64" {
-		return ""
-	}
-	text, err := i.memory(e.PID, e.args[1], int(min(e.args[2], 4096)))
-	if err != nil {
-		return ""
-	}
-	return string(text)
+// written is what write(fd, buffer, size) writes, if that is known as a whole.
+func written(e *event) (text string, known bool) {
+	return string(e.memory), len(e.memory) > 0 && uint64(len(e.memory)) == e.args[2]
 }
 
 // descriptor returns the path that a descriptor of a process was opened by.
@@ -230,32 +232,23 @@ func (i inspector) descriptor(pid int, fd uint64) string {
 	return name
 }
 
-// text reads a string that ends with NUL.
-func (i inspector) text(pid int, address uint64) string {
-	// Not beyond the page, which may be the last one.
-	size := os.Getpagesize() - int(address%uint64(os.Getpagesize()))
-	b, err := i.memory(pid, address, min(size, 256))
-	if err != nil {
+// text is a string that ends with NUL.
+func text(memory []byte) string {
+	if len(memory) == 0 {
 		return "?"
 	}
-	return unix.ByteSliceToString(b)
+	return unix.ByteSliceToString(memory)
 }
 
 // isOurs tells whether a process is the isolated program: a thread of it may run
 // on the CPUs only.
 func (i inspector) isOurs(pid int) bool {
-	threads, err := fs.ReadDir(i.files, fmt.Sprintf("proc/%d/task", pid))
+	threads, err := proc.Threads(i.files, pid)
 	if err != nil {
 		return false
 	}
-	for _, thread := range threads {
-		text, err := fs.ReadFile(i.files, fmt.Sprintf("proc/%d/task/%s/status", pid, thread.Name()))
-		if err != nil {
-			continue
-		}
-		_, list, _ := strings.Cut(string(text), "Cpus_allowed_list:")
-		list, _, _ = strings.Cut(list, "\n")
-		if cpus, err := cpulist.ParseSysfs(strings.TrimSpace(list)); err == nil && !cpus.IsEmpty() && cpus.IsSubsetOf(i.cpus) {
+	for _, tid := range threads {
+		if cpus, err := i.allowed(tid); err == nil && !cpus.IsEmpty() && cpus.IsSubsetOf(i.cpus) {
 			return true
 		}
 	}
@@ -268,29 +261,6 @@ func (i inspector) cgroup(pid int) string {
 	if err != nil {
 		return ""
 	}
-	first := ""
-	for line := range strings.Lines(string(text)) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		switch {
-		case len(fields) < 3:
-		case fields[0] == "0":
-			return fields[2]
-		case first == "":
-			first = fields[2]
-		}
-	}
-	return first
-}
-
-// processMemory reads the memory of another process.
-func processMemory(pid int, address uint64, size int) ([]byte, error) {
-	if size <= 0 {
-		return nil, nil
-	}
-	b := make([]byte, size)
-	n, err := unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &b[0], Len: uint64(size)}}, []unix.RemoteIovec{{Base: uintptr(address), Len: size}}, 0)
-	if err != nil {
-		return nil, fmt.Errorf("reading %d bytes of process %d: %w", size, pid, err)
-	}
-	return b[:n], nil
+	dir, _ := proc.Cgroup(string(text))
+	return dir
 }

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 // operateVariable makes the test binary a process that does what it names: "job:X"
@@ -30,6 +30,10 @@ const operateVariable = "TASKISO_TEST_OPERATE"
 func command(name string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), operateVariable+"="+name)
+	if strings.HasSuffix(name, "agent") {
+		// A signal makes its call once more, and with that the agent is asked once more: by the runtime, not by who holds.
+		c.Env = append(c.Env, "GODEBUG=asyncpreemptoff=1")
+	}
 	return c
 }
 
@@ -80,6 +84,16 @@ func watchJob(name string) {
 
 var jobs = map[string]func(args []string) (said string, err error){
 	"timestamps": func([]string) (string, error) { return "", timestamps() },
+	// thrifty looks how much of a CPU its thread used, which comes to the hook again and again when nobody stops it.
+	"thrifty": func([]string) (string, error) {
+		runtime.LockOSThread()
+		before := used()
+		err := timestamps()
+		if spent := used() - before; err == nil && spent > maySpend {
+			err = fmt.Errorf("it used its CPU for %v", spent)
+		}
+		return "", err
+	},
 	"handler": func([]string) (string, error) {
 		var n atomic.Int32
 		signals := make(chan os.Signal, 8)
@@ -108,7 +122,7 @@ var jobs = map[string]func(args []string) (said string, err error){
 			runtime.LockOSThread()
 			cpus, err := cpulist.New(3)
 			if err == nil {
-				err = launch.SetAffinity(0, cpus)
+				err = affinity.Set(0, cpus)
 			}
 			started <- err
 			time.Sleep(time.Second)
@@ -123,7 +137,7 @@ var jobs = map[string]func(args []string) (said string, err error){
 		if err != nil {
 			return "", err
 		}
-		return "", launch.SetAffinity(0, cpus)
+		return "", affinity.Set(0, cpus)
 	},
 	// traced is done by a child that this process traces.
 	"traced": func([]string) (string, error) {
@@ -147,6 +161,27 @@ var jobs = map[string]func(args []string) (said string, err error){
 	"modules": func([]string) (string, error) { return "", loadTwice() },
 	"storm":   func(args []string) (string, error) { return "", storm(args[0], args[1]) },
 	"keeper":  func([]string) (string, error) { return "", beKeeper() },
+	// unseen_guest_test.go
+	"continued":   continued,
+	"agent":       watchedByAgent,
+	"unstoppable": unstoppable,
+	"alone":       func([]string) (string, error) { return alone(forkAlone) },
+	"first":       func(args []string) (string, error) { return alone(awaiting(args[0])) },
+	"unanswered":  func([]string) (string, error) { return "", writeUnanswered() },
+}
+
+// maySpend is what a held thread may use of its CPU: PATIENCE of bpf/hold.bpf.c, and the
+// rest for an emulated guest, whose CPUs take turns of 100 ms.
+const maySpend = 300 * time.Millisecond
+
+// used is for how long this thread used a CPU.
+func used() time.Duration {
+	var u unix.Rusage
+	const thisThread = 1 // RUSAGE_THREAD
+	if err := unix.Getrusage(thisThread, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func timestamps() error {
@@ -279,6 +314,7 @@ func beKeeper() error {
 				fmt.Println("ready")
 				return
 			}
+			time.Sleep(time.Millisecond) // or an emulator has 100 ms less for what is waited for, each time
 		}
 	}()
 	return k.Run(context.Background())

@@ -7,28 +7,34 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // DefaultMaxWait is how long an operation waits at most.
 const DefaultMaxWait = 5 * time.Second
 
-// How often the keeper looks at what it keeps, whether a signal waits for one of
-// those, and at the clock if it keeps nothing.
+// How often the keeper looks at what it keeps, and at the clock if it keeps nothing.
 const (
 	lookAtThreads = 2 * time.Millisecond
-	lookAtSignals = 50 * time.Millisecond
 	lookAtClock   = 100 * time.Millisecond
 )
 
 // lettingGo bounds how long the end waits for threads that were just being stopped.
 const lettingGo = 2 * time.Second
+
+// maxTracers bounds the threads of the operating system that keep others stopped.
+const maxTracers = 2000
 
 // Config says what to keep back, and for how long.
 type Config struct {
@@ -42,6 +48,8 @@ type Config struct {
 	// Record is called by Run with each record, in the order in which they were
 	// decided. It is not to block.
 	Record func(Record)
+
+	first int // stands for process 1 in a test, if it is not 0
 }
 
 func (c Config) policyOf(o Operation) Policy {
@@ -59,9 +67,15 @@ type Keeper struct {
 	orders  chan func()
 	ended   chan struct{}
 
+	reports  reports
+	watchers atomic.Int32 // goroutines that look whether a released operation has ended
+
 	// The rest belongs to Run.
-	held     []*held         // in the order of arrival
-	released map[int]release // by thread
+	held     []*held          // in the order of arrival
+	released map[int]*release // by thread
+	given    map[int]*held    // by thread: given up, of which the programs know until the thread ends
+	swept    time.Duration    // when that was last looked at
+	tracers  int
 	hand     hand
 	isolated *bool // set by SetIsolated
 	mode     mode
@@ -74,48 +88,66 @@ type Keeper struct {
 type held struct {
 	event  event
 	record Record
-	stage  stage
-	looked time.Duration // when signals were last looked for
-	let    string        // why it is to go on when it has been stopped; empty: it is not
-	letAt  time.Duration // since when
-	ended  bool          // its account is
+	life   life    // of its thread
+	tracer *tracer // that stops it, if one does
+	came   bool    // it came to the hook while it still had a tracer
+	let    string  // why it was told to go on; empty: it was not
+	letAt  time.Duration
+	told   bool // it has that answer, or has taken it
+	ended  bool // its account is
 }
 
 // release is that of a thread into its operation, which may take a while.
 type release struct {
-	call int
-	at   time.Duration
+	at    time.Duration
+	ended atomic.Bool
 }
 
 // running is how long a released thread that runs is taken for being in its operation.
 const running = time.Second
 
-// absent is how long a seized thread takes at most from one visit of the hook to
-// the next: one that takes longer does something else.
-const absent = time.Second
-
-// stage is how far stopping a thread has come.
-type stage int
-
+// A thread that was told to go on and sleeps does something else than to come back to its
+// operation after this time, and any other after the longer one, in which it gets a CPU.
 const (
-	loose    stage = iota // it runs, or a signal has stopped it; if it comes back it is told again
-	stopping              // it is seized, and will stop at the hook
-	kept                  // it is stopped
-	rousing               // it will be stopped again at once, to go on
+	absent   = time.Second
+	atLatest = 10 * time.Second
 )
+
+// sweeping is how often threads are looked at whose operations were given up.
+const sweeping = time.Second
+
+// reports are what other goroutines have for the keeper to do. Adding one never waits.
+type reports struct {
+	mu   sync.Mutex
+	list []func()
+}
+
+func (r *reports) add(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, f)
+}
+
+func (r *reports) take() []func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.list
+	r.list = nil
+	return list
+}
 
 // Open attaches the programs, which interrupts all CPUs once. Nothing is held
 // before Run. It needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; without
 // what it needs the error matches [ErrNotSupported].
 func Open(cfg Config) (*Keeper, error) {
-	g, err := openGuard(cfg.CPUs, cfg.policyOf, cfg.MaxWait)
+	g, err := openGuard(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &Keeper{
-		cfg: cfg, guard: g, inspect: inspector{cfg.Files, cfg.CPUs, processMemory},
+		cfg: cfg, guard: g, inspect: inspector{cfg.Files, cfg.CPUs, affinity.Of},
 		orders: make(chan func(), 16), ended: make(chan struct{}),
-		released: make(map[int]release), counts: make(map[Outcome]uint64),
+		released: make(map[int]*release), given: make(map[int]*held), counts: make(map[Outcome]uint64),
 	}, nil
 }
 
@@ -123,24 +155,34 @@ func Open(cfg Config) (*Keeper, error) {
 // lets nobody guard.
 func (k *Keeper) Operations() []Operation { return slices.Clone(k.guard.ops) }
 
-// Missed returns at how many visits of a hook the kernel passed our program by
-// because another task had been preempted in it on the same CPU. Each may have been
-// an operation that went on, held or recorded by nobody. It is 0 where BPF programs
-// are security modules, except in a Linux 6.1 without commit 271de525e1d7. It may be
-// called until Close.
-func (k *Keeper) Missed() (uint64, error) { return k.guard.missed() }
+// Limits returns what of its task a keeper could not do, and what a user can do about it.
+// It may be called until Close.
+func (k *Keeper) Limits() ([]string, error) {
+	missed, err := k.guard.missed()
+	seen, errSeen := k.guard.seen()
+	return limits(missed, seen), errors.Join(err, errSeen)
+}
 
-// MissedText says what it means to a user that n were missed, and what to do.
-func MissedText(n uint64) string {
-	return fmt.Sprintf("at %d uses of files and system calls the kernel passed our program by, because another task was preempted in it: "+
-		"most are none, but each may have been an operation that went on unseen; boot with \"bpf\" in lsm= (/sys/kernel/security/lsm lists what is there now)", n)
+func limits(missed, seen uint64) []string {
+	var limits []string
+	if missed > 0 {
+		limits = append(limits, fmt.Sprintf("the kernel skipped taskiso's BPF program %d times because another task was preempted in it: "+
+			"some of these uses of files and system calls may have been operations that were neither held nor recorded; boot with \"bpf\" in lsm= (/sys/kernel/security/lsm lists what is there now)", missed))
+	}
+	if seen > 0 {
+		limits = append(limits, fmt.Sprintf("operations whose program could see that they were held, as taskiso got no CPU in time: %d; "+
+			"a handler for SIGCONT ran, or the agent of a seccomp filter was asked, once more for each; "+
+			"leave a housekeeping CPU to taskiso, or boot with preempt=full", seen))
+	}
+	return limits
 }
 
 // Close detaches the programs. It is called when Run has returned, or was never called.
 func (k *Keeper) Close() error { return k.guard.close() }
 
-// Run holds until the context ends, and then lets everything go. To the kernel one
-// thread is the tracer of those that are stopped: when it ends, they go on.
+// Run holds until the context ends, and then lets everything go. Nothing that it does
+// waits for one of those that it holds: who may make others wait is asked by a
+// goroutine, which reports.
 func (k *Keeper) Run(ctx context.Context) error {
 	defer close(k.ended)
 	wake := context.AfterFunc(ctx, k.guard.wake)
@@ -153,13 +195,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	return <-done
 }
 
-// urgent is the nice value of the thread that stops others: until they are
-// stopped, they use the CPU.
-const urgent = -20
-
 func (k *Keeper) run(ctx context.Context) error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), urgent); err != nil {
-		k.fail(fmt.Errorf("setting the nice value of the thread that stops others to %d: %w", urgent, err))
+		k.fail(fmt.Errorf("setting the nice value of the thread that decides about operations to %d: %w", urgent, err))
 	}
 	for ctx.Err() == nil {
 		k.step()
@@ -181,8 +219,11 @@ func (k *Keeper) run(ctx context.Context) error {
 	return errors.Join(k.err, err)
 }
 
-// obeyAll does what was ordered meanwhile.
+// obeyAll does what was ordered and reported meanwhile.
 func (k *Keeper) obeyAll() {
+	for _, report := range k.reports.take() {
+		report()
+	}
 	for {
 		select {
 		case order := <-k.orders:
@@ -230,11 +271,17 @@ func (k *Keeper) step() {
 	default:
 		k.keepOn()
 	}
+	k.advanceAll()
+	k.lookAtReleased()
+	k.sweep()
+}
+
+func (k *Keeper) advanceAll() {
+	k.settleReleased()
 	for _, h := range k.held {
 		k.advance(h)
 	}
-	k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.ended && h.stage == loose })
-	k.lookAtReleased()
+	k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.ended && h.tracer == nil })
 }
 
 func (k *Keeper) setMode(m mode) {
@@ -270,12 +317,16 @@ func (k *Keeper) arrive(e event) {
 			return
 		}
 	}
-	if i := slices.IndexFunc(k.held, func(h *held) bool { return h.event.TID == e.TID && !h.ended }); i >= 0 && e.exempt == exemptNot {
-		h := k.held[i]
-		if h.event.code == e.code {
-			k.again(h)
-			return
-		}
+	switch h := k.heldBy(e.TID); {
+	case h == nil:
+	case h.event.since == e.since && e.exempt == exemptNot:
+		k.again(h)
+		return
+	case h.event.since == e.since: // it went on all the same
+		k.drop(h)
+		k.settle(h, NotHeld, exemptions[e.exempt])
+		return
+	case e.exempt == exemptNot: // its place in the map is that of the new one
 		k.finish(h, ByAbsence)
 	}
 	found := k.inspect.find(&e)
@@ -301,6 +352,16 @@ func (k *Keeper) arrive(e event) {
 	}
 }
 
+// heldBy returns the operation of a thread that waits, if one does.
+func (k *Keeper) heldBy(tid int) *held {
+	for _, h := range k.held {
+		if h.event.TID == tid && !h.ended {
+			return h
+		}
+	}
+	return nil
+}
+
 // operation returns what was found out to be done.
 func (k *Keeper) operation(e *event, f finding) Operation {
 	code := e.code
@@ -313,7 +374,7 @@ func (k *Keeper) operation(e *event, f finding) Operation {
 func (k *Keeper) describe(e *event, f finding, o Operation) Record {
 	k.last++
 	r := Record{
-		ID: k.last, Time: time.Now().Add(e.Time - now()), PID: e.PID, TID: e.TID, Command: e.Comm, UID: e.UID, Cgroup: k.inspect.cgroup(e.PID),
+		ID: k.last, Time: time.Now().Add(e.Time - clock.Now()), PID: e.PID, TID: e.TID, Command: e.Comm, UID: e.UID, Cgroup: k.inspect.cgroup(e.PID),
 		Operation: o.Name, Detail: f.detail, Spared: o.Spares, CPUs: k.cfg.CPUs,
 	}
 	if f.spares != "" {
@@ -345,127 +406,104 @@ func (k *Keeper) decide(e *event, r Record, policy Policy) (Outcome, string) {
 }
 
 func (k *Keeper) keep(e event, r Record) {
-	h := &held{event: e, record: r}
-	// A thread that was seized for an operation it gave up is so already.
-	if i := slices.IndexFunc(k.held, func(h *held) bool { return h.event.TID == e.TID && h.stage != loose }); i >= 0 {
-		h.stage, k.held[i].stage = k.held[i].stage, loose
+	if k.tracers >= maxTracers {
+		k.reply(&e, pass)
+		k.write(r, NotHeld, exemptions[exemptFull])
+		return
 	}
+	h := &held{event: e, record: r, life: lifeOf(k.cfg.Files, e.PID, e.TID)}
 	k.held = append(k.held, h)
 	k.again(h)
 }
 
-// again begins to stop a thread that comes to the hook again and again.
+// again begins to stop a thread that came to the hook.
 func (k *Keeper) again(h *held) {
-	if h.stage != loose {
+	if h.tracer != nil || h.let != "" {
+		h.came = true
 		return
 	}
-	err := seize(h.event.TID)
+	h.came = false
+	k.tracers++
+	h.tracer = startTracer(h.event, k.cfg.Files, func(how parting, err error) {
+		k.reports.add(func() { k.parted(h, how, err) })
+		k.guard.wake()
+	})
+}
+
+// parted is called when a thread is not traced any more.
+func (k *Keeper) parted(h *held, how parting, err error) {
+	k.tracers--
+	h.tracer = nil
 	switch {
-	case err == nil:
-		h.stage = stopping
-	case isGone(err):
+	case how == died && h.let == "": // otherwise it may have gone on first: settleReleased
 		k.finish(h, ByDeath)
-	default: // by another debugger, or a security module does not allow it
+	case how == refused && !h.ended && h.let == "": // by another debugger, or a security module does not allow it
 		k.reply(&h.event, pass)
 		k.settle(h, NotHeld, err.Error())
+	case how != refused && err != nil:
+		k.fail(err)
+	}
+	if h.came && !h.ended {
+		k.again(h)
 	}
 }
 
-// advance looks at a thread, and lets it go when it is time.
+// advance looks whether a thread still lives, and lets it go when it is time.
 func (k *Keeper) advance(h *held) {
-	if h.stage != loose {
-		k.lookAt(h)
-	}
 	switch {
-	case h.stage == stopping && h.let != "" && now()-h.letAt > absent:
-		k.finish(h, ByAbsence)
-		k.rouse(h)
 	case h.ended || h.let != "":
-	case now()-h.event.Time >= k.cfg.MaxWait:
-		k.release(h, ByWait)
-	case h.stage == kept && now()-h.looked > lookAtSignals:
-		h.looked = now()
-		if hasSignal(k.cfg.Files, h.event.PID, h.event.TID) {
-			k.rouse(h)
-		}
-	}
-}
-
-func (k *Keeper) lookAt(h *held) {
-	at, signal, err := look(h.event.TID)
-	if err != nil {
-		k.fail(err)
-	}
-	switch at {
-	case stopped:
-		k.stoppedAt(h)
-	case signals:
-		k.letGo(h, signal)
-	case gone:
-		h.stage = loose
+	case h.tracer == nil && h.life.hasEnded(lifeOf(k.cfg.Files, h.event.PID, h.event.TID)):
 		k.finish(h, ByDeath)
+	case clock.Now()-h.event.Time >= k.cfg.MaxWait:
+		k.release(h, ByWait)
 	}
 }
 
-// stoppedAt keeps a thread that has stopped, or lets it go.
-func (k *Keeper) stoppedAt(h *held) {
-	if h.let != "" && !h.ended {
-		k.pass(h)
-	}
-	if h.stage == stopping { // it may have waited for another thread's load, and is not to see that this ended
-		if err := remake(h.event.TID, h.event.nr, h.event.args); err != nil && !isGone(err) {
-			k.fail(err)
-		}
-	}
-	if h.ended || h.stage == rousing {
-		k.letGo(h, 0)
-		return
-	}
-	h.stage = kept
-	if err := listen(h.event.TID); err != nil {
-		k.fail(err)
-	}
-}
-
-// letGo lets a stopped thread run. Unless its account has ended it is told again if it comes back.
-func (k *Keeper) letGo(h *held, signal unix.Signal) {
-	if err := letGo(h.event.TID, signal); err != nil {
-		k.fail(err)
-	}
-	h.stage = loose
-	if h.let != "" && !h.ended { // it was on its way to be stopped when it was released
-		k.pass(h)
-	}
-}
-
-func (k *Keeper) rouse(h *held) {
-	if err := rouse(h.event.TID); err != nil {
-		k.fail(err)
-	}
-	h.stage = rousing
-}
-
-// release lets an operation go on, at once or when its thread has been stopped.
-// Not before: it might go on without having been stopped, and be stopped elsewhere.
+// release tells an operation to go on. Its thread does so at once if it is at the hook,
+// and otherwise when it comes back there.
 func (k *Keeper) release(h *held, why string) {
 	if h.ended || h.let != "" {
 		return
 	}
-	h.let, h.letAt = why, now()
-	switch h.stage {
-	case loose: // when it comes back
-		k.pass(h)
-	case kept:
-		k.pass(h)
-		k.rouse(h)
+	h.let, h.letAt = why, clock.Now()
+	h.told = k.tell(&h.event, pass, 2*atLatest) // until then it is given up, or has taken it
+	k.drop(h)
+}
+
+// drop lets the tracer of a thread go, if it has one.
+func (k *Keeper) drop(h *held) {
+	if h.tracer != nil {
+		h.tracer.release()
 	}
 }
 
-// pass tells a thread to go on.
-func (k *Keeper) pass(h *held) {
-	k.reply(&h.event, pass)
-	k.released[h.event.TID] = release{h.event.nr, now()}
-	k.settle(h, Held, h.let)
+// settleReleased ends the accounts of threads that have gone on, in the order of their
+// arrival.
+func (k *Keeper) settleReleased() {
+	for _, h := range k.held {
+		if h.ended || h.let == "" {
+			continue
+		}
+		// In this order: one that had ended and is still told did not take its answer. The
+		// other way round it could take it, do its operation and end between the two.
+		life := lifeOf(k.cfg.Files, h.event.PID, h.event.TID)
+		ended := h.tracer == nil && h.life.hasEnded(life)
+		told, err := k.guard.isTold(&h.event)
+		switch {
+		case err != nil:
+			k.fail(err)
+			return
+		case !told && h.told:
+			k.watch(h)
+			k.settle(h, Held, h.let)
+		case ended:
+			k.finish(h, ByDeath)
+		case clock.Now()-h.letAt > absent && life.sleeps(), clock.Now()-h.letAt > atLatest:
+			k.finish(h, ByAbsence)
+		default:
+			return
+		}
+	}
 }
 
 func (k *Keeper) releaseAll(why string) {
@@ -474,29 +512,64 @@ func (k *Keeper) releaseAll(why string) {
 	}
 }
 
-// keepOn takes back what a window released that has closed before its thread was stopped.
+// keepOn takes back what a window released that has closed before its thread went on.
 func (k *Keeper) keepOn() {
 	for _, h := range k.held {
-		if !h.ended && h.let == ByWindow {
-			h.let = ""
+		if h.ended || h.let != ByWindow {
+			continue
+		}
+		taken, err := k.guard.takeBack(&h.event)
+		if err != nil {
+			k.fail(err)
+		}
+		if taken {
+			h.let, h.told = "", false
 		}
 	}
 }
 
 // finish gives up an operation that will not go on.
 func (k *Keeper) finish(h *held, why string) {
-	if err := k.guard.forget(h.event.TID); err != nil {
+	if err := k.guard.forget(&h.event); err != nil {
 		k.fail(err)
 	}
+	if !k.remove(h) {
+		k.given[h.event.TID] = h // the programs know of one operation of a thread
+	}
+	k.drop(h)
 	if !h.ended {
 		k.settle(h, Held, why)
 	}
 }
 
+// sweep lets the programs know of no thread that has ended.
+func (k *Keeper) sweep() {
+	if len(k.given) == 0 || clock.Now()-k.swept < sweeping {
+		return
+	}
+	k.swept = clock.Now()
+	maps.DeleteFunc(k.given, func(_ int, h *held) bool { return k.remove(h) })
+}
+
+// remove has the programs forget a thread, and tells whether they know nothing more of it
+// that is to be removed.
+func (k *Keeper) remove(h *held) bool {
+	if !h.life.hasEnded(lifeOf(k.cfg.Files, h.event.PID, h.event.TID)) {
+		return false
+	}
+	if err := k.guard.remove(&h.event); err != nil {
+		k.fail(err)
+	}
+	return true
+}
+
 // settle ends the account of an operation.
 func (k *Keeper) settle(h *held, o Outcome, why string) {
 	h.ended = true
-	h.record.Held = now() - h.event.Time
+	h.record.Held = clock.Now() - h.event.Time
+	if h.let != "" {
+		h.record.Held = h.letAt - h.event.Time
+	}
 	k.write(h.record, o, why)
 }
 
@@ -508,33 +581,48 @@ func (k *Keeper) write(r Record, o Outcome, reason string) {
 	}
 }
 
-// reply answers a thread, if it waits for an answer.
-func (k *Keeper) reply(e *event, a answer) {
+// reply answers a thread that has just come, if it waits for an answer.
+func (k *Keeper) reply(e *event, a answer) { k.tell(e, a, absent) }
+
+func (k *Keeper) tell(e *event, a answer, within time.Duration) (answered bool) {
 	if e.exempt != exemptNot {
-		return
+		return false
 	}
-	if err := k.guard.answer(e, a); err != nil {
+	answered, err := k.guard.answer(e, a, within)
+	if err != nil {
 		k.fail(err)
 	}
+	return answered
+}
+
+// maxWatchers bounds the goroutines of watch, of which a process can make one wait.
+const maxWatchers = 64
+
+// watch looks until a released thread is not in its operation any more. It may wait for
+// ever for the process (inCall); the keeper does not wait for it.
+func (k *Keeper) watch(h *held) {
+	r := &release{at: clock.Now()}
+	k.released[h.event.TID] = r
+	if k.watchers.Load() >= maxWatchers { // what is not known is at work
+		return
+	}
+	k.watchers.Add(1)
+	go func() {
+		defer k.watchers.Add(-1)
+		for inCall(k.cfg.Files, h.event.TID, h.event.nr) && clock.Now()-r.at < running {
+			time.Sleep(lookAtThreads)
+		}
+		r.ended.Store(true)
+	}()
 }
 
 // lookAtReleased forgets threads whose operation has ended.
 func (k *Keeper) lookAtReleased() {
 	for tid, r := range k.released {
-		if now()-r.at > running || !k.isAtWork(tid, r.call) {
+		if r.ended.Load() || clock.Now()-r.at > running {
 			delete(k.released, tid)
 		}
 	}
-}
-
-// isAtWork tells whether a thread that was told to go on is in its operation, or
-// has not come back to it: it may handle a signal first.
-func (k *Keeper) isAtWork(tid, call int) bool {
-	told, err := k.guard.isTold(tid)
-	if err != nil {
-		k.fail(err)
-	}
-	return told || inCall(k.cfg.Files, tid, call)
 }
 
 // unfinished returns how many operations were let go and have not ended.
@@ -548,20 +636,20 @@ func (k *Keeper) unfinished() int {
 	return n
 }
 
-// end lets everything go. What is still to be stopped then goes on when this
-// thread of the operating system ends.
+// end lets everything go. What is still to be stopped then goes on when the programs
+// are detached, and its tracer ends.
 func (k *Keeper) end() error {
 	k.setMode(open)
-	for deadline := now() + lettingGo; ; time.Sleep(lookAtThreads) {
+	for deadline := clock.Now() + lettingGo; ; time.Sleep(lookAtThreads) {
 		for e, err := k.guard.next(0); err == nil; e, err = k.guard.next(0) {
 			k.reply(&e, pass)
 		}
-		k.releaseAll(ByEnd)
-		for _, h := range k.held {
-			k.advance(h)
+		for _, report := range k.reports.take() {
+			report()
 		}
-		k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.ended && h.stage == loose })
-		if len(k.held) == 0 || now() > deadline {
+		k.releaseAll(ByEnd)
+		k.advanceAll()
+		if len(k.held) == 0 || clock.Now() > deadline {
 			return k.guard.detach()
 		}
 	}

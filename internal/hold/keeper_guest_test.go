@@ -6,17 +6,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // keeping is a keeper that runs, with what it recorded.
@@ -54,7 +58,10 @@ func keep(t *testing.T, cfg Config) *keeping {
 		if err := <-done; err != nil {
 			t.Errorf("keeper: %v", err)
 		}
-		if n, err := k.Missed(); err != nil || n > 0 && k.guard.asksModules {
+		if n, err := k.guard.seen(); err != nil || n > 0 {
+			t.Logf("%d operations were held visibly (%v)", n, err)
+		}
+		if n, err := k.guard.missed(); err != nil || n > 0 && k.guard.asksModules {
 			t.Errorf("%d visits of hooks were missed by programs of a security module (%v)", n, err)
 		}
 		if err := k.Close(); err != nil {
@@ -62,6 +69,9 @@ func keep(t *testing.T, cfg Config) *keeping {
 		}
 	})
 	t.Cleanup(k.stop)
+	if _, err := k.Status(); err != nil { // answered after the first look at the mode: what comes from now on is held
+		t.Error(err)
+	}
 	return k
 }
 
@@ -71,7 +81,9 @@ func testConfig(t testing.TB, cfg Config) Config {
 	if cfg.CPUs, err = cpulist.Parse("2-3"); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Files = os.DirFS("/")
+	if cfg.Files == nil {
+		cfg.Files = os.DirFS("/")
+	}
 	if cfg.MaxWait == 0 {
 		cfg.MaxWait = 10 * time.Minute
 	}
@@ -80,6 +92,10 @@ func testConfig(t testing.TB, cfg Config) Config {
 	}
 	return cfg
 }
+
+// patience is how long a test waits for what is to come: beside others, a process takes
+// seconds to begin in an emulated guest.
+const patience = time.Minute
 
 // process is an operation in a process of its own, whose parent watches it as a
 // shell watches a job.
@@ -115,7 +131,7 @@ func (p *process) ends() string {
 		if err != nil {
 			p.t.Errorf("the parent of the job: %v: %s", err, p.out.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("the job does not end")
 	}
 	return strings.TrimSpace(p.out.String())
@@ -124,7 +140,7 @@ func (p *process) ends() string {
 // waits waits until an operation is held and its thread stopped, and returns it.
 func (k *keeping) waits(t *testing.T, n int) []Record {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		s, err := k.Status()
 		if err != nil {
 			t.Fatal(err)
@@ -146,17 +162,14 @@ func (k *keeping) waits(t *testing.T, n int) []Record {
 
 // state returns the state of a thread as ps shows it.
 func state(tid int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
-	if err != nil {
-		return ""
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	return fields[0]
+	stat, _ := proc.ReadStat(os.DirFS("/"), proc.Process(tid)) // no state if it has ended
+	return stat.State
 }
 
 // only returns the only record.
 func (k *keeping) only(t *testing.T) Record {
 	t.Helper()
+	eventually(t, "a record", func() bool { return len(k.all()) > 0 })
 	all := k.all()
 	if len(all) != 1 {
 		t.Fatalf("%d records, want 1: %v", len(all), all)
@@ -204,102 +217,212 @@ func TestGuestReleased(t *testing.T) {
 			if r.Held < 100*time.Millisecond || r.Operation != "socket-option" || r.Detail != "SO_TIMESTAMP" || r.Spared != staticKey {
 				t.Errorf("record %+v", r)
 			}
-			if n := waiting(t, k); n != 0 && tc.reason != ByEnd {
-				t.Errorf("%d threads are left in the map", n)
+			if tc.reason != ByEnd {
+				eventually(t, "no thread is left in the map", func() bool { return waiting(t, k) == 0 })
 			}
 		})
 	}
 }
 
 // A window can open between the arrival of an operation and the moment at which its
-// thread is stopped, and close again.
+// thread is stopped: it is waited for.
 func TestGuestWindowBeforeStop(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		closes bool
-	}{
-		{"it is waited for", false},
-		{"it is held on", true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			k := keep(t, Config{})
-			if err := k.SetIsolated(true); err != nil {
-				t.Fatal(err)
-			}
-			var p *process
-			err := k.do(func() { // nothing looks meanwhile whether the thread is stopped
-				p = begin(t, "timestamps")
-				e, err := k.guard.next(time.Minute)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				k.arrive(e)
-				*k.isolated = false
-				k.setMode(open)
-				k.releaseAll(ByWindow)
-				for _, h := range k.held {
-					if h.stage != stopping {
-						t.Errorf("stage %d, want one that is being stopped", h.stage)
-					}
-				}
-				if n := k.unfinished(); n != 1 {
-					t.Errorf("%d operations are waited for, want the one that was let go", n)
-				}
-				if tc.closes {
-					*k.isolated = true
-					k.step()
-				}
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tc.closes {
-				k.waits(t, 1)
-				err = k.SetIsolated(false)
-			} else {
-				err = k.Settle(10 * time.Second)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := waiting(t, k); n != 0 && !tc.closes {
-				t.Errorf("the window was taken for settled with %d threads that had not come back to the hook", n)
-			}
-			if out := p.ends(); out != "done" {
-				t.Errorf("got %q, want the operation done", out)
-			}
-			k.only(t).want(t, Held, ByWindow)
-		})
+	k := keep(t, Config{})
+	if err := k.SetIsolated(true); err != nil {
+		t.Fatal(err)
 	}
+	var p *process
+	err := k.do(func() {
+		p = begin(t, "timestamps")
+		e, err := k.guard.next(time.Minute)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		k.arrive(e)
+		*k.isolated = false
+		k.setMode(open)
+		k.releaseAll(ByWindow)
+		if n := k.unfinished(); n != 1 {
+			t.Errorf("%d operations are waited for, want the one that was let go", n)
+		}
+	})
+	if err == nil {
+		err = k.Settle(10 * time.Second)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := waiting(t, k); n != 0 {
+		t.Errorf("the window was taken for settled with %d threads that had not come back to the hook", n)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("got %q, want the operation done", out)
+	}
+	k.only(t).want(t, Held, ByWindow)
+}
+
+// A window can close before a thread that it let go has come back to the hook.
+func TestGuestWindowClosesBefore(t *testing.T) {
+	k := keep(t, Config{})
+	if err := k.SetIsolated(true); err != nil {
+		t.Fatal(err)
+	}
+	p := begin(t, "timestamps")
+	k.waits(t, 1)
+	err := k.do(func() {
+		h := k.held[0]
+		h.let, h.letAt = ByWindow, clock.Now() // its tracer does not know yet, so that it stays where it is
+		var err error
+		if h.told, err = k.guard.answer(&h.event, pass, time.Minute); err != nil {
+			t.Error(err)
+		}
+		k.step() // isolated: the window is closed
+		if told, err := k.guard.isTold(&h.event); h.let != "" || told || err != nil {
+			t.Errorf("let go %q, told to %v (%v), want it held on", h.let, told, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.waits(t, 1)
+	if err := k.SetIsolated(false); err != nil {
+		t.Fatal(err)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("got %q, want the operation done", out)
+	}
+	k.only(t).want(t, Held, ByWindow)
 }
 
 // A thread that was told to go on may handle a signal before it comes back to its operation.
 func TestGuestToldIsAtWork(t *testing.T) {
 	k := keep(t, Config{})
 	p := begin(t, "timestamps")
-	tid := k.waits(t, 1)[0].TID
-	const other = 9999 // the number of a call that it is not in
+	k.waits(t, 1)
 	err := k.do(func() {
-		if k.isAtWork(tid, other) {
+		h := k.held[0]
+		if n := k.unfinished(); n != 0 {
 			t.Error("a thread that waits for an answer is taken for being at work")
 		}
-		if err := k.guard.answer(&k.held[0].event, pass); err != nil {
+		h.let, h.letAt = ByHand, clock.Now()
+		var err error
+		if h.told, err = k.guard.answer(&h.event, pass, time.Minute); err != nil {
 			t.Error(err)
 		}
-		if !k.isAtWork(tid, other) {
+		k.step()
+		if n := k.unfinished(); n != 1 || h.ended {
 			t.Error("a thread that has its answer and did not come back is taken for done")
 		}
+		h.tracer.release()
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := k.Release(All); err != nil {
 		t.Fatal(err)
 	}
 	if out := p.ends(); out != "done" {
 		t.Errorf("got %q, want the operation done", out)
 	}
+}
+
+// An answer is to one visit of the hook, and to one that still waits for it.
+func TestGuestAnswerIsToOneVisit(t *testing.T) {
+	k := keep(t, Config{})
+	p := begin(t, "timestamps")
+	k.waits(t, 1)
+	err := k.do(func() {
+		h := k.held[0]
+		other := h.event
+		other.since -= 4
+		for _, step := range []struct {
+			name     string
+			event    *event
+			from, to answer
+			want     bool
+		}{
+			{"another visit's answer", &other, wait, pass, false},
+			{"taking back what was not given", &h.event, pass, wait, false},
+			{"an answer", &h.event, wait, pass, true},
+			{"a second answer", &h.event, wait, deny, false},
+			{"taking it back", &h.event, pass, wait, true},
+		} {
+			if changed, err := k.guard.change(step.event, step.from, step.to, time.Minute); changed != step.want || err != nil {
+				t.Errorf("%s: done %v (%v), want %v", step.name, changed, err, step.want)
+			}
+		}
+		if waits, err := k.guard.waits(&h.event); !waits {
+			t.Errorf("after all that it does not wait (%v)", err)
+		}
+		k.release(h, ByHand)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("got %q, want the operation done", out)
+	}
+	k.only(t).want(t, Held, ByHand)
+}
+
+// interposed is a file tree that does something, once, before a file is opened.
+type interposed struct {
+	fs.FS
+	name   atomic.Pointer[string]
+	before func()
+}
+
+func (f *interposed) Open(name string) (fs.File, error) {
+	if at := f.name.Load(); at != nil && name == *at && f.name.CompareAndSwap(at, nil) {
+		f.before()
+	}
+	return f.FS.Open(name)
+}
+
+// A thread that takes its answer, does its operation and ends while the keeper looks
+// whether it lives has gone on. It is stopped until then, for longer than one may sleep.
+func TestGuestEndsWhileLookedAt(t *testing.T) {
+	files := &interposed{FS: os.DirFS("/")}
+	k := keep(t, Config{Files: files})
+	p := begin(t, "timestamps")
+	r := k.waits(t, 1)[0]
+	if err := unix.Kill(r.PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stop, and the end of its tracer", func() bool {
+		traced := true
+		err := k.do(func() { traced = k.held[0].tracer != nil })
+		return err == nil && !traced && state(r.TID) == "T"
+	})
+	stat := fmt.Sprintf("proc/%d/task/%d/stat", r.PID, r.TID)
+	alive := lifeOf(files, r.PID, r.TID)
+	files.before = func() {
+		if err := unix.Kill(r.PID, unix.SIGCONT); err != nil {
+			t.Error(err)
+		}
+		for deadline := clock.Now() + 10*time.Second; !alive.hasEnded(lifeOf(files, r.PID, r.TID)) && clock.Now() < deadline; {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	err := k.do(func() {
+		h := k.held[0]
+		k.release(h, ByHand)
+		h.letAt -= 2 * absent
+		if k.step(); h.ended {
+			t.Error("it is given up, although it is stopped on its way")
+		}
+		h.letAt += 2 * absent
+		files.name.Store(&stat)
+		k.step()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := p.ends(); out != "stopped, done" {
+		t.Errorf("got %q, want the operation done", out)
+	}
+	if files.name.Load() != nil {
+		t.Error("the keeper did not look")
+	}
+	k.only(t).want(t, Held, ByHand)
 }
 
 // waiting counts the threads of which the programs know.
@@ -363,7 +486,7 @@ func TestGuestSignals(t *testing.T) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for: %s", what)
 		}
@@ -460,6 +583,7 @@ func TestGuestSameModuleTwice(t *testing.T) {
 	if n := len(k.all()); n < rounds {
 		t.Errorf("%d records of %d processes with two threads", n, rounds)
 	}
+	eventually(t, "no thread is left in the map", func() bool { return waiting(t, k) == 0 })
 }
 
 // The whole of a storm goes on, once each, and in the order in which each process wanted it.
@@ -491,6 +615,7 @@ func TestGuestStorm(t *testing.T) {
 			t.Errorf("process %d did %q (%v), want %q", i, text, err, want.String())
 		}
 	}
+	eventually(t, "the records", func() bool { return len(k.all()) >= processes })
 	for _, r := range k.all() {
 		r.want(t, Held, ByWindow)
 	}
@@ -599,7 +724,7 @@ func TestGuestKilledKeeper(t *testing.T) {
 		}
 		var jobs []*process
 		for range 4 {
-			jobs = append(jobs, beginAlone(t, "timestamps"))
+			jobs = append(jobs, beginAlone(t, "thrifty"))
 		}
 		// Before they are held, while they are being stopped, and after.
 		time.Sleep(time.Duration(n%20) * 10 * time.Millisecond)
@@ -612,6 +737,16 @@ func TestGuestKilledKeeper(t *testing.T) {
 		}
 	}
 	t.Logf("killed %d times", kills)
+	k := keep(t, Config{}) // another holds as if those had never been
+	p := begin(t, "timestamps")
+	k.waits(t, 1)
+	if _, err := k.Release(All); err != nil {
+		t.Error(err)
+	}
+	if out := p.ends(); out != "done" {
+		t.Errorf("after the kills: %q", out)
+	}
+	k.only(t).want(t, Held, ByHand)
 }
 
 func TestGuestNotSupported(t *testing.T) {

@@ -69,6 +69,8 @@ type Operation struct {
 	Calls []string `json:"calls"`
 	// Missing says why it is not guarded on this kernel.
 	Missing string `json:"missing,omitempty"`
+	// Unknown says why it is not known whether it is.
+	Unknown string `json:"unknown,omitempty"`
 
 	code code
 }
@@ -103,7 +105,7 @@ func Operations() []Operation {
 		{code: opHotplug, Name: "hotplug", What: "switching a CPU or SMT on or off", Spares: "stopper-hotplug", Hooks: permission, Calls: writing},
 		{code: opMicrocode, Name: "microcode", What: "loading microcode", Spares: "stopper-microcode", Hooks: permission, Calls: writing},
 		{code: opAffinity, Name: "affinity", What: "allowing a thread to run on the CPUs", Spares: "task-user", Hooks: []string{hookAffinity}, Calls: []string{"sched_setaffinity"}},
-		{code: opCpuset, Name: "cpuset", What: "giving the CPUs to a cgroup, or moving a task into one of the CPUs", Spares: "task-user", Hooks: permission, Calls: writing},
+		{code: opCpuset, Name: "cpuset", What: "dividing CPUs among cgroups, which rebuilds scheduling domains; moving a task into a cgroup of the CPUs", Spares: "task-user", Hooks: permission, Calls: writing},
 		{code: opSocketOption, Name: "socket-option", What: "options of sockets that flip a static key", Spares: "ipi-text-patching-static-key", Hooks: []string{hookOption}, Calls: []string{"setsockopt"}},
 		{code: opNetlink, Name: "netlink", What: "changes of nftables rules and of traffic control", Spares: "ipi-text-patching-static-key", Hooks: []string{hookNetlink}, Calls: append([]string{"sendto", "sendmsg"}, writing...)},
 		{code: opDevice, Name: "device", What: "reading or writing model specific registers, and CPUID, of the CPUs by their devices", Spares: "ipi-msr", Hooks: permission, Calls: using},
@@ -172,13 +174,22 @@ func fileRules() []fileRule {
 		{unix.PROC_SUPER_MAGIC, "smp_affinity_list", opIRQ, mayWrite},
 		{unix.PROC_SUPER_MAGIC, "sysrq-trigger", opSysrq, mayWrite},
 	}
-	for _, name := range []string{"cpuset.cpus", "cpuset.cpus.exclusive", "cpuset.cpus.partition", "cgroup.procs", "cgroup.threads", "tasks"} {
+	for _, name := range cpusetFiles {
 		rules = append(rules, fileRule{unix.CGROUP2_SUPER_MAGIC, name, opCpuset, mayWrite}, fileRule{unix.CGROUP_SUPER_MAGIC, name, opCpuset, mayWrite})
 	}
 	for _, s := range sysctls {
 		rules = append(rules, fileRule{unix.PROC_SUPER_MAGIC, s.name(), opSysctl, s.mask})
 	}
 	return rules
+}
+
+// cpusetFiles are those of cgroups by which tasks come to CPUs, or CPUs to cgroups:
+// kernel/cgroup/cpuset.c and cpuset-v1.c. A cpuset that goes away gives its CPUs back.
+var cpusetFiles = []string{
+	"cgroup.procs", "cgroup.threads", "tasks", "cgroup.subtree_control",
+	"cpuset.cpus", "cpuset.cpus.exclusive", "cpuset.cpus.partition",
+	"cpuset.cpu_exclusive", "cpuset.sched_load_balance", "cpuset.sched_relax_domain_level",
+	"cpus", "cpu_exclusive", "sched_load_balance", "sched_relax_domain_level", // as the file system "cpuset" calls them
 }
 
 // sysctl is a setting that interrupts CPUs when it is written, or read.

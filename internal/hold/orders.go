@@ -3,11 +3,13 @@
 package hold
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // Status is what a keeper does at a moment. It is the output of `taskiso hold
@@ -24,8 +26,10 @@ type Status struct {
 	Held   []Record           `json:"held"`
 	Counts map[Outcome]uint64 `json:"counts"` // of what has ended
 	Lost   uint64             `json:"lost"`   // events, which were told again
-	// Missed is [Keeper.Missed].
+	// Missed is how often the kernel passed our programs by: each may have been an operation.
 	Missed uint64 `json:"missed"`
+	// Seen is how often an operation was held in a way that its program can see.
+	Seen uint64 `json:"seen"`
 }
 
 // Schema is the version of Status and Record.
@@ -39,16 +43,17 @@ func (k *Keeper) Status() (Status, error) {
 		s.Closed, s.Why = !k.isOpen(), k.why()
 		for _, h := range k.held {
 			if r := h.record; !h.ended {
-				r.Outcome, r.Held = Held, now()-h.event.Time
+				r.Outcome, r.Held = Held, clock.Now()-h.event.Time
 				s.Held = append(s.Held, r)
 			}
 		}
 		for o, n := range k.counts {
 			s.Counts[o] = n
 		}
-		if s.Lost, err = k.guard.lost(); err == nil {
-			s.Missed, err = k.guard.missed()
-		}
+		s.Lost, err = k.guard.lost()
+		missed, errMissed := k.guard.missed()
+		seen, errSeen := k.guard.seen()
+		s.Missed, s.Seen, err = missed, seen, errors.Join(err, errMissed, errSeen)
 	})
 	if ended != nil {
 		return Status{}, ended

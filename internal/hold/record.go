@@ -20,7 +20,7 @@ const (
 	NotHeld  Outcome = "not held" // it went on, although its policy says otherwise; Reason says why
 )
 
-// Reasons why an operation that was held is so no more.
+// Reasons why a held operation was released.
 const (
 	ByWindow  = "the window opened"
 	ByWait    = "it had waited for as long as it may"
@@ -46,19 +46,21 @@ const (
 	exemptFull
 	exemptSilence
 	exemptChild
+	exemptInitChild
 )
 
 var exemptions = map[exemption]string{
-	exemptInit:    "process 1 is never held",
-	exemptHelper:  "the kernel started it and waits for it",
-	exemptWorker:  "it comes from a worker thread of the kernel, as io_uring has them",
-	exemptTraced:  "another process traces it",
-	exemptCall:    "it comes by a system call that cannot be restarted for certain",
-	exemptCompat:  "it comes from a 32-bit program",
-	exemptSignal:  "the kernel did not let it be stopped",
-	exemptFull:    "too many threads are held",
-	exemptSilence: "taskiso did not answer in time",
-	exemptChild:   "it is the command that taskiso runs",
+	exemptInit:      "process 1 is never held",
+	exemptHelper:    "it descends from what the kernel started and waits for",
+	exemptWorker:    "it comes from a worker thread of the kernel, as io_uring has them",
+	exemptTraced:    "another process traces it",
+	exemptCall:      "it comes by a system call that cannot be restarted for certain",
+	exemptCompat:    "it comes from a 32-bit program",
+	exemptSignal:    "it could not be stopped unseen in time",
+	exemptFull:      "too many threads are held",
+	exemptSilence:   "taskiso did not answer in time",
+	exemptChild:     "it is the command that taskiso runs",
+	exemptInitChild: "process 1 waits for it, and does nothing else",
 }
 
 // Record is what is to be said of one operation. It is a line of the output of

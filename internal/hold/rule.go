@@ -41,7 +41,7 @@ func (r *Rule) add(term string) error {
 	switch key {
 	case "comm":
 		if _, err := path.Match(value, ""); err != nil {
-			return fmt.Errorf("%q is no pattern: %w", value, err)
+			return fmt.Errorf("%q is not a pattern: %w", value, err)
 		}
 		r.Command = value
 	case "uid":

@@ -15,8 +15,8 @@ import (
 func TestVMAllWithoutModule(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated + withoutModule,
-		Files:   vmtest.Modules(t, "dummy"),
-		Args:    []string{"-test.skip=^TestGuest(Storm|NothingUnseen)$"},
+		Modules: []string{"dummy"},
+		Skip:    "^TestGuest(Storm|NothingUnseen)$",
 		Timeout: 4 * time.Minute,
 	})
 }
@@ -26,7 +26,7 @@ func TestVMAllWithoutModule(t *testing.T) {
 func TestVMSoak(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: vmtest.Isolated,
-		Files:   vmtest.Modules(t, "dummy"),
+		Modules: []string{"dummy"},
 		Env:     []string{soakVariable + "=1"},
 		Tests:   "^TestGuest(SameModuleTwice|Storm|KilledKeeper)$",
 		Timeout: 25 * time.Minute,

@@ -3,6 +3,7 @@
 package hold
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // String returns the record as one line.
@@ -19,9 +22,9 @@ func (r Record) String() string {
 	if r.Outcome == Held || r.Held > 0 {
 		fmt.Fprintf(&b, " for %v", r.Held.Round(100*time.Microsecond))
 	}
-	fmt.Fprintf(&b, ": %s (%s)", r.Command, r.who())
+	fmt.Fprintf(&b, ": %s (%s)", printable.Text(r.Command), r.who())
 	if r.Detail != "" {
-		fmt.Fprintf(&b, ": %s", r.Detail)
+		fmt.Fprintf(&b, ": %s", printable.Text(r.Detail))
 	}
 	if r.Reason != "" {
 		fmt.Fprintf(&b, "; %s", r.Reason)
@@ -37,16 +40,16 @@ func (r Record) who() string {
 	return fmt.Sprintf("process %d, uid %d", r.PID, r.UID)
 }
 
-// consequence says what the CPUs were spared, or not. What was held and then let
-// go by time or by hand can interrupt them after all.
+// consequence names the interruption that was prevented, or not. An operation that was held and then
+// released by time or by hand can interrupt the CPUs after all.
 func (r Record) consequence() string {
 	switch r.Outcome {
 	case Held:
-		return fmt.Sprintf("CPU %v spared %s until then", r.CPUs, r.Spared)
+		return fmt.Sprintf("prevented %s on CPU %v until then", r.Spared, r.CPUs)
 	case Denied:
-		return fmt.Sprintf("CPU %v spared %s", r.CPUs, r.Spared)
+		return fmt.Sprintf("prevented %s on CPU %v", r.Spared, r.CPUs)
 	}
-	return fmt.Sprintf("CPU %v not spared %s", r.CPUs, r.Spared)
+	return fmt.Sprintf("%s on CPU %v not prevented", r.Spared, r.CPUs)
 }
 
 // WriteText writes the status for people.
@@ -63,8 +66,8 @@ func (s Status) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "Until now: %s.\n", strings.Join(parts, ", "))
 	}
-	if s.Missed > 0 {
-		fmt.Fprintf(w, "Until now %s.\n", MissedText(s.Missed))
+	for _, limit := range limits(s.Missed, s.Seen) {
+		fmt.Fprintf(w, "Until now %s.\n", limit)
 	}
 	if len(s.Held) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing waits.")
@@ -73,25 +76,54 @@ func (s Status) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tWAITED\tPROCESS\tUID\tCOMMAND\tOPERATION\tDETAIL")
 	for _, r := range s.Held {
-		fmt.Fprintf(t, "%d\t%v\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Held.Round(time.Millisecond), r.PID, r.UID, r.Command, r.Operation, r.Detail)
+		fmt.Fprintf(t, "%d\t%v\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Held.Round(time.Millisecond), r.PID, r.UID, printable.Text(r.Command), r.Operation, printable.Text(r.Detail))
 	}
 	return t.Flush()
+}
+
+// writeReasons writes each reason why operations are not guarded once.
+func writeReasons(w io.Writer, ops []Operation) {
+	var reasons []string
+	names := make(map[string][]string)
+	for _, o := range ops {
+		reason := cmp.Or(o.Missing, o.Unknown)
+		if reason == "" {
+			continue
+		}
+		if names[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		names[reason] = append(names[reason], o.Name)
+	}
+	if len(reasons) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, r := range reasons {
+		who := strings.Join(names[r], ", ")
+		if len(names[r]) == len(ops) {
+			who = "all"
+		}
+		fmt.Fprintf(w, "%s: %s\n", who, r)
+	}
 }
 
 // WriteOperations writes which operations can be held, and which cannot.
 func WriteOperations(w io.Writer, ops []Operation) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "OPERATION\tGUARDED\tSPARES\tWHAT")
+	fmt.Fprintln(t, "OPERATION\tGUARDED\tPREVENTS\tWHAT")
 	for _, o := range ops {
 		guarded := "yes"
 		if o.Missing != "" {
-			guarded = "no: " + o.Missing
+			guarded = "no"
+		} else if o.Unknown != "" {
+			guarded = "unknown"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", o.Name, guarded, o.Spares, o.What)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	writeReasons(w, ops)
 	fmt.Fprintln(w, "\nNot guarded:")
 	for _, n := range NotGuarded() {
 		if _, err := fmt.Fprintf(w, "  %s: %s\n", n[0], n[1]); err != nil {

@@ -3,15 +3,17 @@
 package hold
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // canStop tells whether this process may stop others as a debugger does.
@@ -27,15 +29,18 @@ func canStop() error {
 // The functions below are to be called on one and the same OS thread: to the
 // kernel, that thread is the tracer, and when it ends what it stopped goes on.
 
-func ptrace(request, tid int, signal unix.Signal) error {
-	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), 0, uintptr(signal), 0, 0); errno != 0 {
+func ptrace(request, tid int, data uintptr) error {
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), 0, data, 0, 0); errno != 0 {
 		return errno
 	}
 	return nil
 }
 
-// seize lets a thread stop where it next comes to the hook, which shows in look. It
+// seize lets a thread stop where the program at the hook wants it, which shows in look. It
 // does not interrupt it: not every system call goes on after that as if nothing had been.
+//
+// It waits while the thread's process executes a file, for ever if that is on a file
+// system that does not answer: ptrace_attach() of kernel/ptrace.c takes cred_guard_mutex.
 func seize(tid int) error {
 	if err := ptrace(unix.PTRACE_SEIZE, tid, 0); err != nil {
 		return fmt.Errorf("tracing thread %d: %w", tid, err)
@@ -44,25 +49,35 @@ func seize(tid int) error {
 }
 
 // listen lets a stopped thread stay so, and take part when a signal stops or continues its process.
-func listen(tid int) error {
-	if err := ptrace(unix.PTRACE_LISTEN, tid, 0); err != nil && !isGone(err) {
-		return fmt.Errorf("keeping thread %d: %w", tid, err)
-	}
-	return nil
-}
+func listen(tid int) error { return ordered("keeping", unix.PTRACE_LISTEN, tid, 0) }
 
 // rouse ends listen: the thread shows in look as stopped again.
-func rouse(tid int) error {
-	if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0); err != nil && !isGone(err) {
-		return fmt.Errorf("rousing thread %d: %w", tid, err)
-	}
-	return nil
+func rouse(tid int) error { return ordered("rousing", unix.PTRACE_INTERRUPT, tid, 0) }
+
+// drop lets a thread that is about to handle a signal do without it, and stop for us instead.
+func drop(tid int) error {
+	return errors.Join(rouse(tid), ordered("continuing", unix.PTRACE_CONT, tid, 0))
 }
 
 // letGo lets a stopped thread go on, with a signal if that is not 0.
 func letGo(tid int, signal unix.Signal) error {
-	if err := ptrace(unix.PTRACE_DETACH, tid, signal); err != nil && !isGone(err) {
-		return fmt.Errorf("letting thread %d go: %w", tid, err)
+	return ordered("letting go", unix.PTRACE_DETACH, tid, uintptr(signal))
+}
+
+// toCall lets a stopped thread go on to the begin, or the end, of a system call.
+func toCall(tid int) error { return ordered("continuing", unix.PTRACE_SYSCALL, tid, 0) }
+
+// suspendSeccomp is PTRACE_O_SUSPEND_SECCOMP of include/uapi/linux/ptrace.h.
+const suspendSeccomp = 1 << 21
+
+// passFilters lets a stopped thread make its calls past its seccomp filters while it is traced.
+func passFilters(tid int) error {
+	return ptrace(unix.PTRACE_SETOPTIONS, tid, suspendSeccomp|unix.PTRACE_O_TRACESYSGOOD)
+}
+
+func ordered(what string, request, tid int, data uintptr) error {
+	if err := ptrace(request, tid, data); err != nil && !isGone(err) {
+		return fmt.Errorf("%s thread %d: %w", what, tid, err)
 	}
 	return nil
 }
@@ -77,11 +92,15 @@ const (
 	runs    place = iota
 	stopped       // for us
 	signals       // it is about to handle a signal, or to be stopped by one
+	atCall        // it begins or ends a system call
 	gone
 )
 
 // eventStop is PTRACE_EVENT_STOP of include/uapi/linux/ptrace.h.
 const eventStop = 128
+
+// callStop is how a stop at a system call is told apart with PTRACE_O_TRACESYSGOOD.
+const callStop = unix.SIGTRAP | 0x80
 
 // look tells where a thread is, if that has changed, and the signal it is about to handle.
 func look(tid int) (place, unix.Signal, error) {
@@ -96,6 +115,8 @@ func look(tid int) (place, unix.Signal, error) {
 		return runs, 0, fmt.Errorf("waiting for thread %d: %w", tid, err)
 	case !ws.Stopped():
 		return gone, 0, nil
+	case ws.StopSignal() == callStop:
+		return atCall, 0, nil
 	case uint32(ws)>>16 != eventStop:
 		return signals, ws.StopSignal(), nil
 	case ws.StopSignal() != unix.SIGTRAP: // the whole process is stopped by a signal: it stays so without us
@@ -104,22 +125,44 @@ func look(tid int) (place, unix.Signal, error) {
 	return stopped, 0, nil
 }
 
+// fromKernel is SI_KERNEL of include/uapi/asm-generic/siginfo.h, which no process can send.
+const fromKernel = 0x80
+
+// isFromHook tells whether the signal that a thread is about to handle is the one by
+// which the program at the hook stops it.
+func isFromHook(files fs.FS, pid, tid int, signal unix.Signal) bool {
+	if signal == 0 || ignoredByDefault&bit(signal) == 0 {
+		return false
+	}
+	var info struct { // struct siginfo
+		signal, errno, code int32
+		_                   [116]byte
+	}
+	if err := ptrace(unix.PTRACE_GETSIGINFO, tid, uintptr(unsafe.Pointer(&info))); err != nil || info.code != fromKernel {
+		return false
+	}
+	if signal == unix.SIGWINCH { // it may have a handler
+		return true
+	}
+	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
+	return err == nil && signalsOf(status, "SigCgt")&bit(signal) == 0
+}
+
+// signalsOf returns a set of signals of a thread, none if it is not shown.
+func signalsOf(status proc.Status, set string) uint64 {
+	mask, _ := status.Mask(set)
+	return mask
+}
+
 // hasSignal tells whether a thread would handle a signal, or be ended by one, if it went on.
 func hasSignal(files fs.FS, pid, tid int) bool {
-	text, err := fs.ReadFile(files, fmt.Sprintf("proc/%d/task/%d/status", pid, tid))
+	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
 	if err != nil {
 		return true // it ends
 	}
-	sets := make(map[string]uint64)
-	for line := range bytes.Lines(text) {
-		name, value, _ := strings.Cut(string(line), ":")
-		if strings.HasPrefix(name, "Sig") || name == "ShdPnd" {
-			sets[name], _ = strconv.ParseUint(strings.TrimSpace(value), 16, 64)
-		}
-	}
-	// SIGCONT of its own is from the program at the hook.
-	pending := sets["SigPnd"]&^bit(unix.SIGCONT) | sets["ShdPnd"]
-	return pending&^sets["SigBlk"]&^sets["SigIgn"]&^(ignoredByDefault&^sets["SigCgt"]) != 0
+	pending := signalsOf(status, "SigPnd") | signalsOf(status, "ShdPnd")
+	ignored := signalsOf(status, "SigIgn") | ignoredByDefault&^signalsOf(status, "SigCgt")
+	return pending&^signalsOf(status, "SigBlk")&^ignored != 0
 }
 
 // ignoredByDefault are signals that do nothing without a handler: SIG_KERNEL_IGNORE_MASK of include/linux/signal.h.
@@ -127,7 +170,34 @@ var ignoredByDefault = bit(unix.SIGCONT) | bit(unix.SIGCHLD) | bit(unix.SIGWINCH
 
 func bit(s unix.Signal) uint64 { return 1 << (s - 1) }
 
-// inCall tells whether a thread is in a system call.
+// hasFilter tells whether a thread's system calls pass a seccomp filter.
+func hasFilter(files fs.FS, pid, tid int) bool {
+	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
+	return err == nil && status.Value("Seccomp") == "2" // SECCOMP_MODE_FILTER
+}
+
+// life is the state and the start of a thread, which tell whether it is alive and still the same.
+type life struct{ state, start string }
+
+// lifeOf reads them. Zero: there is no such thread.
+func lifeOf(files fs.FS, pid, tid int) life {
+	stat, err := proc.ReadStat(files, proc.Thread(pid, tid))
+	if err != nil {
+		return life{}
+	}
+	return life{stat.State, stat.Start}
+}
+
+// sleeps tells whether the thread waits for something, neither on its way to it nor stopped.
+func (l life) sleeps() bool { return l.state == "S" }
+
+// hasEnded tells whether the thread that this was the life of is none any more.
+func (l life) hasEnded(now life) bool {
+	return now.start != l.start || now.state == "" || now.state == "Z" || now.state == "X"
+}
+
+// inCall tells whether a thread is in a system call. It may wait for ever: proc_pid_syscall()
+// waits while the thread's process executes a file.
 func inCall(files fs.FS, tid, nr int) bool {
 	text, err := fs.ReadFile(files, fmt.Sprintf("proc/%d/syscall", tid))
 	if err != nil {
@@ -135,4 +205,13 @@ func inCall(files fs.FS, tid, nr int) bool {
 	}
 	number, _, _ := strings.Cut(string(text), " ")
 	return number == strconv.Itoa(nr) || strings.TrimSpace(number) == "running"
+}
+
+// tracerOf returns the thread that traces another, or 0.
+func tracerOf(files fs.FS, pid, tid int) int {
+	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
+	if err != nil {
+		return 0
+	}
+	return int(status.Number("TracerPid"))
 }

@@ -31,7 +31,7 @@ func ParseHours(text string) (Hours, error) {
 		}
 	}
 	if !ok || err != nil {
-		return Hours{}, fmt.Errorf("%q are no hours: want two times of the day, as 09:30-16:00", text)
+		return Hours{}, fmt.Errorf("%q is not a range of hours: want two times of the day, such as 09:30-16:00", text)
 	}
 	if h.From == h.To {
 		return Hours{}, fmt.Errorf("%q has no end: the two times are the same", text)
@@ -45,7 +45,7 @@ func parseClock(text string) (time.Duration, error) {
 			return t.Sub(t.Truncate(24 * time.Hour)), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no time", text)
+	return 0, fmt.Errorf("%q is not a time of the day", text)
 }
 
 func (h Hours) isSet() bool { return h != Hours{} }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kernfs opens the files of procfs, sysfs and cgroupfs. No other
-// package of this module does, so that the rules for such files are kept in
-// one place:
+// Package kernfs opens the files of procfs, sysfs and cgroupfs. No other part of
+// taskiso changes such files, so that the rules for that are kept in one place:
 //
 //   - A write never creates or truncates a file. A misspelt name is an error,
 //     not a new file that nobody reads.
-//   - Every error names the file, and for a write also the value.
+//   - Every error names the file or thread, and for a change also the value.
 //   - What the kernel made of a value is read back, since it may accept a write
 //     and do something else: [FS.WriteVerify].
 //
@@ -27,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 var (
@@ -157,40 +157,35 @@ func (f *FS) Rmdir(path string) error {
 // run on cpus only. In a captured tree, whose threads are not those of this
 // system, it fails with [ErrReadOnly].
 func (f *FS) SetAffinity(thread string, cpus cpulist.Set) error {
-	err := f.mayWrite()
-	if err == nil {
-		err = f.setAffinity(thread, cpus)
-	}
+	tid, dir, err := f.openThread(thread)
 	if err != nil {
 		return fmt.Errorf("setting the affinity of %s to CPU %v: %w", f.fullPath(thread), cpus, bare(err))
 	}
-	return nil
+	defer dir.Close()
+	return affinity.Set(tid, cpus)
 }
 
-func (f *FS) setAffinity(thread string, cpus cpulist.Set) error {
-	tid, err := strconv.Atoi(filepath.Base(thread))
-	if err != nil {
-		return err
+// openThread returns the number of a thread, and its directory, which is procfs and
+// not an imitation.
+func (f *FS) openThread(thread string) (tid int, dir *os.File, err error) {
+	if err := f.mayWrite(); err != nil {
+		return 0, nil, err
 	}
-	// A handle on the directory, so that it is procfs and not an imitation.
-	dir, err := f.root.Open(inRoot(thread))
-	if err != nil {
-		return err
+	if tid, err = strconv.Atoi(filepath.Base(thread)); err != nil {
+		return 0, nil, err
 	}
-	defer dir.Close()
+	if dir, err = f.root.Open(inRoot(thread)); err != nil {
+		return 0, nil, err
+	}
 	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
-		return err
+	err = unix.Fstatfs(int(dir.Fd()), &fs)
+	if err == nil && fs.Type != unix.PROC_SUPER_MAGIC {
+		err = ErrReadOnly
 	}
-	if fs.Type != unix.PROC_SUPER_MAGIC {
-		return ErrReadOnly
+	if err != nil {
+		dir.Close()
 	}
-	last, _ := cpus.Last()
-	set := unix.NewCPUSet(last + 1)
-	for cpu := range cpus.All() {
-		set.Set(cpu)
-	}
-	return unix.SchedSetaffinityDynamic(tid, set)
+	return tid, dir, err
 }
 
 func (f *FS) rmdir(name string) error {

@@ -293,17 +293,18 @@ func TestReadValue(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "sys/a"), 0o444); err != nil {
 		t.Fatal(err)
 	}
-	v := fsys.View().(view)
-	for path, want := range map[string]string{"sys/a": "0-3\n", "sys/long": long, "sys/even": long[:512], "sys/empty": ""} {
-		if got, err := v.ReadValue(path); err != nil || string(got) != want {
-			t.Errorf("%s: %d bytes, %v, want %d", path, len(got), err, len(want))
+	for _, v := range []fs.FS{fsys.View(), os.DirFS(dir)} {
+		for path, want := range map[string]string{"sys/a": "0-3\n", "sys/long": long, "sys/even": long[:512], "sys/empty": ""} {
+			if got, err := ReadValue(v, path); err != nil || string(got) != want {
+				t.Errorf("%T: %s: %d bytes, %v, want %d", v, path, len(got), err, len(want))
+			}
 		}
-	}
-	if _, mode, err := v.ReadValueMode("sys/a"); err != nil || mode != 0o444 {
-		t.Errorf("mode %v, %v, want 0444", mode, err)
-	}
-	if _, err := v.ReadValue("sys/none"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v, want fs.ErrNotExist", err)
+		if _, mode, err := ReadValueMode(v, "sys/a"); err != nil || mode != 0o444 {
+			t.Errorf("%T: mode %v, %v, want 0444", v, mode, err)
+		}
+		if _, err := ReadValue(v, "sys/none"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%T: error %v, want fs.ErrNotExist", v, err)
+		}
 	}
 }
 

@@ -55,16 +55,23 @@ func (v view) ReadFile(name string) ([]byte, error) {
 	return text, err
 }
 
-// ReadValue returns a file that the kernel makes as one piece, as it does those
-// of a single value: the first read has all of it if its buffer was not filled.
-func (v view) ReadValue(name string) ([]byte, error) {
-	text, _, err := v.read(name, readPiece, false)
+// ReadValue returns a file that the kernel makes as one piece, as it does those of a
+// single value: of a view, the first read has all of it if its buffer was not filled.
+func ReadValue(files fs.FS, name string) ([]byte, error) {
+	if v, ok := files.(view); ok {
+		text, _, err := v.read(name, readPiece, false)
+		return text, err
+	}
+	text, _, err := readAll(files, name)
 	return text, err
 }
 
 // ReadValueMode is ReadValue, and gives the file's mode.
-func (v view) ReadValueMode(name string) ([]byte, fs.FileMode, error) {
-	return v.read(name, readPiece, true)
+func ReadValueMode(files fs.FS, name string) ([]byte, fs.FileMode, error) {
+	if v, ok := files.(view); ok {
+		return v.read(name, readPiece, true)
+	}
+	return readAll(files, name)
 }
 
 func (v view) read(name string, all func(fd int) ([]byte, error), withMode bool) ([]byte, fs.FileMode, error) {
@@ -155,6 +162,6 @@ func readAll(files fs.FS, name string) ([]byte, fs.FileMode, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	text, err := io.ReadAll(file)
+	text, err := io.ReadAll(file) // not fs.ReadFile: it begins with one byte, and sysctls give no more then
 	return text, info.Mode().Perm(), err
 }

@@ -106,6 +106,16 @@ func (t *Table) Lookup(addr uint64) (name string, offset uint64, ok bool) {
 	return t.names[s.start : s.start+s.len], addr - s.addr, true
 }
 
+// Address returns where the function of that name begins, or 0 if there is none.
+func (t *Table) Address(name string) uint64 {
+	for _, s := range t.symbols {
+		if t.names[s.start:s.start+s.len] == name {
+			return s.addr
+		}
+	}
+	return 0
+}
+
 // Name returns the symbol addr lies in, without the offset, or the address
 // itself in hexadecimal. It works on a nil table, which knows no symbol.
 func (t *Table) Name(addr uint64) string {

@@ -73,3 +73,15 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestAddress(t *testing.T) {
+	table, err := Load(strings.NewReader(symbols))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]uint64{"do_sync_core": 0xffffffff81000100, "veth_xmit": 0xffffffffc0000000, "some_data": 0, "do_sync": 0} {
+		if got := table.Address(name); got != want {
+			t.Errorf("%s is at %#x, want %#x", name, got, want)
+		}
+	}
+}

@@ -23,6 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // Command is what to run and as whom.
@@ -55,7 +57,9 @@ type User struct {
 
 // Process is a started command.
 type Process struct {
-	TID     int // thread that will become, or has become, the command
+	TID int // thread that will become, or has become, the command
+	// Used is what the process had used up when it executed the command, once Release has returned.
+	Used    syscall.Rusage
 	stub    *exec.Cmd
 	release *os.File
 	report  *bufio.Reader
@@ -74,11 +78,12 @@ const (
 const FirstFile = 5
 
 // stubReport is what the stub says: first its thread, then of an Isolable command
-// its listener, or why there is none, and then, if it could not execute the
-// command, why.
+// its listener, or why there is none, then what it has used up, and then, if it could
+// not execute the command, why.
 type stubReport struct {
 	TID      int
 	Listener int // a descriptor of the stub
+	Used     *syscall.Rusage
 	Step     string
 	Errno    syscall.Errno
 }
@@ -93,7 +98,7 @@ func (e *ExecError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Errn
 func (e *ExecError) Unwrap() error { return e.Errno }
 
 // errReport means that the stub ended without a word.
-var errReport = errors.New("the launcher ended before it could say why")
+var errReport = errors.New("the launcher ended before it could report why")
 
 // Find returns the path of a program: of name itself if it has a slash, else of
 // the first of that name in $PATH. Its errors match [fs.ErrNotExist] or
@@ -165,6 +170,10 @@ func (p *Process) Release() error {
 	}
 	p.release.Close()
 	r, err := p.next()
+	if err == nil && r.Used != nil {
+		p.Used = *r.Used
+		r, err = p.next()
+	}
 	switch {
 	case errors.Is(err, io.EOF): // the descriptor was closed by a successful exec
 		return nil
@@ -229,10 +238,31 @@ func (p *Process) Wait() *os.ProcessState {
 	return p.stub.ProcessState
 }
 
+// End sends SIGKILL and lets the threads end on the CPUs of this process: a thread
+// that is killed still needs a turn to end, which a real-time task that never
+// sleeps does not give it where it was.
+func (p *Process) End() error {
+	p.moveHere()
+	return p.stub.Process.Kill()
+}
+
+// moveHere moves what can be moved; a cpuset can confine the threads to CPUs that
+// this process may not use.
+func (p *Process) moveHere() {
+	here, err := affinity.Of(0)
+	if err != nil {
+		return // it stays where it is
+	}
+	threads, _ := proc.Threads(os.DirFS("/"), p.PID()) // none if it has ended
+	for _, tid := range threads {
+		_ = affinity.Set(tid, here) // as above
+	}
+}
+
 // Kill ends a process that is not wanted any more and waits for its end.
 func (p *Process) Kill() error {
 	p.release.Close()
-	err := p.stub.Process.Kill()
+	err := p.End()
 	p.Wait()
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/seccomp"
 )
@@ -67,7 +67,7 @@ func stub(orders io.Reader, report *json.Encoder) error {
 			return err
 		}
 	}
-	return c.become()
+	return c.become(report)
 }
 
 // handOverListener has the calls of what this process will execute answered by
@@ -87,14 +87,15 @@ func handOverListener(in *bufio.Reader, report *json.Encoder) error {
 	return nil
 }
 
-func (c *Command) become() error {
+// become executes the command. All that goes before is the stub's: it reports what that took when nothing else is to do.
+func (c *Command) become(report *json.Encoder) error {
 	if c.Cgroup != "" {
-		if err := enterCgroup(c.Cgroup); err != nil {
+		if err := EnterCgroup(c.Cgroup); err != nil {
 			return &ExecError{"entering " + c.Cgroup, errno(err)}
 		}
 	}
 	if !c.CPUs.IsEmpty() {
-		if err := SetAffinity(0, c.CPUs); err != nil {
+		if err := affinity.Set(0, c.CPUs); err != nil {
 			return &ExecError{fmt.Sprintf("moving to CPU %v", c.CPUs), errno(err)}
 		}
 	}
@@ -103,11 +104,20 @@ func (c *Command) become() error {
 			return err
 		}
 	}
-	err := syscall.Exec(c.Path, c.Args, c.Env)
+	var used syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	if err == nil {
+		err = report.Encode(stubReport{Used: &used})
+	}
+	if err != nil {
+		return fmt.Errorf("reporting what the launcher used up: %w", err)
+	}
+	err = syscall.Exec(c.Path, c.Args, c.Env)
 	return &ExecError{"executing " + c.Path, errno(err)}
 }
 
-func enterCgroup(dir string) error {
+// EnterCgroup moves this process to the cgroup of a directory in cgroupfs.
+func EnterCgroup(dir string) error {
 	files, err := kernfs.OpenWritable(dir)
 	if err != nil {
 		return err
@@ -129,22 +139,6 @@ func (u *User) assume() error {
 	}
 	if err := syscall.Setuid(int(u.UID)); err != nil {
 		return &ExecError{fmt.Sprintf("taking on user %d", u.UID), errno(err)}
-	}
-	return nil
-}
-
-// SetAffinity lets the thread tid (0: the calling one) run on cpus only.
-func SetAffinity(tid int, cpus cpulist.Set) error {
-	last, ok := cpus.Last()
-	if !ok {
-		return fmt.Errorf("setting the affinity of thread %d: %w", tid, unix.EINVAL)
-	}
-	set := unix.NewCPUSet(last + 1)
-	for cpu := range cpus.All() {
-		set.Set(cpu)
-	}
-	if err := unix.SchedSetaffinityDynamic(tid, set); err != nil {
-		return fmt.Errorf("setting the affinity of thread %d to CPU %v: %w", tid, cpus, err)
 	}
 	return nil
 }

@@ -23,18 +23,21 @@ type Functions interface{ Function(addr uint64) string }
 type Checker struct {
 	functions Functions
 	runs      []*run
+	followers []*follower
 }
 
 // run is one monitor on one CPU.
 type run struct {
-	of      *Monitor
-	cpu     int
-	m       *automaton.Monitor
-	pokes   pokes
-	blind   []string // why it cannot see what it needs
-	events  uint64
-	first   time.Duration
-	against map[automaton.Violation]uint64
+	of         *Monitor
+	cpu        int
+	m          *automaton.Monitor // nil if there is one for each thread: see follower
+	pokes      pokes
+	blind      []string // why it cannot see what it needs
+	events     uint64
+	lostEvents uint64
+	first      time.Duration
+	violations uint64
+	against    map[automaton.Violation]uint64
 }
 
 // Blind says why events of a kind are not seen on a CPU, or not the functions
@@ -44,10 +47,22 @@ type Blind func(cpu int, k trace.Kind, named bool) string
 // NewChecker returns a checker of all monitors on all cpus.
 func NewChecker(monitors []*Monitor, cpus cpulist.Set, functions Functions, blind Blind) *Checker {
 	c := &Checker{functions: functions}
+	followers := make(map[*Monitor]*follower)
+	for _, m := range monitors {
+		if m.threads {
+			followers[m] = &follower{of: m, runs: make(map[int]*run), threads: make(map[uint32]*thread)}
+			c.followers = append(c.followers, followers[m])
+		}
+	}
 	for cpu := range cpus.All() {
 		for _, m := range monitors {
-			r := &run{of: m, cpu: cpu, m: m.a.Monitor(), blind: m.blind(cpu, blind), against: make(map[automaton.Violation]uint64)}
-			r.m.Forget() // what the CPU was doing before is not known
+			r := &run{of: m, cpu: cpu, blind: m.blind(cpu, blind), against: make(map[automaton.Violation]uint64)}
+			if f := followers[m]; f != nil {
+				f.runs[cpu] = r
+			} else {
+				r.m = m.a.Monitor()
+				r.m.Forget() // what the CPU was doing before is not known
+			}
 			c.runs = append(c.runs, r)
 		}
 	}
@@ -74,10 +89,20 @@ func (c *Checker) Add(batch trace.Batch, begin time.Duration) {
 	if batch.Until < begin {
 		return
 	}
+	for _, f := range c.followers {
+		f.add(batch, begin, c.functions)
+	}
 	for _, r := range c.runs {
-		if n := r.lost(batch); n > 0 {
+		if r.m == nil {
+			continue
+		}
+		if n, lossy := r.lost(batch); lossy {
 			// Where among the events it was is not known, so none tells anything.
-			r.m.Lost(n)
+			r.m.Forget()
+			if n > 0 {
+				r.m.Lost(n)
+				r.lostEvents += n
+			}
 			r.pokes.lost()
 			continue
 		}
@@ -89,16 +114,18 @@ func (c *Checker) Add(batch trace.Batch, begin time.Duration) {
 	}
 }
 
-// lost returns how many events were lost that r may have needed.
-func (r *run) lost(batch trace.Batch) uint64 {
+// lost returns how many events were lost that r may have needed, and whether any
+// can be missing in the batch: those can have been counted with the one before.
+func (r *run) lost(batch trace.Batch) (uint64, bool) {
 	if !r.sends() {
-		return batch.Lost[r.cpu]
+		n, lossy := batch.Lost[r.cpu]
+		return n, lossy
 	}
 	var n uint64
 	for _, lost := range batch.Lost { // senders are on any CPU
 		n += lost
 	}
-	return n
+	return n, len(batch.Lost) > 0
 }
 
 // sends tells whether the monitor needs to see senders.
@@ -112,21 +139,26 @@ func (r *run) sends() bool {
 }
 
 func (r *run) event(e trace.Event, functions Functions) {
-	name := r.name(e, functions)
+	r.take(r.m, r.name(e, functions), e.Time)
+}
+
+// take gives m an event, if it has a name.
+func (r *run) take(m *automaton.Monitor, name string, at time.Duration) {
 	if name == "" {
 		return
 	}
 	r.events++
-	if err := r.m.Event(name); err != nil {
-		r.violated(e.Time, err)
+	if err := m.Event(name); err != nil {
+		r.violated(at, err)
 	}
 }
 
 func (r *run) violated(at time.Duration, err error) {
 	var v automaton.Violation
-	if errors.As(err, &v); len(r.against) == 0 {
+	if errors.As(err, &v); r.violations == 0 {
 		r.first = at
 	}
+	r.violations++
 	r.against[v]++
 }
 
@@ -141,6 +173,18 @@ func (r *run) name(e trace.Event, functions Functions) string {
 			return name
 		}
 	}
+	return known.name(e, functions)
+}
+
+// nameOf is as run.name, on any CPU.
+func (m *Monitor) nameOf(e trace.Event, functions Functions) string {
+	if known := m.events[e.Kind]; known != nil {
+		return known.name(e, functions)
+	}
+	return ""
+}
+
+func (known *events) name(e trace.Event, functions Functions) string {
 	if len(known.functions) > 0 {
 		if name := known.functions[functions.Function(function(e))]; name != "" {
 			return name
@@ -162,8 +206,12 @@ func target(e trace.Event) int {
 // batch: on a CPU, or if they are of senders on any.
 func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind) bool) []report.Monitor {
 	var results []report.Monitor
+	idle := c.idle()
 	for _, r := range c.runs {
 		m := r.result(begin)
+		if idle[r.of] {
+			m.Reasons = append(m.Reasons, noThread)
+		}
 		for k := range trace.Kinds() {
 			if r.of.events[k] != nil && missed(r.cpu, k) {
 				m.Reasons = append(m.Reasons, fmt.Sprintf("events %s may have been missed: their recording was preempted", k))
@@ -177,17 +225,30 @@ func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind
 	return results
 }
 
+// noThread is why a monitor of threads says nothing: that all is well with none is no finding.
+const noThread = "no thread was seen to become isolated"
+
+// idle returns the monitors of threads that have had none, on any CPU.
+func (c *Checker) idle() map[*Monitor]bool {
+	idle := make(map[*Monitor]bool)
+	for _, f := range c.followers {
+		idle[f.of] = !f.followed
+	}
+	return idle
+}
+
 func (r *run) result(begin time.Duration) report.Monitor {
-	violations, lost := r.m.Violations()
 	m := report.Monitor{
-		Monitor: r.of.name, CPU: r.cpu, Verdict: string(r.m.Verdict()),
-		Reasons: slices.Clone(r.blind), Events: r.events, Lost: lost, Violations: violations,
+		Monitor: r.of.name, CPU: r.cpu, Verdict: report.MonitorSatisfied,
+		Reasons: slices.Clone(r.blind), Events: r.events, Lost: r.lostEvents, Violations: r.violations,
+		OfUserMode: r.of.events[trace.UserEnter] != nil || r.of.events[trace.UserExit] != nil,
+		OfThreads:  r.of.threads,
 	}
-	if violations == 0 && lost > 0 {
+	switch {
+	case r.violations > 0:
+		m.Verdict, m.First = report.MonitorViolated, r.first-begin
+	case r.lostEvents > 0:
 		m.Reasons = append(m.Reasons, "events were lost")
-	}
-	if violations > 0 {
-		m.First = r.first - begin
 	}
 	for v, n := range r.against {
 		m.By = append(m.By, report.Violation{State: v.State, Event: v.Event, Count: n})

@@ -8,6 +8,11 @@
 // "_" and a function behind it, it is that tracepoint for this function only:
 // "csd_function_entry_do_sync_core". Two are derived: text_poke_begin and
 // text_poke_step, see poke.go. Other events are not shown to the automaton.
+//
+// An automaton that has events of isolation ("isolated", "broken", "left") is one
+// for each thread that is isolated, not for a CPU: it is shown that thread's events,
+// on any CPU. Its "signal_deliver" is only the signal that the thread asked for at a
+// break, and "broken_silently" a break for which none is due.
 package monitor
 
 import (
@@ -25,10 +30,11 @@ var files embed.FS
 
 // Monitor is an automaton whose events all are known. It is immutable.
 type Monitor struct {
-	name   string
-	a      *automaton.Automaton
-	events map[trace.Kind]*events
-	pokes  bool // it has derived events
+	name    string
+	a       *automaton.Automaton
+	events  map[trace.Kind]*events
+	pokes   bool // it has derived events
+	threads bool // it is one for each isolated thread
 }
 
 // events are those of an automaton that come from one kind.
@@ -99,9 +105,18 @@ func (m *Monitor) add(event string) error {
 		m.of(trace.SendCall)
 		return nil
 	}
+	if event == brokenSilently {
+		m.threads = true
+		m.of(trace.Broken)
+		return nil
+	}
 	for k := range trace.Kinds() {
 		if k.String() == event {
+			m.threads = m.threads || k.IsIsolation()
 			m.of(k).any = event
+			if k == trace.Signal {
+				m.of(trace.Told).any = event
+			}
 			return nil
 		}
 		if function, ok := strings.CutPrefix(event, k.String()+"_"); ok && calls(k) {

@@ -20,8 +20,9 @@ func readClock() uint64 { return uint64(nanotime()) }
 // that trusts its counter no longer, is read no more: each reading would be a gap, and
 // an event for the tracer.
 type pace struct {
-	slow uint64 // a reading takes less, if it does not enter the kernel
-	row  uint64 // slow readings in a row
+	slow  uint64 // a reading takes less at the CPU's first speed, if it does not enter the kernel
+	row   uint64 // slow readings in a row
+	speed speed
 }
 
 // patience is how many readings in a row may be slow.
@@ -29,6 +30,20 @@ const patience = 1000
 
 //go:nosplit
 func (p *pace) lost() bool { return p.row > patience }
+
+// take notes how long a reading took.
+//
+//go:nosplit
+func (p *pace) take(took uint64) {
+	if took < p.slow {
+		p.row = 0
+		return
+	}
+	p.row++
+	if p.lost() && float64(took) < float64(p.slow)*p.speed.slowdown() {
+		p.row = 0
+	}
+}
 
 // spinClock is spin with CLOCK_MONOTONIC as the counter. It ends as well when the clock
 // has become slow.
@@ -38,11 +53,7 @@ func spinClock(from, threshold uint64, stop *uint32, p *pace) (last, to, samples
 	for {
 		to = readClock()
 		samples++
-		if to-from < p.slow {
-			p.row = 0
-		} else {
-			p.row++
-		}
+		p.take(to - from)
 		if to-from >= threshold {
 			return from, to, samples
 		}

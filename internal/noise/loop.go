@@ -6,6 +6,7 @@ package noise
 
 import (
 	"cmp"
+	"fmt"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -22,13 +23,19 @@ type Loop struct {
 
 	canTellCPU bool
 
+	// Yields has an emulator go on to its other CPUs now and then (package emulator). It has
+	// no effect on a loop that reads the Clock: no other clock that QEMU emulates can be read
+	// in user mode than the one that is the counter.
+	Yields bool
+	turn   uint32 // readings until it yields
+
 	// Timed gives gaps their times on CLOCK_MONOTONIC, for which the loop reads that
 	// clock now and then. Else they are counts of the counter, in nanoseconds.
 	Timed     bool
 	anchor    reading
-	certain   uint64 // what lies between the counts of an undisturbed reading, doubled
+	certain   uint64 // less lies between the counts of an undisturbed reading at the CPU's first speed
 	disturbed int    // readings in a row
-	pace      pace   // of the clock, if that is the counter
+	pace      pace   // of the clock, if that is the counter, and of the CPU
 }
 
 // CPUCounter is the counter of this architecture's CPUs, trusted or not.
@@ -39,7 +46,7 @@ func CPUCounter() Counter { return cpuCounter }
 func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
 	return &Loop{
 		counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU(),
-		pace: pace{slow: slower * c.sample()},
+		pace: pace{slow: slower * c.sample(), speed: newSpeed(c)}, turn: YieldEvery,
 	}
 }
 
@@ -63,7 +70,7 @@ func (l *Loop) Run() {
 	threshold := uint64(float64(l.threshold) / l.scale)
 	compares := l.Timed && l.counter != Clock
 	every := uint64(float64(anchorEvery) / l.scale)
-	l.counter.spin(l.counter.read(), never, &r.begin, &l.pace)
+	l.spin(l.counter.read(), never, &r.begin)
 	if l.Timed {
 		l.setAnchor()
 	}
@@ -73,7 +80,7 @@ func (l *Loop) Run() {
 	atomic.StoreUint32(&r.began, 1)
 	last, stopped := begin, false
 	for {
-		from, to, samples := l.counter.spin(last, threshold, &r.stop, &l.pace)
+		from, to, samples := l.spin(last, threshold, &r.stop)
 		last = to
 		r.state.Samples += samples
 		if to-from < threshold {
@@ -106,6 +113,26 @@ func (l *Loop) Run() {
 	atomic.StoreUint32(&r.done, 1)
 }
 
+// YieldEvery is how many readings a loop that yields makes between two yields.
+const YieldEvery = 1 << 12
+
+// YieldLimit is what a report says of such loops.
+func YieldLimit() string {
+	return fmt.Sprintf("this machine is emulated by QEMU, whose other CPUs wait for a loop: it yields to the emulator after %d readings, and what that runs then is a gap of the loop", YieldEvery)
+}
+
+// spin reads until there is a gap or the end. A loop on hardware has no use for yielding, and
+// PAUSE alone takes as many as 140 cycles there, more than a reading (Intel's optimization
+// manual, "Pause Latency in Skylake Client Microarchitecture").
+//
+//go:nosplit
+func (l *Loop) spin(from, threshold uint64, stop *uint32) (last, to, samples uint64) {
+	if l.Yields && l.counter != Clock {
+		return spinYielding(from, threshold, stop, &l.turn)
+	}
+	return l.counter.spin(from, threshold, stop, &l.pace)
+}
+
 // How often the clock is read to get one reading in which nothing came between it
 // and the counter. After a gap the first one waits for memory.
 const (
@@ -129,7 +156,7 @@ func (l *Loop) lostClock() bool { return l.disturbed > tolerated || l.pace.lost(
 
 func (l *Loop) setAnchor() {
 	l.anchor = l.counter.reading(atEnds)
-	l.certain = 2 * l.anchor.uncertain
+	l.certain = slower * l.anchor.uncertain
 }
 
 // never is a threshold that no interval reaches.
@@ -159,7 +186,7 @@ const (
 //
 //go:nosplit
 func (l *Loop) compare(now reading) {
-	if now.uncertain > l.certain {
+	if l.isDisturbed(now) {
 		l.disturbed++
 		return
 	}
@@ -170,6 +197,14 @@ func (l *Loop) compare(now reading) {
 		l.record.state.Jumps++
 	}
 	l.anchor = now
+}
+
+// isDisturbed tells whether a reading of the clock is as slow as if it had entered the kernel,
+// and the CPU is not.
+//
+//go:nosplit
+func (l *Loop) isDisturbed(now reading) bool {
+	return now.uncertain > l.certain && float64(now.uncertain) > float64(l.certain)*l.pace.speed.slowdown()
 }
 
 func currentCPU() int64 {
@@ -221,7 +256,7 @@ func (l *Loop) bookkeeping() time.Duration {
 	*l.record = Record{}
 	last := l.counter.read()
 	for range probed {
-		from, to, _ := l.counter.spin(last, 0, &l.record.stop, &l.pace)
+		from, to, _ := l.spin(last, 0, &l.record.stop)
 		last = to
 		l.compare(l.counter.reading(atGap))
 		l.record.note(Gap{At: l.clock(from), Length: l.duration(to - from)})

@@ -12,5 +12,11 @@ package noise
 //go:noescape
 func spin(from, threshold uint64, stop *uint32) (last, to, samples uint64)
 
+// spinYielding is spin for an emulator, to which it yields after YieldEvery readings.
+// turn counts down to that, over all calls.
+//
+//go:noescape
+func spinYielding(from, threshold uint64, stop, turn *uint32) (last, to, samples uint64)
+
 // counter reads the CPU's time-stamp counter.
 func counter() uint64

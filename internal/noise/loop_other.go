@@ -10,4 +10,8 @@ func spin(from, threshold uint64, stop *uint32) (last, to, samples uint64) {
 	return spinClock(from, threshold, stop, &pace{slow: never})
 }
 
+func spinYielding(from, threshold uint64, stop, turn *uint32) (last, to, samples uint64) {
+	return spin(from, threshold, stop)
+}
+
 func counter() uint64 { return readClock() }

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/plot"
-	"github.com/taskiso/taskiso/internal/report"
 )
 
 // WritePlot draws how often gaps of at least each length came, as SVG.
 func WritePlot(w io.Writer, r *Report, records []*Record) error {
 	c := plot.Lines{
-		Title:    fmt.Sprintf("Gaps on %s in %s", r.Host.Kernel, report.Span(r.Duration)),
-		Subtitle: fmt.Sprintf("gaps of %s or more; %s, read every %s", report.Span(r.Loop.Threshold), r.Loop.Counter, report.Span(r.Loop.Sample)),
+		Title:    fmt.Sprintf("Gaps on %s in %s", r.Host.Kernel, display.Span(r.Duration)),
+		Subtitle: fmt.Sprintf("gaps of %s or more; %s, read every %s", display.Span(r.Loop.Threshold), r.Loop.Counter, display.Span(r.Loop.Sample)),
 		XTitle:   "length",
 		YTitle:   "gaps at least that long, in a second",
 		XLabel:   plot.Duration,
@@ -22,9 +22,9 @@ func WritePlot(w io.Writer, r *Report, records []*Record) error {
 	}
 	for i := range r.CPUs {
 		cpu := &r.CPUs[i]
-		line := plot.Line{Name: fmt.Sprintf("CPU %d: %s gaps, %.6f %% available", cpu.CPU, report.Count(cpu.Gaps), cpu.Available)}
+		line := plot.Line{Name: fmt.Sprintf("CPU %d: %s gaps, %.6f %% available", cpu.CPU, display.Count(cpu.Gaps), cpu.Available)}
 		if len(cpu.Longest) > 0 {
-			line.Name += fmt.Sprintf("; longest %s: %s", report.Span(cpu.Longest[0].Length), causeOf(r, cpu, &cpu.Longest[0]))
+			line.Name += fmt.Sprintf("; longest %s: %s", display.Span(cpu.Longest[0].Length), causeOf(r, cpu, &cpu.Longest[0]))
 		}
 		line.Name = shortened(line.Name)
 		line.X, line.Y = rates(records[i], cpu)

@@ -4,14 +4,15 @@ package noise
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/longest"
+	"github.com/taskiso/taskiso/internal/total"
 )
 
 // Schema is the version of the JSON report (docs/noise.schema.json). It is raised
@@ -31,9 +32,21 @@ type Report struct {
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
 	CPUs     []CPU         `json:"cpus"`
 	Limits   []string      `json:"limits"`
+	// Doubts are the reasons why it is not known whether there were gaps.
+	Doubts []Doubt `json:"doubts,omitempty"`
 	// Exceeded is the gap that was longer than --trace-limit.
 	Exceeded *Exceeded `json:"exceeded,omitempty"`
 }
+
+// Doubt is a reason why it is not known whether there were gaps.
+type Doubt struct {
+	Reason string `json:"reason"`        // one of the constants Doubt
+	CPU    *int   `json:"cpu,omitempty"` // that it is about; missing if it is about all
+	Text   string `json:"text"`
+}
+
+// DoubtNotBegun means that the measurement ended within the warm-up.
+const DoubtNotBegun = "not-begun"
 
 // Host is where it was measured.
 type Host struct {
@@ -56,6 +69,8 @@ type Settings struct {
 	Smallest time.Duration `json:"smallest_ns"`
 	Sample   time.Duration `json:"sample_ns"`
 	Priority string        `json:"priority,omitempty"`
+	// YieldsEvery is after how many readings the loop yields to the emulator, 0 on hardware.
+	YieldsEvery uint64 `json:"yields_every_readings,omitempty"`
 }
 
 // CPU is what was seen on one CPU.
@@ -126,6 +141,8 @@ type Share struct {
 	Max   time.Duration `json:"max_ns"`
 }
 
+func newShare(total.Cause) *Share { return &Share{} }
+
 func (s *Share) add(d time.Duration) {
 	s.Count++
 	s.Total += d
@@ -158,7 +175,7 @@ type Collector struct {
 	joiner *Joiner
 	began  time.Duration // CLOCK_MONOTONIC
 	cpu    CPU
-	causes map[[2]string]*Cause // by ID and detail
+	causes total.ByCause[Share]
 	limit  time.Duration
 	// exceeded is the first gap longer than the limit, as soon as it is seen; its
 	// cause comes later.
@@ -169,7 +186,7 @@ type Collector struct {
 // result are since began, a time of CLOCK_MONOTONIC. The first gap of limit or
 // more is kept, if limit is not 0.
 func NewCollector(cpu int, record *Record, began, limit time.Duration) *Collector {
-	c := &Collector{record: record, began: began, limit: limit, cpu: CPU{CPU: cpu}, causes: make(map[[2]string]*Cause)}
+	c := &Collector{record: record, began: began, limit: limit, cpu: CPU{CPU: cpu}, causes: make(total.ByCause[Share])}
 	c.joiner = NewJoiner(c.explained)
 	return c
 }
@@ -207,21 +224,12 @@ func (c *Collector) explained(g ExplainedGap) {
 		return
 	}
 	c.cpu.Recorded.add(g.Length)
-	key := [2]string{g.Stay.ID, g.Stay.Detail}
-	if c.causes[key] == nil {
-		c.causes[key] = &Cause{ID: g.Stay.ID, Title: g.Stay.Title, Detail: g.Stay.Detail}
-	}
-	c.causes[key].add(g.Length)
+	what := total.Cause{ID: g.Stay.ID, Title: g.Stay.Title, Detail: g.Stay.Detail}
+	c.causes.Of(what, newShare).add(g.Length)
 }
 
 func (c *Collector) keepLong(g ExplainedGap) {
-	i, _ := slices.BinarySearchFunc(c.cpu.Longest, g.Length, func(have ExplainedGap, d time.Duration) int {
-		return cmp.Compare(d, have.Length)
-	})
-	if i < longestGaps {
-		c.cpu.Longest = slices.Insert(c.cpu.Longest, i, g)
-		c.cpu.Longest = c.cpu.Longest[:min(len(c.cpu.Longest), longestGaps)]
-	}
+	c.cpu.Longest = longest.Keep(c.cpu.Longest, g, longestGaps, func(g ExplainedGap) time.Duration { return g.Length })
 }
 
 // Finish returns the result, when the loop is done and nothing more will come. A
@@ -253,8 +261,8 @@ func (c *Collector) Finish(complete bool) CPU {
 		}
 	}
 	cpu.Causes = []Cause{}
-	for cause := range maps.Values(c.causes) {
-		cpu.Causes = append(cpu.Causes, *cause)
+	for what, share := range c.causes {
+		cpu.Causes = append(cpu.Causes, Cause{what.ID, what.Title, what.Detail, *share})
 	}
 	slices.SortFunc(cpu.Causes, func(a, b Cause) int {
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail))
@@ -265,11 +273,17 @@ func (c *Collector) Finish(complete bool) CPU {
 
 // WriteJSON writes r as docs/noise.schema.json describes it.
 func WriteJSON(w io.Writer, r *Report) error {
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	out.SetEscapeHTML(false)
-	if err := out.Encode(r); err != nil {
+	if err := display.JSON(w, r); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
+}
+
+// Judge notes in r what is in doubt: a measurement that ended within the warm-up says nothing.
+func (r *Report) Judge(begun bool, warmUp time.Duration) {
+	r.Doubts = nil
+	if !begun {
+		text := fmt.Sprintf("nothing was measured: it ended within the warm-up of %v", warmUp)
+		r.Doubts = append(r.Doubts, Doubt{Reason: DoubtNotBegun, Text: text})
+	}
 }

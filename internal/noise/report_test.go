@@ -160,17 +160,17 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Interrupts that the tracer was not told of are among the unexplained gaps. What came while
+// Interrupts that the tracer was not notified of are among the unexplained gaps. What came while
 // the counts were read says nothing.
 func TestTextTellsOfUnseenInterrupts(t *testing.T) {
 	r, _ := sample(true)
-	for seen, want := range map[uint64]string{10: "", 9: "", 8: "as many as 1 can be interrupts", 11: ""} {
+	for seen, want := range map[uint64]string{10: "", 9: "", 8: "up to 1 can be interrupts", 11: ""} {
 		r.CPUs[0].Interrupts = &Interrupts{Kernel: 10, Seen: seen, MayDiffer: 1}
 		var b bytes.Buffer
 		if err := WriteText(&b, r); err != nil {
 			t.Fatal(err)
 		}
-		if told := strings.Contains(b.String(), "not told of"); told != (want != "") || !strings.Contains(b.String(), want) {
+		if told := strings.Contains(b.String(), "not notified of"); told != (want != "") || !strings.Contains(b.String(), want) {
 			t.Errorf("%d of 10 seen: want %q in\n%s", seen, want, &b)
 		}
 	}

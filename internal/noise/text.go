@@ -13,7 +13,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 // WriteText writes r for people to read.
@@ -30,7 +30,7 @@ func WriteText(w io.Writer, r *Report) error {
 	if len(r.Limits) > 0 {
 		fmt.Fprintf(&b, "\nlimits\n")
 		for _, l := range r.Limits {
-			fmt.Fprintf(&b, "  %s\n", l)
+			fmt.Fprintf(&b, "  - %s\n", l)
 		}
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {
@@ -40,9 +40,9 @@ func WriteText(w io.Writer, r *Report) error {
 }
 
 func writeHeader(b *bytes.Buffer, r *Report) {
-	fmt.Fprintf(b, "\ntaskiso noise: %s on %s (%s)\n", report.Span(r.Duration), r.Host.Kernel, r.Host.Arch)
+	fmt.Fprintf(b, "\ntaskiso noise: %s on %s (%s)\n", display.Span(r.Duration), r.Host.Kernel, r.Host.Arch)
 	fmt.Fprintf(b, "  gaps of %s or more between readings of %s; a reading takes %s, the shortest gap that could be seen is %s\n",
-		report.Span(r.Loop.Threshold), r.Loop.Counter, report.Span(r.Loop.Sample), report.Span(r.Loop.Smallest))
+		display.Span(r.Loop.Threshold), r.Loop.Counter, display.Span(r.Loop.Sample), display.Span(r.Loop.Smallest))
 	switch {
 	case r.Loop.Why != "" && r.Loop.Counter == Clock:
 		fmt.Fprintf(b, "  not the CPU's own counter: %s\n", r.Loop.Why)
@@ -60,27 +60,27 @@ func writeSummary(b *bytes.Buffer, r *Report) {
 	rows := [][]string{append(head, "longest")}
 	for i := range r.CPUs {
 		c := &r.CPUs[i]
-		row := []string{fmt.Sprint(c.CPU), report.Span(c.Ran), report.Span(c.Total), fmt.Sprintf("%.6f", c.Available), report.Count(c.Gaps), perSecond(c.Samples, c.Ran)}
+		row := []string{fmt.Sprint(c.CPU), display.Span(c.Ran), display.Span(c.Total), fmt.Sprintf("%.6f", c.Available), display.Count(c.Gaps), perSecond(c.Samples, c.Ran)}
 		for _, p := range c.Percentiles {
-			row = append(row, report.Span(p.Length))
+			row = append(row, display.Span(p.Length))
 		}
 		for len(row) < len(head) {
 			row = append(row, "")
 		}
 		longest := ""
 		if len(c.Longest) > 0 {
-			longest = report.Span(c.Longest[0].Length)
+			longest = display.Span(c.Longest[0].Length)
 		}
 		rows = append(rows, append(row, longest))
 	}
-	report.WriteTable(b, rows) // a buffer does not fail
+	display.WriteTable(b, rows) // a buffer does not fail
 }
 
 func perSecond(n uint64, d time.Duration) string {
 	if d <= 0 {
 		return ""
 	}
-	return report.Count(uint64(float64(n) / d.Seconds()))
+	return display.Count(uint64(float64(n) / d.Seconds()))
 }
 
 func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
@@ -88,7 +88,7 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 	rows := [][]string{{"gaps", "together", "longest", "of them"}}
 	add := func(s Share, what string) {
 		if s.Count > 0 {
-			rows = append(rows, []string{report.Count(s.Count), report.Span(s.Total), report.Span(s.Max), what})
+			rows = append(rows, []string{display.Count(s.Count), display.Span(s.Total), display.Span(s.Max), what})
 		}
 	}
 	add(c.Recorded, "recorded: the kernel was entered")
@@ -98,23 +98,23 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 	add(c.Unexplained, "unexplained: no kernel entry was seen; "+suspects(c))
 	add(c.Unknown, "unknown"+unknownBecause(r, c))
 	if len(rows) > 1 {
-		report.WriteTable(b, rows)
+		display.WriteTable(b, rows)
 	} else {
 		fmt.Fprintf(b, "  no gap\n")
 	}
 	if r.Tracing {
-		fmt.Fprintf(b, "  kernel entries in which there was no gap that long: %s\n", report.Count(c.Unseen))
+		fmt.Fprintf(b, "  kernel entries in which there was no gap that long: %s\n", display.Count(c.Unseen))
 	}
 	if i := c.Interrupts; i != nil {
-		fmt.Fprintf(b, "  interrupts: the kernel counted %s, the tracer saw %s", report.Count(i.Kernel), report.Count(i.Seen))
+		fmt.Fprintf(b, "  interrupts: the kernel counted %s, the tracer saw %s", display.Count(i.Kernel), display.Count(i.Seen))
 		if i.MayDiffer > 0 {
-			fmt.Fprintf(b, "; as many as %s came while they were read", report.Count(i.MayDiffer))
+			fmt.Fprintf(b, "; up to %s may have arrived during the read", display.Count(i.MayDiffer))
 		}
 		fmt.Fprintln(b)
 	}
-	fmt.Fprintf(b, "  taken by the hypervisor, as far as it tells: %s\n", report.Span(c.Steal))
+	fmt.Fprintf(b, "  taken by the hypervisor, as far as it reports: %s\n", display.Span(c.Steal))
 	if c.SMIs != nil {
-		fmt.Fprintf(b, "  system management interrupts, from before the loop to after it: %s\n", report.Count(*c.SMIs))
+		fmt.Fprintf(b, "  system management interrupts, from before the loop to after it: %s\n", display.Count(*c.SMIs))
 	}
 	writeTrouble(b, c)
 	if len(c.Longest) == 0 {
@@ -123,15 +123,15 @@ func writeCPU(b *bytes.Buffer, r *Report, c *CPU) {
 	rows = [][]string{{"at", "length", "cause"}}
 	for i := range c.Longest {
 		g := &c.Longest[i]
-		rows = append(rows, []string{report.Span(g.At), report.Span(g.Length), causeOf(r, c, g)})
+		rows = append(rows, []string{display.Span(g.At), display.Span(g.Length), causeOf(r, c, g)})
 	}
-	report.WriteTable(b, rows)
+	display.WriteTable(b, rows)
 }
 
 func suspects(c *CPU) string {
 	const below = "hypervisor, firmware (SMI), or a hole in what taskiso sees"
 	if n := c.Interrupts.Unseen(); n > 0 {
-		return fmt.Sprintf("%s: as many as %s can be interrupts that it was not told of", below, report.Count(min(n, c.Unexplained.Count)))
+		return fmt.Sprintf("%s: up to %s can be interrupts that it was not notified of", below, display.Count(min(n, c.Unexplained.Count)))
 	}
 	return below
 }
@@ -141,7 +141,7 @@ func unknownBecause(r *Report, c *CPU) string {
 	case !r.Tracing:
 		return ": nothing was traced"
 	case c.Unlisted > 0:
-		return fmt.Sprintf(": events were lost, or gaps came too fast (%s did)", report.Count(c.Unlisted))
+		return fmt.Sprintf(": events were lost, or gaps came too fast (%s did)", display.Count(c.Unlisted))
 	}
 	return ": events were lost"
 }
@@ -157,7 +157,7 @@ func writeTrouble(b *bytes.Buffer, c *CPU) {
 		{c.Jumps, "times counter and clock no longer agreed: the counter was set, or changed its rate"},
 	} {
 		if t.n > 0 {
-			fmt.Fprintf(b, "  %s %s\n", report.Count(t.n), t.what)
+			fmt.Fprintf(b, "  %s %s\n", display.Count(t.n), t.what)
 		}
 	}
 	if c.MovedTo != nil {
@@ -190,13 +190,13 @@ func title(title, detail string) string {
 }
 
 func writeExceeded(b *bytes.Buffer, e *Exceeded) {
-	fmt.Fprintf(b, "\nthe gap that exceeded --trace-limit: %s on CPU %d at %s\n", report.Span(e.Gap.Length), e.CPU, report.Span(e.Gap.At))
+	fmt.Fprintf(b, "\nthe gap that exceeded --trace-limit: %s on CPU %d at %s\n", display.Span(e.Gap.Length), e.CPU, display.Span(e.Gap.At))
 	s := e.Gap.Stay
 	if s == nil {
 		fmt.Fprintf(b, "  no kernel entry was seen in it\n")
 		return
 	}
-	fmt.Fprintf(b, "  %s; %s of it recorded, %s after it began\n", title(s.Title, s.Detail), report.Span(s.Duration), report.Span(max(0, s.At-e.Gap.At)))
+	fmt.Fprintf(b, "  %s; %s of it recorded, %s after it began\n", title(s.Title, s.Detail), display.Span(s.Duration), display.Span(max(0, s.At-e.Gap.At)))
 	for _, line := range append(append([]string{}, s.Story...), s.Who...) {
 		fmt.Fprintf(b, "  %s\n", line)
 	}

@@ -145,13 +145,10 @@ func (o *Observer) fillInterrupts(r *report.Report, after counts) {
 			}
 		}
 		exact := o.baseline.exact && after.exact
-		cpu.Interrupts = &report.Interrupts{Exact: exact, Rows: compare(diff, cpu.CPU, tallied, o.tracer.Has)}
+		reused := reusedInterrupt(o.baseline.kernel, after.kernel)
+		cpu.Interrupts = &report.Interrupts{Exact: exact, Rows: compare(diff, reused, cpu.CPU, tallied, o.tracer.Has)}
 		if !exact {
 			allowOneMore(cpu.Interrupts.Rows)
-		}
-		// The kernel counted what no event showed.
-		if cpu.Verdict == report.VerdictQuiet && cpu.Interrupts.Differ() {
-			cpu.Verdict = report.VerdictUnknown
 		}
 	}
 }
@@ -166,8 +163,25 @@ func allowOneMore(rows []report.InterruptRow) {
 	}
 }
 
+// reusedInterrupt says which device interrupt was freed or given to another device
+// between two counts, if one was: its count went with it, or is that of both.
+func reusedInterrupt(before, after topology.Table) string {
+	for _, was := range before.Rows {
+		if !isNumber(was.Name) {
+			continue
+		}
+		switch is, ok := after.Row(was.Name); {
+		case !ok:
+			return "interrupt " + was.Name + " (" + was.Description + ") was freed meanwhile, and its count with it"
+		case is.Description != was.Description:
+			return "interrupt " + was.Name + " changed from " + was.Description + " to " + is.Description + " meanwhile"
+		}
+	}
+	return ""
+}
+
 // compare returns a row for each class in which something was counted.
-func compare(diff topology.Table, cpu int, tallied func(trace.Kind) tally, has func(trace.Kind) bool) []report.InterruptRow {
+func compare(diff topology.Table, reused string, cpu int, tallied func(trace.Kind) tally, has func(trace.Kind) bool) []report.InterruptRow {
 	rows := []report.InterruptRow{}
 	known := make(map[string]bool)
 	for _, c := range classes {
@@ -176,7 +190,7 @@ func compare(diff topology.Table, cpu int, tallied func(trace.Kind) tally, has f
 		row.Kernel, _ = diff.Count(c.name, cpu)
 		rows = appendRow(rows, row, c.kinds, tallied, has)
 	}
-	devices := report.InterruptRow{Name: "devices", Description: "device interrupts"}
+	devices := report.InterruptRow{Name: "devices", Description: "device interrupts", Reason: reused}
 	for _, r := range diff.Rows {
 		n, ok := diff.Count(r.Name, cpu)
 		switch {

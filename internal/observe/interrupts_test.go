@@ -101,7 +101,7 @@ func TestCompare(t *testing.T) {
 		tallied := func(k trace.Kind) tally { return tally{seen: tc.seen[k], mayDiffer: tc.came[k]} }
 		has := func(k trace.Kind) bool { return !slices.Contains(tc.missing, k) }
 		got := []string{}
-		for _, row := range compare(table(t, tc.lines), 2, tallied, has) {
+		for _, row := range compare(table(t, tc.lines), "", 2, tallied, has) {
 			if row.Description == "" {
 				t.Errorf("%s: row %s without description", tc.name, row.Name)
 			}
@@ -167,5 +167,34 @@ func TestNamesWithoutFiles(t *testing.T) {
 	}
 	if got := n.IRQ(24); got != "24" {
 		t.Errorf("interrupt %q, want the number", got)
+	}
+}
+
+// The count of an interrupt that is gone at the end is gone as well.
+func TestReusedInterrupt(t *testing.T) {
+	const before = "LOC: 5 7 Local timer interrupts\n 24: 5 12 PCI-MSI 0-edge eth0"
+	for after, want := range map[string]string{
+		before:                            "devices 0=12",
+		"LOC: 5 7 Local timer interrupts": "devices 0: interrupt 24 (PCI-MSI 0-edge eth0) was freed meanwhile, and its count with it",
+		" 24: 5 24 PCI-MSI 0-edge":        "devices 24: interrupt 24 changed from PCI-MSI 0-edge eth0 to PCI-MSI 0-edge meanwhile",
+		" 24: 5 12 PCI-MSI 0-edge eth0\n 25: 0 12 PCI-MSI 1-edge eth1": "devices 12=12", // new, so from zero
+	} {
+		tallied := func(k trace.Kind) tally {
+			if k == trace.IRQEnter {
+				return tally{seen: 12}
+			}
+			return tally{}
+		}
+		was, is := table(t, before), table(t, after)
+		rows := compare(topology.Diff(was, is), reusedInterrupt(was, is), 2, tallied, func(trace.Kind) bool { return true })
+		i := slices.IndexFunc(rows, func(r report.InterruptRow) bool { return r.Name == "devices" })
+		if i < 0 {
+			t.Errorf("%q: no row for devices", after)
+			continue
+		}
+		got := shown(rows[i])
+		if got != want {
+			t.Errorf("after %q: got %q, want %q", after, got, want)
+		}
 	}
 }

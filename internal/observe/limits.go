@@ -13,11 +13,12 @@ func (o *Observer) limits() []string {
 	var limits []string
 	if untracked := o.cfg.Trace.CPUs.Minus(o.tracked()); !untracked.IsEmpty() {
 		limits = append(limits, fmt.Sprintf("CPU %v: not nohz_full, so nothing reports every kernel entry; an entry that no event names is not seen, "+
-			"and durations run from the first to the last event of a stay", untracked))
+			"and durations are lower bounds: what nothing shows to be in the kernel is in none", untracked))
 	}
 	if o.cfg.Trace.CPUs.IsEmpty() {
 		limits = append(limits, "threads were followed across CPUs: interrupts are seen only while a watched thread runs, and are not compared with the kernel's counts")
 	}
+	limits = append(limits, o.spinningLimit()...)
 	limits = append(limits, o.missingSources()...)
 	if err := o.names.symbolsErr; err != nil {
 		limits = append(limits, "kernel functions are shown as addresses: "+err.Error())

@@ -16,7 +16,7 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 		return "kernel functions have no names: " + o.names.symbolsErr.Error()
 	}
 	if (k == trace.UserExit || k == trace.UserEnter) && o.tracer.Has(k) && !o.tracked().Contains(cpu) {
-		return "not nohz_full, so nothing tells when user mode is left and entered"
+		return "not nohz_full, so nothing reports when user mode is left and entered"
 	}
 	for _, s := range o.tracer.Sources() {
 		if s.Kind == k && s.InPlaceOf != "" {

@@ -49,7 +49,14 @@ func irqNames(files fs.FS) map[int]string {
 	return irqs
 }
 
-func (n *names) Function(addr uint64) string { return n.symbols.Name(addr) }
+// Function returns the name of the function at addr. The kernel queues wake-ups
+// without their function, which the programs do not know if symbols are hidden.
+func (n *names) Function(addr uint64) string {
+	if addr == 0 {
+		return "sched_ttwu_pending"
+	}
+	return n.symbols.Name(addr)
+}
 
 func (n *names) Syscall(number int) string { return sysname.Of(number) }
 

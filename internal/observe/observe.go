@@ -5,15 +5,17 @@
 package observe
 
 import (
+	"errors"
 	"io/fs"
 	"math"
+	"os"
 	"runtime/debug"
+	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
@@ -37,13 +39,15 @@ type Config struct {
 	// OnBreak, if set, is called with each break.
 	OnBreak func(report.Break)
 	// OnIsolationBreak, if set, is called with each break that ended the isolation
-	// of a thread, at a time of CLOCK_MONOTONIC, and OnEnd with each watched thread that ended.
+	// of a thread, at a time of CLOCK_MONOTONIC, and OnEnd with each watched thread that ended, at such a time.
 	OnIsolationBreak func(b report.Break, at time.Duration)
-	OnEnd            func(tid uint32)
+	OnEnd            func(tid uint32, at time.Duration)
 	// OnIsolation, if set, is called with each beginning and end of isolation.
 	OnIsolation func(trace.Event)
 	// Monitors are run on each of the CPUs in Trace.
 	Monitors []*monitor.Monitor
+	// Beside are CPUs that are not observed and on which a command starts on purpose.
+	Beside cpulist.Set
 }
 
 // Observer is a running observation. Its methods are not safe for concurrent use.
@@ -57,10 +61,17 @@ type Observer struct {
 	names     *names
 
 	root     uint32 // thread whose exec begins the observation, or 0
+	command  bool   // what is observed began with an exec, on the observed CPUs
 	warmUp   time.Duration
 	begin    time.Duration // CLOCK_MONOTONIC; far in the future until it is known
 	until    time.Duration
 	baseline counts
+
+	watched     map[uint32]bool // threads given to Watch
+	userMode    *trace.UserMode // nil where nobody has to be looked for, or can be
+	spinningErr error           // why threads that run already could not be looked for
+
+	ranBefore map[int]time.Duration // by CPU that is not observed, how long watched tasks ran there before the beginning
 }
 
 // notYet is a beginning that nothing comes after.
@@ -76,16 +87,23 @@ func Open(cfg Config) (*Observer, error) {
 	names := newNames(cfg.Files)
 	debug.FreeOSMemory() // reading the symbols leaves more garbage than all the rest
 	debug.SetGCPercent(gcPercent)
+	if names.symbols != nil {
+		cfg.Trace.Address = names.symbols.Address
+	}
 	tracer, err := trace.Open(cfg.Trace)
 	if err != nil {
 		return nil, err
 	}
-	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet}
+	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet, watched: make(map[uint32]bool)}
 	o.collector = report.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.collector.OnIsolationBreak = cfg.OnIsolationBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
+	o.builder.Everywhere = cfg.Trace.CPUs.IsEmpty()
+	o.builder.Ended = o.collector.Stretch
+	o.builder.Unseen = !o.builder.Everywhere && !tracer.Has(trace.Migrate)
 	o.checker = monitor.NewChecker(cfg.Monitors, cfg.Trace.CPUs, names, o.blind)
+	o.prepareLook()
 	return o, nil
 }
 
@@ -104,7 +122,30 @@ func (o *Observer) Isolation() *trace.Isolation { return o.tracer.Isolation() }
 func (o *Observer) Seen(cpu int, k trace.Kind) uint64 { return o.tracer.Seen(cpu, k) }
 
 // Watch adds a thread whose own entries are recorded.
-func (o *Observer) Watch(tid int) error { return o.tracer.Watch(tid) }
+func (o *Observer) Watch(tid int) error {
+	o.watched[uint32(tid)] = true
+	return o.tracer.Watch(tid)
+}
+
+// Watched returns the threads that are watched and have not ended.
+func (o *Observer) Watched() ([]uint32, error) { return o.tracer.Watched() }
+
+// Unwatch takes back Watch for a thread that has ended.
+func (o *Observer) Unwatch(tid int) error {
+	delete(o.watched, uint32(tid))
+	return o.tracer.Unwatch(tid)
+}
+
+// Activity grows whenever a watched thread is seen to run on a CPU.
+func (o *Observer) Activity(cpu int) uint64 {
+	var n uint64
+	for k := range trace.Kinds() {
+		if !k.IsSend() {
+			n += o.tracer.Seen(cpu, k)
+		}
+	}
+	return n
+}
 
 // Start begins to record. The observation itself begins with BeginAt or
 // BeginAtExec.
@@ -112,14 +153,18 @@ func (o *Observer) Start() error {
 	if err := o.tracer.Start(); err != nil {
 		return err
 	}
-	o.until = now()
+	o.until = clock.Now()
 	var err error
 	o.baseline, err = o.count()
 	return err
 }
 
 // BeginNow begins the observation after warmUp.
-func (o *Observer) BeginNow(warmUp time.Duration) { o.beginAt(now() + warmUp) }
+func (o *Observer) BeginNow(warmUp time.Duration) {
+	o.warmUp = warmUp
+	o.lookForSpinning()
+	o.beginAt(clock.Now() + warmUp)
+}
 
 // Began returns when the observation began or will begin, in CLOCK_MONOTONIC.
 func (o *Observer) Began() time.Duration { return o.begin }
@@ -127,7 +172,7 @@ func (o *Observer) Began() time.Duration { return o.begin }
 // BeginAtExec begins the observation a warmUp after the thread tid executes a
 // program.
 func (o *Observer) BeginAtExec(tid int, warmUp time.Duration) {
-	o.root, o.warmUp = uint32(tid), warmUp
+	o.root, o.command, o.warmUp = uint32(tid), true, warmUp
 }
 
 func (o *Observer) beginAt(t time.Duration) {
@@ -138,6 +183,11 @@ func (o *Observer) beginAt(t time.Duration) {
 // Poll takes in what was recorded since the last call. Call it every
 // PollInterval, from a CPU that is not watched.
 func (o *Observer) Poll() error {
+	return o.pollUntil(notYet)
+}
+
+// pollUntil takes in what was recorded, but of what there was to see only that up to end.
+func (o *Observer) pollUntil(end time.Duration) error {
 	batch, err := o.tracer.Read()
 	if err != nil {
 		return err
@@ -146,26 +196,60 @@ func (o *Observer) Poll() error {
 		o.lookForExec(batch)
 	}
 	o.follow(batch)
+	o.nameItself(batch)
+	batch = upTo(batch, end)
 	o.builder.Add(batch)
 	o.checker.Add(batch, o.begin)
 	for cpu, n := range batch.Lost {
 		o.collector.Lost(cpu, o.until, batch.Until, n)
 	}
 	o.until = batch.Until
+	if o.ranBefore == nil && o.until >= o.begin {
+		o.ranBefore = o.ranOnOthers()
+	}
 	return nil
 }
+
+func upTo(batch trace.Batch, end time.Duration) trace.Batch {
+	n, _ := slices.BinarySearchFunc(batch.Events, end, func(e trace.Event, end time.Duration) int {
+		if e.Time <= end {
+			return -1
+		}
+		return 1
+	})
+	batch.Events, batch.Until = batch.Events[:n], min(batch.Until, end)
+	return batch
+}
+
+// nameItself tells this process from others that have its name, as the busy loop.
+func (o *Observer) nameItself(batch trace.Batch) {
+	for _, e := range batch.Events {
+		if e.Task != nil && int(e.Task.PID) == os.Getpid() {
+			e.Task.Name = itself
+		}
+	}
+}
+
+// itself is what a task that was interrupted by taskiso is told.
+const itself = "taskiso itself (the observer)"
 
 // follow takes in what became of isolated threads.
 func (o *Observer) follow(batch trace.Batch) {
 	for _, e := range batch.Events {
-		if e.Kind.IsIsolation() {
+		if e.Kind.IsIsolation() && e.Kind != trace.Told {
 			o.collector.Isolation(e)
 			if o.cfg.OnIsolation != nil {
 				o.cfg.OnIsolation(e)
 			}
 		}
-		if e.Kind == trace.Exit && o.cfg.OnEnd != nil {
-			o.cfg.OnEnd(e.TID)
+		if o.cfg.OnEnd == nil {
+			continue
+		}
+		switch before := uint32(e.B); {
+		case e.Kind == trace.Exit:
+			o.cfg.OnEnd(e.TID, e.Time)
+		case e.Kind == trace.Exec && before != e.Task.TID: // its number ends without an event of its own
+			o.cfg.OnEnd(before, e.Time)
 		}
 	}
 }
@@ -197,7 +281,7 @@ type Progress struct {
 func (o *Observer) Progress() Progress {
 	p := Progress{Breaks: o.collector.Breaks(), Lost: o.collector.LostEvents()}
 	if o.begin != notYet {
-		p.Elapsed = now() - o.begin
+		p.Elapsed = clock.Now() - o.begin
 	}
 	return p
 }
@@ -208,22 +292,29 @@ func (o *Observer) Finish(r *report.Report) error {
 	if err != nil {
 		return err
 	}
+	r.Elsewhere = o.elsewhere()
+	end := clock.Now() // what goes on then is recorded, unlike what comes after it was stopped
 	if err := o.tracer.Stop(); err != nil {
 		return err
 	}
-	if err := o.Poll(); err != nil {
+	if err := o.pollUntil(end); err != nil {
 		return err
 	}
 	for _, open := range o.builder.Finish() {
-		o.collector.Stretch(open, o.until)
+		o.collector.Stretch(open)
 	}
 	if o.begin == notYet {
 		o.begin = o.until // it ended before it began
 	}
 	r.Tracing, r.Began = true, o.begin
 	r.Duration = max(0, o.until-o.begin)
-	for cpu := range o.cfg.Trace.CPUs.All() {
+	watched := o.cfg.Trace.CPUs.Slice()
+	if len(watched) == 0 {
+		watched = o.collector.CPUs()
+	}
+	for _, cpu := range watched {
 		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
+		o.collector.Unrecorded(cpu, o.builder.Unrecorded()[cpu])
 	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
 	r.AddRemedies(o.catalogue, cause.NewMachine(o.cfg.Files))
@@ -235,6 +326,7 @@ func (o *Observer) Finish(r *report.Report) error {
 	}
 	o.fillMonitors(r)
 	r.Isolation = o.collector.Isolations(o.until)
+	r.Judge(report.Scope{CPUs: o.cfg.Trace.CPUs, WarmUp: o.warmUp})
 	return nil
 }
 
@@ -258,6 +350,9 @@ func (o *Observer) fillSources(r *report.Report) {
 		r.Host.Sources = append(r.Host.Sources, source)
 	}
 	r.Limits = append(r.Limits, o.limits()...)
+	for _, e := range r.Elsewhere {
+		r.Limits = append(r.Limits, e.String())
+	}
 }
 
 func (o *Observer) fillLost(r *report.Report) error {
@@ -268,20 +363,13 @@ func (o *Observer) fillLost(r *report.Report) error {
 	if r.Lost.Children, err = o.tracer.UnwatchedChildren(); err != nil {
 		return err
 	}
-	for i := range r.CPUs { // a child that was not watched may have been broken
-		if r.Lost.Children > 0 && r.CPUs[i].Verdict == report.VerdictQuiet {
-			r.CPUs[i].Verdict = report.VerdictUnknown
-		}
-	}
 	return nil
 }
 
 // Close detaches everything.
-func (o *Observer) Close() error { return o.tracer.Close() }
-
-// now returns the time in the clock of the events.
-func now() time.Duration {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
-	return time.Duration(ts.Nano())
+func (o *Observer) Close() error {
+	if o.userMode != nil {
+		return errors.Join(o.userMode.Close(), o.tracer.Close())
+	}
+	return o.tracer.Close()
 }

@@ -29,15 +29,53 @@ var balancerFiles = []string{"/etc/default/irqbalance", "/etc/sysconfig/irqbalan
 func planBalancer(h *host) (found, error) {
 	f := found{later: true}
 	if _, err := h.glob(balancerSockets); err != nil {
-		return f, fmt.Errorf("irqbalance does not run, or has no socket %s: %w", balancerSockets, errNeedless)
+		return f, h.withoutBalancerSocket()
 	}
-	f.note("irqbalance is told to keep off CPU %v when the partition is made, and takes that at its next round (10 seconds by default)", h.cpus)
+	f.note("irqbalance is asked to keep off CPU %v when the partition is made, and does so at its next round (10 seconds by default)", h.cpus)
 	for _, file := range balancerFiles {
 		if h.exists(file) {
 			f.note("it forgets that when it is started again; %s is left alone: with IRQBALANCE_BANNED_CPULIST=%v there it would start so", file, h.cpus)
 		}
 	}
 	return f, nil
+}
+
+// withoutBalancerSocket says whether an irqbalance runs that cannot be told. Older
+// ones listen on an abstract socket, which has no file (irqbalance.c: init_socket).
+func (h *host) withoutBalancerSocket() error {
+	running := processes(h.files)
+	if pid, runs := running["irqbalance"]; runs {
+		return fmt.Errorf("irqbalance (process %d) runs without a socket %s, as older versions do, and cannot be asked: ban CPU %v with IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS where its service is configured, and restart it: %w", pid, balancerSockets, h.cpus, errTaken)
+	}
+	if len(running) == 0 {
+		return fmt.Errorf("there is no socket %s, and no process can be seen here: an older irqbalance has no such socket", balancerSockets)
+	}
+	return fmt.Errorf("irqbalance does not run: %w", errNeedless)
+}
+
+// bannedWarning says that what irqbalance starts with is no list of CPUs, which it
+// then takes for an empty one.
+func (h *host) bannedWarning() string {
+	for _, file := range balancerFiles {
+		text, err := h.read(file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "export ")), "=")
+			value = strings.Trim(strings.TrimSpace(value), `"'`)
+			parse := map[string]func(string) (cpulist.Set, error){
+				"IRQBALANCE_BANNED_CPULIST": cpulist.Parse, "IRQBALANCE_BANNED_CPUS": cpulist.ParseMask,
+			}[name]
+			if parse == nil || value == "" {
+				continue
+			}
+			if _, err := parse(value); err != nil {
+				return fmt.Sprintf("%s has %s=%s, which bans no CPU: %v", file, name, value, err)
+			}
+		}
+	}
+	return ""
 }
 
 // addBalancers adds what each irqbalance that runs is to be told.

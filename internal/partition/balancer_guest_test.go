@@ -3,6 +3,7 @@
 package partition
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +35,9 @@ func startBalancer(t *testing.T, environment ...string) (socket string, c *exec.
 	})
 	socket = "/run/irqbalance/irqbalance" + strconv.Itoa(c.Process.Pid) + ".sock"
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
+		// The file is there as soon as irqbalance has bound the socket, before it listens.
+		if conn, err := net.Dial("unix", socket); err == nil {
+			_ = conn.Close()
 			return socket, c
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)

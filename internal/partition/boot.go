@@ -16,8 +16,8 @@ import (
 type BootWord struct {
 	Word  string `json:"word"`
 	Gives string `json:"gives"`
-	State State  `json:"state"` // change, set, needless or lacking
-	// Present is the word of the same parameter that this boot had, if any.
+	State State  `json:"state"` // change, set, needless, lacking or unknown
+	// Present are the words of the same parameter that this boot had, if any.
 	Present string `json:"present,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 }
@@ -27,62 +27,50 @@ type Boot struct {
 	Schema       int         `json:"schema"`
 	CPUs         cpulist.Set `json:"cpus"`
 	Housekeeping cpulist.Set `json:"housekeeping"`
+	Warnings     []string    `json:"warnings,omitempty"`
 	Words        []BootWord  `json:"words"`
 }
 
-// bootParameter is one that has a value, or a list of CPUs behind a flag.
+// bootParameter is one parameter of the kernel.
 type bootParameter struct {
-	name, value, flag, gives string
-	// cpus is the list that is wanted, nil for a parameter with a value.
-	cpus func(*host) cpulist.Set
-	// enough tells whether a list that is there already will do.
-	enough func(h *host, there cpulist.Set) bool
-	// without gives a reason why a machine has no use for the parameter.
-	without func(*host) error
+	name, gives string
+	// judge says what the word should be, and whether it is in effect.
+	judge func(*kernelLine, *BootWord)
 }
 
 // bootParameters are in Documentation/admin-guide/kernel-parameters.txt of the kernel.
-var bootParameters = []bootParameter{
-	{
-		name: "nohz_full", cpus: isolatedCPUs, enough: coversIsolated,
-		gives:   "stops the tick while one task runs, takes RCU callbacks away, and reports every kernel entry (context tracking)",
-		without: (*host).withoutFullDynticks,
-	},
-	{
-		name: "isolcpus", flag: "managed_irq", cpus: isolatedCPUs, enough: coversIsolated,
-		gives: "keeps interrupts away whose affinity only the kernel sets, as far as they have other CPUs",
-	},
-	{
-		name: "irqaffinity", cpus: housekeepingCPUs, enough: sparesIsolated,
-		gives: "keeps interrupts away that drivers set up before a partition is made",
-	},
-	{
-		name: "rcutree.nohz_full_patience_delay", value: "1000",
-		gives:   "lets RCU wait a second before it asks a CPU that stays in the kernel for a quiescent state",
-		without: (*host).withoutFullDynticks,
-	},
-	{
-		name: "tsc", value: "nowatchdog",
-		gives:   "ends the clocksource watchdog, which visits every CPU in turn; only for a TSC known to be good",
-		without: (*host).withoutTSC,
-	},
-	{
-		name: "psi", value: "0",
-		gives:   "ends the averages of pressure stall information, which per-CPU work computes; systemd-oomd and whoever else reads /proc/pressure has none then",
-		without: (*host).withoutPressure,
-	},
-	{
-		name: "mce", value: "ignore_ce",
-		gives:   "ends polling and interrupts for corrected machine errors, which then are not logged",
-		without: (*host).withoutMachineCheck,
-	},
+func bootParameters() []bootParameter {
+	return []bootParameter{
+		{
+			"nohz_full", "stops the tick while one task runs, takes RCU callbacks away, and reports every kernel entry (context tracking)",
+			(*kernelLine).judgeTick,
+		},
+		{
+			"isolcpus", "keeps interrupts away whose affinity only the kernel sets, as far as they have other CPUs",
+			(*kernelLine).judgeIsolation,
+		},
+		{
+			"irqaffinity", "keeps interrupts away that drivers set up before a partition is made",
+			(*kernelLine).judgeInterrupts,
+		},
+		{
+			patienceParameter, "lets RCU wait a second before it asks a CPU that stays in the kernel for a quiescent state",
+			(*kernelLine).judgePatience,
+		},
+		{
+			"tsc", "ends the clocksource watchdog, which visits every CPU in turn; only for a TSC known to be good",
+			(*kernelLine).judgeClock,
+		},
+		{
+			"psi", "ends the averages of pressure stall information, which per-CPU work computes; systemd-oomd and whoever else reads /proc/pressure has none then",
+			(*kernelLine).judgePressure,
+		},
+		{
+			"mce", "ends polling and interrupts for corrected machine errors, which then are not logged",
+			(*kernelLine).judgeMachineCheck,
+		},
+	}
 }
-
-func isolatedCPUs(h *host) cpulist.Set     { return h.cpus }
-func housekeepingCPUs(h *host) cpulist.Set { return h.housekeeping }
-
-func coversIsolated(h *host, there cpulist.Set) bool { return h.cpus.IsSubsetOf(there) }
-func sparesIsolated(h *host, there cpulist.Set) bool { return h.cpus.Intersect(there).IsEmpty() }
 
 // NewBoot tells which words the command line should have. It is as pure as [New].
 func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
@@ -94,90 +82,35 @@ func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := h.read("/proc/cmdline")
+	text, err := h.read("/proc/cmdline")
 	if err != nil {
 		return nil, fmt.Errorf("finding out how this kernel was booted: %w", err)
 	}
-	b := &Boot{Schema: 1, CPUs: h.cpus, Housekeeping: h.housekeeping}
-	for _, parameter := range bootParameters {
-		w := parameter.on(h, line)
-		if parameter.without != nil {
-			w.exclude(parameter.without(h))
-		}
+	k := newKernelLine(h, text)
+	b := &Boot{Schema: 1, CPUs: h.cpus, Housekeeping: h.housekeeping, Warnings: k.warnings()}
+	for _, parameter := range bootParameters() {
+		w := BootWord{Gives: parameter.gives, State: Changes, Present: k.present(parameter.name)}
+		parameter.judge(k, &w)
+		k.settle(parameter.name, w)
 		b.Words = append(b.Words, w)
 	}
+	k.check(b)
 	return b, nil
 }
 
-// on compares what is wanted with the command line. What other words wanted
-// before, further CPUs or flags, stays in the new word.
-func (p bootParameter) on(h *host, line string) BootWord {
-	w := BootWord{Gives: p.gives, State: Changes, Present: present(line, p.name)}
-	_, there, _ := strings.Cut(w.Present, "=")
-	if p.cpus == nil {
-		w.Word = p.name + "=" + p.value
-		if there == p.value {
-			w.State = Set
-		}
-		return w
+// settle notes which CPUs are isolated by a word, after the next boot.
+func (k *kernelLine) settle(name string, w BootWord) {
+	tick, isolated := k.lists()
+	switch {
+	case name == "nohz_full" && w.State == Changes:
+		k.stay = k.stay.Union(tick)
+	case name == "nohz_full":
+		k.stay = k.stay.Union(k.taken[tickKind])
+	case name == "isolcpus" && w.State == Changes:
+		k.stay = k.stay.Union(isolated)
+	case name == "isolcpus":
+		k.stay = k.stay.Union(k.taken[domainKind])
 	}
-	flags, list := flagsAndList(there)
-	cpus := p.cpus(h)
-	last, _ := h.possible.Last()
-	if set, err := cpulist.ParseMax(list, last); err == nil {
-		if p.enough(h, set) {
-			cpus = set
-			if p.flag == "" || slices.Contains(flags, p.flag) {
-				w.State = Set
-			}
-		} else if p.enough(h, set.Union(cpus)) {
-			cpus = set.Union(cpus)
-		}
-	}
-	if len(flags) == 0 && w.Present != "" && p.flag != "" {
-		flags = append(flags, "domain") // what the kernel takes when none is given
-	}
-	if p.flag != "" && !slices.Contains(flags, p.flag) {
-		flags = append(flags, p.flag)
-	}
-	w.Word = p.name + "=" + strings.Join(append(flags, cpus.String()), ",")
-	return w
-}
-
-// flagsAndList splits "managed_irq,domain,2-3".
-func flagsAndList(value string) (flags []string, list string) {
-	for value != "" && !strings.ContainsAny(value[:1], "0123456789N") {
-		flag, rest, more := strings.Cut(value, ",")
-		if !more || flag == "all" {
-			break
-		}
-		flags, value = append(flags, flag), rest
-	}
-	return flags, value
-}
-
-func (w *BootWord) exclude(err error) {
-	if err == nil {
-		return
-	}
-	w.State, w.Reason = Needless, err.Error()
-	if errors.Is(err, errLacking) {
-		w.State = Lacking
-	}
-}
-
-// present returns the word of a parameter on a command line; the last one counts.
-func present(line, name string) string {
-	last := ""
-	for _, word := range strings.Fields(line) {
-		if word == "--" {
-			break // what follows is for init
-		}
-		if key, _, _ := strings.Cut(word, "="); key == name {
-			last = word
-		}
-	}
-	return last
 }
 
 // Line returns the words that are missing or different on the command line.
@@ -191,32 +124,480 @@ func (b *Boot) Line() string {
 	return strings.Join(words, " ")
 }
 
-func (h *host) withoutFullDynticks() error {
-	if !h.exists("/sys/devices/system/cpu/nohz_full") {
-		return fmt.Errorf("this kernel is built without CONFIG_NO_HZ_FULL: %w", errLacking)
-	}
-	return nil
+// says sets the state and its reason.
+func (w *BootWord) says(state State, format string, args ...any) {
+	w.State = state
+	w.Reason = fmt.Sprintf(format, args...)
 }
 
-func (h *host) withoutTSC() error {
-	const file = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-	name, err := h.read(file)
-	if err == nil && name != "tsc" {
-		return fmt.Errorf("the clocksource is %s, not tsc: %w", name, errNeedless)
+// because adds to the reason.
+func (w *BootWord) because(format string, args ...any) {
+	if w.Reason != "" {
+		w.Reason += "; "
 	}
-	return err
+	w.Reason += fmt.Sprintf(format, args...)
 }
 
-func (h *host) withoutPressure() error {
-	if !h.exists("/proc/pressure") {
-		return fmt.Errorf("no /proc/pressure: %w", errNeedless)
-	}
-	return nil
+// kernelLine is a command line and what the kernel made of it.
+type kernelLine struct {
+	*host
+	line    []argument
+	hasTick bool
+	// like are the behaviours that this kernel may have, oldest first.
+	like []release
+	// explained is true if one of them makes of the line what the kernel shows.
+	explained bool
+	// taken are the CPUs that are isolated at boot by kind, under each behaviour.
+	taken isolation
+	// stay are CPUs that the words judged so far isolate.
+	stay cpulist.Set
 }
 
-func (h *host) withoutMachineCheck() error {
-	if !h.exists("/sys/devices/system/machinecheck") {
-		return fmt.Errorf("no /sys/devices/system/machinecheck: %w", errLacking)
+func newKernelLine(h *host, text string) *kernelLine {
+	k := &kernelLine{host: h, line: arguments(text), hasTick: h.exists(nohzFullFile)}
+	k.like, k.explained = k.readings()
+	k.taken = isolation{domainKind: h.bootIsolated, tickKind: h.NohzFull, managedKind: h.Possible}
+	for _, r := range k.like {
+		k.taken[managedKind] = k.taken[managedKind].Intersect(r.isolate(k.line, h.Possible, k.hasTick)[managedKind])
 	}
-	return nil
+	if !k.explained {
+		k.taken[managedKind] = cpulist.Set{}
+	}
+	return k
+}
+
+// readings returns the behaviours under which the command line gives what sysfs
+// shows: first among those of the kernel's release, then among all.
+func (k *kernelLine) readings() (like []release, explained bool) {
+	oldest, latest := k.releases(k.line)
+	for i, r := range behaviours {
+		if r <= latest && (i+1 == len(behaviours) || behaviours[i+1] > oldest) {
+			like = append(like, r)
+		}
+	}
+	// What broke with one release may be mended in another that nobody knows yet.
+	if slices.Equal(like, []release{onceSince}) {
+		like = []release{presentSince, onceSince}
+	}
+	for _, some := range [][]release{like, behaviours} {
+		fits := slices.DeleteFunc(slices.Clone(some), func(r release) bool { return !k.shows(r.isolate(k.line, k.Possible, k.hasTick)) })
+		if len(fits) > 0 {
+			return fits, true
+		}
+	}
+	return like, false
+}
+
+// shows tells whether sysfs agrees. A kernel that needs the boot CPU for timekeeping
+// takes it out of nohz_full= (tick_nohz_init), and cpuset partitions are isolated too.
+func (k *kernelLine) shows(is isolation) bool {
+	tick := is[tickKind]
+	return is[domainKind].IsSubsetOf(k.Isolated) && k.Isolated.Minus(is[domainKind]).IsSubsetOf(k.partitioned) &&
+		(tick == k.NohzFull || tick.Minus(bootCPU()) == k.NohzFull)
+}
+
+// all tells whether something holds for each behaviour that the kernel may have.
+func (k *kernelLine) all(holds func(release) bool) bool {
+	return !slices.ContainsFunc(k.like, func(r release) bool { return !holds(r) })
+}
+
+// present returns the words of a parameter as they stand on the command line.
+func (k *kernelLine) present(name string) string {
+	var words []string
+	for _, a := range named(k.line, strings.ReplaceAll(name, "-", "_")) {
+		words = append(words, a.text)
+	}
+	return strings.Join(words, " ")
+}
+
+// asItIs returns the word of a parameter without quotes, or all of several.
+func (k *kernelLine) asItIs(name string) string {
+	var words []string
+	for _, a := range named(k.line, name) {
+		words = append(words, name+"="+a.value)
+	}
+	return strings.Join(words, " ")
+}
+
+// asked returns the CPUs that words of the line name for a kind of isolation,
+// whether or not the kernel has listened.
+func (k *kernelLine) asked(kind kinds) cpulist.Set {
+	last, _ := k.Possible.Last()
+	var all cpulist.Set
+	add := func(list string) {
+		if set, err := cpulist.ParseMax(list, last); err == nil {
+			all = all.Union(set.Intersect(k.Possible))
+		}
+	}
+	for _, a := range k.line {
+		switch a.name {
+		case "isolcpus":
+			if given, list, ok := newest.flags(a.value); ok && given&kind != 0 {
+				add(list)
+			} else if !ok && kind == domainKind {
+				add(a.value) // "all" and "N", which were a list before there were flags
+			}
+		case "nohz_full":
+			if kind == tickKind {
+				add(a.value)
+			}
+		}
+	}
+	return all
+}
+
+// wantsDomain tells whether isolcpus= was to keep the load balancer off, with a list
+// or without: what somebody chose is kept.
+func (k *kernelLine) wantsDomain() bool {
+	return slices.ContainsFunc(named(k.line, "isolcpus"), func(a argument) bool {
+		given, _, _ := newest.flags(a.value)
+		return given&domainKind != 0 || given == 0
+	})
+}
+
+// lists returns what nohz_full= and isolcpus= should name: the CPUs that were asked
+// for, or what is in effect already and has them all. Kernels before 5.18 want the
+// same list in both.
+func (k *kernelLine) lists() (tick, isolated cpulist.Set) {
+	tick, isolated = k.cpus, k.cpus
+	if k.cpus.IsSubsetOf(k.taken[tickKind]) {
+		tick = k.taken[tickKind]
+	}
+	for _, kind := range []kinds{managedKind, domainKind} {
+		if !k.taken[kind].IsEmpty() && k.cpus.IsSubsetOf(k.taken[kind]) {
+			isolated = k.taken[kind]
+		}
+	}
+	separate := k.all(func(r release) bool { return r >= kindsSince || r < flagsSince })
+	if tick == isolated || !k.hasTick || separate {
+		return tick, isolated
+	}
+	if tick == k.cpus {
+		return isolated, isolated
+	}
+	return tick, tick
+}
+
+func (k *kernelLine) judgeTick(w *BootWord) {
+	cpus, _ := k.lists()
+	w.Word = "nohz_full=" + cpus.String()
+	if !k.hasTick {
+		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL: %v", errLacking)
+		return
+	}
+	there := k.taken[tickKind]
+	if cpus == there {
+		w.State = Set
+		if len(named(k.line, "nohz_full")) == 0 {
+			w.because("by the flag nohz of isolcpus=")
+		}
+		k.nameOthers(w, there, "has no tick either", "have no tick either")
+		return
+	}
+	missed := k.cpus.Minus(there).Intersect(k.asked(tickKind))
+	if missed == bootCPU() && !there.IsEmpty() {
+		w.says(Lacking, "nohz_full= names CPU 0 already, and %s has only CPU %v: this kernel keeps the boot CPU for timekeeping", nohzFullFile, there)
+		return
+	}
+	if !missed.IsEmpty() && !k.explained {
+		w.says(Unknown, "the command line names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e nohz\" shows why", missed, nohzFullFile, orNone(there))
+		return
+	}
+	if !missed.IsEmpty() {
+		w.because("it is there, and not in effect: %s has %v", nohzFullFile, orNone(there))
+	}
+	k.nameLost(w, there, cpus, "has no tick now", "have no tick now")
+}
+
+// judgeIsolation is about isolcpus=, for the flag managed_irq. What else it does is
+// kept as somebody chose it.
+func (k *kernelLine) judgeIsolation(w *BootWord) {
+	_, cpus := k.lists()
+	domain, there := k.wantsDomain(), k.taken[domainKind]
+	w.Word = "isolcpus=" + k.flagsFor(domain) + cpus.String()
+	missed := k.cpus.Minus(there).Intersect(k.asked(domainKind))
+	known := k.all(func(r release) bool { return r >= managedSince })
+	never := k.all(func(r release) bool { return r < managedSince })
+	managed := k.cpus.IsSubsetOf(k.taken[managedKind])
+	switch {
+	case missed == bootCPU() && !k.explained:
+		w.says(Lacking, "isolcpus= names CPU 0 already, and %s has %v: a kernel that knows no other CPU yet when it reads the list keeps the boot CPU for housekeeping; use a cpuset partition (cgroup v2), or another CPU", isolatedFile, orNone(there))
+	case !missed.IsEmpty() && !k.explained:
+		w.says(Unknown, "isolcpus= names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e isolcpus\" shows why", missed, isolatedFile, orNone(there))
+	case managed && missed.IsEmpty() && cpus.IsSubsetOf(k.taken[managedKind]) && !k.repeatsTick():
+		w.State, w.Word = Set, k.asItIs("isolcpus")
+		k.nameOthers(w, there, "is isolated at boot too", "are isolated at boot too")
+	case !known && domain && !k.cpus.IsSubsetOf(there) && !there.IsEmpty():
+		w.Word = "isolcpus=" + cpus.String()
+		w.because("without managed_irq: %s", ignoresFlag(never))
+		k.nameLost(w, there, cpus, "is isolated at boot now", "are isolated at boot now")
+	case never:
+		w.says(Lacking, "%s%s", ignoresFlag(never), k.leaveDomain(there))
+	case !known && k.managedIfKnown():
+		w.says(Set, "as on the command line: no file shows whether the kernel did it; a kernel before %v (see \"uname -r\") ignores the whole parameter", managedSince)
+		w.Word = k.asItIs("isolcpus")
+	case !known && !there.IsEmpty():
+		w.says(Unknown, "%s%s", ignoresFlag(never), k.leaveDomain(there))
+	default:
+		if !known {
+			w.because("%s", ignoresFlag(never))
+		}
+		if !missed.IsEmpty() {
+			w.because("it is there, and not in effect: %s has %v%s", isolatedFile, orNone(there), k.whyDropped())
+		}
+		k.nameLost(w, there, cpus, "is isolated at boot now", "are isolated at boot now")
+	}
+}
+
+// flagsFor returns the flags that the new word should have. The flag nohz stays where
+// it is all that stops the tick.
+func (k *kernelLine) flagsFor(domain bool) string {
+	flags := ""
+	tick, _ := k.lists()
+	if tick == k.taken[tickKind] && len(named(k.line, "nohz_full")) == 0 && k.hasTick {
+		flags += "nohz,"
+	}
+	if domain {
+		flags += "domain,"
+	}
+	return flags + "managed_irq,"
+}
+
+// repeatsTick tells whether isolcpus= has the flag nohz although nohz_full= will be
+// there, which some kernels do not take.
+func (k *kernelLine) repeatsTick() bool {
+	tick, _ := k.lists()
+	return tick != k.taken[tickKind] && slices.ContainsFunc(named(k.line, "isolcpus"), func(a argument) bool {
+		given, _, _ := newest.flags(a.value)
+		return given&tickKind != 0
+	})
+}
+
+// managedIfKnown tells whether the line gives what is wanted if the kernel knows the flag.
+func (k *kernelLine) managedIfKnown() bool {
+	return k.all(func(r release) bool {
+		return r < managedSince || k.cpus.IsSubsetOf(r.isolate(k.line, k.Possible, k.hasTick)[managedKind])
+	})
+}
+
+// whyDropped says why this kernel has not listened to isolcpus=.
+func (k *kernelLine) whyDropped() string {
+	if len(named(k.line, "nohz_full")) > 0 && k.all(func(r release) bool { return r >= onceSince }) {
+		return "; this kernel ignores isolcpus= with the flag nohz after nohz_full= (cause isolcpus-dropped)"
+	}
+	if len(named(k.line, "isolcpus")) > 1 {
+		return "; of several isolcpus= a kernel takes the one that comes first, unless the others agree with it"
+	}
+	return ""
+}
+
+func ignoresFlag(never bool) string {
+	if never {
+		return fmt.Sprintf("this kernel does not know the flag managed_irq (Linux %v and later do) and would ignore the whole parameter", managedSince)
+	}
+	return fmt.Sprintf("a kernel before %v (see \"uname -r\") does not know the flag managed_irq and ignores the whole parameter", managedSince)
+}
+
+// leaveDomain says what becomes of isolcpus= without the flag.
+func (k *kernelLine) leaveDomain(there cpulist.Set) string {
+	if there.IsEmpty() {
+		return fmt.Sprintf("; isolcpus=%v, without it, keeps only the load balancer off", k.cpus)
+	}
+	return fmt.Sprintf("; leave isolcpus= as it is, which keeps the load balancer off CPU %v", there)
+}
+
+// nameLost names CPUs that have now what they do not have with the new word.
+func (k *kernelLine) nameLost(w *BootWord, there, cpus cpulist.Set, has, have string) {
+	if lost := there.Minus(cpus); !lost.IsEmpty() {
+		w.because("CPU %v %s: with this word that ends; ask for %v to keep them", lost, either(lost, has+" and was not asked for", have+" and were not asked for"), k.cpus.Union(there))
+	}
+}
+
+// nameOthers names CPUs that have it and were not asked for.
+func (k *kernelLine) nameOthers(w *BootWord, there cpulist.Set, has, have string) {
+	if others := there.Minus(k.cpus); !others.IsEmpty() {
+		w.because("CPU %v, not asked for, %s", others, either(others, has, have))
+	}
+}
+
+func orNone(set cpulist.Set) string {
+	if set.IsEmpty() {
+		return "no CPU"
+	}
+	return "CPU " + set.String()
+}
+
+// check makes sure that the proposal does what it says wherever its words are put,
+// and takes nothing away from the CPUs that are asked for, under each behaviour that
+// this kernel may have. Else it is not made.
+func (k *kernelLine) check(b *Boot) {
+	tick, isolated := &b.Words[0], &b.Words[1]
+	if tick.State != Changes && isolated.State != Changes {
+		return
+	}
+	words := arguments(b.Line())
+	kept := slices.DeleteFunc(slices.Clone(k.line), func(a argument) bool { return len(named(words, a.name)) > 0 })
+	for _, r := range k.like {
+		// That older kernels know no such flag is a reason of the word already.
+		flag := isolated.State == Changes && r >= managedSince && strings.Contains(isolated.Word, "managed_irq")
+		for _, line := range [][]argument{append(slices.Clone(words), kept...), append(slices.Clone(kept), words...)} {
+			is := r.isolate(line, k.Possible, k.hasTick)
+			if k.cpus.Intersect(k.taken[domainKind]).IsSubsetOf(is[domainKind]) && k.cpus.Intersect(k.taken[tickKind]).IsSubsetOf(is[tickKind]) &&
+				(tick.State != Changes || k.cpus.Minus(bootCPU()).IsSubsetOf(is[tickKind])) &&
+				(!flag || k.cpus.IsSubsetOf(is[managedKind])) {
+				continue
+			}
+			for _, w := range []*BootWord{tick, isolated} {
+				if w.State == Changes {
+					w.says(Unknown, "beside what is on the command line, kernels such as %v would ignore one of nohz_full= and isolcpus=: change both by hand, to the same list", r)
+				}
+			}
+			return
+		}
+	}
+}
+
+// warnings says what is not about one of the words.
+func (k *kernelLine) warnings() []string {
+	var list []string
+	if k.cpus.Contains(0) {
+		list = append(list, "CPU 0 is the boot CPU: kernels that can suspend keep it out of nohz_full= for timekeeping, irqaffinity= always has it, and where no other CPU is known yet isolcpus= leaves it out: isolate another one if you can")
+	}
+	if warning := k.vectorWarning(len(k.irqNumbers())); warning != "" {
+		list = append(list, warning)
+	}
+	return list
+}
+
+func (k *kernelLine) judgeInterrupts(w *BootWord) {
+	keeping := k.housekeeping
+	if rest := k.Online.Minus(k.cpus).Minus(k.stay).Minus(k.partitioned); k.spec.Housekeeping == "" && !rest.IsEmpty() {
+		keeping = rest // with CPUs that are isolated now and will not be
+	}
+	w.Word = "irqaffinity=" + keeping.String()
+	value, found := last(k.line, "irqaffinity")
+	highest, _ := k.Possible.Last()
+	cpus, err := cpulist.ParseMax(value, highest)
+	if !found {
+		return
+	}
+	if err != nil {
+		w.because("the kernel takes no CPU from the list that is there")
+		return
+	}
+	held := k.cpus.Minus(bootCPU()).Intersect(cpus)
+	if !held.IsEmpty() {
+		w.because("it has CPU %v (cause irq-affinity-boot)", held)
+		return
+	}
+	w.State, w.Word = Set, "irqaffinity="+cpus.String()
+	now, err := k.read(defaultAffinityFile)
+	if err != nil {
+		return
+	}
+	if mask, err := cpulist.ParseMask(now); err == nil && !mask.Intersect(k.cpus.Minus(bootCPU())).IsEmpty() {
+		w.because("%s is CPU %v now: somebody has widened it since, or the kernel has not taken the word; \"taskiso partition plan\" shows what to write", defaultAffinityFile, mask)
+	}
+}
+
+const (
+	isolatedFile        = "/sys/devices/system/cpu/isolated"
+	nohzFullFile        = "/sys/devices/system/cpu/nohz_full"
+	defaultAffinityFile = "/proc/irq/default_smp_affinity"
+
+	patienceParameter = "rcutree.nohz_full_patience_delay"
+	patienceFile      = "/sys/module/rcutree/parameters/nohz_full_patience_delay"
+)
+
+func (k *kernelLine) judgePatience(w *BootWord) {
+	const want = "1000"
+	w.Word = patienceParameter + "=" + want
+	there, err := k.read(patienceFile)
+	oldest, latest := k.releases(k.line)
+	switch {
+	case !k.hasTick:
+		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL: %v", errLacking)
+	case err == nil && atLeast(there, want):
+		w.State, w.Word = Set, patienceParameter+"="+there
+	case err == nil:
+	case !errors.Is(err, errLacking):
+		w.says(Unknown, "%v", err)
+	case k.exists("/sys/module/rcutree/parameters") || latest < 6011:
+		w.says(Lacking, "this kernel does not know it (Linux 6.11 and later do): %v", errLacking)
+	case oldest < 6011:
+		w.says(Unknown, "whether this kernel knows it (Linux 6.11 and later do) cannot be seen here: there is no /sys/module/rcutree")
+	default:
+		if value, found := last(k.line, patienceParameter); found && atLeast(value, want) {
+			w.State = Set
+		}
+	}
+}
+
+// atLeast compares two numbers without signs.
+func atLeast(text, want string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == "" && (len(text) > len(want) || len(text) == len(want) && text >= want)
+}
+
+// clockDir is about the clock that the kernel reads.
+const clockDir = "/sys/devices/system/clocksource/clocksource0/"
+
+// judgeClock is about the watchdog of the TSC. It watches the TSC also where another
+// clock is in use, as long as the TSC is not given up (clocksource_enqueue_watchdog).
+func (k *kernelLine) judgeClock(w *BootWord) {
+	w.Word = "tsc=nowatchdog"
+	if _, latest := k.releases(k.line); latest < 5003 {
+		w.Word = "tsc=reliable" // older, and stronger: not even checked at boot
+	}
+	for _, a := range named(k.line, "tsc") { // each word counts (tsc_setup)
+		switch a.value {
+		case "unstable":
+			w.says(Needless, "tsc=unstable is there, so that the TSC is neither used nor watched: %v", errNeedless)
+			return
+		case "reliable", "nowatchdog":
+			w.State, w.Word = Set, a.text
+		}
+	}
+	name, err := k.read(clockDir + "current_clocksource")
+	switch {
+	case w.State == Set:
+	case err != nil:
+		w.says(Unknown, "%v", err)
+	case name == "tsc":
+	case !isClockOfPC(name):
+		w.says(Needless, "the clocksource is %s, not tsc: %v", name, errNeedless)
+	default:
+		w.says(Unknown, "the clocksource is %s, not tsc: by choice, or because the TSC was found unstable, and then no parameter helps; \"dmesg | grep -i tsc\" shows which", name)
+	}
+}
+
+// isClockOfPC tells whether a clock is one that x86 falls back to without the TSC.
+func isClockOfPC(name string) bool {
+	return slices.Contains([]string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"}, name)
+}
+
+func (k *kernelLine) judgePressure(w *BootWord) {
+	w.Word = "psi=0"
+	if !k.exists("/proc/pressure") {
+		w.says(Needless, "no /proc/pressure: %v", errNeedless)
+		return
+	}
+	if value, _ := last(k.line, "psi"); value == "0" {
+		w.says(Unknown, "it is there, and /proc/pressure is there as well")
+	}
+}
+
+func (k *kernelLine) judgeMachineCheck(w *BootWord) {
+	w.Word = "mce=ignore_ce"
+	dir, err := k.machineCheck()
+	if err != nil {
+		w.says(Lacking, "%v", err)
+		return
+	}
+	switch ignores, err := k.read(dir + "/ignore_ce"); {
+	case err == nil && ignores != "0":
+		w.State = Set
+	case err == nil:
+	case slices.ContainsFunc(named(k.line, "mce"), func(a argument) bool { return a.value == "ignore_ce" }):
+		w.State = Set
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 )
 
 // captured are the files that [New] and [NewBoot] read. A directory is enough
@@ -16,6 +17,7 @@ import (
 var captured = []string{
 	"etc/default/irqbalance",
 	"etc/sysconfig/irqbalance",
+	"proc/1/comm", // shows that processes could be seen
 	"proc/cmdline",
 	"proc/irq/*/smp_affinity_list",
 	"proc/irq/default_smp_affinity",
@@ -23,6 +25,7 @@ var captured = []string{
 	"proc/pressure",
 	"proc/sys/kernel/numa_balancing",
 	"proc/sys/kernel/printk",
+	"proc/sys/kernel/osrelease",
 	"proc/sys/kernel/random/boot_id",
 	"proc/sys/kernel/sched_rt_runtime_us",
 	"proc/sys/kernel/timer_migration",
@@ -38,24 +41,32 @@ var captured = []string{
 	"sys/devices/system/clocksource/clocksource0/current_clocksource",
 	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/id",
 	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/level",
+	"sys/devices/system/cpu/cpu[0-9]*/cache/index2/shared_cpu_list",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/affected_cpus",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
 	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
 	"sys/devices/system/cpu/cpu[0-9]*/online",
 	"sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us",
+	"sys/devices/system/cpu/cpu[0-9]*/topology/cluster_cpus_list",
 	"sys/devices/system/cpu/cpu[0-9]*/topology/core_cpus_list",
+	"sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list",
 	"sys/devices/system/cpu/isolated",
 	"sys/devices/system/cpu/nohz_full",
 	"sys/devices/system/cpu/online",
 	"sys/devices/system/cpu/possible",
-	"sys/devices/system/machinecheck/machinecheck0/check_interval",
+	"sys/devices/system/cpu/smt/active",
+	"sys/devices/system/cpu/smt/control",
+	"sys/devices/system/machinecheck/machinecheck[0-9]*/check_interval",
+	"sys/devices/system/machinecheck/machinecheck[0-9]*/ignore_ce",
 	"sys/devices/system/node/node[0-9]*/cpulist",
 	"sys/devices/virtual/workqueue/*/cpumask",
 	"sys/devices/virtual/workqueue/cpumask",
 	"sys/fs/cgroup/*/cpuset.cpus",
+	"sys/fs/cgroup/*/cpuset.cpus.partition",
 	"sys/fs/cgroup/cgroup.controllers",
 	"sys/fs/cgroup/cgroup.subtree_control",
 	"sys/fs/cgroup/cpuset",
+	"sys/fs/cgroup/cpuset/cpuset.cpus",
 	"sys/fs/cgroup/taskiso-*",
 	"sys/fs/cgroup/taskiso_*",
 	"sys/fs/resctrl",
@@ -70,6 +81,8 @@ var captured = []string{
 	"sys/kernel/debug/sched/fair_server/cpu*/runtime",
 	"sys/kernel/mm/ksm/run",
 	"sys/kernel/mm/transparent_hugepage/enabled",
+	"sys/module/rcutree/parameters",
+	"sys/module/rcutree/parameters/nohz_full_patience_delay",
 }
 
 // Capture writes all that a plan depends on to a compressed tar archive.
@@ -77,7 +90,8 @@ var captured = []string{
 // left out and returned: a plan takes them for missing.
 //
 // It holds the kernel's command line, the names of network devices and mounts, and
-// irqbalance's configuration, but of processes no more than irqbalance's number.
+// irqbalance's configuration, but of processes no more than irqbalance's number and
+// the name of the first one.
 func Capture(w io.Writer, files fs.FS) (unread []string, err error) {
 	zip := gzip.NewWriter(w)
 	archive := tar.NewWriter(zip)
@@ -87,20 +101,64 @@ func Capture(w io.Writer, files fs.FS) (unread []string, err error) {
 			return nil, fmt.Errorf("capturing %s: %w", pattern, err)
 		}
 		for _, path := range paths {
-			header, content, err := readEntry(files, path)
+			read, err := captureFile(archive, files, path)
 			if err != nil {
-				unread = append(unread, "/"+path)
-				continue
+				return nil, err
 			}
-			if err := writeEntry(archive, header, content); err != nil {
-				return nil, fmt.Errorf("capturing /%s: %w", path, err)
+			if !read {
+				unread = append(unread, "/"+path)
 			}
 		}
 	}
+	more, err := captureOwners(archive, files)
+	if err != nil {
+		return nil, err
+	}
+	unread = append(unread, more...)
 	if _, err := fs.ReadDir(files, "sys/kernel/debug"); errors.Is(err, fs.ErrPermission) {
 		unread = append(unread, "/sys/kernel/debug")
 	}
 	return unread, errors.Join(archive.Close(), zip.Close())
+}
+
+// captureOwners adds the cgroups, at any depth, that have CPUs of their own; the
+// first level is captured as a whole.
+func captureOwners(archive *tar.Writer, files fs.FS) (unread []string, err error) {
+	owners, cut := claims(files)
+	if cut != nil {
+		unread = append(unread, cgroupRoot+" below what was read of it")
+	}
+	for _, o := range owners {
+		if path.Dir(o.Dir) == cgroupRoot {
+			continue
+		}
+		for _, file := range []string{"cpuset.cpus", "cpuset.cpus.partition"} {
+			name := path.Join(inFS(o.Dir), file)
+			if _, err := fs.Stat(files, name); err != nil {
+				continue // version 1 has no partitions, or it has gone
+			}
+			read, err := captureFile(archive, files, name)
+			if err != nil {
+				return nil, err
+			}
+			if !read {
+				unread = append(unread, "/"+name)
+			}
+		}
+	}
+	return unread, nil
+}
+
+// captureFile tells whether a file could be read; to write it to the archive has to work.
+func captureFile(archive *tar.Writer, files fs.FS, name string) (read bool, err error) {
+	header, content, err := readEntry(files, name)
+	if err != nil {
+		return false, nil
+	}
+	if err := writeEntry(archive, header, content); err != nil {
+		return false, fmt.Errorf("capturing /%s: %w", name, err)
+	}
+	return true, nil
 }
 
 // readEntry reads first and takes the size from that: files of the kernel do

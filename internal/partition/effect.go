@@ -6,16 +6,27 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // Effect is a setting that has its value but not, or not yet, its effect.
 type Effect struct {
 	Setting string `json:"setting"`
 	Reason  string `json:"reason"`
+	// Later marks what comes by itself: the kernel has taken the setting and acts
+	// on it when an interrupt next occurs.
+	Later bool `json:"later,omitempty"`
+}
+
+// lacking tells whether an effect is missing that does not come by itself.
+func lacking(effects []Effect) bool {
+	return slices.ContainsFunc(effects, func(e Effect) bool { return !e.Later })
 }
 
 // effectTime is how long an effect may take: the kernel moves an interrupt when
@@ -38,10 +49,17 @@ func (s *Store) waitForEffect(ctx context.Context, cpus cpulist.Set, kind string
 func (s *Store) missed(cpus cpulist.Set, kind string, changes []Change) []Effect {
 	missed := []Effect{}
 	miss := func(setting, format string, args ...any) {
-		missed = append(missed, Effect{setting, fmt.Sprintf(format, args...)})
+		missed = append(missed, Effect{Setting: setting, Reason: fmt.Sprintf(format, args...)})
+	}
+	later := func(setting, format string, args ...any) {
+		missed = append(missed, Effect{setting, fmt.Sprintf(format, args...), true})
 	}
 	for _, irq := range s.interruptsOn(cpus) {
-		miss("irq-affinity", "IRQ %s still goes to CPU %v: the kernel moves it when it next occurs, if it lets anybody move it; --cycle moves it at once", irq.number, irq.on)
+		if s.keepsOff(irq.number, cpus) {
+			later("irq-affinity", "IRQ %s still goes to CPU %v: the kernel moves it when it next occurs, which is once more there; --cycle moves it at once", irq.number, irq.on)
+			continue
+		}
+		miss("irq-affinity", "IRQ %s goes to CPU %v: nobody may move it, or somebody has moved it back", irq.number, irq.on)
 	}
 	s.missedBalancer(changes, miss)
 	const unbound = "/sys/devices/virtual/workqueue/cpumask"
@@ -52,7 +70,8 @@ func (s *Store) missed(cpus cpulist.Set, kind string, changes []Change) []Effect
 	if kind != None {
 		s.missedCpuset(cgroup, cpus, kind, miss)
 	}
-	s.missedTasks(cpus, cgroup, miss)
+	s.missedTasks(cpus, cgroup, miss, later)
+	s.missedAffinity(cpus, changes, miss)
 	return missed
 }
 
@@ -63,12 +82,13 @@ type strayInterrupt struct {
 
 // interruptsOn returns the interrupts that have a handler and go to cpus.
 func (s *Store) interruptsOn(cpus cpulist.Set) []strayInterrupt {
-	numbers, err := numbered(s.view, "proc/irq")
+	numbers, err := proc.Numbered(s.view, "proc/irq")
 	if err != nil {
 		return nil
 	}
 	var stray []strayInterrupt
-	for _, n := range numbers {
+	for _, number := range numbers {
+		n := strconv.Itoa(number)
 		on := s.masked("/proc/irq/"+n+"/effective_affinity_list", cpulist.ParseSysfs).Intersect(cpus)
 		if on.IsEmpty() {
 			continue
@@ -79,6 +99,52 @@ func (s *Store) interruptsOn(cpus cpulist.Set) []strayInterrupt {
 		stray = append(stray, strayInterrupt{n, on})
 	}
 	return stray
+}
+
+// keepsOff tells whether the affinity of an interrupt has none of the CPUs.
+func (s *Store) keepsOff(irq string, cpus cpulist.Set) bool {
+	asked := s.masked("/proc/irq/"+irq+"/smp_affinity_list", cpulist.ParseSysfs)
+	return !asked.IsEmpty() && asked.Intersect(cpus).IsEmpty()
+}
+
+// interrupt returns the number of the interrupt that a kernel thread handles, which
+// its name has (irq/24-nvme0q1), "" if it handles none.
+func (t thread) interrupt() string {
+	name, isHandler := strings.CutPrefix(t.name, "irq/")
+	number, _, named := strings.Cut(name, "-")
+	if _, err := strconv.Atoi(number); err != nil || !isHandler || !named || t.flags&pfKthread == 0 {
+		return ""
+	}
+	return number
+}
+
+// missedAffinity finds threads that had CPUs of their own and now have all that their
+// cpuset has: before 6.2 the kernel forgets what sched_setaffinity() asked for when a
+// cpuset changes (set_cpus_allowed_ptr in update_tasks_cpumask).
+func (s *Store) missedAffinity(cpus cpulist.Set, changes []Change, miss func(setting, format string, args ...any)) {
+	for _, c := range changes {
+		want := c.kept(cpus)
+		if want.IsEmpty() {
+			continue
+		}
+		t, err := readThread(s.view, inFS(c.Path))
+		if err != nil || t.start != c.Start || t.allowed == want || t.allowed != s.cpusetOf(t) || want == s.cpusetOf(t) {
+			continue
+		}
+		miss(tasksSetting, "%s (%s) had CPU %v to itself and may run on CPU %v now: the kernel has forgotten its affinity, or it has given it up", t.name, t.dir, want, t.allowed)
+	}
+}
+
+// kept returns the CPUs that a thread which is only noted keeps, none for other changes.
+func (c Change) kept(cpus cpulist.Set) cpulist.Set {
+	if c.Form != Affinity || c.From != c.To {
+		return cpulist.Set{}
+	}
+	from, err := cpulist.ParseSysfs(c.From)
+	if err != nil {
+		return cpulist.Set{}
+	}
+	return from.Minus(cpus)
 }
 
 // masked returns the set in a file, the empty one if it has none.
@@ -122,15 +188,20 @@ func (s *Store) missedCpuset(dir string, cpus cpulist.Set, kind string, miss fun
 
 // missedTasks finds threads that may still use the CPUs though their affinity
 // can be set, and unbound workers.
-func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss func(setting, format string, args ...any)) {
+func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss, later func(setting, format string, args ...any)) {
 	running, err := threads(s.view)
 	if err != nil {
 		return
 	}
 	for _, t := range running {
 		on := t.allowed.Intersect(cpus)
+		irq := t.interrupt()
 		switch {
 		case on.IsEmpty() || s.isInside(t, cgroup):
+		case irq != "" && s.keepsOff(irq, cpus):
+			later(tasksSetting, "%s (%s) may run on CPU %v: it handles IRQ %s, whose affinity it takes when that next occurs", t.name, t.dir, on, irq)
+		case irq != "":
+			miss(tasksSetting, "%s (%s) may run on CPU %v: it follows IRQ %s, which was not moved", t.name, t.dir, on, irq)
 		case t.movable():
 			miss(tasksSetting, "%s (%s) may run on CPU %v", t.name, t.dir, on)
 		case t.flags&pfKthread != 0 && strings.HasPrefix(t.name, "kworker/u"):

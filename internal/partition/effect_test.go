@@ -19,9 +19,10 @@ func TestVerifyEffect(t *testing.T) {
 	}{
 		{
 			"an interrupt stays where it was", func(k *kernel) {
-				k.add("proc/irq/30/effective_affinity_list", "3")
-				k.add("sys/kernel/irq/30/actions", "eth0-rx")
-			}, "irq-affinity", "IRQ 30 still goes to CPU 3",
+				k.add("proc/irq/99/smp_affinity_list", "3")
+				k.add("proc/irq/99/effective_affinity_list", "3")
+				k.add("sys/kernel/irq/99/actions", "eth0-rx")
+			}, "irq-affinity", "IRQ 99 goes to CPU 3",
 		},
 		{
 			"unbound work keeps a CPU", func(k *kernel) { k.add(unboundMask, "7") },

@@ -24,7 +24,9 @@ const (
 	Now    When = "now"     // by making a partition
 	Reboot When = "reboot"  // only by words on the kernel's command line
 	Never  When = "never"   // by nothing that this kernel has
-	Maybe  When = "unknown" // it could not be read whether there is anything to end
+	Maybe  When = "unknown" // it could not be read whether there is anything to end, or whether that ends it
+	// There: by making a partition, but not from here, as in a container.
+	There When = "elsewhere"
 )
 
 // Hazard is one thing that will interrupt CPUs that are to be isolated.
@@ -48,11 +50,13 @@ type Grade struct {
 	Hazards  []Hazard    `json:"hazards"`
 	Slower   []Hazard    `json:"slower"` // what interrupts nothing, but makes things take longer
 	Warnings []string    `json:"warnings,omitempty"`
+
+	balanced cpulist.Set // those of the CPUs that get load from others
 }
 
 // NewGrade grades the machine with these files for a spec. It is as pure as [New].
 func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
-	spec.Require = nil
+	spec.Require, spec.Siblings = nil, ""
 	plan, err := New(spec, files)
 	if err != nil {
 		return nil, err
@@ -61,21 +65,27 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}}
-	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return strings.HasSuffix(w, tickGoesOn) })
-	var fixed []string // interrupts that nobody can move
+	h, err := readHost(spec, files, cpulist.Set{})
+	if err != nil {
+		return nil, err
+	}
+	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}, balanced: h.cpus.Minus(h.Isolated)}
+	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return w == h.tickWarning() })
+	var fixed []int // interrupts that nobody can move
 	for _, s := range plan.Settings {
 		if s.Name == tasksSetting && plan.kind() != None {
 			continue // the cpuset ends it
 		}
-		g.addSetting(s)
-		if s.Name == "irq-affinity" {
-			fixed = fixedInterrupts(s)
+		if s.Name == cpusetSetting && g.balanced.IsEmpty() {
+			continue // isolated already
 		}
+		g.addSetting(s)
+		fixed = append(fixed, s.fixed...)
 	}
 	for _, w := range boot.Words {
 		g.addWord(w, fixed)
 	}
+	g.addClock(h)
 	slices.SortStableFunc(g.Hazards, func(a, b Hazard) int { return cmp.Compare(b.perHour, a.perHour) })
 	return g, nil
 }
@@ -83,9 +93,17 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 func (g *Grade) addSetting(s Setting) {
 	rate := settingRates[s.Name].read(s)
 	h := Hazard{Name: s.Name, What: s.Why, Rate: rate.text, Targets: targets(s), perHour: rate.perHour}
+	if s.Name == tasksSetting && g.balanced.IsEmpty() {
+		h.What, h.Rate = "threads whose affinity names these CPUs run there, although no load is balanced", "each time such a thread runs"
+	}
 	switch s.State {
 	case Changes:
 		h.When, h.Remedy = Now, "taskiso partition create"
+		if s.Short != "" {
+			h.When, h.Remedy = Maybe, "in part by taskiso partition create: "+s.Short
+		}
+	case Elsewhere:
+		h.When, h.Remedy = There, s.Reason
 	case Unknown:
 		h.When, h.Remedy = Maybe, s.Reason
 	case Lacking:
@@ -105,16 +123,20 @@ func (g *Grade) addSetting(s Setting) {
 
 // addWord adds what a word on the command line would end. Without full dynticks in
 // the kernel nothing ends the tick.
-func (g *Grade) addWord(w BootWord, fixed []string) {
+func (g *Grade) addWord(w BootWord, fixed []int) {
 	name, _, _ := strings.Cut(w.Word, "=")
 	rate := bootRates[name]
 	h := Hazard{Name: name, What: rate.what, Rate: rate.text, When: Reboot, Remedy: w.Word, perHour: rate.perHour}
 	managed := name == "isolcpus" && len(fixed) > 0
 	if managed {
-		h.Targets = fixed
+		h.Targets = []string{"IRQ " + ranges(fixed)}
 	}
 	switch {
+	case w.State == Changes && w.Reason != "":
+		h.Remedy = w.Word + ": " + w.Reason
 	case w.State == Changes:
+	case w.State == Unknown:
+		h.When, h.Remedy = Maybe, w.Reason
 	case name == "nohz_full" && w.State == Lacking:
 		h.When, h.Remedy = Never, w.Reason
 	case managed: // the word is there, and they are still where they are
@@ -125,14 +147,35 @@ func (g *Grade) addWord(w BootWord, fixed []string) {
 	g.Hazards = append(g.Hazards, h)
 }
 
-// fixedInterrupts returns those of the setting's notes: "IRQ 3,7: the kernel …".
-func fixedInterrupts(s Setting) []string {
-	var fixed []string
-	for _, note := range s.Notes {
-		list, _, _ := strings.Cut(strings.TrimPrefix(note, "IRQ "), ":")
-		fixed = append(fixed, "IRQ "+list)
+// addClock adds the tick where it is stopped and may come back: a clock that became
+// unstable after the boot keeps it on all CPUs (TICK_DEP_BIT_CLOCK_UNSTABLE). One that
+// was unstable from the beginning does not.
+func (g *Grade) addClock(h *host) {
+	name, err := h.read(clockDir + "current_clocksource")
+	if err != nil || !isClockOfPC(name) || h.cpus.Intersect(h.NohzFull).IsEmpty() || h.clockStable() {
+		return
 	}
-	return fixed
+	rate := bootRates["nohz_full"]
+	g.Hazards = append(g.Hazards, Hazard{
+		Name: "nohz_full", What: "the tick, if the TSC became unstable after the boot (cause tick-clock-unstable): the clocksource is " + name + ", which alone does not prove it",
+		Rate: rate.text, perHour: rate.perHour, When: Maybe,
+		Remedy: fmt.Sprintf("find out with \"dmesg | grep -i -e tsc -e clocksource\", or see the tick with \"taskiso watch -c %v\"", h.cpus),
+	})
+}
+
+// clockStable tells whether the scheduler shows its clock as stable; it shows that to
+// root only.
+func (h *host) clockStable() bool {
+	text, err := h.read("/sys/kernel/debug/sched/debug")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(text) {
+		if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "sched_clock_stable()" {
+			return strings.TrimSpace(value) == "1"
+		}
+	}
+	return false
 }
 
 // targets returns what a setting's changes are about, where that says more than the
@@ -176,7 +219,7 @@ func (r rate) read(s Setting) rate {
 		return r
 	}
 	if len(s.Changes) != 1 {
-		r.text = fmt.Sprintf(r.text, "some time")
+		r.text = fmt.Sprintf(r.text, "a period")
 		return r
 	}
 	period := s.Changes[0].From
@@ -217,7 +260,7 @@ var settingRates = map[string]rate{
 var bootRates = map[string]rate{
 	"nohz_full":                        {perHour: 900000, text: "100 to 1,000 a second (CONFIG_HZ)", what: "the tick"},
 	"isolcpus":                         {perHour: 15000, text: "each interrupt of a managed queue", what: "interrupts whose affinity only the kernel sets"},
-	"tsc":                              {perHour: 3600, text: "one in 0.5 s, on each CPU in turn or on all", what: "the clocksource watchdog"},
+	"tsc":                              {perHour: 3600, text: "one in 0.5 s, on each CPU in turn or on all", what: "the clocksource watchdog, unless this kernel trusts the TSC by itself, as those from 5.16 on do on many machines"},
 	"psi":                              {perHour: 1800, text: "one in 2 s, for each group with tasks that ran or waited", what: "averages of pressure stall information, where a task of the group was last active"},
 	"rcutree.nohz_full_patience_delay": {perHour: 60, text: "each grace period that finds the CPU in the kernel", what: "RCU, which wants a quiescent state"},
 	"mce":                              {perHour: 12, text: "each corrected error, and each check_interval", what: "polling for corrected machine errors"},
@@ -277,6 +320,10 @@ func (g *Grade) summary() string {
 	for _, h := range g.Hazards {
 		count[h.When]++
 	}
-	return fmt.Sprintf("%d things will interrupt CPU %v: %d end with \"taskiso partition create\", %d only with a boot, %d not on this kernel; %d are unknown.",
-		len(g.Hazards), g.CPUs, count[Now], count[Reboot], count[Never], count[Maybe])
+	elsewhere := ""
+	if count[There] > 0 {
+		elsewhere = fmt.Sprintf(" %d not from here,", count[There])
+	}
+	return fmt.Sprintf("%d things will interrupt CPU %v: %d end with \"taskiso partition create\",%s %d only with a boot, %d not on this kernel; unknown: %d.",
+		len(g.Hazards), g.CPUs, count[Now], elsewhere, count[Reboot], count[Never], count[Maybe])
 }

@@ -54,7 +54,7 @@ func TestGradeRates(t *testing.T) {
 			t.Errorf("setting %s has no rate", name)
 		}
 	}
-	for _, p := range bootParameters {
+	for _, p := range bootParameters() {
 		if r := bootRates[p.name]; r.text == "" || r.what == "" {
 			t.Errorf("parameter %s has no rate", p.name)
 		}

@@ -5,23 +5,29 @@ package partition
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
 // host is the machine that a plan is for.
 type host struct {
-	files                  fs.FS
-	online, possible       cpulist.Set
-	bootIsolated, nohzFull cpulist.Set
-	cpus, housekeeping     cpulist.Set // as the spec wants them
-	siblings               cpulist.Set // hardware threads of all cores with an isolated CPU
-	taken                  cpulist.Set // by other partitions
-	spec                   Spec
+	topology.Machine
+	files              fs.FS
+	bootIsolated       cpulist.Set // those of the isolated ones that isolcpus= has isolated
+	partitioned        cpulist.Set // the others, which cpuset partitions have
+	cpus, housekeeping cpulist.Set // as the spec wants them
+	siblings           cpulist.Set // hardware threads of all cores with an isolated CPU
+	siblingsError      error       // why the siblings of some are not known
+	hidden             cpulist.Set // hardware threads that are offline for good
+	taken              cpulist.Set // by other partitions
+	mounts             []mount
+	spec               Spec
 }
 
 var (
@@ -31,6 +37,8 @@ var (
 	errLeft = errors.New("only on request")
 	// errTaken means that the machine has it, but others have taken it.
 	errTaken = errors.New("not available here")
+	// errElsewhere means that the machine has it, but it cannot be written from here.
+	errElsewhere = errors.New("not from here")
 	// errNeedless means that the machine has it, but it would change nothing.
 	errNeedless = errors.New("not needed")
 )
@@ -39,60 +47,83 @@ var (
 func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 	h := &host{files: files, spec: spec, taken: taken}
 	var err error
-	if h.online, err = topology.Online(files); err != nil {
-		return nil, err
-	}
-	if h.possible, err = topology.Possible(files); err != nil {
-		return nil, err
-	}
-	// Kernels without these features have no such file and no such CPUs.
-	if h.bootIsolated, err = topology.Isolated(files); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if h.nohzFull, err = topology.NohzFull(files); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if h.Machine, err = topology.ReadMachine(files); err != nil {
 		return nil, err
 	}
 	if h.cpus, err = h.parseCPUs("cpus", spec.CPUs); err != nil {
 		return nil, err
 	}
-	h.siblings = h.threadsOfCores()
+	h.findBootIsolated()
+	h.siblings, h.siblingsError = h.threadsOfCores()
+	h.hidden = h.hiddenThreads()
+	h.mounts = readMounts(files)
 	return h, h.chooseHousekeeping()
 }
 
-// threadsOfCores returns the hardware threads of all cores with an isolated CPU.
-// A machine that does not say has none.
-func (h *host) threadsOfCores() cpulist.Set {
-	all := h.cpus
-	for cpu := range h.cpus.All() {
-		if threads, err := topology.Siblings(h.files, cpu); err == nil {
-			all = all.Union(threads)
+// findBootIsolated tells the CPUs that isolcpus= has isolated from those of cpuset
+// partitions, which newer kernels show in the same file. Without the command line
+// none of them is known to be of a partition.
+func (h *host) findBootIsolated() {
+	h.bootIsolated = h.Isolated
+	if text, err := h.read("/proc/cmdline"); err == nil {
+		k := kernelLine{host: h, line: arguments(text)}
+		h.bootIsolated = h.Isolated.Intersect(k.asked(domainKind))
+	}
+	h.partitioned = h.Isolated.Minus(h.bootIsolated)
+}
+
+// hiddenThreads returns CPUs that stay offline because the machine was booted
+// without hardware threads: what is set for them would only count if that ended.
+func (h *host) hiddenThreads() cpulist.Set {
+	control, err := h.read("/sys/devices/system/cpu/smt/control")
+	if err != nil {
+		text, _ := h.read("/proc/cmdline")
+		if len(named(arguments(text), "nosmt")) > 0 {
+			control = "off"
 		}
 	}
-	return all
+	if control != "off" && control != "forceoff" {
+		return cpulist.Set{}
+	}
+	return h.Possible.Minus(h.Online)
+}
+
+// threadsOfCores returns the hardware threads of all cores with an isolated CPU, as
+// far as the machine says.
+func (h *host) threadsOfCores() (all cpulist.Set, err error) {
+	if active, err := h.read("/sys/devices/system/cpu/smt/active"); err == nil && active == "0" {
+		return h.cpus, nil
+	}
+	all = h.cpus
+	var unknown cpulist.Set
+	for cpu := range h.cpus.All() {
+		threads, err := topology.Siblings(h.files, cpu)
+		if err != nil {
+			unknown = unknown.Union(single(cpu))
+		}
+		all = all.Union(threads)
+	}
+	if !unknown.IsEmpty() {
+		err = fmt.Errorf("which threads share a core with CPU %v is not known: neither core_cpus_list nor thread_siblings_list in /sys/devices/system/cpu/cpu*/topology can be read", unknown)
+	}
+	return all, err
 }
 
 func (h *host) parseCPUs(what, text string) (cpulist.Set, error) {
 	if text == "" {
 		return cpulist.Set{}, wrong("%s: no CPU given: name them with -c 2-3, or cpus = \"2-3\" in the spec", what)
 	}
-	last, _ := h.possible.Last()
-	set, err := cpulist.ParseMax(text, last)
+	set, err := h.Parse(text)
 	if err != nil {
-		return cpulist.Set{}, wrong("%s: %w (this machine has CPU %v)", what, err, h.possible)
-	}
-	if unknown := set.Minus(h.possible); !unknown.IsEmpty() {
-		return cpulist.Set{}, wrong("%s: CPU %v: this machine has only CPU %v", what, unknown, h.possible)
-	}
-	if offline := set.Minus(h.online); !offline.IsEmpty() {
-		return cpulist.Set{}, wrong("%s: CPU %v is offline", what, offline)
+		return set, wrong("%s: %w", what, err)
 	}
 	return set, nil
 }
 
 func (h *host) chooseHousekeeping() error {
-	rest := h.online.Minus(h.cpus)
-	if rest.IsEmpty() {
-		return wrong("CPU %v are all this machine has: one must be left for the rest of the system", h.cpus)
+	rest, err := h.Beside(h.cpus)
+	if err != nil {
+		return wrong("%w", err)
 	}
 	if h.spec.Siblings == Offline {
 		rest = rest.Minus(h.siblings)
@@ -101,10 +132,7 @@ func (h *host) chooseHousekeeping() error {
 		return wrong("CPU %v are all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus)
 	}
 	if h.spec.Housekeeping == "" {
-		h.housekeeping = rest.Minus(h.bootIsolated).Minus(h.nohzFull)
-		if h.housekeeping.IsEmpty() {
-			h.housekeeping = rest
-		}
+		h.housekeeping = h.Housekeeping(rest)
 		return nil
 	}
 	chosen, err := h.parseCPUs("housekeeping", h.spec.Housekeeping)
@@ -121,54 +149,22 @@ func (h *host) chooseHousekeeping() error {
 	return nil
 }
 
-// valueReader is a file system that knows files of a single value, and gives one
-// and its mode at once.
-type valueReader interface {
-	ReadValue(name string) ([]byte, error)
-	ReadValueMode(name string) ([]byte, fs.FileMode, error)
-}
-
 // read returns the value in a file.
 func (h *host) read(path string) (string, error) {
-	content, err := h.readValue(strings.TrimPrefix(path, "/"))
+	content, err := kernfs.ReadValue(h.files, strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", readError(path, err)
 	}
 	return strings.TrimSpace(string(content)), nil
 }
 
-func (h *host) readValue(name string) ([]byte, error) {
-	if files, ok := h.files.(valueReader); ok {
-		return files.ReadValue(name)
-	}
-	text, _, err := h.readMode(name)
-	return text, err
-}
-
 // readWritable returns also whether the mode of the file lets root write it.
 func (h *host) readWritable(path string) (text string, writable bool, err error) {
-	content, mode, err := h.readMode(strings.TrimPrefix(path, "/"))
+	content, mode, err := kernfs.ReadValueMode(h.files, strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", false, readError(path, err)
 	}
 	return strings.TrimSpace(string(content)), mode&0o200 != 0, nil
-}
-
-func (h *host) readMode(name string) ([]byte, fs.FileMode, error) {
-	if files, ok := h.files.(valueReader); ok {
-		return files.ReadValueMode(name)
-	}
-	file, err := h.files.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	content, err := io.ReadAll(file) // not fs.ReadFile: it begins with one byte, and sysctls give no more then
-	return content, info.Mode().Perm(), err
 }
 
 func readError(path string, err error) error {
@@ -224,8 +220,8 @@ func (h *host) without(path, text string, form Form, instead cpulist.Set) ([]Cha
 	if set.Intersect(h.cpus).IsEmpty() {
 		return nil, nil
 	}
-	rest := set.Minus(h.cpus)
-	if rest.Intersect(h.online).IsEmpty() {
+	rest := set.Minus(h.cpus).Minus(h.hidden)
+	if rest.Intersect(h.Online).IsEmpty() {
 		rest = instead
 	}
 	return []Change{{Path: path, From: text, To: print(rest), Form: form}}, nil
@@ -241,4 +237,41 @@ func (h *host) set(path string, form Form, value string) ([]Change, error) {
 		return nil, nil
 	}
 	return []Change{{Path: path, From: form.value(text), To: value, Form: form}}, nil
+}
+
+// clusterMates returns CPUs that share a cache with isolated ones, but no core.
+func (h *host) clusterMates() cpulist.Set {
+	var all cpulist.Set
+	var ids []string
+	for cpu := range h.cpus.All() {
+		cluster, err := topology.Cluster(h.files, cpu)
+		if err != nil {
+			ids = append(ids, h.secondCache(cpu))
+		}
+		all = all.Union(cluster)
+	}
+	// Archives of older versions of taskiso have no lists, only numbers of caches.
+	if slices.ContainsFunc(ids, func(id string) bool { return id != "" }) {
+		for cpu := range h.Online.All() {
+			if id := h.secondCache(cpu); id != "" && slices.Contains(ids, id) {
+				all = all.Union(single(cpu))
+			}
+		}
+	}
+	return all.Minus(h.siblings).Minus(h.cpus).Intersect(h.Online)
+}
+
+// secondCache returns the number of a CPU's L2 cache, or nothing.
+func (h *host) secondCache(cpu int) string {
+	files, err := h.glob(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cache/index[0-9]*/level", cpu))
+	if err != nil {
+		return ""
+	}
+	for _, file := range files {
+		if level, err := h.read(file); err == nil && level == "2" {
+			id, _ := h.read(path.Dir(file) + "/id")
+			return id
+		}
+	}
+	return ""
 }

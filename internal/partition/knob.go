@@ -22,7 +22,9 @@ type knob struct {
 type found struct {
 	changes []Change
 	notes   []string // limits that a user has to know
+	short   string   // what the machine has too little of for all changes to take effect
 	later   bool     // what to change is found out when the partition is made
+	fixed   []int    // interrupts that the kernel lets nobody move
 }
 
 func (f *found) note(format string, args ...any) {
@@ -57,7 +59,7 @@ func knobs() []knob {
 			name:   "workqueue",
 			why:    "unbound work runs on any CPU of this mask",
 			source: "Documentation/core-api/workqueue.rst",
-			plan:   masked("/sys/devices/virtual/workqueue/cpumask"),
+			plan:   planUnboundWork,
 		},
 		{
 			name:   "workqueues",
@@ -143,8 +145,7 @@ func knobs() []knob {
 			why:    "each CPU looks for corrected machine errors from a timer",
 			source: "Documentation/arch/x86/x86_64/machinecheck.rst, Documentation/ABI/testing/sysfs-mce: check_interval",
 			global: true,
-			// One variable of the kernel stands behind the files of all CPUs.
-			plan: value("/sys/devices/system/machinecheck/machinecheck0/check_interval", "0"),
+			plan:   planMachineCheck,
 		},
 		{
 			name:   "printk",
@@ -155,10 +156,9 @@ func knobs() []knob {
 		},
 		{
 			name:   "pm-qos",
-			why:    "waking from a deep idle state takes long",
+			why:    "waking from a deep idle state takes long: with 0 the CPU may enter all of them, with \"n/a\" none that it takes time to leave",
 			source: "Documentation/ABI/testing/sysfs-devices-power: pm_qos_resume_latency_us",
-			// "n/a" is no latency at all, 0 no constraint.
-			plan: perCPU("/sys/devices/system/cpu/cpu%d/power/pm_qos_resume_latency_us", "n/a"),
+			plan:   perCPU("/sys/devices/system/cpu/cpu%d/power/pm_qos_resume_latency_us", "n/a"),
 		},
 		{
 			name:   "cpufreq",

@@ -40,6 +40,7 @@ type Record struct {
 	Spec    Spec     `json:"spec"`
 	Refused []string `json:"refused,omitempty"` // files that the kernel would not have changed
 	Made    []Change `json:"made"`
+	Cgroup  string   `json:"cgroup,omitempty"` // where its tasks run
 }
 
 // List returns all partitions that have a journal, by name. It waits for nobody.
@@ -71,7 +72,7 @@ func (s *Store) Show(name string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Record{Schema: 1, Summary: s.summary(j), Spec: j.Spec, Refused: j.refused, Made: j.changes}, nil
+	return &Record{Schema: 1, Summary: s.summary(j), Spec: j.Spec, Refused: j.refused, Made: j.changes, Cgroup: cgroupOfChanges(j.changes)}, nil
 }
 
 func (s *Store) summary(j *journal) Summary {

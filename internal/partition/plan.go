@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskiso/taskiso/cpulist"
 )
 
@@ -24,7 +26,9 @@ const (
 	Needless State = "needless" // it would change nothing here
 	Left     State = "left"     // the spec or the profile leaves it alone
 	Lacking  State = "lacking"  // the machine does not have it
-	Unknown  State = "unknown"  // it could not be read
+	// Elsewhere: the machine has it, but it cannot be written from here.
+	Elsewhere State = "elsewhere"
+	Unknown   State = "unknown" // it could not be read
 )
 
 // Setting is one setting in a plan.
@@ -36,6 +40,10 @@ type Setting struct {
 	Reason  string   `json:"reason,omitempty"` // of states other than change and set
 	Notes   []string `json:"notes,omitempty"`
 	Changes []Change `json:"changes,omitempty"`
+	// Short is what the machine has too little of for all changes to take effect.
+	Short string `json:"short,omitempty"`
+
+	fixed []int // interrupts that the kernel lets nobody move
 }
 
 // Plan is what would be done for a spec on a machine.
@@ -74,7 +82,13 @@ func newBeside(spec Spec, files fs.FS, taken cpulist.Set) (*Plan, error) {
 		Profile: spec.Profile, Partition: spec.Partition, Warnings: h.warnings(),
 	}
 	p.Settings = settings(h)
-	return p, p.missing(spec.Require)
+	p.leaveTasks()
+	for _, s := range p.Settings {
+		if s.Short != "" {
+			p.Warnings = append(p.Warnings, s.Short)
+		}
+	}
+	return p, p.missing(spec)
 }
 
 // settings finds out about all settings at once: none depends on another, and
@@ -102,9 +116,14 @@ func (k knob) on(h *host) Setting {
 		return s
 	}
 	f, err := k.plan(h)
+	if dir, found := h.readOnly(f.changes); err == nil && found {
+		err = fmt.Errorf("%w: %s is mounted read-only (usual in a container)", errElsewhere, dir)
+	}
 	switch {
 	case errors.Is(err, errLacking), errors.Is(err, errTaken):
 		s.State = Lacking
+	case errors.Is(err, errElsewhere):
+		s.State = Elsewhere
 	case errors.Is(err, errLeft):
 		s.State = Left
 	case errors.Is(err, errNeedless):
@@ -121,17 +140,48 @@ func (k knob) on(h *host) Setting {
 		s.Reason = err.Error()
 		return s
 	}
-	s.Changes, s.Notes = f.changes, f.notes
+	s.Changes, s.Notes, s.Short, s.fixed = f.changes, f.notes, f.short, f.fixed
 	return s
 }
 
-func (p *Plan) missing(required []string) error {
+// missing is about settings that are required, also by asking for what they do.
+func (p *Plan) missing(spec Spec) error {
+	var names, why []string
 	for _, s := range p.Settings {
-		if slices.Contains(required, s.Name) && (s.State == Lacking || s.State == Unknown) {
-			return fmt.Errorf("setting %s: %w: %s", s.Name, ErrRequired, s.Reason)
+		required := slices.Contains(spec.Require, s.Name) || s.Name == smtSetting && spec.Siblings == Offline
+		if required && (s.State == Lacking || s.State == Unknown || s.State == Elsewhere) {
+			names, why = append(names, s.Name), append(why, s.Reason)
 		}
 	}
-	return nil
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("setting %s: %w: %s", strings.Join(names, ", "), ErrRequired, strings.Join(why, "; "))
+}
+
+// writable refuses a plan of which something cannot be written from here: half of it
+// would isolate nothing.
+func (p *Plan) writable() error {
+	var names []string
+	reason := ""
+	for _, s := range p.Settings {
+		if s.State == Elsewhere {
+			names, reason = append(names, s.Name), s.Reason
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("setting %s: %s (%w); make the partition on the host itself, or leave these out (--skip)", strings.Join(names, ", "), reason, unix.EROFS)
+}
+
+// leaveTasks leaves threads where they are if other settings cannot be made.
+func (p *Plan) leaveTasks() {
+	for _, s := range p.Settings {
+		if tasks := p.setting(tasksSetting); s.State == Elsewhere && tasks != nil && tasks.State == Changes {
+			tasks.State, tasks.Reason, tasks.Notes = Elsewhere, s.Reason+", so that nothing is made", nil
+		}
+	}
 }
 
 // kind is the kind of the cpuset partition that is made: None also if the
@@ -168,8 +218,14 @@ func (p *Plan) All() []Change {
 	return all
 }
 
-// tickGoesOn is a warning of a plan that a grade has as a hazard.
-const tickGoesOn = "the tick goes on there, as only a boot with nohz_full= stops it; see \"taskiso partition boot\""
+// tickWarning is a warning of a plan that a grade has as a hazard.
+func (h *host) tickWarning() string {
+	rest := h.cpus.Minus(h.NohzFull)
+	if rest.IsEmpty() {
+		return ""
+	}
+	return fmt.Sprintf("CPU %v: the tick continues there: only booting with nohz_full= stops it; see \"taskiso partition boot\"", rest)
+}
 
 // warnings says what about the choice of CPUs cannot be helped by a setting.
 func (h *host) warnings() []string {
@@ -178,22 +234,37 @@ func (h *host) warnings() []string {
 	if h.cpus.Contains(0) {
 		warn("CPU 0 does work that the kernel gives to no other CPU (timekeeping unless nohz_full= moves it, early interrupts, suspend): isolate another one if you can")
 	}
-	if shared := h.siblings.Minus(h.cpus).Intersect(h.online); !shared.IsEmpty() && h.spec.Siblings != Offline {
-		warn("CPU %v share cores with isolated CPUs and slow them down: isolate them too, or take them offline (--siblings offline)", shared)
+	if shared := h.siblings.Minus(h.cpus).Intersect(h.Online); !shared.IsEmpty() && h.spec.Siblings != Offline {
+		warn("CPU %v %s with isolated CPUs and %s them down: isolate them too, or take them offline (--siblings offline)", shared, either(shared, "shares a core", "share cores"), either(shared, "slows", "slow"))
 	}
-	if rest := h.cpus.Minus(h.nohzFull); !rest.IsEmpty() {
-		warn("CPU %v: "+tickGoesOn, rest)
+	if h.siblingsError != nil {
+		warn("%v", h.siblingsError)
 	}
-	if both := h.cpus.Intersect(h.bootIsolated); !both.IsEmpty() {
-		warn("CPU %v are isolated already, by isolcpus= or another partition", both)
+	if warning := h.bannedWarning(); warning != "" {
+		warn("%s", warning)
 	}
+	if near := h.clusterMates(); !near.IsEmpty() {
+		warn("CPU %v %s a cluster, and so a cache (mostly L2), with isolated CPUs and %s them down: isolate them too", near, either(near, "shares", "share"), either(near, "slows", "slow"))
+	}
+	if warning := h.tickWarning(); warning != "" {
+		warn("%s", warning)
+	}
+	h.warnOfIsolated(warn)
 	for _, node := range h.nodesWithoutHousekeeping() {
 		warn("%s has no CPU for housekeeping: interrupts of its devices and kernel threads for its memory run on another node", node)
 	}
-	for _, dir := range h.readOnly() {
-		warn("%s is mounted read-only here, as in a container: nothing below it can be changed from here", dir)
+	for _, dir := range h.readOnlyDirs() {
+		warn("%s is mounted read-only here (usual in a container): nothing below it can be changed from here", dir)
 	}
 	return list
+}
+
+// either chooses the word for one CPU or for several.
+func either(cpus cpulist.Set, one, several string) string {
+	if cpus.Len() == 1 {
+		return one
+	}
+	return several
 }
 
 // nodesWithoutHousekeeping returns the NUMA nodes all of whose CPUs are isolated, if
@@ -217,21 +288,39 @@ func (h *host) nodesWithoutHousekeeping() []string {
 	return nodes
 }
 
-// readOnly returns where settings are that cannot be written.
-func (h *host) readOnly() []string {
-	mounts, err := fs.ReadFile(h.files, "proc/mounts")
-	if err != nil {
-		return nil
-	}
+// readOnlyDirs returns where settings are that cannot be written. A tmpfs on the
+// root of cgroups holds the hierarchies of cgroup v1, which are mounts of their own.
+func (h *host) readOnlyDirs() []string {
 	var list []string
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line)
-		if len(fields) < 4 || !slices.Contains(strings.Split(fields[3], ","), "ro") {
-			continue
-		}
-		if slices.Contains([]string{"/sys", "/proc/sys", "/proc/irq", cgroupRoot}, fields[1]) && !slices.Contains(list, fields[1]) {
-			list = append(list, fields[1])
+	for _, dir := range []string{"/sys", "/sys/devices", cgroupRoot, "/proc/irq", "/proc/sys"} {
+		m := h.mountOf(dir)
+		if m.readOnly && m.kind != "tmpfs" && m.dir == dir {
+			list = append(list, dir)
 		}
 	}
 	return list
+}
+
+// warnOfIsolated says which CPUs are isolated already, by whom, and which others are.
+func (h *host) warnOfIsolated(warn func(format string, args ...any)) {
+	if atBoot := h.cpus.Intersect(h.bootIsolated); !atBoot.IsEmpty() {
+		warn("isolated at boot already, by isolcpus=: CPU %v", atBoot)
+	}
+	h.warnOfOwners(warn)
+	if others := h.bootIsolated.Minus(h.cpus); !others.IsEmpty() {
+		warn("isolated at boot by isolcpus=, and not asked for: CPU %v; nothing here changes that", others)
+	}
+	if dropped := h.dropped(); !dropped.IsEmpty() {
+		warn("isolcpus= names CPU %v, and the kernel does not isolate them (%s): see \"taskiso partition boot\"", dropped, isolatedFile)
+	}
+}
+
+// dropped returns the CPUs that isolcpus= names for nothing.
+func (h *host) dropped() cpulist.Set {
+	text, err := h.read("/proc/cmdline")
+	if err != nil {
+		return cpulist.Set{}
+	}
+	k := kernelLine{host: h, line: arguments(text)}
+	return h.cpus.Intersect(k.asked(domainKind)).Minus(h.Isolated)
 }

@@ -167,7 +167,7 @@ func TestPlanRefuses(t *testing.T) {
 	}{
 		{Spec{}, "no CPU given"},
 		{Spec{CPUs: "x"}, `parsing CPU list "x"`},
-		{Spec{CPUs: "9"}, "this machine has CPU 0-3"},
+		{Spec{CPUs: "9"}, "this machine has only CPU 0-3"},
 		{Spec{CPUs: "3"}, "CPU 3 is offline"},
 		{Spec{CPUs: "0-2"}, "one must be left for the rest"},
 		{Spec{CPUs: "1", Housekeeping: "0-1"}, "CPU 1 cannot both be isolated and do housekeeping"},
@@ -210,7 +210,7 @@ func TestPlanWarns(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(p.Warnings, "\n")
-	for _, want := range []string{"CPU 0 does work", "CPU 2 share cores", "CPU 0: the tick goes on", "CPU 0 are isolated already"} {
+	for _, want := range []string{"CPU 0 does work", "CPU 2 shares a core with isolated CPUs and slows them down", "CPU 0: the tick continues", "isolated at boot already, by isolcpus=: CPU 0"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no warning %q in:\n%s", want, got)
 		}
@@ -227,36 +227,6 @@ func TestPlanUnreadable(t *testing.T) {
 	}
 	if s := p.setting("irq-default"); s.State != Unknown || !strings.Contains(s.Reason, "/proc/irq/default_smp_affinity") {
 		t.Errorf("got %+v, want it unknown with the file", s)
-	}
-}
-
-func TestBootWords(t *testing.T) {
-	const pressure = "proc/pressure" // not there with psi=0
-	for _, test := range []struct{ line, want string }{
-		{"psi=1", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
-		{"quiet psi=0", "nohz_full=2-3 isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog"},
-		{"nohz_full=1-3 isolcpus=domain,managed_irq,2-N irqaffinity=0 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0", ""},
-		{"nohz_full=1 tsc=nowatchdog isolcpus=2", "nohz_full=1-3 isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 psi=0"},
-		{"nohz_full=1 nohz_full=2-3 -- tsc=nowatchdog", "isolcpus=managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
-		{"irqaffinity=1-2 isolcpus=domain,2-3 nohz_full=all", "isolcpus=domain,managed_irq,2-3 irqaffinity=0-1 rcutree.nohz_full_patience_delay=1000 tsc=nowatchdog psi=0"},
-	} {
-		files := fstest.MapFS{
-			"proc/cmdline":                                                    {Data: []byte(test.line + "\n")},
-			"sys/devices/system/cpu/online":                                   {Data: []byte("0-3\n")},
-			"sys/devices/system/cpu/possible":                                 {Data: []byte("0-3\n")},
-			"sys/devices/system/cpu/nohz_full":                                {Data: []byte("\n")},
-			"sys/devices/system/clocksource/clocksource0/current_clocksource": {Data: []byte("tsc\n")},
-		}
-		if !strings.Contains(test.line, "psi=0") {
-			files[pressure] = &fstest.MapFile{Mode: fs.ModeDir}
-		}
-		b, err := NewBoot(Spec{CPUs: "2-3"}, files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := b.Line(); got != test.want {
-			t.Errorf("booted with %q: got %q, want %q", test.line, got, test.want)
-		}
 	}
 }
 
@@ -318,7 +288,7 @@ func TestSiblings(t *testing.T) {
 	if got := off.Housekeeping.String(); got != "0-1,4-129,132-255" {
 		t.Errorf("housekeeping on CPU %s", got)
 	}
-	shares := "share cores"
+	shares := "them down"
 	if strings.Contains(strings.Join(off.Warnings, ""), shares) || !strings.Contains(strings.Join(kept.Warnings, ""), shares) {
 		t.Errorf("warnings: kept %v, offline %v", kept.Warnings, off.Warnings)
 	}

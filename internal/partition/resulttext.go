@@ -34,17 +34,30 @@ func (c *Created) WriteText(w io.Writer) error {
 	return err
 }
 
+func laterOf(effects []Effect) (n int) {
+	for _, e := range effects {
+		if e.Later {
+			n++
+		}
+	}
+	return n
+}
+
 func writeEffects(b *bytes.Buffer, missed []Effect) {
 	for _, e := range missed {
-		fmt.Fprintf(b, "no effect %-16s %s\n", e.Setting, e.Reason)
+		word := "no effect"
+		if e.Later {
+			word = "later"
+		}
+		fmt.Fprintf(b, "%-9s %-16s %s\n", word, e.Setting, e.Reason)
 	}
 }
 
 // WriteText writes what has changed for a reader.
 func (v *Verification) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings as they were made, %d changed, %d without effect.\n",
-		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed))
+	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings as they were made, %d changed, %d without effect, %d with one that is to come.\n",
+		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed)-laterOf(v.Missed), laterOf(v.Missed))
 	for _, d := range v.Drifts {
 		fmt.Fprintf(&b, "changed   %v\n          %s\n", d, d.Suspect)
 	}
@@ -56,7 +69,11 @@ func (v *Verification) WriteText(w io.Writer) error {
 // WriteText writes a record for a reader.
 func (r *Record) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v; %s; %d changes.\n\n", r.Name, r.CPUs, r.Condition, r.Changes)
+	fmt.Fprintf(&b, "Partition %s: CPU %v; %s; %d changes.\n", r.Name, r.CPUs, r.Condition, r.Changes)
+	if r.Cgroup != "" {
+		fmt.Fprintf(&b, "Tasks that are to run there are written to %s/cgroup.procs first; only then taskset and the like take its CPUs.\n", r.Cgroup)
+	}
+	fmt.Fprintln(&b)
 	for _, c := range r.Made {
 		c.writeText(&b, 0)
 	}

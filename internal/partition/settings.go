@@ -23,7 +23,7 @@ func planInterrupts(h *host) (found, error) {
 	if err != nil {
 		return f, err
 	}
-	var fixed []int
+	theirs := 0 // interrupts that are on housekeeping CPUs then
 	for _, n := range numbers {
 		file := "/proc/irq/" + strconv.Itoa(n) + "/smp_affinity_list"
 		text, writable, err := h.readWritable(file)
@@ -38,16 +38,18 @@ func planInterrupts(h *host) (found, error) {
 			return f, err
 		}
 		if len(changes) > 0 && !writable {
-			fixed = append(fixed, n)
+			f.fixed = append(f.fixed, n)
 			continue
 		}
+		theirs++
 		for _, c := range changes {
 			c.MayFail = true
 			f.changes = append(f.changes, c)
 		}
 	}
-	if len(fixed) > 0 {
-		f.note("IRQ %s: the kernel lets nobody move these; boot with isolcpus=managed_irq,%v, or have fewer queues", ranges(fixed), h.cpus)
+	f.short = h.vectorWarning(theirs)
+	if len(f.fixed) > 0 {
+		f.note("IRQ %s: the kernel lets nobody move these; boot with isolcpus=managed_irq,%v, or have fewer queues", ranges(f.fixed), h.cpus)
 	}
 	return f, nil
 }
@@ -85,6 +87,12 @@ func ranges(numbers []int) string {
 		i = j + 1
 	}
 	return strings.Join(parts, ",")
+}
+
+func planUnboundWork(h *host) (found, error) {
+	f, err := masked("/sys/devices/virtual/workqueue/cpumask")(h)
+	f.note("work that is bound to CPU %v stays there (causes work-bound, task-kernel): beside a program that never sleeps it waits, beside a real-time one for as long as that runs, and so does whoever waits for it, as for I/O, a flush or a module that is unloaded", h.cpus)
+	return f, err
 }
 
 func planWorkqueues(h *host) (found, error) {
@@ -140,10 +148,10 @@ func planWatchdog(h *host) (found, error) {
 // planTimerMigration leaves migration on where it cannot reach the isolated
 // CPUs: off, their own timers would no longer leave them when they are idle.
 func planTimerMigration(h *host) (found, error) {
-	if (h.spec.Partition == Isolated && h.hasCpuset()) || h.cpus.IsSubsetOf(h.bootIsolated) {
+	if (h.spec.Partition == Isolated && h.hasCpuset()) || h.cpus.IsSubsetOf(h.Isolated) {
 		return found{}, fmt.Errorf("the isolated CPUs are in no scheduling domain with others: %w", errNeedless)
 	}
-	if h.cpus.IsSubsetOf(h.nohzFull) {
+	if h.cpus.IsSubsetOf(h.NohzFull) {
 		return found{}, fmt.Errorf("timers migrate to no nohz_full CPU: %w", errNeedless)
 	}
 	return value("/proc/sys/kernel/timer_migration", "0")(h)
@@ -239,7 +247,7 @@ func planGovernor(h *host) (found, error) {
 		}
 	}
 	if !drawnIn.IsEmpty() {
-		f.note("CPU %v share a frequency with isolated CPUs and get the governor too", drawnIn)
+		f.note("CPU %v %s a frequency with isolated CPUs and %s the governor too", drawnIn, either(drawnIn, "shares", "share"), either(drawnIn, "gets", "get"))
 	}
 	return f, nil
 }
@@ -272,12 +280,14 @@ func (h *host) frequencyDomain(dir string, cpu int) (cpulist.Set, error) {
 // wants that. It comes after the masks, which the kernel changes when a CPU goes.
 func planSiblings(h *host) (found, error) {
 	var f found
-	others := h.siblings.Minus(h.cpus).Intersect(h.online)
+	others := h.siblings.Minus(h.cpus).Intersect(h.Online)
 	switch {
+	case h.siblingsError != nil:
+		return f, h.siblingsError
 	case others.IsEmpty():
 		return f, fmt.Errorf("no other thread is online on these cores: %w", errNeedless)
 	case h.spec.Siblings != Offline:
-		return f, fmt.Errorf("CPU %v stay online, as the spec says nothing of siblings: %w", others, errLeft)
+		return f, fmt.Errorf("CPU %v %s online, because the spec does not name siblings: %w", others, either(others, "stays", "stay"), errLeft)
 	}
 	for cpu := range others.All() {
 		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), Text, "0")
@@ -342,9 +352,13 @@ func planCpuset(h *host) (found, error) {
 		return f, err
 	}
 	kind := Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition}
-	if h.cpus.IsSubsetOf(h.bootIsolated) {
+	switch atBoot := h.cpus.Intersect(h.bootIsolated); {
+	case atBoot.IsEmpty():
+	case atBoot == h.cpus:
 		kind.MayFail = true
-		f.note("CPU %v are isolated at boot: a kernel that makes no partition of such CPUs leaves the cgroup without one; no load is balanced there anyway", h.cpus)
+		f.note("CPU %v: isolated at boot; a kernel that makes no partition of such CPUs leaves the cgroup without one; no load is balanced there anyway", h.cpus)
+	default:
+		f.note("CPU %v: isolated at boot, CPU %v: not; kernels such as 6.12 make no partition of both (\"conflicts with housekeeping setup\"), and creating fails there: ask for one or the other, or boot with other words (\"taskiso partition boot\")", atBoot, h.cpus.Minus(atBoot))
 	}
 	f.changes = append(f.changes, kind)
 	h.noteRivalCpusets(&f)
@@ -369,19 +383,13 @@ func (h *host) makeCgroup(dir string) ([]Change, error) {
 		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List}), err
 }
 
-// noteRivalCpusets names the cgroups beside it whose own list has the CPUs.
+// noteRivalCpusets names the cgroups whose own list has the CPUs, and that are no
+// partition, of which a warning speaks.
 func (h *host) noteRivalCpusets(f *found) {
-	files, err := h.glob(cgroupRoot + "/*/cpuset.cpus")
-	if err != nil {
-		return
-	}
-	for _, file := range files {
-		text, err := h.read(file)
-		if err != nil {
-			continue
-		}
-		if theirs, err := cpulist.ParseSysfs(text); err == nil && !theirs.Intersect(h.cpus).IsEmpty() {
-			f.note("%s has CPU %v in its cpuset.cpus: older kernels then refuse the partition (\"not exclusive\"); take them out there first", path.Dir(file), theirs.Intersect(h.cpus))
+	owners, _ := Owners(h.files, h.cpus) // a warning says if there are more
+	for _, o := range owners {
+		if partitionOf(h.files, o).Partition == "" {
+			f.note("%v has CPU %v in its cpuset.cpus: older kernels then refuse the partition (\"not exclusive\"); take them out there first", o, o.CPUs.Intersect(h.cpus))
 		}
 	}
 }
@@ -389,7 +397,7 @@ func (h *host) noteRivalCpusets(f *found) {
 // hasCpuset tells whether there will be a cpuset partition.
 func (h *host) hasCpuset() bool {
 	controllers, _ := h.controllers() // without cgroup v2 there will be none
-	return h.spec.Partition != None && !slices.Contains(h.spec.Skip, cpusetSetting) && slices.Contains(controllers, "cpuset")
+	return h.spec.Partition != None && !h.mountOf(cgroupRoot+"/cpuset.cpus").readOnly && !slices.Contains(h.spec.Skip, cpusetSetting) && slices.Contains(controllers, "cpuset")
 }
 
 func (h *host) controllers() ([]string, error) {

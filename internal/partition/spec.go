@@ -111,7 +111,7 @@ func (s Spec) complete() (Spec, error) {
 		return s, wrong("cache ways %d: want 1 or more", s.CacheWays)
 	}
 	if s.CacheWays == 0 && slices.Contains(s.Require, cacheSetting) {
-		return s, wrong("setting %q is required: say how many ways, with --cache-ways or cache_ways", cacheSetting)
+		return s, wrong("setting %q is required: give the number of ways with --cache-ways or cache_ways", cacheSetting)
 	}
 	if err := errors.Join(checkList("cpus", s.CPUs), checkList("housekeeping", s.Housekeeping)); err != nil {
 		return s, err
@@ -134,7 +134,7 @@ func checkList(what, text string) error {
 	if text == "" {
 		return nil
 	}
-	if _, err := cpulist.ParseMax(text, cpulist.MaxCPU); err != nil {
+	if _, err := cpulist.ParseMax(text, cpulist.MaxCPU); err != nil && !errors.Is(err, cpulist.ErrRange) { // what there is, the machine says
 		return wrong("%s: %w", what, err)
 	}
 	return nil

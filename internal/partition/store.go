@@ -109,6 +109,9 @@ type Created struct {
 	Missed  []Effect `json:"no_effect,omitempty"`
 }
 
+// OK tells whether all has its effect, or will have it by itself.
+func (c *Created) OK() bool { return !lacking(c.Missed) }
+
 // kind is that of the cpuset partition that was made, if one was.
 func (c *Created) kind() string {
 	for _, d := range c.Refused {
@@ -137,6 +140,9 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	if err != nil {
 		return nil, err
 	}
+	if err := plan.writable(); err != nil {
+		return nil, fmt.Errorf("creating partition %s: %w", plan.Name, err)
+	}
 	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err
@@ -145,6 +151,9 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	created.Refused, err = s.applyAll(ctx, f, plan.All())
 	if err == nil {
 		err = s.applyLateTasks(ctx, f, spec, plan)
+	}
+	if err == nil {
+		err = s.keepAffinities(plan.CPUs, plan.All())
 	}
 	if err == nil {
 		err = appendJSON(f, line{Complete: true})
@@ -176,6 +185,9 @@ func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
 		return nil, err
 	}
 	if err := others.spare(plan.CPUs); err != nil {
+		return nil, err
+	}
+	if err := plan.spareOwners(s.view); err != nil {
 		return nil, err
 	}
 	plan.addBalancers(s.files, s.view)

@@ -62,6 +62,13 @@ func TestCreateAndUndo(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			k, dir := newKernel(t, m.tree(t)), t.TempDir()
 			original := k.snapshot()
+			if p, err := New(m.spec, m.tree(t).files(t)); err != nil || p.writable() != nil {
+				if _, err := k.store(t, dir).Create(t.Context(), m.spec); !errors.Is(err, syscall.EROFS) {
+					t.Errorf("got %v, want EROFS", err)
+				}
+				k.same(t, "after it was refused", original)
+				return
+			}
 			created := create(t, k, dir, m.spec)
 			name := created.Plan.Name
 			for _, c := range created.Plan.All() {
@@ -368,6 +375,7 @@ func TestNoPartitionOfBootIsolated(t *testing.T) {
 		dir := t.TempDir()
 		if isolated {
 			k.add("sys/devices/system/cpu/isolated", "2-3")
+			k.add("proc/cmdline", "isolcpus=domain,managed_irq,2-3")
 			original = k.snapshot()
 		}
 		k.shows = func(path, value string) (string, bool) {
@@ -569,7 +577,7 @@ func TestSuspects(t *testing.T) {
 		{"/sys/fs/cgroup/taskiso-x/cpuset.cpus.partition", "isolated invalid (why)", "systemd", "the kernel itself"},
 		{"/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "powersave", "tlp", "probably tlp"},
 	} {
-		got := guess(Drift{Path: test.path, Got: test.got}, map[string]string{test.running: "9"})
+		got := guess(Drift{Path: test.path, Got: test.got}, map[string]int{test.running: 9})
 		if !strings.HasPrefix(got, test.want) {
 			t.Errorf("%s with %s running: %q, want %q", test.path, test.running, got, test.want)
 		}

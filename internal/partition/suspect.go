@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // manager is a program that is known to change settings.
@@ -18,14 +20,14 @@ type manager struct {
 
 // managers, the likelier ones first. Each source is the program's own.
 var managers = []manager{
-	{"irqbalance", []string{"/run/irqbalance/"}, "forgets what it was told when it is started again: undo the partition and make it anew"},
+	{"irqbalance", []string{"/run/irqbalance/"}, "forgets its list when it is started again: undo the partition and create it again"},
 	{"irqbalance", []string{"/proc/irq/"}, "spreads interrupts over all CPUs but those banned (IRQBALANCE_BANNED_CPULIST)"},
 	{"ksmtuned", []string{"/sys/kernel/mm/ksm/"}, "starts and stops merging by the memory that is free"},
 	{"numad", []string{"/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/"}, "places processes on NUMA nodes"},
 	{"power-profiles-", []string{"cpufreq", "pm_qos_resume_latency_us"}, "sets governors with each profile"},
 	{"tlp", []string{"cpufreq"}, "sets governors when the power supply changes"},
 	{"thermald", []string{"cpufreq"}, "limits frequencies when it is hot"},
-	{"tuned", []string{"/proc/irq/", "workqueue", "/proc/sys/", "/sys/kernel/mm/", "cpufreq", "machinecheck", "rps_cpus", "pm_qos_resume_latency_us"}, "sets what its profile says, at its start and for each new device"},
+	{"tuned", []string{"/proc/irq/", "workqueue", "/proc/sys/", "/sys/kernel/mm/", "cpufreq", "machinecheck", "rps_cpus", "pm_qos_resume_latency_us"}, "applies its profile at its start and for each new device"},
 	{"systemd", []string{"/sys/fs/cgroup/"}, "takes a controller away that none of its units uses, and removes cgroups that it does not know"},
 	{"systemd", []string{"/proc/sys/"}, "applies sysctl.d at boot and with each new network device (systemd-sysctl)"},
 	{"NetworkManager", []string{"rps_cpus", "rps_default_mask"}, "sets up network devices again"},
@@ -39,15 +41,24 @@ func (s *Store) suspect(drifts []Drift) {
 	running := processes(s.view)
 	for i, d := range drifts {
 		drifts[i].Suspect = guess(d, running)
+		if strings.Contains(d.Got, " invalid") && path.Base(d.Path) == "cpuset.cpus.partition" {
+			drifts[i].Suspect += "; " + takenFrom(s.view, path.Dir(d.Path))
+		}
 	}
 }
 
-func guess(d Drift, running map[string]string) string {
+func guess(d Drift, running map[string]int) string {
 	if strings.HasPrefix(d.Path, "/proc/irq/") && d.Got == "" {
 		return "the device is gone, or its driver has set it up again"
 	}
-	if strings.HasPrefix(d.Got, "isolated invalid") || strings.HasPrefix(d.Got, "root invalid") {
+	if strings.HasPrefix(d.Got, "isolated invalid (") || strings.HasPrefix(d.Got, "root invalid (") {
 		return "the kernel itself: the reason is in parentheses"
+	}
+	if invalid := d.Got == "isolated invalid" || d.Got == "root invalid"; invalid && path.Base(d.Path) == "cpuset.cpus.partition" {
+		return "the kernel itself, which gives no reason"
+	}
+	if strings.HasSuffix(d.Path, ".slice") {
+		return fmt.Sprintf("somebody gave the slice other CPUs, as \"systemctl set-property %s AllowedCPUs=\" does", path.Base(d.Path))
 	}
 	for _, m := range managers {
 		pid, runs := running[m.process]
@@ -56,7 +67,7 @@ func guess(d Drift, running map[string]string) string {
 		}
 		for _, part := range m.paths {
 			if strings.Contains(d.Path, part) {
-				return fmt.Sprintf("probably %s (process %s), which %s", m.process, pid, m.habit)
+				return fmt.Sprintf("probably %s (process %d), which %s", m.process, pid, m.habit)
 			}
 		}
 	}
@@ -68,24 +79,23 @@ func rivals(files fs.FS, plan *Plan) []string {
 	running := processes(files)
 	var warnings []string
 	if pid, runs := running["irqbalance"]; runs && !plan.tellsBalancer() {
-		warnings = append(warnings, fmt.Sprintf("irqbalance (process %s) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, plan.CPUs))
+		warnings = append(warnings, fmt.Sprintf("irqbalance (process %d) moves interrupts to any CPU again: ban these with IRQBALANCE_BANNED_CPULIST=%v where its service is configured, and restart it", pid, plan.CPUs))
 	}
 	if pid, runs := running["tuned"]; runs {
-		warnings = append(warnings, fmt.Sprintf("tuned (process %s) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))
+		warnings = append(warnings, fmt.Sprintf("tuned (process %d) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))
 	}
 	return warnings
 }
 
 // processes returns the numbers of processes by name, of each the first.
-func processes(files fs.FS) map[string]string {
-	running := map[string]string{}
-	numbers, err := numbered(files, "proc")
+func processes(files fs.FS) map[string]int {
+	running := make(map[string]int)
+	numbers, err := proc.Processes(files)
 	if err != nil {
 		return running
 	}
 	for _, pid := range numbers {
-		comm, err := fs.ReadFile(files, path.Join("proc", pid, "comm"))
-		name := strings.TrimSpace(string(comm))
+		name, err := proc.Comm(files, proc.Process(pid))
 		if _, known := running[name]; err == nil && !known {
 			running[name] = pid
 		}

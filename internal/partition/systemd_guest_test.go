@@ -183,6 +183,59 @@ func TestGuestUnderSystemd(t *testing.T) {
 	unchangedBySystemd(t, "after undo, and more", before)
 }
 
+// TestGuestUnderSystemdScope: a delegated scope with CPUs of its own in the slice, as container managers make them, leaves
+// the partition as it is; what somebody else writes to the slice, verify finds.
+func TestGuestUnderSystemdScope(t *testing.T) {
+	before := snapshot(t)
+	s := machineStore(t.TempDir())
+	created, err := s.Create(t.Context(), guestSpec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := cgroupOfChanges(created.Plan.All())
+	slice, scope := filepath.Base(dir), dir+"/ctr.scope"
+	c := exec.Command("/usr/bin/systemd-run", "--scope", "--unit=ctr", "-p", "Slice="+slice, "-p", "AllowedCPUs=3", "-p", "Delegate=yes", "/init")
+	c.Env = append(os.Environ(), sleepVariable+"=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer c.Process.Kill()
+	holds := func(when string) {
+		t.Helper()
+		if kind, cpus := contentOf(dir+"/cpuset.cpus.partition"), contentOf(dir+"/cpuset.cpus.effective"); kind != "isolated" || cpus != "2-3" {
+			t.Errorf("%s: the partition is %q with CPU %q", when, kind, cpus)
+		}
+		if got := contentOf(scope + "/cpuset.cpus.effective"); got != "3" {
+			t.Errorf("%s: the scope has CPU %q", when, got)
+		}
+		if v, err := s.Verify(t.Context(), "guest"); err != nil || len(v.Drifts) > 0 {
+			t.Errorf("%s: verify: %v, %v", when, v, err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); contentOf(scope+"/cpuset.cpus.effective") != "3" && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := os.Mkdir(scope+"/inner", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	holds("with the scope")
+	systemctl(t, "daemon-reload")
+	holds("after daemon-reload")
+	systemctl(t, "set-property", "--runtime", slice, "AllowedCPUs=3")
+	v, err := s.Verify(t.Context(), "guest")
+	if err != nil || !slices.ContainsFunc(v.Drifts, func(d Drift) bool { return d.Path == dir }) {
+		t.Errorf("verify after another changed the slice: %v, %v", v, err)
+	}
+	systemctl(t, "set-property", "--runtime", slice, "AllowedCPUs=2-3")
+	holds("put right")
+	systemctl(t, "stop", "ctr.scope")
+	if err := s.Undo(t.Context(), "guest", false); err != nil {
+		t.Fatal(err)
+	}
+	unchangedBySystemd(t, "after undo", before)
+}
+
 // withoutSystemd hides that systemd can be asked.
 type withoutSystemd struct{ fs.FS }
 

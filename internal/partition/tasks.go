@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/printable"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -38,38 +38,23 @@ func (t thread) movable() bool { return t.flags&pfNoSetAffinity == 0 }
 
 // threads returns all that run. Those that end meanwhile are left out.
 func threads(files fs.FS) ([]thread, error) {
-	processes, err := numbered(files, "proc")
+	processes, err := proc.Processes(files)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	var all []thread
-	for _, process := range processes {
-		tids, err := numbered(files, path.Join("proc", process, "task"))
+	for _, pid := range processes {
+		tids, err := proc.Threads(files, pid)
 		if err != nil {
 			continue
 		}
 		for _, tid := range tids {
-			if t, err := readThread(files, path.Join("proc", process, "task", tid)); err == nil {
+			if t, err := readThread(files, proc.Thread(pid, tid)); err == nil {
 				all = append(all, t)
 			}
 		}
 	}
 	return all, nil
-}
-
-// numbered returns the entries of a directory that are numbers.
-func numbered(files fs.FS, dir string) ([]string, error) {
-	entries, err := fs.ReadDir(files, dir)
-	if err != nil {
-		return nil, fmt.Errorf("listing /%s: %w", dir, err)
-	}
-	var names []string
-	for _, entry := range entries {
-		if _, err := strconv.Atoi(entry.Name()); err == nil {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, nil
 }
 
 func readThread(files fs.FS, dir string) (thread, error) {
@@ -85,26 +70,16 @@ func readThread(files fs.FS, dir string) (thread, error) {
 }
 
 func parseThread(dir, status, stat string) (thread, error) {
-	t := thread{dir: dir}
-	var err error
-	for line := range strings.Lines(status) {
-		key, value, _ := strings.Cut(line, ":")
-		switch key {
-		case "Name":
-			t.name = strings.TrimSpace(value)
-		case "Cpus_allowed_list":
-			t.allowed, err = cpulist.ParseSysfs(strings.TrimSpace(value))
-		}
+	shown, err := proc.ParseStat(stat)
+	if err != nil {
+		return thread{}, fmt.Errorf("reading %s: %w", dir, err)
 	}
-	// The name in parentheses may hold anything. What follows begins with field 3
-	// of Documentation/filesystems/proc.rst, table 1-4: flags are 9, start is 22.
-	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-	if err != nil || t.allowed.IsEmpty() || len(fields) < 20 {
-		return t, errors.Join(fmt.Errorf("reading %s: not what was expected", dir), err)
+	text := proc.Status(status)
+	allowed, err := cpulist.ParseSysfs(text.Value("Cpus_allowed_list"))
+	if err != nil || allowed.IsEmpty() {
+		return thread{}, errors.Join(fmt.Errorf("reading %s: no CPUs in status", dir), err)
 	}
-	t.start = fields[19]
-	t.flags, err = strconv.ParseUint(fields[6], 10, 64)
-	return t, err
+	return thread{dir: dir, name: printable.Text(text.Value("Name")), allowed: allowed, flags: shown.Flags, start: shown.Start}, nil
 }
 
 // tasksSetting is the name of the setting of threads, which is completed when a
@@ -205,6 +180,36 @@ func (s *Store) applyAffinity(f syncedFile, c Change) error {
 	return c.setAffinity(s.files, c.To)
 }
 
+// keepAffinities gives threads back the CPUs that they had asked for, of those that
+// are left to them: before 6.2 a change of cpusets makes the kernel forget that. One
+// that asked for others meanwhile is left alone.
+func (s *Store) keepAffinities(cpus cpulist.Set, changes []Change) error {
+	for _, c := range changes {
+		want := c.kept(cpus)
+		if want.IsEmpty() {
+			continue
+		}
+		t := thread{dir: c.Path, allowed: s.affinityOf(c)}
+		if t.allowed.IsEmpty() || t.allowed == want || t.allowed != s.cpusetOf(t) {
+			continue // it has ended, or has what it wants
+		}
+		if err := c.setAffinity(s.files, want.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// affinityOf returns the CPUs of the thread of a change, none if it has ended.
+func (s *Store) affinityOf(c Change) cpulist.Set {
+	text, err := readAffinity(s.files, c.Path, c.Start)
+	if err != nil {
+		return cpulist.Set{}
+	}
+	set, _ := cpulist.ParseSysfs(text) // which comes of a set
+	return set
+}
+
 func notGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -279,12 +284,11 @@ func (s *Store) cpusetOf(t thread) cpulist.Set {
 
 // cgroupOf returns the directory of the cgroup that a file of procfs names.
 func cgroupOf(text string) string {
-	for line := range strings.Lines(text) {
-		if dir, ok := strings.CutPrefix(line, "0::"); ok { // the hierarchy of version 2: cgroups(7)
-			return path.Join(cgroupRoot, path.Clean("/"+strings.TrimSpace(dir)))
-		}
+	dir, unified := proc.Cgroup(text)
+	if !unified {
+		return cgroupRoot
 	}
-	return cgroupRoot
+	return path.Join(cgroupRoot, path.Clean("/"+dir))
 }
 
 // isOurs tells whether a thread has the affinity that the partition, or the

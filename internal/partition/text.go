@@ -129,7 +129,7 @@ func (p *Plan) summary() string {
 		count[s.State]++
 	}
 	text := fmt.Sprintf("%d writes for %d settings; %d are as they should be", len(p.All()), count[Changes], count[Set])
-	for _, state := range []State{Needless, Left, Lacking, Unknown} {
+	for _, state := range []State{Needless, Left, Lacking, Elsewhere, Unknown} {
 		if count[state] > 0 {
 			text += fmt.Sprintf(", %d %s", count[state], state)
 		}
@@ -140,6 +140,9 @@ func (p *Plan) summary() string {
 // WriteText writes the words for a reader.
 func (b *Boot) WriteText(w io.Writer) error {
 	var text bytes.Buffer
+	for _, warning := range b.Warnings {
+		fmt.Fprintf(&text, "Warning: %s.\n", warning)
+	}
 	for _, word := range b.Words {
 		fmt.Fprintf(&text, "%-9s %s\n          %s\n", word.State, word.Word, word.Gives)
 		if word.Present != "" && word.State != Set {
@@ -152,8 +155,20 @@ func (b *Boot) WriteText(w io.Writer) error {
 	if line := b.Line(); line != "" {
 		fmt.Fprintf(&text, "\nTo add, or to write in place of what is there:\n%s\n", line)
 	} else {
-		text.WriteString("\nThis kernel was booted with all of it.\n")
+		text.WriteString("\nNothing to add" + b.rest() + ".\n")
 	}
 	_, err := w.Write(text.Bytes())
 	return err
+}
+
+// rest says why nothing is to be added although not all of it is in effect.
+func (b *Boot) rest() string {
+	count := map[State]int{}
+	for _, w := range b.Words {
+		count[w.State]++
+	}
+	if count[Lacking]+count[Unknown] == 0 {
+		return ": this kernel was booted with all of it"
+	}
+	return fmt.Sprintf(": %d of these words are of no use on this kernel, of %d it is not known", count[Lacking], count[Unknown])
 }

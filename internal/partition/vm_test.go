@@ -25,14 +25,14 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: "nohz_full=2,3",
 		Daemons: true,
-		Args:    []string{"-test.skip=" + underSystemd + "|" + bootIsolated},
-		Timeout: 5 * time.Minute,
+		Skip:    underSystemd + "|" + bootIsolated,
+		Timeout: 8 * time.Minute,
 	})
 }
 
 // TestVMBootIsolated is on a machine that was set up as books say, before.
 func TestVMBootIsolated(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: "isolcpus=managed_irq,domain,2-3 nohz_full=2-3", Tests: bootIsolated})
+	vmtest.Run(t, vmtest.Config{Cmdline: "isolcpus=managed_irq,domain,2-3 nohz_full=2-3", Tests: bootIsolated + "|^TestGuestBootLines"})
 }
 
 // bootIsolated are the tests that need CPUs isolated at boot.

@@ -3,11 +3,10 @@
 package peers
 
 import (
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // peakInterval is how often the mark is read: what a process takes in its last moments is not seen.
@@ -38,12 +37,6 @@ func FollowMemory(pid int) (peak func() int64) {
 
 // highWater returns VmHWM of proc_pid_status(5) in bytes, 0 for a process without memory, as one that has ended.
 func highWater(pid int) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, value, _ := strings.Cut(string(text), "\nVmHWM:")
-	value, _, _ = strings.Cut(value, "kB")
-	kilobytes, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64) // nothing is 0
-	return kilobytes << 10
+	status, _ := proc.ReadStatus(os.DirFS("/"), proc.Process(pid)) // nothing is 0
+	return status.Number("VmHWM") << 10
 }

@@ -20,6 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -198,20 +200,22 @@ type Recording struct {
 func (o Observer) Start(c *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
+	before, err := affinity.Of(0)
+	if err != nil {
 		return fmt.Errorf("asking for the affinity of %s: %w", o.Name, err)
 	}
-	others := before
-	others.Clear(o.CPU)
-	if err := unix.SchedSetaffinity(0, &others); err != nil {
+	observed, err := cpulist.New(o.CPU)
+	if err == nil {
+		err = affinity.Set(0, before.Minus(observed))
+	}
+	if err != nil {
 		return fmt.Errorf("keeping %s off CPU %d: %w", o.Name, o.CPU, err)
 	}
-	err := c.Start()
+	err = c.Start()
 	if err != nil {
 		err = fmt.Errorf("starting %s: %w", o.Name, err)
 	}
-	return errors.Join(err, unix.SchedSetaffinity(0, &before))
+	return errors.Join(err, affinity.Set(0, before))
 }
 
 // During calls f while the observer, started attach before, is at work in

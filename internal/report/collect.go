@@ -13,16 +13,21 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/longest"
 	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 const (
 	longestBreaks    = 10
 	maxLostIntervals = 100
-	// maxOrigins bounds how many senders are kept apart for one cause. A fleet
+	// maxOrigins bounds how many senders are kept apart for one cause, and
+	// maxAllOrigins for all causes together, but for the first few of each. A fleet
 	// of short-lived processes would otherwise grow the report without bound.
-	maxOrigins = 64
+	maxOrigins    = 64
+	fewOrigins    = 4
+	maxAllOrigins = 4096
 )
 
 // Collector sums up stays. It keeps totals, not the stays themselves, so that
@@ -31,7 +36,8 @@ type Collector struct {
 	catalogue *cause.Catalogue
 	names     cause.Names
 	cpus      map[int]*cpuTotals
-	threads   map[uint32]bool
+	threads   threadSet
+	origins   int // kept apart, for all causes
 	lost      Lost
 	begin     time.Duration // CLOCK_MONOTONIC; stays that began earlier are left out
 	// OnBreak, if set, is called with each break in full.
@@ -44,14 +50,15 @@ type Collector struct {
 }
 
 type cpuTotals struct {
-	user, kernel time.Duration
-	breaks, lost uint64
-	preempted    uint64
-	causes       map[cause.Cause]*causeTotals
-	longest      []Break // descending
-	quietLongest time.Duration
-	quietUnknown uint64
-	quiet        map[time.Duration]uint64
+	user, kernel, waited time.Duration
+	breaks, lost         uint64
+	preempted            uint64
+	unrecorded           uint64
+	causes               total.ByCause[causeTotals]
+	longest              []Break // descending
+	quietLongest         time.Duration
+	quietUnknown         uint64
+	quiet                map[time.Duration]uint64
 }
 
 type causeTotals struct {
@@ -77,7 +84,6 @@ func NewCollector(catalogue *cause.Catalogue, names cause.Names) *Collector {
 		catalogue: catalogue,
 		names:     names,
 		cpus:      make(map[int]*cpuTotals),
-		threads:   make(map[uint32]bool),
 		begin:     notYet,
 		isolation: make(map[uint32]*isolationTotals),
 	}
@@ -90,7 +96,7 @@ func (c *Collector) Begin(at time.Duration) { c.begin = at }
 func (c *Collector) cpu(n int) *cpuTotals {
 	t := c.cpus[n]
 	if t == nil {
-		t = &cpuTotals{causes: make(map[cause.Cause]*causeTotals), quiet: make(map[time.Duration]uint64)}
+		t = &cpuTotals{causes: make(total.ByCause[causeTotals]), quiet: make(map[time.Duration]uint64)}
 		c.cpus[n] = t
 	}
 	return t
@@ -122,11 +128,15 @@ func (c *Collector) Stay(s *stay.Stay) {
 	}
 	what := c.catalogue.Of(s, c.names)
 	t := c.cpu(s.CPU)
-	c.threads[s.TID] = true
+	c.threads.add(s.TID)
 	t.breaks++
-	t.kernel += s.Duration()
+	for _, share := range s.Shares() {
+		on := c.cpu(share.CPU)
+		on.kernel += share.Kernel
+		on.waited += share.Waited
+	}
 	c.stretch(t, s.Quiet, s.Start)
-	t.cause(what).add(s, c.names)
+	t.causes.Of(what, newCauseTotals).add(s, c.names, &c.origins)
 	if t.isLong(s.Duration()) {
 		t.keepLong(c.describe(s, what))
 	}
@@ -135,10 +145,13 @@ func (c *Collector) Stay(s *stay.Stay) {
 	}
 }
 
-// Stretch takes in the time in user mode that a thread is in at the end.
-func (c *Collector) Stretch(open stay.Stretch, end time.Duration) {
-	c.threads[open.TID] = true
-	c.stretch(c.cpu(open.CPU), end-open.Since, end)
+// Stretch takes in a time in user mode that no stay follows on.
+func (c *Collector) Stretch(s stay.Stretch) {
+	if s.Until < c.begin {
+		return
+	}
+	c.threads.add(s.TID)
+	c.stretch(c.cpu(s.CPU), s.Until-s.Since, s.Until)
 }
 
 // stretch takes in a time in user mode that ended at end.
@@ -165,9 +178,14 @@ func decade(d time.Duration) time.Duration {
 	return p
 }
 
-// Lost takes in that n events of a CPU were lost between two times.
+// Lost takes in that n events of a CPU were lost between two times, or that those of the
+// last time may have been lost until the end of this one, if n is 0.
 func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
 	if to < c.begin {
+		return
+	}
+	if n == 0 {
+		c.lostUntil(cpu, to)
 		return
 	}
 	c.cpu(cpu).lost += n
@@ -181,26 +199,29 @@ func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
 	})
 }
 
-func (t *cpuTotals) cause(what cause.Cause) *causeTotals {
-	totals := t.causes[what]
-	if totals == nil {
-		totals = newCauseTotals(what)
-		t.causes[what] = totals
+func (c *Collector) lostUntil(cpu int, to time.Duration) {
+	for i := len(c.lost.Intervals) - 1; i >= 0; i-- {
+		if l := &c.lost.Intervals[i]; l.CPU == cpu {
+			l.To = to - c.begin
+			return
+		}
 	}
-	return totals
 }
 
-func newCauseTotals(what cause.Cause) *causeTotals {
+func newCauseTotals(what total.Cause) *causeTotals {
 	return &causeTotals{
 		Cause:   Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
 		origins: make(map[originKey]*Origin),
 	}
 }
 
-func (t *causeTotals) add(s *stay.Stay, names cause.Names) {
+// add takes in a stay. origins counts the senders that are kept apart for all causes.
+func (t *causeTotals) add(s *stay.Stay, names cause.Names, origins *int) {
 	t.Count++
-	t.Total += s.Duration()
-	t.Max = max(t.Max, s.Duration())
+	kernel, waited := s.Cost()
+	t.Total += kernel
+	t.Waited += waited
+	t.Max = max(t.Max, kernel)
 	t.AtLeast = t.AtLeast || !s.Exact
 	if s.Duration() == 0 {
 		t.Unmeasured++
@@ -208,7 +229,7 @@ func (t *causeTotals) add(s *stay.Stay, names cause.Names) {
 	found := false
 	for sent, arrived := range s.Senders() {
 		found = true
-		t.origin(sent, arrived.Time, names)
+		t.origin(sent, arrived.Time, names, origins)
 	}
 	if !found && comesFromElsewhere(s.Entry.Kind) {
 		t.WithoutOrigin++
@@ -224,7 +245,7 @@ func comesFromElsewhere(k trace.Kind) bool {
 	return false
 }
 
-func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names) {
+func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names, origins *int) {
 	key := originKey{kind: from.Kind, pid: from.Sender.PID, name: from.Sender.Name}
 	switch from.Kind {
 	case trace.SendCall, trace.SendWork, trace.SendHRTimer, trace.SendTimer:
@@ -235,7 +256,7 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 	}
 	o := t.origins[key]
 	if o == nil {
-		if len(t.origins) >= maxOrigins { // "others" may be one more
+		if n := len(t.origins); n >= maxOrigins || n >= fewOrigins && *origins >= maxAllOrigins { // "others" may be one more
 			key = originKey{name: "others"}
 			if o = t.origins[key]; o == nil {
 				o = &Origin{Name: key.name}
@@ -244,6 +265,7 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 		} else {
 			o = newOrigin(from, names)
 			t.origins[key] = o
+			*origins++
 		}
 	}
 	o.Count++
@@ -253,7 +275,7 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 
 func newOrigin(from trace.Event, names cause.Names) *Origin {
 	o := &Origin{
-		PID:    from.Sender.PID,
+		PID:    trace.Shown(from.Sender.PID),
 		Name:   from.Sender.Name,
 		CPU:    from.CPU,
 		Cgroup: from.Sender.Cgroup,
@@ -278,11 +300,12 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)
-		if len(o.Stack) == 0 && isProbe(function) {
-			continue
-		}
 		o.Stack = append(o.Stack, function)
-		o.Interrupt = o.Interrupt || isInterrupt(function)
+		o.Interrupt = o.Interrupt || cause.EntersByInterrupt(function)
+	}
+	// Where symbols are hidden nothing tells what belongs to the observation.
+	if i := slices.IndexFunc(o.Stack, func(f string) bool { return !isProbe(f) }); i > 0 {
+		o.Stack = o.Stack[i:]
 	}
 	return o
 }
@@ -298,26 +321,12 @@ func isProbe(function string) bool {
 	return false
 }
 
-// isInterrupt tells whether a function on a stack shows that the task did not
-// call what is above it, but was interrupted by it.
-func isInterrupt(function string) bool {
-	return strings.HasPrefix(function, "asm_sysvec_") || strings.HasPrefix(function, "sysvec_") ||
-		function == "asm_common_interrupt" || function == "common_interrupt" || strings.HasPrefix(function, "el1h_64_irq") ||
-		function == "el1_interrupt" || function == "el0_interrupt"
-}
-
 func (t *cpuTotals) isLong(d time.Duration) bool {
 	return len(t.longest) < longestBreaks || d > t.longest[len(t.longest)-1].Duration
 }
 
 func (t *cpuTotals) keepLong(b Break) {
-	i, _ := slices.BinarySearchFunc(t.longest, b.Duration, func(have Break, d time.Duration) int {
-		return cmp.Compare(d, have.Duration)
-	})
-	t.longest = slices.Insert(t.longest, i, b)
-	if len(t.longest) > longestBreaks {
-		t.longest = t.longest[:longestBreaks]
-	}
+	t.longest = longest.Keep(t.longest, b, longestBreaks, func(b Break) time.Duration { return b.Duration })
 }
 
 // describe returns a break in full.
@@ -325,9 +334,11 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
 	b := Break{
 		At:       s.Start - c.begin,
 		CPU:      s.CPU,
-		TID:      s.TID,
+		TID:      trace.Shown(s.TID),
 		Duration: s.Duration(),
+		Waited:   s.Waited,
 		AtLeast:  !s.Exact,
+		Open:     s.Open,
 		Lossy:    s.Lossy,
 		ID:       what.ID,
 		Title:    what.Title,
@@ -355,43 +366,44 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
 	return b
 }
 
+// CPUs returns those of which anything was collected.
+func (c *Collector) CPUs() []int { return slices.Sorted(maps.Keys(c.cpus)) }
+
 // Preempted tells how often the recording on a CPU was preempted.
 func (c *Collector) Preempted(cpu int, n uint64) { c.cpu(cpu).preempted = n }
 
-// Fill writes what was collected into r, with an entry at least for each CPU in
-// watched. On those in complete every kernel entry but NMIs is reported.
+// Unrecorded tells how often an event on a CPU showed that a switch before it was not recorded.
+func (c *Collector) Unrecorded(cpu int, n uint64) { c.cpu(cpu).unrecorded = n }
+
+// Fill writes what was collected into r, with an entry for each CPU in watched, or if
+// that is empty for each on which anything was seen. On those in complete every kernel
+// entry but NMIs is reported. Report.Judge gives the verdicts.
 func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
 	r.Lost = c.lost
-	r.Task.Threads = len(c.threads)
+	r.Task.Threads = c.threads.len()
+	r.Limits = append(r.Limits, c.bounds()...)
 	for cpu := range watched.All() {
 		c.cpu(cpu)
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.cpus)) {
+		if !watched.IsEmpty() && !watched.Contains(n) {
+			continue // only events of senders were lost there
+		}
 		t := c.cpus[n]
 		r.CPUs = append(r.CPUs, CPU{
-			CPU:       n,
-			Complete:  complete.Contains(n),
-			User:      t.user,
-			Kernel:    t.kernel,
-			Breaks:    t.breaks,
-			Lost:      t.lost,
-			Preempted: t.preempted,
-			Verdict:   verdict(t, complete.Contains(n)),
-			Causes:    t.sortedCauses(),
-			Longest:   append([]Break{}, t.longest...), // never null in JSON
-			Quiet:     t.quietReport(),
+			CPU:        n,
+			Complete:   complete.Contains(n),
+			User:       t.user,
+			Kernel:     t.kernel,
+			Waited:     t.waited,
+			Breaks:     t.breaks,
+			Lost:       t.lost,
+			Preempted:  t.preempted,
+			Unrecorded: t.unrecorded,
+			Causes:     t.sortedCauses(),
+			Longest:    append([]Break{}, t.longest...), // never null in JSON
+			Quiet:      t.quietReport(),
 		})
-	}
-}
-
-func verdict(t *cpuTotals, complete bool) string {
-	switch {
-	case t.breaks > 0:
-		return VerdictBroken
-	case t.lost > 0 || t.preempted > 0 || !complete || t.user == 0: // no watched task was there
-		return VerdictUnknown
-	default:
-		return VerdictQuiet
 	}
 }
 

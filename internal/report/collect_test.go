@@ -49,6 +49,28 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// What threads wait by their own choice is in no other sum, and what a stay took of another CPU is that one's.
+func TestWaitedIsASumOfItsOwn(t *testing.T) {
+	c := newSample(t)
+	s := stayAt(0, 10*time.Millisecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
+	s.Waited, s.Spent = 9*time.Millisecond, []stay.Spent{{CPU: 3, Kernel: 400 * time.Microsecond, Waited: 5 * time.Millisecond}, {CPU: 4, Kernel: 300 * time.Microsecond}}
+	var b Break
+	c.OnBreak = func(written Break) { b = written }
+	c.Stay(s)
+	var r Report
+	c.Fill(&r, mustCPUs(t, 3, 4), mustCPUs(t, 3))
+	if len(r.CPUs) != 2 || r.CPUs[0].Kernel != 400*time.Microsecond || r.CPUs[0].Waited != 5*time.Millisecond || r.CPUs[1].Kernel != 300*time.Microsecond || r.CPUs[1].Breaks != 0 {
+		t.Fatalf("got %+v", r.CPUs)
+	}
+	cause := r.CPUs[0].Causes[0]
+	if cause.Total != 700*time.Microsecond || cause.Max != cause.Total || cause.Waited != 5*time.Millisecond {
+		t.Errorf("cause %+v", cause)
+	}
+	if b.Duration != time.Millisecond || b.Waited != 9*time.Millisecond || r.CPUs[0].Longest[0].Duration != b.Duration {
+		t.Errorf("break %+v", b)
+	}
+}
+
 // A stretch that began before the observation counts from its beginning.
 func TestQuietStretches(t *testing.T) {
 	c := newSample(t)
@@ -59,7 +81,7 @@ func TestQuietStretches(t *testing.T) {
 	short := tickAt(7*time.Millisecond, time.Microsecond)
 	short.Quiet = 999
 	c.Stay(short)
-	c.Stretch(stay.Stretch{CPU: 3, TID: 5, Since: begin + time.Second}, begin+2*time.Second)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 5, Since: begin + time.Second, Until: begin + 2*time.Second})
 	cpu := fill(t, c)
 	want := []Bucket{{0, 1}, {time.Millisecond, 1}, {time.Second, 1}}
 	if !slices.Equal(cpu.Quiet.Histogram, want) || cpu.Quiet.Longest != time.Second || cpu.Quiet.Unknown != 1 {
@@ -162,21 +184,21 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"no task", []int{3}, nil, VerdictUnknown},
 		{"nothing", []int{3}, func(*Collector) {}, VerdictQuiet},
-		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, VerdictBroken},
+		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, VerdictDisturbed},
 		{"a break in the warm-up", []int{3}, func(c *Collector) { c.Stay(tickAt(-1, 1)) }, VerdictQuiet},
 		{"a loss", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1) }, VerdictUnknown},
 		{"a loss elsewhere", []int{3}, func(c *Collector) { c.Lost(2, begin, begin+1, 1) }, VerdictQuiet},
-		{"a loss and a break", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1); c.Stay(tickAt(2, 1)) }, VerdictBroken},
-		{"a preempted recording", []int{3}, func(c *Collector) { c.Preempted(3, 1) }, VerdictUnknown},
+		{"a loss and a break", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1); c.Stay(tickAt(2, 1)) }, VerdictDisturbed},
 		{"no context tracking", nil, func(*Collector) {}, VerdictUnknown},
 	} {
 		c := newSample(t)
 		if tc.happens != nil {
 			tc.happens(c)
-			c.Stretch(stay.Stretch{CPU: 3, TID: 1, Since: begin}, begin+time.Second)
+			c.Stretch(stay.Stretch{CPU: 3, TID: 1, Since: begin, Until: begin + time.Second})
 		}
-		var r Report
+		r := Report{Tracing: true, Duration: time.Second}
 		c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, tc.complete...))
+		r.Judge(Scope{CPUs: mustCPUs(t, 3)})
 		i := slices.IndexFunc(r.CPUs, func(c CPU) bool { return c.CPU == 3 })
 		if i < 0 || r.CPUs[i].Verdict != tc.want {
 			t.Errorf("%s: got %+v, want verdict %s", tc.name, r.CPUs, tc.want)

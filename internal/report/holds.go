@@ -3,6 +3,7 @@
 package report
 
 import (
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/hold"
 )
 
@@ -18,18 +19,18 @@ func (t *text) holds(r *Report) {
 	for _, h := range r.Holds {
 		outcomes[h.Outcome]++
 	}
-	t.printf("\nOperations of others that would interrupt: %s held", Count(outcomes[hold.Held]))
+	t.Printf("\nOperations of others that would interrupt: %s held", display.Count(outcomes[hold.Held]))
 	for _, o := range []hold.Outcome{hold.Denied, hold.Reported, hold.Allowed, hold.NotHeld} {
 		if n := outcomes[o]; n > 0 {
-			t.printf(", %s %s", Count(n), o)
+			t.Printf(", %s %s", display.Count(n), o)
 		}
 	}
-	t.printf("\n")
+	t.Printf("\n")
 	for i, h := range r.Holds {
 		if i == shownHolds {
-			t.printf("  and %s more, in the JSON report\n", Count(uint64(len(r.Holds)-i)))
+			t.Printf("  and %s more, in the JSON report\n", display.Count(uint64(len(r.Holds)-i)))
 			break
 		}
-		t.printf("  %s\n", h)
+		t.Printf("  %s\n", h)
 	}
 }

@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -59,19 +63,30 @@ type IsolationCause struct {
 // isolationTotals are those of one thread.
 type isolationTotals struct {
 	Isolation
-	since  time.Duration // CLOCK_MONOTONIC; 0 if it is not isolated
-	told   uint64        // breaks whose stays were seen
+	since  map[uint64]time.Duration // CLOCK_MONOTONIC, by status page, while isolated
+	told   uint64                   // breaks whose stays were seen
 	coarse map[taskiso.Cause]uint64
-	causes map[cause.Cause]*causeTotals
+	causes total.ByCause[causeTotals]
 }
+
+// maxIsolations bounds how many threads are kept apart: a command may isolate
+// as many, one after the other, as it likes. othersTID stands for the rest.
+const (
+	maxIsolations = 1024
+	othersTID     = session.Others
+)
 
 func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 	t := c.isolation[tid]
+	if t == nil && len(c.isolation) >= maxIsolations && tid != othersTID { // which may be one more
+		return c.isolationOf(othersTID)
+	}
 	if t == nil {
 		t = &isolationTotals{
 			Isolation: Isolation{TID: tid},
+			since:     make(map[uint64]time.Duration),
 			coarse:    make(map[taskiso.Cause]uint64),
-			causes:    make(map[cause.Cause]*causeTotals),
+			causes:    make(total.ByCause[causeTotals]),
 		}
 		c.isolation[tid] = t
 	}
@@ -81,14 +96,14 @@ func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 // Isolation takes in the beginning or an end of a thread's isolation.
 func (c *Collector) Isolation(e trace.Event) {
 	t := c.isolationOf(e.TID)
-	if t.since > 0 {
-		t.Isolated += e.Time - t.since
-		t.since = 0
+	if since, ok := t.since[e.A]; ok {
+		t.Isolated += e.Time - since
+		delete(t.since, e.A)
 	}
 	switch e.Kind {
 	case trace.Isolated:
 		t.Entered++
-		t.since = e.Time
+		t.since[e.A] = e.Time
 	case trace.Broken:
 		t.Breaks++
 		t.coarse[taskiso.Cause(e.B)]++
@@ -101,12 +116,7 @@ func (c *Collector) Isolation(e trace.Event) {
 func (c *Collector) isolationBreak(s *stay.Stay) {
 	t := c.isolationOf(s.TID)
 	what := c.isolationCause(s)
-	totals := t.causes[what]
-	if totals == nil {
-		totals = newCauseTotals(what)
-		t.causes[what] = totals
-	}
-	totals.add(s, c.names)
+	t.causes.Of(what, newCauseTotals).add(s, c.names, &c.origins)
 	t.told++
 	t.coarse[taskiso.Cause(s.Broken.B)]--
 	if c.OnIsolationBreak != nil {
@@ -115,13 +125,30 @@ func (c *Collector) isolationBreak(s *stay.Stay) {
 }
 
 // isolationCause names what ended isolation: what entered the kernel, unless that
-// was the call that began it, on whose way back something else came.
+// was the call that began it, on whose way back something else came, or led to a signal.
 func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
 	coarse := taskiso.Cause(s.Broken.B)
+	if coarse == taskiso.Signal {
+		return c.signalCause(s)
+	}
 	if s.Entry.Kind == trace.SyscallEnter && coarse != taskiso.Syscall {
 		return cause.Cause{Title: coarse.String(), Detail: "while prctl returned"}
 	}
 	return c.catalogue.Of(s, c.names)
+}
+
+// signalCause names a break by a signal: who sent it is not what carried it to the
+// CPU, and the fault that raised it is not one that was resolved.
+func (c *Collector) signalCause(s *stay.Stay) cause.Cause {
+	i := slices.IndexFunc(s.Inside, func(p stay.Part) bool { return p.Event.Kind == trace.Signal && p.Event.A == s.Broken.C })
+	if i < 0 { // that of another thread, which stopped this one as well
+		return cause.Cause{Title: taskiso.Signal.String(), Detail: signame.Of(syscall.Signal(s.Broken.C))}
+	}
+	only := stay.Stay{Entry: s.Inside[i].Event, Inside: s.Inside[i : i+1]}
+	if !only.IsException() {
+		only.Entry = trace.Event{Kind: trace.RescheduleEnter}
+	}
+	return c.catalogue.Of(&only, c.names)
 }
 
 // Isolations returns what was collected of each thread, until the time given.
@@ -130,8 +157,8 @@ func (c *Collector) Isolations(until time.Duration) []Isolation {
 	for _, tid := range slices.Sorted(maps.Keys(c.isolation)) {
 		t := c.isolation[tid]
 		r := t.Isolation
-		if t.since > 0 {
-			r.Isolated += max(0, until-t.since)
+		for _, since := range t.since {
+			r.Isolated += max(0, until-since)
 		}
 		r.Lost = c.lost.Events > 0
 		r.Causes = t.sortedCauses()
@@ -185,18 +212,25 @@ func (r *Report) AddCalls(calls []session.Calls) {
 func (t *text) isolation(r *Report) {
 	for i := range r.Isolation {
 		thread := &r.Isolation[i]
-		began := fmt.Sprintf("entered %s of %s", Count(thread.Entered), plural(thread.Attempts, "attempt", "attempts"))
+		began := fmt.Sprintf("entered %s of %s", display.Count(thread.Entered), display.Plural(thread.Attempts, "attempt", "attempts"))
 		if thread.Attempts == 0 {
-			began = "armed " + plural(thread.Entered, "time", "times")
+			began = "armed " + display.Plural(thread.Entered, "time", "times")
 		}
-		t.printf("\n%s  %s, isolated for %s, %s, left %s\n", t.paint(bold, fmt.Sprintf("isolation of thread %d:", thread.TID)),
-			began, Span(thread.Isolated), plural(thread.Breaks, "break", "breaks"), plural(thread.Left, "time", "times"))
+		t.Printf("\n%s  %s, isolated for %s, %s, left %s\n", t.Paint(display.Bold, isolationHeading(thread.TID)),
+			began, display.Span(thread.Isolated), display.Plural(thread.Breaks, "break", "breaks"), display.Plural(thread.Left, "time", "times"))
 		t.calls(thread)
 		t.isolationCauses(thread)
 		if thread.Lost {
-			t.printf("  events were lost: there may have been more\n")
+			t.Printf("  events were lost: there may have been more\n")
 		}
 	}
+}
+
+func isolationHeading(tid uint32) string {
+	if tid == othersTID {
+		return "isolation of the other threads:"
+	}
+	return fmt.Sprintf("isolation of thread %d:", tid)
 }
 
 func (t *text) calls(thread *Isolation) {
@@ -205,20 +239,28 @@ func (t *text) calls(thread *Isolation) {
 		what string
 	}{
 		{thread.Invalid, "refused with EINVAL: the thread was not on exactly one isolated CPU that is observed"},
-		{thread.NotQuiet, "refused with EAGAIN: the CPU did not become quiet"},
+		{thread.NotQuiet, "refused with EAGAIN: the CPU did not become quiet" + thread.because()},
 		{thread.Cut, "interrupted by a signal"},
 	} {
 		if refused.n > 0 {
-			t.printf("  %s× %s\n", Count(refused.n), refused.what)
+			t.Printf("  %s× %s\n", display.Count(refused.n), refused.what)
 		}
 	}
 	if thread.Attempts > 0 {
-		t.printf("  settled in %s on average, %s at most", Span(thread.Settling/time.Duration(thread.Attempts)), Span(thread.LongestSettling))
+		t.Printf("  settled in %s on average, %s at most", display.Span(thread.Settling/time.Duration(thread.Attempts)), display.Span(thread.LongestSettling))
 		for i, w := range thread.WaitedFor {
-			t.printf("%s%s× %s", [...]string{"; waited for ", ", "}[min(i, 1)], Count(w.Calls), w.What)
+			t.Printf("%s%s× %s", [...]string{"; waited for ", ", "}[min(i, 1)], display.Count(w.Calls), w.What)
 		}
-		t.printf("\n")
+		t.Printf("\n")
 	}
+}
+
+// because names what calls waited for most often.
+func (i *Isolation) because() string {
+	if len(i.WaitedFor) == 0 {
+		return ""
+	}
+	return ", most often because of: " + i.WaitedFor[0].What
 }
 
 func (t *text) isolationCauses(thread *Isolation) {
@@ -227,14 +269,14 @@ func (t *text) isolationCauses(thread *Isolation) {
 	}
 	rows := [][]string{{"breaks", "cause and origin"}}
 	for _, c := range thread.Causes {
-		rows = append(rows, []string{Count(c.Count), name(c.Title, c.Detail)})
+		rows = append(rows, []string{display.Count(c.Count), name(c.Title, c.Detail)})
 		for i, o := range c.Origins {
 			if i == textOrigins {
-				rows = append(rows, []string{"", fmt.Sprintf("  and %d others", len(c.Origins)-i)})
+				rows = append(rows, []string{"", others(len(c.Origins) - i)})
 				break
 			}
-			rows = append(rows, []string{"", "  " + origin(&o)})
+			rows = append(rows, []string{"", "  " + o.String()})
 		}
 	}
-	t.table(rows)
+	t.Table(rows)
 }

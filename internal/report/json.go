@@ -3,17 +3,15 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 // WriteJSON writes r as docs/report.schema.json describes it.
 func WriteJSON(w io.Writer, r *Report) error {
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	out.SetEscapeHTML(false)
-	if err := out.Encode(r); err != nil {
+	if err := display.JSON(w, r); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil

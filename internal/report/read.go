@@ -12,14 +12,16 @@ import (
 
 var (
 	// ErrNotReport means that a file is something else than a report.
-	ErrNotReport = errors.New("this is no report of taskiso; \"taskiso run --report FILE\" writes one")
+	ErrNotReport = errors.New("not a report of taskiso; \"taskiso run --report FILE\" writes one")
+	// ErrNoise means that it is a report of taskiso noise, which has a form of its own.
+	ErrNoise = errors.New("a report of taskiso noise")
 	// ErrTruncated means that a report ends too early.
 	ErrTruncated = errors.New("the report is cut off")
 	// ErrNewer means that a report is of a later form than this program knows.
 	ErrNewer = errors.New("the report is from a newer taskiso")
 )
 
-// Read reads a report that [WriteJSON] wrote. Its errors match [ErrNotReport],
+// Read reads a report that [WriteJSON] wrote. Its errors match [ErrNotReport], [ErrNoise],
 // [ErrTruncated] or [ErrNewer], or are those of the reader.
 func Read(in io.Reader) (*Report, error) {
 	text, err := io.ReadAll(in)
@@ -31,17 +33,36 @@ func Read(in io.Reader) (*Report, error) {
 	}
 	var r Report
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrNotReport, err)
+		return nil, notReport(err)
 	}
+	r.modernise()
 	return &r, nil
+}
+
+// modernise writes what older forms said in today's words: until schema 2 a CPU was "broken" and a monitor "held".
+func (r *Report) modernise() {
+	if r.Schema >= 2 {
+		return
+	}
+	for i := range r.CPUs {
+		if r.CPUs[i].Verdict == "broken" {
+			r.CPUs[i].Verdict = VerdictDisturbed
+		}
+	}
+	for i := range r.Monitors {
+		if r.Monitors[i].Verdict == "held" {
+			r.Monitors[i].Verdict = MonitorSatisfied
+		}
+	}
 }
 
 // identify looks only at what every report has, to say clearly what it is not.
 func identify(text []byte) error {
 	var head struct {
-		Schema  *int    `json:"schema"`
-		Version *string `json:"taskiso"`
-		CPUs    *[]any  `json:"cpus"`
+		Schema  *int            `json:"schema"`
+		Version *string         `json:"taskiso"`
+		CPUs    *[]any          `json:"cpus"`
+		Loop    json.RawMessage `json:"loop"` // that of noise is an object
 	}
 	in := json.NewDecoder(bytes.NewReader(text))
 	switch err := in.Decode(&head); {
@@ -50,11 +71,21 @@ func identify(text []byte) error {
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it is empty", ErrTruncated)
 	case err != nil:
-		return fmt.Errorf("%w (%w)", ErrNotReport, err)
+		return notReport(err)
 	case head.Schema == nil || head.Version == nil || head.CPUs == nil || *head.Schema < 1:
 		return ErrNotReport
+	case bytes.HasPrefix(head.Loop, []byte("{")):
+		return ErrNoise
 	case *head.Schema > Schema:
 		return fmt.Errorf("%w %s: its form is number %d, and this program knows %d", ErrNewer, *head.Version, *head.Schema, Schema)
 	}
 	return nil
+}
+
+// notReport says which field is wrong, if the text is JSON at all.
+func notReport(err error) error {
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+		return fmt.Errorf("%w (its field %s has a value of another kind)", ErrNotReport, wrong.Field)
+	}
+	return ErrNotReport
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -26,7 +27,7 @@ func written(t *testing.T, r *Report) string {
 func sample() *Report {
 	return &Report{
 		Schema: Schema, Version: "v0.1", Host: Host{Kernel: "6.12.1", Sources: []Source{}}, Limits: []string{},
-		CPUs: []CPU{{CPU: 3, Verdict: VerdictBroken, Breaks: 3, Longest: []Break{}, Quiet: Quiet{Histogram: []Bucket{}}, Causes: []Cause{
+		CPUs: []CPU{{CPU: 3, Verdict: VerdictDisturbed, Breaks: 3, Longest: []Break{}, Quiet: Quiet{Histogram: []Bucket{}}, Causes: []Cause{
 			{ID: "tick", Title: "tick", Count: 2, Total: 3000, Max: 2000},
 			{ID: "syscall", Title: "system call", Detail: "read", Count: 1, Unmeasured: 1},
 		}}},
@@ -68,13 +69,26 @@ func TestReadForeign(t *testing.T) {
 		`{"schema":1,"taskiso":"v1","cpus":{}}`:            ErrNotReport,
 		`{"schema":1,"taskiso":"v1","cpus":[{"cpu":"a"}]}`: ErrNotReport,
 		`{"schema":1,"taskiso":"v1","cpus":[]} {"a":1}`:    ErrNotReport,
-		`{"schema":2,"taskiso":"v9","cpus":[]}`:            ErrNewer,
+		`{"schema":3,"taskiso":"v9","cpus":[]}`:            ErrNewer,
 		`{"at_ns":1,"cpu":3}` + "\n" + `{"at_ns":2}`:       ErrNotReport,
 		`{"schema":1,"taskiso":"v1","cpus":[]}`:            nil,
 	} {
 		if _, err := Read(strings.NewReader(text)); !errors.Is(err, want) || (err == nil) != (want == nil) {
 			t.Errorf("%s: got error %v, want %v", text, err, want)
 		}
+	}
+}
+
+// A report of schema 1 has other words for two verdicts.
+func TestReadsOlderWords(t *testing.T) {
+	const older = `{"schema":1,"taskiso":"v0","cpus":[{"cpu":3,"verdict":"broken"},{"cpu":4,"verdict":"unknown"}],"monitors":[{"verdict":"held"},{"verdict":"violated"}]}`
+	r, err := Read(strings.NewReader(older))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{r.CPUs[0].Verdict, r.CPUs[1].Verdict, r.Monitors[0].Verdict, r.Monitors[1].Verdict}
+	if want := []string{VerdictDisturbed, VerdictUnknown, MonitorSatisfied, MonitorViolated}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -6,7 +6,6 @@
 package report
 
 import (
-	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -16,7 +15,7 @@ import (
 
 // Schema is the version of the JSON report. It is raised when a field changes
 // its meaning or goes away; new fields do not raise it.
-const Schema = 1
+const Schema = 2
 
 // Report is everything one observation has seen. Times are in nanoseconds.
 type Report struct {
@@ -32,9 +31,13 @@ type Report struct {
 	CPUs     []CPU         `json:"cpus"`
 	Lost     Lost          `json:"lost"`
 	Limits   []string      `json:"limits"`
-	Tracing  bool          `json:"tracing"` // false: no kernel entry could be seen
-	Usage    *Usage        `json:"usage,omitempty"`
-	Loop     []Loop        `json:"loop,omitempty"`
+	// Doubts are the reasons why the number of breaks, or a verdict, is not known.
+	Doubts []Doubt `json:"doubts,omitempty"`
+	// Elsewhere is where a command ran that was not observed there.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+	Tracing   bool        `json:"tracing"` // false: no kernel entry could be seen
+	Usage     *Usage      `json:"usage,omitempty"`
+	Loop      []Loop      `json:"loop,omitempty"`
 	// Isolation is what became of each thread that asked to be isolated.
 	Isolation []Isolation `json:"isolation,omitempty"`
 	// Monitors is what each automaton of --monitor says of each CPU.
@@ -83,8 +86,16 @@ type Task struct {
 	Threads int      `json:"threads"` // that were seen to run
 	// Status is the command's exit status, 128+n for signal n.
 	Status *int `json:"status,omitempty"`
+	// Left are processes of the command that ran on after it.
+	Left []Process `json:"left_behind,omitempty"`
 	// EndedBy says why the observation ended: "exit", "duration" or "interrupt".
 	EndedBy string `json:"ended_by,omitempty"`
+}
+
+// Process is a process by its number and name.
+type Process struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
 }
 
 // CPU is what happened to the watched threads on one CPU.
@@ -94,14 +105,20 @@ type CPU struct {
 	// NMIs, so that no break can have been missed and durations are exact.
 	Complete bool          `json:"complete"`
 	User     time.Duration `json:"user_ns"` // time in user mode
-	Kernel   time.Duration `json:"kernel_ns"`
-	Breaks   uint64        `json:"breaks"`
-	Lost     uint64        `json:"lost"` // events
+	// Kernel is the time that breaks took, and Waited that in which a thread slept in a system
+	// call of its own: no time is in two of these three, however many threads there are.
+	Kernel time.Duration `json:"kernel_ns"`
+	Waited time.Duration `json:"waited_ns"`
+	Breaks uint64        `json:"breaks"`
+	Lost   uint64        `json:"lost"` // events
 	// Preempted counts how often the recording of an event was preempted.
 	// Each time an event can have been missed.
 	Preempted uint64 `json:"preempted"`
-	// Verdict is "quiet" if there was no break and nothing can have been
-	// missed, "broken" if there was one, "unknown" otherwise.
+	// Unrecorded counts how often an event showed that a switch between tasks before it was not recorded, although
+	// no event was lost. What was in between is not known.
+	Unrecorded uint64 `json:"unrecorded"`
+	// Verdict is "quiet" if there was no break and nothing is in doubt,
+	// "disturbed" if there was one, "unknown" otherwise.
 	Verdict string `json:"verdict"`
 	// Events says how many events of each tracepoint happened while the CPU was
 	// watched, and how many of them were lost.
@@ -121,9 +138,9 @@ type Events struct {
 
 // Verdicts on a CPU.
 const (
-	VerdictQuiet   = "quiet"
-	VerdictBroken  = "broken"
-	VerdictUnknown = "unknown"
+	VerdictQuiet     = "quiet"
+	VerdictDisturbed = "disturbed"
+	VerdictUnknown   = "unknown"
 )
 
 // Cause is one cause and the breaks it made.
@@ -135,6 +152,8 @@ type Cause struct {
 	Total  time.Duration `json:"total_ns"`
 	Avg    time.Duration `json:"avg_ns"`
 	Max    time.Duration `json:"max_ns"`
+	// Waited is how long threads slept in them by their own choice, and is in none of the others.
+	Waited time.Duration `json:"waited_ns"`
 	// AtLeast tells that durations are lower bounds, and Unmeasured how many
 	// breaks have no duration at all.
 	AtLeast    bool     `json:"at_least"`
@@ -181,12 +200,16 @@ type Break struct {
 	TID      uint32        `json:"tid"`
 	Duration time.Duration `json:"duration_ns"`
 	AtLeast  bool          `json:"at_least"`
-	Lossy    bool          `json:"lossy,omitempty"` // events were lost about that time
-	ID       string        `json:"id"`
-	Title    string        `json:"title"`
-	Detail   string        `json:"detail,omitempty"`
-	UserIP   string        `json:"user_ip,omitempty"`
-	Quiet    time.Duration `json:"quiet_before_ns"` // -1: not known
+	// Waited is how long the thread slept in it by its own choice, which is not in Duration.
+	Waited time.Duration `json:"waited_ns,omitempty"`
+	// Open tells that it had not ended when the observation did.
+	Open   bool          `json:"open,omitempty"`
+	Lossy  bool          `json:"lossy,omitempty"` // events were lost about that time
+	ID     string        `json:"id"`
+	Title  string        `json:"title"`
+	Detail string        `json:"detail,omitempty"`
+	UserIP string        `json:"user_ip,omitempty"`
+	Quiet  time.Duration `json:"quiet_before_ns"` // -1: not known
 	// Away is how long other tasks ran in it, and AwayTo the last of them.
 	Away    time.Duration `json:"away_ns,omitempty"`
 	AwayTo  string        `json:"away_to,omitempty"`
@@ -225,12 +248,6 @@ type Interrupts struct {
 	// beginning and at the end; otherwise rows tell how many did.
 	Exact bool           `json:"exact"`
 	Rows  []InterruptRow `json:"rows"`
-}
-
-// Differ tells whether the two counts differ for another reason than that
-// interrupts came while they were read.
-func (in *Interrupts) Differ() bool {
-	return slices.ContainsFunc(in.Rows, func(r InterruptRow) bool { return r.Differ() })
 }
 
 // InterruptRow is one row, or class of rows, of /proc/interrupts.
@@ -277,7 +294,7 @@ type LostInterval struct {
 type Monitor struct {
 	Monitor string `json:"monitor"` // name, or path of its file
 	CPU     int    `json:"cpu"`
-	// Verdict is "violated", "held", or "unknown" if violations can have been
+	// Verdict is "violated", "satisfied", or "unknown" if violations can have been
 	// missed or be mistaken; Reasons says why.
 	Verdict    string        `json:"verdict"`
 	Reasons    []string      `json:"reasons,omitempty"`
@@ -286,6 +303,10 @@ type Monitor struct {
 	Violations uint64        `json:"violations"`
 	First      time.Duration `json:"first_ns,omitempty"` // violation, since the observation began
 	By         []Violation   `json:"by,omitempty"`
+	// OfUserMode tells that the automaton is about user mode, and nothing if there was none.
+	OfUserMode bool `json:"-"`
+	// OfThreads tells that it is about threads that were isolated, wherever they run.
+	OfThreads bool `json:"-"`
 }
 
 // Violation is an event that an automaton does not allow in a state.
@@ -297,9 +318,9 @@ type Violation struct {
 
 // Verdicts of a monitor: those of package automaton.
 const (
-	MonitorHeld     = "held"
-	MonitorViolated = "violated"
-	MonitorUnknown  = "unknown"
+	MonitorSatisfied = "satisfied"
+	MonitorViolated  = "violated"
+	MonitorUnknown   = "unknown"
 )
 
 // Usage is what the kernel accounts for without any tracing.
@@ -349,4 +370,6 @@ type Loop struct {
 	Gaps      uint64        `json:"gaps"`
 	Total     time.Duration `json:"total_ns"`
 	Max       time.Duration `json:"max_ns"`
+	// YieldsEvery is after how many readings it yields to the emulator, 0 on hardware.
+	YieldsEvery uint64 `json:"yields_every_readings,omitempty"`
 }

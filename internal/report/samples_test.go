@@ -129,11 +129,48 @@ func pointer[T any](v T) *T { return &v }
 // samples are reports of every shape.
 func samples(t *testing.T) map[string]*Report {
 	t.Helper()
-	return map[string]*Report{
+	all := map[string]*Report{
 		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
 		"untraced": untracedSample(t), "empty": emptySample(t),
-		"isolation": isolationSample(t), "holds": holdsSample(t),
+		"isolation": isolationSample(t), "holds": holdsSample(t), "elsewhere": elsewhereSample(t), "waiting": waitingSample(t),
 	}
+	scopes := map[string]Scope{"process": {}, "thread": {}}
+	for _, r := range all {
+		scope, followed := scopes[r.Task.Kind]
+		for _, c := range r.CPUs {
+			if !followed {
+				scope.CPUs = scope.CPUs.Union(mustCPUs(t, c.CPU))
+			}
+		}
+		r.Judge(scope)
+	}
+	return all
+}
+
+// waitingSample: a command that mostly sleeps by its own choice, and is stopped in the end.
+func waitingSample(t *testing.T) *Report {
+	c := newSample(t)
+	for n := range time.Duration(3) {
+		s := stayAt(n*time.Second, 900*time.Millisecond+50*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
+		s.Waited = 900 * time.Millisecond
+		c.Stay(s)
+	}
+	c.Stay(tickAt(3500*time.Millisecond, 2*time.Microsecond))
+	stopped := stayAt(4*time.Second, 6*time.Second, trace.Event{Kind: trace.RescheduleEnter, A: 253})
+	stopped.Exact, stopped.Open = false, true
+	c.Stay(stopped)
+	r := newReport(t, Task{Kind: "command", Command: []string{"./server"}, PID: 4242})
+	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	return r
+}
+
+// elsewhereSample: the command left the observed CPU.
+func elsewhereSample(t *testing.T) *Report {
+	r := newReport(t, Task{Kind: "command", Command: []string{"./app"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
+	newSample(t).Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
+	r.Elsewhere = []Elsewhere{{CPU: 0, Ran: 3 * time.Second}}
+	r.Limits = []string{r.Elsewhere[0].String()}
+	return r
 }
 
 func busySample(t *testing.T) *Report {
@@ -156,13 +193,13 @@ func busySample(t *testing.T) *Report {
 	nobody := stayAt(6*time.Second, 900, trace.Event{Kind: trace.UserExit})
 	nobody.Inside, nobody.UserIP, nobody.Quiet = nil, 0, -1
 	c.Stay(nobody)
-	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second}, begin+10*time.Second)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second, Until: begin + 10*time.Second})
 	r := newReport(t, Task{Kind: "command", Command: []string{"./app", "--an-option-with-a-rather-long-name=1", "ü"}, PID: 4242, Status: pointer(137), EndedBy: "exit"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	r.CPUs[0].Causes[0].Remedy = &Remedy{Kind: "boot", Do: "nohz_full=3"}
 	r.CPUs[0].Events = []Events{{Name: "local_timer_entry", Seen: 12}}
 	r.Monitors = []Monitor{
-		{Monitor: "poke3", CPU: 3, Verdict: MonitorHeld, Events: 18},
+		{Monitor: "poke3", CPU: 3, Verdict: MonitorSatisfied, Events: 18},
 		{Monitor: "quiet_user", CPU: 3, Verdict: MonitorViolated, Events: 40, Violations: 4, First: time.Second,
 			By: []Violation{{State: "hit", Event: "csd_function_entry_do_sync_core", Count: 4}}},
 		{Monitor: "./own.dot", CPU: 3, Verdict: MonitorUnknown, Lost: 3, Reasons: []string{"events were lost"}},
@@ -186,7 +223,7 @@ func busySender() trace.Sender {
 
 func quietSample(t *testing.T) *Report {
 	c := newSample(t)
-	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: 0}, begin+10*time.Second)
+	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: 0, Until: begin + 10*time.Second})
 	r := newReport(t, Task{Kind: "busy loop", PID: 4242, EndedBy: "duration"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	r.Loop = []Loop{{CPU: 3, Ran: 10 * time.Second, Threshold: time.Microsecond, Gaps: 2, Total: 30 * time.Microsecond, Max: 20 * time.Microsecond}}

@@ -3,7 +3,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -11,15 +10,19 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 // WriteText writes r for people to read. Colour is for terminals.
 func WriteText(w io.Writer, r *Report, colour bool) error {
-	t := &text{colour: colour}
+	t := &text{display.Text{Colour: colour}}
 	t.header(r)
 	for i := range r.CPUs {
 		t.cpu(r, &r.CPUs[i])
+	}
+	if len(r.CPUs) == 0 && r.Tracing {
+		t.doubts(r.Doubts)
 	}
 	t.isolation(r)
 	t.holds(r)
@@ -35,77 +38,11 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 }
 
 // text is a report in the making.
-type text struct {
-	bytes.Buffer
-	colour bool
-}
-
-const (
-	bold   = "\x1b[1m"
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	plain  = "\x1b[0m"
-)
-
-func (t *text) paint(style, s string) string {
-	if !t.colour {
-		return s
-	}
-	return style + s + plain
-}
-
-func (t *text) printf(format string, args ...any) { fmt.Fprintf(&t.Buffer, format, args...) }
-
-// table lines up rows, indented by two. A column whose cells below the heading
-// all begin with a digit, or are empty, is one of numbers and aligned right.
-func (t *text) table(rows [][]string) {
-	widths, numbers := columns(rows)
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if numbers[i] {
-				line.WriteString("  " + pad + cell)
-			} else {
-				line.WriteString("  " + cell + pad)
-			}
-		}
-		t.printf("%s\n", strings.TrimRight(line.String(), " "))
-	}
-}
-
-// WriteTable writes rows lined up as in a report.
-func WriteTable(w io.Writer, rows [][]string) error {
-	var t text
-	t.table(rows)
-	_, err := w.Write(t.Bytes())
-	return err
-}
-
-func columns(rows [][]string) (widths []int, numbers []bool) {
-	for n, row := range rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths, numbers = append(widths, 0), append(numbers, true)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-			heading := n == 0 && len(rows) > 1
-			numbers[i] = numbers[i] && (heading || isNumber(cell))
-		}
-	}
-	return widths, numbers
-}
-
-// isNumber tells whether a cell is empty or a number with at most a unit.
-func isNumber(cell string) bool {
-	cell = strings.TrimPrefix(cell, "≥ ")
-	return cell == "" || strings.ContainsAny(cell[:1], "0123456789-") && strings.Count(cell, " ") < 2
-}
+type text struct{ display.Text }
 
 func (t *text) header(r *Report) {
-	t.printf("\n%s %s on %s (%s)\n", t.paint(bold, "taskiso:"), Span(r.Duration), r.Host.Kernel, r.Host.Arch)
-	t.printf("  %s\n", task(&r.Task))
+	t.Printf("\n%s %s on %s (%s)\n", t.Paint(display.Bold, "taskiso:"), display.Span(r.Duration), r.Host.Kernel, r.Host.Arch)
+	t.Printf("  %s\n", task(&r.Task))
 }
 
 func task(t *Task) string {
@@ -123,7 +60,11 @@ func task(t *Task) string {
 	if t.Threads > 1 {
 		fmt.Fprintf(&b, ", %d threads", t.Threads)
 	}
-	if t.Status != nil {
+	switch {
+	case t.Status == nil:
+	case t.EndedBy == "duration":
+		fmt.Fprintf(&b, ", ended by --duration (exit status %d)", *t.Status)
+	default:
 		fmt.Fprintf(&b, ", exit status %d", *t.Status)
 	}
 	return b.String()
@@ -131,26 +72,45 @@ func task(t *Task) string {
 
 func (t *text) cpu(r *Report, c *CPU) {
 	title := fmt.Sprintf("CPU %d: %s", c.CPU, c.Verdict)
-	t.printf("\n%s  user mode %s%s, %s", t.paint(bold+verdictColour(c.Verdict), title), Span(c.User),
-		share(c.User, r.Duration), plural(c.Breaks, "break", "breaks"))
-	if c.Kernel > 0 && c.Kernel <= r.Duration { // threads can be in the kernel side by side
-		t.printf(" in %s", Span(c.Kernel))
+	t.Printf("\n%s  user mode %s%s, %s", t.Paint(display.Bold+verdictColour(c.Verdict), title), display.Span(c.User),
+		share(c.User, r.Duration), display.Plural(c.Breaks, "break", "breaks"))
+	if c.Kernel > 0 {
+		t.Printf(" in %s", display.Span(c.Kernel))
 	}
-	t.printf(", %s events lost\n", Count(c.Lost))
+	if c.Waited > 0 {
+		t.Printf(", waited by itself %s", display.Span(c.Waited))
+	}
+	t.Printf(", %s events lost\n", display.Count(c.Lost))
+	if rest := c.rest(r.Duration); rest > 0 {
+		t.Printf("  the rest of %s is %s: no watched thread was here, or nothing shows what it did\n", display.Span(r.Duration), display.Span(rest))
+	}
+	if c.Verdict == VerdictUnknown {
+		t.doubts(r.about(c.CPU))
+	}
 	t.causes(c)
 	t.longest(c)
 	t.quiet(&c.Quiet)
 	t.interrupts(c)
 }
 
+// rest is the time that is in none of the sums.
+func (c *CPU) rest(all time.Duration) time.Duration { return all - c.User - c.Kernel - c.Waited }
+
+// doubts says why a verdict is unknown.
+func (t *text) doubts(doubts []Doubt) {
+	for _, d := range doubts {
+		t.Printf("  unknown: %s\n", d.Text)
+	}
+}
+
 func verdictColour(verdict string) string {
 	switch verdict {
 	case VerdictQuiet:
-		return green
-	case VerdictBroken:
-		return red
+		return display.Green
+	case VerdictDisturbed:
+		return display.Red
 	default:
-		return yellow
+		return display.Yellow
 	}
 }
 
@@ -168,27 +128,50 @@ func (t *text) causes(c *CPU) {
 	if len(c.Causes) == 0 {
 		return
 	}
-	rows := [][]string{{"breaks", "total", "average", "longest", "cause and origin"}}
-	told := make(map[string]bool) // causes whose remedy has been printed
+	rows := [][]string{{"breaks", "total", "average", "longest", "waited", "cause and origin"}}
+	printed := make(map[string]bool) // causes whose remedy has been printed
 	for _, cause := range c.Causes {
-		rows = append(rows, []string{Count(cause.Count), atLeast(cause.Total, &cause), atLeast(cause.Avg, &cause),
-			atLeast(cause.Max, &cause), name(cause.Title, cause.Detail)})
+		rows = append(rows, []string{display.Count(cause.Count), atLeast(cause.Total, &cause), atLeast(cause.Avg, &cause),
+			atLeast(cause.Max, &cause), waited(cause.Waited), name(cause.Title, cause.Detail)})
 		for i, o := range cause.Origins {
 			if i == textOrigins {
-				rows = append(rows, []string{"", "", "", "", fmt.Sprintf("  and %d others", len(cause.Origins)-i)})
+				rows = append(rows, []string{"", "", "", "", "", others(len(cause.Origins) - i)})
 				break
 			}
-			rows = append(rows, []string{"", "", "", "", "  " + origin(&o)})
+			rows = append(rows, []string{"", "", "", "", "", "  " + o.String()})
 		}
 		if cause.WithoutOrigin > 0 && len(cause.Origins) > 0 {
-			rows = append(rows, []string{"", "", "", "", fmt.Sprintf("  %s× from where was not seen", Count(cause.WithoutOrigin))})
+			rows = append(rows, []string{"", "", "", "", "", fmt.Sprintf("  %s× origin unknown", display.Count(cause.WithoutOrigin))})
 		}
-		if cause.Remedy != nil && !told[cause.ID] {
-			told[cause.ID] = true
-			rows = append(rows, []string{"", "", "", "", "  → " + cause.Remedy.String()})
+		if cause.Remedy != nil && !printed[cause.ID] {
+			printed[cause.ID] = true
+			rows = append(rows, []string{"", "", "", "", "", "  → " + cause.Remedy.String()})
 		}
 	}
-	t.table(rows)
+	if c.waited() == 0 {
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], waitedColumn, waitedColumn+1)
+		}
+	}
+	t.Table(rows)
+}
+
+// waitedColumn is that of the time waited, which is there only if there was any.
+const waitedColumn = 4
+
+func (c *CPU) waited() time.Duration {
+	var sum time.Duration
+	for _, cause := range c.Causes {
+		sum += cause.Waited
+	}
+	return sum
+}
+
+func waited(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return display.Span(d)
 }
 
 // atLeast marks lower bounds, and leaves out what was not measured at all.
@@ -197,9 +180,9 @@ func atLeast(d time.Duration, c *Cause) string {
 	case c.Unmeasured == c.Count:
 		return "-"
 	case c.AtLeast:
-		return "≥ " + Span(d)
+		return "≥ " + display.Span(d)
 	default:
-		return Span(d)
+		return display.Span(d)
 	}
 }
 
@@ -210,16 +193,25 @@ func name(title, detail string) string {
 	return title + ": " + detail
 }
 
-// String returns the origin as one line.
-func (o *Origin) String() string { return origin(o) }
+// others is the line below origins that are not listed.
+func others(n int) string {
+	if n == 1 {
+		return "  and 1 other"
+	}
+	return fmt.Sprintf("  and %d others", n)
+}
 
-func origin(o *Origin) string {
+// String returns the origin as one line, with how often it was one.
+func (o *Origin) String() string { return display.Count(o.Count) + "× " + o.Description() }
+
+// Description returns the origin as one line.
+func (o *Origin) Description() string {
 	who := o.Name
 	if o.PID != 0 {
 		who += fmt.Sprintf(" (process %d)", o.PID)
 	}
 	if o.Interrupt {
-		who = "an interrupt over " + who
+		who = "an interrupt handler while " + who + " was running"
 	}
 	did := "from"
 	switch o.Did {
@@ -236,7 +228,7 @@ func origin(o *Origin) string {
 	case DidCgroup:
 		did = "task moved to its cgroup by"
 	}
-	s := fmt.Sprintf("%s× %s %s on CPU %d", Count(o.Count), did, who, o.CPU)
+	s := fmt.Sprintf("%s %s on CPU %d", did, who, o.CPU)
 	if path := callPath(o.Stack); path != "" {
 		s += ": " + path
 	}
@@ -275,25 +267,31 @@ func (t *text) longest(c *CPU) {
 	if len(c.Longest) == 0 || c.Longest[0].Duration == 0 {
 		return
 	}
-	t.printf("  %s\n", t.paint(bold, "longest breaks"))
+	t.Printf("  %s\n", t.Paint(display.Bold, "longest breaks"))
 	rows := [][]string{{"at", "lasted", "thread", "user ip", "cause"}}
 	for _, b := range c.Longest {
 		rows = append(rows, breakRow(b))
 	}
-	t.table(rows)
+	t.Table(rows)
 }
 
 func breakRow(b Break) []string {
-	lasted := Span(b.Duration)
+	lasted := display.Span(b.Duration)
 	if b.AtLeast {
 		lasted = "≥ " + lasted
+	}
+	if b.Open {
+		lasted += " so far"
 	}
 	if b.Lossy {
 		lasted += " (events lost)"
 	}
 	what := name(b.Title, b.Detail)
 	if b.Away > 0 {
-		what += fmt.Sprintf(", %s of it for %s", Span(b.Away), b.AwayTo)
+		what += fmt.Sprintf(", %s of it for %s", display.Span(b.Away), b.AwayTo)
+	}
+	if b.Waited > 0 {
+		what += fmt.Sprintf(", waited by itself %s", display.Span(b.Waited))
 	}
 	return []string{fmt.Sprintf("%.6f s", b.At.Seconds()), lasted, fmt.Sprint(b.TID), b.UserIP, what}
 }
@@ -307,7 +305,7 @@ func BreakLine(b Break) string {
 	}
 	line += "  " + row[4]
 	for _, o := range b.Origins {
-		line += "; " + origin(&o)
+		line += "; " + o.String()
 	}
 	return line
 }
@@ -316,20 +314,18 @@ func (t *text) quiet(q *Quiet) {
 	if len(q.Histogram) == 0 {
 		return
 	}
-	t.printf("  %s  longest %s\n", t.paint(bold, "quiet stretches"), Span(q.Longest))
+	t.Printf("  %s  longest %s\n", t.Paint(display.Bold, "quiet stretches"), display.Span(q.Longest))
 	var most uint64
 	for _, b := range q.Histogram {
 		most = max(most, b.Count)
 	}
 	rows := make([][]string, 0, len(q.Histogram))
-	const width = 40
 	for _, b := range q.Histogram {
-		bar := strings.Repeat("▇", max(1, int(width*b.Count/most)))
-		rows = append(rows, []string{bucket(b.From), Count(b.Count), bar})
+		rows = append(rows, []string{bucket(b.From), display.Count(b.Count), display.Bar(b.Count, most)})
 	}
-	t.table(rows)
+	t.Table(rows)
 	if q.Unknown > 0 {
-		t.printf("  %s more of unknown length\n", Count(q.Unknown))
+		t.Printf("  %s more of unknown length\n", display.Count(q.Unknown))
 	}
 }
 
@@ -337,67 +333,67 @@ func bucket(from time.Duration) string {
 	if from == 0 {
 		return "below 1 µs"
 	}
-	return "from " + roundSpan(from)
+	return "from " + display.RoundSpan(from)
 }
 
 func (t *text) interrupts(c *CPU) {
 	if c.Interrupts == nil || len(c.Interrupts.Rows) == 0 {
 		return
 	}
-	t.printf("  %s\n", t.paint(bold, "interrupts as the kernel counted them, and as seen"))
+	t.Printf("  %s\n", t.Paint(display.Bold, "interrupt counts: kernel, taskiso"))
 	rows := make([][]string, 0, len(c.Interrupts.Rows))
 	for _, row := range c.Interrupts.Rows {
 		seen := "not comparable: " + row.Reason
 		if row.Seen != nil {
-			seen = Count(*row.Seen)
+			seen = display.Count(*row.Seen)
 			switch {
 			case row.Differ():
-				seen += t.paint(red, "  differs")
+				seen += t.Paint(display.Red, "  differs")
 			case *row.Seen != row.Kernel:
-				seen += fmt.Sprintf("  as many as %s came while they were read", Count(row.MayDiffer))
+				seen += fmt.Sprintf("  up to %s may have arrived during the read", display.Count(row.MayDiffer))
 			}
 		}
-		rows = append(rows, []string{row.Name, row.Description, Count(row.Kernel), seen})
+		rows = append(rows, []string{row.Name, row.Description, display.Count(row.Kernel), seen})
 	}
-	t.table(rows)
+	t.Table(rows)
 }
 
 func (t *text) monitors(r *Report) {
 	if len(r.Monitors) == 0 {
 		return
 	}
-	t.printf("\n%s\n", t.paint(bold, "monitors"))
+	t.Printf("\n%s\n", t.Paint(display.Bold, "monitors"))
 	for _, m := range r.Monitors {
-		t.printf("  %s on CPU %d: %s, %s, %s\n", m.Monitor, m.CPU, t.paint(monitorColour(m.Verdict), m.Verdict),
-			plural(m.Violations, "violation", "violations"), plural(m.Events, "event", "events"))
+		t.Printf("  %s on CPU %d: %s, %s, %s\n", m.Monitor, m.CPU, t.Paint(monitorColour(m.Verdict), m.Verdict),
+			display.Plural(m.Violations, "violation", "violations"), display.Plural(m.Events, "event", "events"))
 		for _, reason := range m.Reasons {
-			t.printf("    %s\n", reason)
+			t.Printf("    %s\n", reason)
 		}
 		for i, v := range m.By {
-			t.printf("    %s× %s in state %s", Count(v.Count), v.Event, v.State)
+			t.Printf("    %s× %s in state %s", display.Count(v.Count), v.Event, v.State)
 			if i == 0 {
-				t.printf(", first violation at %.6f s", m.First.Seconds())
+				t.Printf(", first violation at %.6f s", m.First.Seconds())
 			}
-			t.printf("\n")
+			t.Printf("\n")
 		}
 	}
 }
 
 func monitorColour(verdict string) string {
 	switch verdict {
-	case MonitorHeld:
-		return green
+	case MonitorSatisfied:
+		return display.Green
 	case MonitorViolated:
-		return red
+		return display.Red
 	default:
-		return yellow
+		return display.Yellow
 	}
 }
 
 func (t *text) loop(r *Report) {
 	for _, l := range r.Loop {
-		t.printf("\nThe loop on CPU %d itself saw %s gaps of %s or more in %s: longest %s, together %s\n",
-			l.CPU, Count(l.Gaps), Span(l.Threshold), Span(l.Ran), Span(l.Max), Span(l.Total))
+		t.Printf("\nThe loop on CPU %d itself saw %s gaps of %s or more in %s: longest %s, together %s\n",
+			l.CPU, display.Count(l.Gaps), display.Span(l.Threshold), display.Span(l.Ran), display.Span(l.Max), display.Span(l.Total))
 	}
 }
 
@@ -409,10 +405,10 @@ func (t *text) usage(r *Report) {
 	var rows [][]string
 	if task := u.Task; task != nil {
 		rows = append(rows,
-			[]string{"task in user mode", Span(task.User)},
-			[]string{"task in the kernel", Span(task.System)},
-			[]string{"page faults", Count(uint64(task.MinorFaults)) + " minor, " + Count(uint64(task.MajorFaults)) + " major"},
-			[]string{"context switches", Count(uint64(task.Voluntary)) + " voluntary, " + Count(uint64(task.Involuntary)) + " involuntary"})
+			[]string{"task in user mode", display.Span(task.User)},
+			[]string{"task in the kernel", display.Span(task.System)},
+			[]string{"page faults", display.Count(uint64(task.MinorFaults)) + " minor, " + display.Count(uint64(task.MajorFaults)) + " major"},
+			[]string{"context switches", display.Count(uint64(task.Voluntary)) + " voluntary, " + display.Count(uint64(task.Involuntary)) + " involuntary"})
 	}
 	if len(u.Events) > 0 {
 		rows = append(rows, []string{"perf events of the task", countList(u.Events)})
@@ -423,11 +419,11 @@ func (t *text) usage(r *Report) {
 			[]string{"softirqs on the CPUs", countList(u.Softirqs)})
 	}
 	if u.Steal > 0 {
-		rows = append(rows, []string{"steal time of the CPUs", Span(u.Steal)})
+		rows = append(rows, []string{"steal time of the CPUs", display.Span(u.Steal)})
 	}
 	if len(rows) > 0 {
-		t.printf("\n%s\n", t.paint(bold, "as the kernel accounts for it"))
-		t.table(rows)
+		t.Printf("\n%s\n", t.Paint(display.Bold, "as the kernel accounts for it"))
+		t.Table(rows)
 	}
 }
 
@@ -438,7 +434,7 @@ func countList(counts map[string]uint64) string {
 	})
 	words := make([]string, 0, len(names))
 	for _, name := range names {
-		words = append(words, name+"="+Count(counts[name]))
+		words = append(words, name+"="+display.Count(counts[name]))
 	}
 	if len(words) == 0 {
 		return "none"
@@ -451,19 +447,19 @@ func (t *text) lost(r *Report) {
 	if l.Events+l.Missed+l.Children == 0 {
 		return
 	}
-	t.printf("\n%s\n", t.paint(bold+red, "lost"))
+	t.Printf("\n%s\n", t.Paint(display.Bold+display.Red, "lost"))
 	if l.Events > 0 {
-		t.printf("  %s events found no room in their ring buffer", Count(l.Events))
+		t.Printf("  %s events found no room in their ring buffer", display.Count(l.Events))
 		if n := len(l.Intervals); n > 0 {
-			t.printf(", between %.3f s and %.3f s", l.Intervals[0].From.Seconds(), l.Intervals[n-1].To.Seconds())
+			t.Printf(", between %.3f s and %.3f s", l.Intervals[0].From.Seconds(), l.Intervals[n-1].To.Seconds())
 		}
-		t.printf("\n")
+		t.Printf("\n")
 	}
 	if l.Missed > 0 {
-		t.printf("  %s events came while one of their kind was being recorded, %s\n", Count(l.Missed), missedWhere(r))
+		t.Printf("  %s events came while one of their kind was being recorded, %s\n", display.Count(l.Missed), missedWhere(r))
 	}
 	if l.Children > 0 {
-		t.printf("  %s could not be watched: too many at once\n", plural(l.Children, "child", "children"))
+		t.Printf("  %s could not be watched: too many at once\n", display.Plural(l.Children, "child", "children"))
 	}
 }
 
@@ -485,8 +481,8 @@ func (t *text) limits(r *Report) {
 	if len(r.Limits) == 0 {
 		return
 	}
-	t.printf("\n%s\n", t.paint(bold, "limits"))
+	t.Printf("\n%s\n", t.Paint(display.Bold, "limits"))
 	for _, l := range r.Limits {
-		t.printf("  - %s\n", l)
+		t.Printf("  - %s\n", l)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -64,7 +66,7 @@ func TestColourOnlyAdds(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := coloured.String()
-		for _, style := range []string{bold, red, green, yellow, plain} {
+		for _, style := range []string{display.Bold, display.Red, display.Green, display.Yellow, display.Plain} {
 			text = strings.ReplaceAll(text, style, "")
 		}
 		if text != plainText.String() {
@@ -104,23 +106,14 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
-func TestUnits(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0 ns", 999: "999 ns", 1000: "1.00 µs", 12345: "12.3 µs", 123456: "123 µs", -1500: "-1.50 µs",
-		time.Millisecond: "1.00 ms", 61 * time.Second: "61.0 s", 3 * time.Hour: "10800 s",
-	} {
-		if got := Span(d); got != want {
-			t.Errorf("Span(%d): got %q, want %q", d, got, want)
-		}
+// Where one break is described, its origin has no count: it is one by nature.
+func TestOriginWithoutCount(t *testing.T) {
+	o := Origin{Did: DidWake, PID: 7, Name: "cron", CPU: 1, Count: 1234}
+	const want = "task woken by cron (process 7) on CPU 1"
+	if got := o.Description(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
-	for d, want := range map[time.Duration]string{time.Microsecond: "1 µs", 10 * time.Millisecond: "10 ms", 100 * time.Second: "100 s"} {
-		if got := roundSpan(d); got != want {
-			t.Errorf("roundSpan(%d): got %q, want %q", d, got, want)
-		}
-	}
-	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
-		if got := Count(n); got != want {
-			t.Errorf("Count(%d): got %q, want %q", n, got, want)
-		}
+	if got := o.String(); got != "1,234× "+want {
+		t.Errorf("with a count: got %q", got)
 	}
 }

@@ -9,14 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// The options of prctl(2) that the task isolation series used. No kernel has
-// given these numbers to anything else: include/uapi/linux/prctl.h goes from
-// 47 to 50.
-const (
-	SetTaskIsolation = 48
-	GetTaskIsolation = 49 // of the series' first versions only
+	"github.com/taskiso/taskiso/internal/abi"
 )
 
 // Offsets in struct seccomp_data of include/uapi/linux/seccomp.h. The option is
@@ -61,8 +55,8 @@ func filter(arch uint32) []unix.SockFilter {
 		load(dataNr),
 		unless(unix.SYS_PRCTL, 3), // an x32 call has another number
 		load(dataOption),
-		when(SetTaskIsolation, 2),
-		when(GetTaskIsolation, 1),
+		when(abi.SetTaskIsolation, 2),
+		when(abi.GetTaskIsolation, 1),
 		answer(unix.SECCOMP_RET_ALLOW),
 		answer(unix.SECCOMP_RET_USER_NOTIF),
 	}
@@ -83,7 +77,7 @@ func Install() (listener int, err error) {
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
-		return -1, fmt.Errorf("installing the filter that passes on prctl(%d): %w", SetTaskIsolation, errno)
+		return -1, fmt.Errorf("installing the filter that passes on prctl(%d): %w", abi.SetTaskIsolation, errno)
 	}
 	return int(fd), nil
 }

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // Call is one call of prctl that waits for an answer.
@@ -17,6 +20,9 @@ type Call struct {
 	TID    uint32
 	Option int
 	Args   [4]uint64 // the second argument of prctl to the fifth
+	// At is a time of CLOCK_MONOTONIC at which its caller was in the call: whoever had
+	// its number and ended before that was another thread.
+	At time.Duration
 
 	id uint64
 }
@@ -105,6 +111,10 @@ func (l *Listener) receive() (Call, error) {
 	}
 	c := Call{TID: n.pid, Option: int(int32(n.data.args[0])), id: n.id}
 	copy(c.Args[:], n.data.args[1:])
+	c.At = clock.Now()
+	if !l.Waits(c) {
+		return Call{}, ErrGone
+	}
 	return c, nil
 }
 

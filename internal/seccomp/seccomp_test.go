@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/abi"
 )
 
 // callerVariable makes the test binary a program whose calls are answered.
@@ -68,7 +70,7 @@ func beCaller() error {
 	if _, err := in.ReadString('\n'); err != nil { // the listener is gone
 		return err
 	}
-	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, SetTaskIsolation, 1, 0, 0, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, abi.SetTaskIsolation, 1, 0, 0, 0, 0)
 	fmt.Println(int(errno))
 	return nil
 }
@@ -84,7 +86,7 @@ const (
 func askForFiles() error {
 	got := 0
 	for range files {
-		fd, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, SetTaskIsolation, 3, 0, 0, 0, 0)
+		fd, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, abi.SetTaskIsolation, 3, 0, 0, 0, 0)
 		if errno == 0 && fd != 0 {
 			got++
 			unix.Close(int(fd))
@@ -95,12 +97,12 @@ func askForFiles() error {
 }
 
 var callerCalls = [][5]uintptr{
-	{SetTaskIsolation, 1, 2, 3, 4},
-	{SetTaskIsolation, 2},
-	{GetTaskIsolation, 1},
-	{SetTaskIsolation, 3},
-	{47, 99},                      // PR_CAP_AMBIENT with a bad argument: the kernel's own answer
-	{SetTaskIsolation | 1<<32, 1}, // the option is an int
+	{abi.SetTaskIsolation, 1, 2, 3, 4},
+	{abi.SetTaskIsolation, 2},
+	{abi.GetTaskIsolation, 1},
+	{abi.SetTaskIsolation, 3},
+	{47, 99},                          // PR_CAP_AMBIENT with a bad argument: the kernel's own answer
+	{abi.SetTaskIsolation | 1<<32, 1}, // the option is an int
 }
 
 // caller is a process whose calls are answered.
@@ -156,7 +158,7 @@ func TestCallsAreAnswered(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(seen) != 5 || seen[0].Option != SetTaskIsolation || seen[0].Args != [4]uint64{1, 2, 3, 4} || seen[2].Option != GetTaskIsolation {
+	if len(seen) != 5 || seen[0].Option != abi.SetTaskIsolation || seen[0].Args != [4]uint64{1, 2, 3, 4} || seen[2].Option != abi.GetTaskIsolation {
 		t.Errorf("calls: %+v", seen)
 	}
 	if _, err := l.Next(); err == nil {
@@ -246,7 +248,7 @@ func serve(t *testing.T, l *Listener) []Call {
 			t.Errorf("call %+v does not wait", c)
 		}
 		switch {
-		case c.Option == GetTaskIsolation:
+		case c.Option == abi.GetTaskIsolation:
 			err = l.Answer(c, 4711, 0)
 		case c.Args[0] == 2:
 			err = l.Answer(c, 0, unix.EAGAIN)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -38,9 +39,9 @@ func (a *Arming) Poll() error {
 	}
 	last, _ := a.Isolation.Disturbed(a.CPU)
 	if n := a.Entries(); n != a.entries || a.since == 0 {
-		a.entries, a.since = n, now()
+		a.entries, a.since = n, clock.Now()
 	}
-	if now()-max(a.since, last) < a.Settle {
+	if clock.Now()-max(a.since, last) < a.Settle {
 		return nil
 	}
 	_, err := a.Isolation.Arm(a.CPU, uint32(a.TID), armedSlot, uint32(a.Signal))
@@ -49,7 +50,7 @@ func (a *Arming) Poll() error {
 
 // Event sends the signal of a break that came when the thread was just leaving its CPU.
 func (a *Arming) Event(e trace.Event) error {
-	if e.Kind != trace.Broken || e.A != armedSlot || int(e.TID) == a.TID || a.Signal == 0 {
+	if e.Kind != trace.Broken || e.Slot() != armedSlot || int(e.TID) == a.TID || a.Signal == 0 {
 		return nil
 	}
 	// Not Tgkill: the process is not known, and the thread's number is enough.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/abi"
 )
 
 // fakeGate notes what happens, and how many calls had been granted by then.
@@ -51,10 +53,10 @@ func TestGate(t *testing.T) {
 	}{
 		{"entering", enable, nil, answer{}, []string{"closed, 0 granted", "done, 1 granted"}},
 		{"leaving", 0, nil, answer{}, nil},
-		{"a window, and entering", enable | flagWindow, nil, answer{}, []string{"window of 0, 0 granted", "closed, 0 granted", "done, 1 granted"}},
-		{"a window", flagWindow, nil, answer{}, []string{"window of 0, 0 granted"}},
+		{"a window, and entering", enable | abi.Window, nil, answer{}, []string{"window of 0, 0 granted", "closed, 0 granted", "done, 1 granted"}},
+		{"a window", abi.Window, nil, answer{}, []string{"window of 0, 0 granted"}},
 		{"entering fails", enable, errors.New("gone"), answer{errno: unix.EAGAIN}, []string{"closed, 0 granted", "done, 0 granted"}},
-		{"a window fails", flagWindow, errors.New("gone"), answer{errno: unix.EAGAIN}, []string{"window of 0, 0 granted"}},
+		{"a window fails", abi.Window, errors.New("gone"), answer{errno: unix.EAGAIN}, []string{"window of 0, 0 granted"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFixture(t)

@@ -3,7 +3,6 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -13,35 +12,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/abi"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// A story is what becomes known of a break after the thread was told: struct
-// taskiso_story in include/taskiso/taskiso.h, a contract. It is valid while seq is
-// even. Each has a page of its own, so that a thread can map only what concerns it.
-//
-//	 0  u32 seq    odd while it is written
-//	 8  u64 time   when it was recorded: not before the time in the status page,
-//	               and before that of the next break
-//	16  char id[64]      in the catalogue, ends with NUL
-//	80  char text[1024]  for people, ends with NUL
-const (
-	storyTime = 8
-	storyID   = 16
-	storyText = 80
-	storyEnd  = storyText + 1024
-	storySize = trace.StatusSize
-)
+// storySeals keep the file as it is, whoever opens it and how: a descriptor for
+// reading only can be opened again for writing through /proc/self/fd. Our mapping
+// is older than the seals, and the only one that can ever be written to. They need
+// Linux 5.1 (ab3948f58ff8).
+const storySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_FUTURE_WRITE | unix.F_SEAL_SEAL
 
 // stories are those of all slots. Its methods are not safe for concurrent use.
 type stories struct {
 	bytes []byte
-	fd    int // for reading only
+	seqs  [trace.StatusSlots]uint32 // what is written of seq is not read back: the memory is shared
+	fd    int                       // for reading only
 }
 
 func newStories() (*stories, error) {
-	const size = trace.StatusSlots * storySize
-	fd, err := unix.MemfdCreate("taskiso stories", unix.MFD_CLOEXEC)
+	const size = trace.StatusSlots * abi.PageSize
+	fd, err := unix.MemfdCreate("taskiso stories", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("creating a file for stories: %w", err)
 	}
@@ -52,6 +42,9 @@ func newStories() (*stories, error) {
 	}
 	if s.bytes, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("mapping the stories: %w", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, storySeals); err != nil {
+		return nil, errors.Join(fmt.Errorf("sealing the stories, which takes Linux 5.1 or newer: %w", err), s.close())
 	}
 	path := fmt.Sprintf("/proc/self/fd/%d", fd)
 	if s.fd, err = unix.Open(path, os.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
@@ -69,13 +62,17 @@ func (s *stories) close() error {
 
 // tell writes the story of a slot.
 func (s *stories) tell(slot int, at time.Duration, id, text string) {
-	page := s.bytes[slot*storySize : (slot+1)*storySize]
-	seq := (*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(page)))
-	seq.Add(1)
-	binary.NativeEndian.PutUint64(page[storyTime:], uint64(at))
-	putString(page[storyID:storyText], id)
-	putString(page[storyText:storyEnd], text)
-	seq.Add(1)
+	story := s.at(slot)
+	atomic.StoreUint32(&story.Seq, s.seqs[slot]+1)
+	story.Time = uint64(at)
+	putString(story.ID[:], id)
+	putString(story.Text[:], text)
+	s.seqs[slot] += 2
+	atomic.StoreUint32(&story.Seq, s.seqs[slot])
+}
+
+func (s *stories) at(slot int) *abi.Story {
+	return (*abi.Story)(unsafe.Pointer(&s.bytes[slot*abi.PageSize]))
 }
 
 // putString writes s with a NUL at its end, shortened if need be.

@@ -14,24 +14,13 @@ import (
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/abi"
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Flags in the second argument of prctl(48). The first three are those of the
-// task isolation series; the others, which no version of it used, are ours.
-const (
-	flagEnable  = 1 << 0
-	flagUserSig = 1 << 1  // first version: the signal is the caller's choice, even none
-	flagPages   = 1 << 16 // return a descriptor of the status pages
-	flagSlot    = 1 << 17 // return the number of the caller's status page
-	flagStories = 1 << 18 // return a descriptor of the stories
-	flagWindow  = 1 << 19 // first let operations go on that wait for the caller
-
-	signalShift = 8
-	signalMask  = 0x7f
-	maxSignal   = 64 // _NSIG
-)
+const maxSignal = 64 // _NSIG
 
 // quietFor is how long a CPU must have been left alone before it counts as
 // quiet: longer than the period of the slowest tick, that of HZ=100.
@@ -101,11 +90,23 @@ type Supervisor struct {
 	stories *stories
 	started time.Duration
 
-	mu      sync.Mutex
-	threads map[uint32]*Thread
-	slots   [trace.StatusSlots]uint32 // the thread with the status page, or 0
-	cpus    map[int]*sync.Mutex       // held from an answer to the return of its call
-	err     error                     // the first that Serve met
+	cancelled chan struct{} // closed by Cancel
+	cancel    func()
+
+	mu       sync.Mutex
+	accounts accounts
+	slots    [trace.StatusSlots]slot
+	cpus     map[int]*sync.Mutex // held from an answer to the return of its call
+	err      error               // the first that Serve met
+}
+
+// slot is a status page: whose it is, 0 for nobody's, when that thread called last, and the
+// flags of its last successful call.
+type slot struct {
+	tid        uint32
+	called     time.Duration
+	flags      uint64
+	flagsSince time.Duration
 }
 
 // New returns a supervisor for the calls that arrive at a listener.
@@ -115,9 +116,10 @@ func New(cfg Config, from calls) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		cfg: cfg, calls: from, stories: stories, started: now(),
-		threads: make(map[uint32]*Thread), cpus: make(map[int]*sync.Mutex),
+		cfg: cfg, calls: from, stories: stories, started: clock.Now(),
+		cancelled: make(chan struct{}), cpus: make(map[int]*sync.Mutex),
 	}
+	s.cancel = sync.OnceFunc(func() { close(s.cancelled) })
 	for cpu := range cfg.CPUs.All() {
 		s.cpus[cpu] = new(sync.Mutex)
 	}
@@ -141,6 +143,20 @@ func (s *Supervisor) Serve() error {
 	}
 }
 
+// Cancel ends what calls wait for, now and later: the end of an observation does not
+// wait for a CPU to become quiet. Those that have no answer fail with EAGAIN.
+func (s *Supervisor) Cancel() { s.cancel() }
+
+// pause waits for a while, and tells whether the wait was cancelled.
+func (s *Supervisor) pause(d time.Duration) (cancelled bool) {
+	select {
+	case <-s.cancelled:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
 // Close gives up the stories, after Serve has returned and Tell is not called any more.
 func (s *Supervisor) Close() error { return s.stories.close() }
 
@@ -158,20 +174,20 @@ func (s *Supervisor) handle(c seccomp.Call) error {
 	switch {
 	case c.Args[1]|c.Args[2]|c.Args[3] != 0:
 		return s.refuse(c, unix.EINVAL)
-	case c.Option == seccomp.GetTaskIsolation:
-		return s.wake(c, int64(s.thread(c.TID).flags()), 0)
-	case flags&(flagPages|flagSlot|flagStories) != 0:
+	case c.Option == abi.GetTaskIsolation:
+		return s.wake(c, int64(s.flags(c.TID)), 0)
+	case flags&(abi.Pages|abi.Slot|abi.Stories) != 0:
 		return s.page(c)
 	}
-	if flags&flagWindow != 0 {
+	if flags&abi.Window != 0 {
 		if err := s.window(c); err != nil {
 			return errors.Join(err, s.refuse(c, unix.EAGAIN))
 		}
 	}
 	switch {
-	case flags&flagEnable == 0: // the end of the call ends isolation
+	case flags&abi.Enable == 0: // the end of the call ends isolation
 		return s.wake(c, 0, 0)
-	case flags>>signalShift&signalMask > maxSignal:
+	case flags>>abi.SignalShift&abi.SignalMask > maxSignal:
 		return s.refuse(c, unix.EINVAL)
 	}
 	return s.enter(c)
@@ -182,7 +198,7 @@ func (s *Supervisor) window(c seccomp.Call) error {
 	if s.cfg.Gate == nil {
 		return nil
 	}
-	slot, err := s.slot(c.TID)
+	slot, err := s.slot(c)
 	if err != nil {
 		return err
 	}
@@ -194,13 +210,13 @@ func (s *Supervisor) refuse(c seccomp.Call, errno unix.Errno) error { return s.w
 
 // page hands out the status page.
 func (s *Supervisor) page(c seccomp.Call) error {
-	slot, err := s.slot(c.TID)
+	slot, err := s.slot(c)
 	switch {
 	case err != nil:
 		return s.refuse(c, unix.EUSERS)
-	case c.Args[0]&flagSlot != 0:
+	case c.Args[0]&abi.Slot != 0:
 		return s.wake(c, int64(slot), 0)
-	case c.Args[0]&flagStories != 0:
+	case c.Args[0]&abi.Stories != 0:
 		return s.calls.AnswerFile(c, s.stories.fd)
 	}
 	return s.calls.AnswerFile(c, s.cfg.Isolation.Pages())
@@ -229,13 +245,19 @@ func (s *Supervisor) deliver(c seccomp.Call, cpu int, value int64, errno unix.Er
 	}
 	for since := time.Now(); s.cfg.Isolation.Answered(cpu) == c.TID; {
 		switch waited := time.Since(since); {
-		case waited > returnTimeout:
-			s.cfg.Isolation.Withdraw(cpu)
-		case waited > soon:
-			time.Sleep(look)
+		case waited > returnTimeout, waited > soon && !s.staysOn(c.TID, cpu):
+			s.cfg.Isolation.Withdraw(cpu) // it does not come back there: others may have the CPU
+		case waited > soon && s.pause(look):
+			return nil // it comes back without anybody waiting for it
 		}
 	}
 	return nil
+}
+
+// staysOn tells whether a thread is there and may run on nothing but a CPU.
+func (s *Supervisor) staysOn(tid uint32, cpu int) bool {
+	only, ok := s.cpu(tid)
+	return ok && only == cpu
 }
 
 // cpu returns the only CPU a thread may run on, if it is one for isolation.
@@ -258,33 +280,35 @@ func (s *Supervisor) enter(c seccomp.Call) error {
 			return errors.Join(err, s.refuse(c, unix.EAGAIN))
 		}
 	}
-	t := s.thread(c.TID)
 	waitedFor := ""
-	for start := time.Now(); ; time.Sleep(look) {
+	for start := time.Now(); ; {
 		cpu, ok := s.cpu(c.TID)
 		if !ok {
-			t.attempt(time.Since(start), unix.EINVAL, "not on exactly one CPU for isolation")
+			s.attempt(c.TID, time.Since(start), unix.EINVAL, "not on exactly one CPU for isolation")
 			return s.refuse(c, unix.EINVAL)
 		}
-		slot, err := s.slot(c.TID)
+		slot, err := s.slot(c)
 		if err != nil {
-			t.attempt(time.Since(start), unix.EAGAIN, err.Error())
+			s.attempt(c.TID, time.Since(start), unix.EAGAIN, err.Error())
 			return s.refuse(c, unix.EAGAIN)
 		}
 		why, release := s.occupy(cpu, slot)
 		switch {
 		case why == "":
 			defer release()
-			t.attempt(time.Since(start), 0, waitedFor)
-			t.setFlags(c.Args[0])
+			s.attempt(c.TID, time.Since(start), 0, waitedFor)
+			s.setFlags(slot, c)
 			s.cfg.Isolation.Grant(cpu, c.TID)
 			return s.deliver(c, cpu, 0, 0)
 		case time.Since(start) > s.cfg.Settle:
-			t.attempt(time.Since(start), unix.EAGAIN, why)
+			s.attempt(c.TID, time.Since(start), unix.EAGAIN, why)
 			return s.refuse(c, unix.EAGAIN)
 		case !s.calls.Waits(c):
-			t.attempt(time.Since(start), unix.EINTR, why)
+			s.attempt(c.TID, time.Since(start), unix.EINTR, why)
 			return nil
+		case s.pause(look):
+			s.attempt(c.TID, time.Since(start), unix.EAGAIN, "taskiso, which ended")
+			return s.refuse(c, unix.EAGAIN)
 		}
 		waitedFor = why
 	}
@@ -305,44 +329,73 @@ func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 		lock.Unlock()
 		return taskiso.Task.String(), nil
 	}
-	if last, by := s.cfg.Isolation.Disturbed(cpu); now()-max(last, s.started) < quietFor {
+	if last, by := s.cfg.Isolation.Disturbed(cpu); clock.Now()-max(last, s.started) < quietFor {
 		lock.Unlock()
 		return by.String(), nil
 	}
 	return "", lock.Unlock
 }
 
-// slot returns the number of a thread's status page, and gives it one if it has none.
-func (s *Supervisor) slot(tid uint32) (int, error) {
+// slot returns the number of the status page of who calls, and gives it one if it has none.
+func (s *Supervisor) slot(c seccomp.Call) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free := -1
-	for slot, owner := range s.slots {
+	for i, owner := range s.slots {
 		switch {
-		case owner == tid:
-			return slot, nil
-		case owner == 0 && free < 0:
-			free = slot
+		case owner.tid == c.TID && owner.called == c.At:
+			return i, nil
+		case owner.tid == c.TID:
+			// The programs have taken the page from a thread that ended, of which [Supervisor.Ended] tells
+			// only later: the caller may be another one with its number.
+			s.slots[i].called = c.At
+			return i, s.cfg.Isolation.Assign(c.TID, i)
+		case owner.tid == 0 && free < 0:
+			free = i
 		}
 	}
 	if free < 0 {
 		return 0, fmt.Errorf("more than %d threads at a time", len(s.slots))
 	}
-	if err := s.cfg.Isolation.Assign(tid, free); err != nil {
+	if err := s.cfg.Isolation.Assign(c.TID, free); err != nil {
 		return 0, err
 	}
-	s.slots[free] = tid
+	s.slots[free] = slot{tid: c.TID, called: c.At}
 	return free, nil
 }
 
-// Ended takes the status page from a thread that has ended.
-func (s *Supervisor) Ended(tid uint32) {
+// setFlags notes the flags of a successful call.
+func (s *Supervisor) setFlags(slot int, c seccomp.Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for slot, owner := range s.slots {
-		if owner == tid {
-			s.slots[slot] = 0
+	s.slots[slot].flags, s.slots[slot].flagsSince = c.Args[0], c.At
+}
+
+// flags returns the flags of a thread's last successful call.
+func (s *Supervisor) flags(tid uint32) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, owner := range s.slots {
+		if owner.tid == tid {
+			return owner.flags
+		}
+	}
+	return 0
+}
+
+// Ended takes the status page from a thread that ended at a time of CLOCK_MONOTONIC. Whoever
+// has called with its number after that is another thread, and keeps the page.
+func (s *Supervisor) Ended(tid uint32, at time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, owner := range s.slots {
+		switch {
+		case owner.tid != tid:
+		case owner.called <= at:
+			s.slots[i] = slot{}
 			s.cfg.Isolation.Release(tid)
+		case owner.flagsSince <= at:
+			s.slots[i].flags = 0
 		}
 	}
 }
@@ -352,9 +405,9 @@ func (s *Supervisor) Ended(tid uint32) {
 func (s *Supervisor) Tell(tid uint32, at time.Duration, id, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for slot, owner := range s.slots {
-		if owner == tid {
-			s.stories.tell(slot, at, id, text)
+	for i, owner := range s.slots {
+		if owner.tid == tid {
+			s.stories.tell(i, at, id, text)
 		}
 	}
 }
@@ -364,11 +417,4 @@ func (s *Supervisor) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
-}
-
-// now returns the time in the clock of the events.
-func now() time.Duration {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: the clock exists and ts is ours
-	return time.Duration(ts.Nano())
 }

@@ -50,7 +50,7 @@ func Read(file, text string, keys []Key) error {
 		return fmt.Errorf("reading %s: %w", file, err)
 	}
 	for _, name := range inOrder(text, values) {
-		i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })
+		i := slices.IndexFunc(keys, func(k Key) bool { return same(k.Name, name) })
 		if i < 0 {
 			return At(file, text, name, fmt.Errorf("unknown key %q: want one of %s", name, names(keys)))
 		}
@@ -59,6 +59,11 @@ func Read(file, text string, keys []Key) error {
 		}
 	}
 	return nil
+}
+
+// same tells whether two names are those of one key: "-" and "_" are as good, as options have the one and most files the other.
+func same(a, b string) bool {
+	return strings.ReplaceAll(a, "-", "_") == strings.ReplaceAll(b, "-", "_")
 }
 
 // Check says where in the text values are that check, which looks at the fields of keys, finds wrong: at the first of the
@@ -153,7 +158,7 @@ func inOrder(text string, values map[string]any) []string {
 
 // offset finds where a key stands at the top level: the parser does not say.
 func offset(text, key string) int {
-	name := `["']?` + regexp.QuoteMeta(key) + `["']?`
+	name := `["']?` + strings.NewReplacer("-", "[-_]", "_", "[-_]").Replace(regexp.QuoteMeta(key)) + `["']?`
 	place := regexp.MustCompile(`(?m)^[ \t]*(?:\[+[ \t]*)?(` + name + `)[ \t]*[=.\]]`).FindStringSubmatchIndex(text)
 	if place == nil {
 		return 0

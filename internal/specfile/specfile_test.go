@@ -63,3 +63,24 @@ func TestWrongValuesHaveAPlace(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Options are spelt with "-" and most files with "_": either is the key.
+func TestKeysInEitherSpelling(t *testing.T) {
+	for _, text := range []string{"max-wait = \"1s\"\ncache_ways = 3\n", "max_wait = \"1s\"\ncache-ways = 3\n"} {
+		var wait string
+		var ways int
+		keys := []Key{{"max-wait", &wait}, {"cache_ways", &ways}}
+		if err := Read("f", text, keys); err != nil || wait != "1s" || ways != 3 {
+			t.Errorf("%q: %q, %d, %v", text, wait, ways, err)
+		}
+		err := Check("f", text, keys, func() error {
+			if ways == 3 {
+				return errors.New("too many")
+			}
+			return nil
+		})
+		if err == nil || err.Error() != "f:2:1: too many" {
+			t.Errorf("%q: error %v, want one at its second line", text, err)
+		}
+	}
+}

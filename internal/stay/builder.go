@@ -3,6 +3,7 @@
 package stay
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -17,15 +18,43 @@ type Builder struct {
 	// context tracking.
 	tracked cpulist.Set
 	emit    func(*Stay)
+	// Everywhere tells that the threads are followed to whichever CPU they run on, and that
+	// of a CPU nothing is recorded while it runs another task.
+	Everywhere bool
+	// Unseen tells that a thread can leave the CPUs that are recorded without a Migrate.
+	Unseen bool
+	// Ended, if set, is called with the last time in user mode of each thread that ends: no stay follows on it.
+	Ended func(Stretch)
 
 	threads map[uint32]*thread
 	running map[int]uint32 // watched thread on each CPU
 	// preempted is the watched thread that was runnable when its CPU was given
 	// to another task: what runs there now is inside its stay.
 	preempted map[int]*thread
-	senders   senders
-	lossy     map[int]uint64 // CPUs that lost events in the batch at hand
+	// absent is the watched thread that was the last to give each CPU away, until another
+	// one runs there: what time passes is its.
+	absent   map[int]absence
+	senders  senders
+	currents currents
+	lossy    map[int]uint64 // CPUs that lost events in the batch at hand
+	until    time.Duration  // end of the last batch
+	found    []found        // in the order of their time
 }
+
+// found is a thread that is in user mode at a time, of which no event tells.
+type found struct {
+	cpu      int
+	tid      uint32
+	from, at time.Duration
+}
+
+type absence struct {
+	*thread
+	since time.Duration
+}
+
+// maxThreads bounds the threads that are known. More can only sleep at the same time, or have ended unseen.
+const maxThreads = 8192
 
 // NewBuilder returns a builder that hands each finished stay to emit, which may
 // use it until it returns.
@@ -36,7 +65,9 @@ func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 		threads:   make(map[uint32]*thread),
 		running:   make(map[int]uint32),
 		preempted: make(map[int]*thread),
+		absent:    make(map[int]absence),
 		senders:   newSenders(),
+		currents:  newCurrents(),
 	}
 }
 
@@ -44,39 +75,56 @@ func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 func (b *Builder) Add(batch trace.Batch) {
 	b.lossy = batch.Lost
 	for _, e := range batch.Events {
+		if len(b.found) > 0 {
+			b.place(e.Time)
+			b.doubt(e)
+		}
 		b.event(e)
+		b.until = max(b.until, e.Time)
 	}
+	b.place(batch.Until)
 	for cpu := range batch.Lost {
 		b.lost(cpu)
 	}
+	if len(batch.Lost) > 0 {
+		b.senders.forgetLatest()
+	}
+	b.until = max(b.until, batch.Until)
 	b.senders.expire(batch.Until)
 }
 
-// Finish ends the observation: it closes the stays that are over as far as the
-// events tell, and returns for each thread in user mode since when it is there.
-func (b *Builder) Finish() []Stretch {
-	var open []Stretch
-	for _, cpu := range slices.Sorted(maps.Keys(b.running)) {
-		tid := b.running[cpu]
-		t := b.threads[tid]
-		if t == nil {
-			continue
-		}
-		if t.stay != nil && !b.tracked.Contains(cpu) && !t.inside() {
-			b.close(t, t.stay.End, false)
-		}
-		if t.stay == nil && t.quietKnown {
-			open = append(open, Stretch{CPU: cpu, TID: tid, Since: t.quietSince})
-		}
-	}
-	return open
+// Found says that a thread was in user mode on a CPU at some time between two, of which the later is in no batch
+// yet. It has no effect if there is an event of the CPU in between, or one of the thread before: those tell more.
+func (b *Builder) Found(cpu int, tid uint32, from, at time.Duration) {
+	b.found = append(b.found, found{cpu, tid, from, at})
 }
 
-// Stretch is the time in user mode that a thread is in when the observation ends.
+// doubt drops those that may have been found before e, or after.
+func (b *Builder) doubt(e trace.Event) {
+	b.found = slices.DeleteFunc(b.found, func(f found) bool { return f.cpu == e.CPU && f.from <= e.Time && !e.Kind.IsSend() })
+}
+
+// place takes in those that were found by now.
+func (b *Builder) place(now time.Duration) {
+	for len(b.found) > 0 && b.found[0].at <= now {
+		f := b.found[0]
+		b.found = b.found[1:]
+		_, lossy := b.lossy[f.cpu]
+		_, runs := b.running[f.cpu]
+		if lossy || runs || b.threads[f.tid] != nil {
+			continue
+		}
+		t := b.thread(f.tid)
+		t.cpu, t.quietSince, t.quietKnown = f.cpu, f.at, true
+		b.running[f.cpu] = f.tid
+	}
+}
+
+// Stretch is a time in user mode that no stay follows on, because the thread or the observation ends.
 type Stretch struct {
-	CPU   int
-	TID   uint32
-	Since time.Duration
+	CPU          int
+	TID          uint32
+	Since, Until time.Duration
 }
 
 // lost drops what can no longer be known of the threads on a CPU.
@@ -87,31 +135,40 @@ func (b *Builder) lost(cpu int) {
 			delete(b.threads, tid) // that it was switched away may be among what was lost
 		case t.cpu == cpu, t.stay != nil && t.stay.CPU == cpu:
 			t.forget()
+		case t.away:
+			t.doubtful = true // it may have run there
 		}
 	}
 	delete(b.running, cpu)
 	delete(b.preempted, cpu)
+	delete(b.absent, cpu)
+	delete(b.currents.tasks, cpu)
 	b.senders.forget(cpu)
 }
 
 func (b *Builder) event(e trace.Event) {
+	if _, lossy := b.lossy[e.CPU]; !lossy {
+		b.compare(e)
+	}
 	if e.Kind.IsSend() {
 		b.senders.sent(e)
 		return
 	}
 	switch e.Kind {
 	case trace.Switch:
-		b.switched(e, b.senders.arrived(e))
+		b.switched(e, b.arrived(e))
 	case trace.Exec:
 		b.executed(e)
 	case trace.Exit:
 		b.ended(e)
 	case trace.Broken:
-		b.runs(e.TID, e.CPU).breakIsolation(e)
+		b.broken(e)
 	case trace.Isolated:
 		b.runs(e.TID, e.CPU).signal = e.B
-	case trace.Left:
-		// No part of a stay: it says what the thread wanted, not what happened.
+	case trace.Migrate:
+		b.left(e)
+	case trace.Left, trace.Told:
+		// No part of a stay: one says what the thread wanted, the other what happened on another CPU.
 	case trace.Fork:
 		// The child shows itself when it is switched to.
 	default:
@@ -119,33 +176,87 @@ func (b *Builder) event(e trace.Event) {
 	}
 }
 
-// arrived returns those who sent what e shows the arrival of.
+// arrived returns those who sent what e shows the arrival of. Where events were lost, what was sent before can
+// have arrived with one of them, or what was sent since be among them.
 func (b *Builder) arrived(e trace.Event) []trace.Event {
-	from := b.senders.arrived(e)
-	if b.lossy[e.CPU] > 0 && e.Kind != trace.CSDEnter {
-		return nil // what they sent may have arrived before, with an event that was lost
+	_, here := b.lossy[e.CPU]
+	if here {
+		b.senders.disown(e)
 	}
-	return from
+	from := b.senders.arrived(e)
+	if len(b.lossy) == 0 {
+		return from
+	}
+	switch e.Kind {
+	case trace.Switch: // how often the thread was switched away proves who woke it last
+		return slices.DeleteFunc(from, func(sent trace.Event) bool { return sent.Kind != trace.SendWake || e.Task.Born == 0 && here })
+	case trace.CSDEnter: // a csd is taken until it has arrived
+		if !here || len(b.lossy) == 1 {
+			return from
+		}
+	case trace.RescheduleEnter, trace.CallFunctionExit, trace.CallFunctionSingleExit:
+		if !here {
+			return from
+		}
+	}
+	return nil
 }
 
 // executed handles the start of a program. Another thread than the leader takes
 // over the leader's number.
 func (b *Builder) executed(e trace.Event) {
-	if before := uint32(e.B); before != e.Task.TID {
-		delete(b.threads, before)
+	if t := b.threads[uint32(e.B)]; t != nil && t.tid != e.Task.TID {
+		b.forget(t)
 	}
 	t := b.runs(e.Task.TID, e.CPU)
 	t.openPartial(e)
 	t.syscall = true
+	t.born, t.switches = e.Task.Born, 0
+}
+
+// broken notes that isolation ended: with the open stay, or the next if the thread has left that unseen.
+func (b *Builder) broken(e trace.Event) {
+	t := b.runs(e.TID, e.CPU)
+	if t.stay != nil && !b.tracked.Contains(e.CPU) && t.cameBack(e) {
+		b.close(t, t.stay.End, false)
+	}
+	t.breakIsolation(e)
 }
 
 func (b *Builder) thread(tid uint32) *thread {
 	t := b.threads[tid]
 	if t == nil {
+		if len(b.threads) >= maxThreads {
+			b.forgetHalf()
+		}
 		t = &thread{tid: tid}
 		b.threads[tid] = t
 	}
 	return t
+}
+
+// forget drops a thread that is there no more, or that nothing more is seen of.
+func (b *Builder) forget(t *thread) {
+	maps.DeleteFunc(b.preempted, func(_ int, p *thread) bool { return p == t })
+	maps.DeleteFunc(b.absent, func(_ int, a absence) bool { return a.thread == t })
+	if b.running[t.cpu] == t.tid {
+		delete(b.running, t.cpu)
+	}
+	delete(b.threads, t.tid)
+}
+
+// forgetHalf drops those half of the threads that are longest away.
+func (b *Builder) forgetHalf() {
+	var away []*thread
+	for _, t := range b.threads {
+		if t.away || t.ended || t.stay == nil && b.running[t.cpu] != t.tid {
+			away = append(away, t)
+		}
+	}
+	slices.SortFunc(away, func(a, b *thread) int { return cmp.Compare(a.seen, b.seen) })
+	for _, t := range away[:(len(away)+1)/2] {
+		b.forget(t)
+	}
 }
 
 // ended forgets what a thread was in: its last stay never returns to user mode
@@ -154,72 +265,13 @@ func (b *Builder) ended(e trace.Event) {
 	t := b.runs(e.TID, e.CPU)
 	if t.stay != nil && t.stay.BreaksIsolation() { // the signal has killed it
 		b.close(t, e.Time, false)
+	} else if s := t.stay; b.Ended != nil && s != nil && !t.partial && s.Quiet >= 0 {
+		b.Ended(Stretch{CPU: s.CPU, TID: t.tid, Since: s.Start - s.Quiet, Until: s.Start})
 	}
 	t.forget()
 	t.ended = true
-}
-
-func (b *Builder) switched(e trace.Event, wakers []trace.Event) {
-	if t := b.threads[e.TID]; t != nil && t.ended {
-		delete(b.threads, e.TID)
-	} else if t != nil {
-		b.switchedOut(t, e, wakers)
-	} else if t := b.preempted[e.CPU]; t != nil && t.stay != nil && e.Task.TID != t.tid && e.Task.TID != 0 {
-		t.stay.add(e, wakers) // one more task before it has its turn again
-	}
-	delete(b.running, e.CPU)
-	if e.Task.Watched {
-		b.switchedIn(b.runs(e.Task.TID, e.CPU), e)
-	}
-}
-
-// switchedOut handles that a thread gives its CPU away. Who woke the next task
-// matters only to a thread that had to.
-func (b *Builder) switchedOut(t *thread, e trace.Event, wakers []trace.Event) {
-	if e.B != taskRunning {
-		wakers = nil
-	}
-	switch {
-	case t.stay == nil && b.tracked.Contains(e.CPU) && !t.quietKnown:
-		t.openPartial(e)
-	case t.stay == nil:
-		t.open(e)
-	}
-	t.stay.add(e, wakers)
-	t.stay.End = e.Time
-	t.away = true
-	delete(b.preempted, e.CPU)
-	if e.B == taskRunning {
-		b.preempted[e.CPU] = t
-	}
-}
-
-// taskRunning is the state of a task that would go on if it could: TASK_RUNNING
-// in include/linux/sched.h.
-const taskRunning = 0
-
-func (b *Builder) switchedIn(t *thread, e trace.Event) {
-	// It may have been preempted on another CPU, where others go on.
-	maps.DeleteFunc(b.preempted, func(_ int, p *thread) bool { return p == t })
-	if t.stay == nil {
-		t.openPartial(e)
-	}
-	if t.away {
-		t.away = false
-		t.stay.finishAway(e)
-	}
-	t.stay.End = e.Time
-}
-
-// finishAway gives the parts in which other tasks ran their durations.
-func (s *Stay) finishAway(e trace.Event) {
-	end := e.Time
-	for i := len(s.Inside) - 1; i >= 0; i-- {
-		p := &s.Inside[i]
-		if p.Event.Kind == trace.Switch && p.Duration == 0 {
-			p.Duration = end - p.Event.Time
-			end = p.Event.Time
-		}
+	if e.A == 1 {
+		b.forget(t)
 	}
 }
 
@@ -239,12 +291,23 @@ func (b *Builder) inside(e trace.Event, senders []trace.Event) {
 // runs returns the thread that is shown to run on a CPU.
 func (b *Builder) runs(tid uint32, cpu int) *thread {
 	t := b.thread(tid)
-	if b.running[t.cpu] == tid {
+	if t.away {
+		b.lostTurn(t)
+	}
+	b.runsOn(t, cpu)
+	delete(b.absent, cpu)
+	return t
+}
+
+func (b *Builder) runsOn(t *thread, cpu int) {
+	if b.running[t.cpu] == t.tid {
 		delete(b.running, t.cpu) // a CPU that is not watched does not tell that it left
 	}
+	if t.cpu != cpu && !b.tracked.Contains(cpu) {
+		t.userExit = false // where nothing shows that user mode is entered
+	}
 	t.cpu = cpu
-	b.running[cpu] = tid
-	return t
+	b.running[cpu] = t.tid
 }
 
 // insideOther handles what happens while a task that is not watched runs: it
@@ -258,6 +321,13 @@ func (b *Builder) insideOther(e trace.Event, senders []trace.Event) {
 }
 
 func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event) {
+	if t.stay == nil && e.Kind == trace.NMI { // enters without context tracking
+		b.nmi(t, e)
+		return
+	}
+	if t.stay != nil && e.Kind != trace.UserExit {
+		b.account(t, e, true)
+	}
 	switch {
 	case e.Kind == trace.UserEnter:
 		b.close(t, e.Time, t.userExit)
@@ -266,16 +336,25 @@ func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event)
 	case e.Kind == trace.UserExit:
 		b.userExit(t, e)
 		return
-	case t.stay == nil && e.Kind == trace.NMI: // enters without context tracking
-		b.nmi(t, e)
-		return
 	case t.stay == nil && t.quietKnown:
 		t.open(e)
 	case t.stay == nil:
 		t.openPartial(e)
 	}
 	b.record(t, e, senders)
-	t.stay.End = max(t.stay.End, e.Time)
+}
+
+// account takes in that a thread, which runs, is still in its stay. That nothing showed it in user mode
+// proves nothing where events were lost.
+func (b *Builder) account(t *thread, e trace.Event, sure bool) {
+	b.unsure(t, e.CPU)
+	t.account(e.Time, sure && !t.unsure)
+}
+
+// unsure notes that a stay was on a CPU that lost events: what it seems to be in since may have ended.
+func (b *Builder) unsure(t *thread, cpu int) {
+	_, lossy := b.lossy[cpu]
+	t.unsure = t.unsure || lossy
 }
 
 func (b *Builder) userExit(t *thread, e trace.Event) {
@@ -303,10 +382,13 @@ func (b *Builder) insideUntracked(t *thread, e trace.Event, senders []trace.Even
 			b.close(t, t.stay.End, false)
 		}
 		t.open(e)
+		b.account(t, e, true) // an NMI shows at its end
+	} else {
+		b.account(t, e, t.inside())
 	}
 	t.track(e)
+	t.goesTo(e)
 	b.record(t, e, senders)
-	t.stay.End = max(t.stay.End, e.Time)
 }
 
 // fromUser tells, where no context tracking does, whether e begins a stay.
@@ -319,7 +401,7 @@ func (b *Builder) fromUser(t *thread, e trace.Event) bool {
 	case isEntry(e.Kind):
 		return !t.inKernel(e.UserIP)
 	default:
-		return t.stay == nil
+		return t.cameBack(e)
 	}
 }
 
@@ -338,11 +420,13 @@ func (b *Builder) close(t *thread, end time.Duration, exact bool) {
 	if t.stay == nil {
 		return
 	}
-	s := t.close(end, exact)
+	unsure := t.unsure
+	s := t.close(end, exact && !unsure)
 	if s == nil {
 		return
 	}
-	if b.lossy[s.CPU]+b.lossy[t.cpu] > 0 {
+	_, lossyThere := b.lossy[s.CPU]
+	if _, lossyHere := b.lossy[t.cpu]; unsure || lossyHere || lossyThere {
 		s.Lossy, s.Exact, s.Quiet = true, false, -1
 	}
 	b.emit(s)

@@ -140,6 +140,8 @@ func (b *brackets) event(e trace.Event) {
 		b.inUser[tid], b.open[tid] = true, false
 	case e.Kind == trace.UserExit:
 		b.inUser[tid], b.open[tid] = false, true
+	case e.Kind == trace.Switch: // nothing switches back: what follows has lost that
+		b.inUser[tid], b.open[tid] = false, false
 	case e.Kind == trace.Exec:
 		b.inUser[e.Task.TID], b.open[e.Task.TID] = false, false
 	case e.Kind == trace.NMI && b.inUser[tid]:

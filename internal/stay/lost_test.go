@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -153,6 +156,48 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// A thread that ends makes no stay, but it was in user mode before: a program that computes and exits has done so.
+func TestLastTimeInUserMode(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		tracked []int
+		script  []trace.Event
+		want    []Stretch
+	}{
+		{
+			name: "exit, tracked", tracked: []int{1},
+			script: []trace.Event{at(10, trace.UserExit), at(15, trace.UserEnter), at(1000, trace.UserExit), at(1001, trace.SyscallEnter), at(1010, trace.Exit)},
+			want:   []Stretch{{1, 100, 15, 1000}},
+		},
+		{
+			name:   "exit",
+			script: []trace.Event{at(10, trace.SyscallEnter), at(15, trace.SyscallExit), at(1000, trace.SyscallEnter), at(1010, trace.Exit)},
+			want:   []Stretch{{1, 100, 15, 1000}},
+		},
+		{
+			name:   "not known since when",
+			script: []trace.Event{at(1000, trace.SyscallEnter), at(1010, trace.Exit)},
+		},
+		{
+			name: "killed by the signal of its break, which is a stay", tracked: []int{1},
+			script: []trace.Event{
+				at(10, trace.UserExit), at(15, trace.UserEnter), at(16, trace.Isolated, argB(uint64(unix.SIGKILL))), at(1000, trace.UserExit),
+				at(1001, trace.PageFault), at(1002, trace.Broken, argB(uint64(taskiso.Timer))), at(1004, trace.Signal, argA(uint64(unix.SIGKILL))), at(1010, trace.Exit),
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder(tc.tracked...)
+			var got []Stretch
+			r.Ended = func(s Stretch) { got = append(got, s) }
+			r.play(tc.script...)
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestFinish(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -165,32 +210,47 @@ func TestFinish(t *testing.T) {
 			name: "in user mode", tracked: []int{1},
 			script: []trace.Event{at(10, trace.UserExit), at(15, trace.UserEnter)},
 			stays:  []string{"10-15 exact user_exit quiet -1:"},
-			open:   []Stretch{{CPU: 1, TID: 100, Since: 15}},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 15, Until: 15}},
 		},
 		{
 			name: "in the kernel", tracked: []int{1},
 			script: []trace.Event{at(10, trace.UserExit), at(15, trace.UserEnter), at(20, trace.UserExit), at(21, trace.IRQEnter), at(22, trace.IRQExit)},
-			stays:  []string{"10-15 exact user_exit quiet -1:"},
+			stays:  []string{"10-15 exact user_exit quiet -1:", "20-22 open irq_handler_entry quiet 5: irq_handler_entry 1"},
 		},
 		{
 			name:   "after a system call",
 			script: []trace.Event{at(10, trace.SyscallEnter), at(15, trace.SyscallExit)},
 			stays:  []string{"10-15 sys_enter quiet -1: sys_enter 5"},
-			open:   []Stretch{{CPU: 1, TID: 100, Since: 15}},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 15, Until: 15}},
 		},
 		{
 			name:   "in a system call",
 			script: []trace.Event{at(10, trace.SyscallEnter), at(12, trace.IRQEnter), at(15, trace.IRQExit)},
+			stays:  []string{"10-15 open sys_enter quiet -1: sys_enter, irq_handler_entry 3"},
 		},
 		{
 			name:   "after a page fault, which ends unseen",
 			script: []trace.Event{at(10, trace.PageFault)},
 			stays:  []string{"10-10 page_fault_user quiet -1: page_fault_user"},
-			open:   []Stretch{{CPU: 1, TID: 100, Since: 10}},
+			open:   []Stretch{{CPU: 1, TID: 100, Since: 10, Until: 10}},
 		},
 		{
 			name:   "asleep",
-			script: []trace.Event{at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping)},
+			script: []trace.Event{at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping), at(50, trace.LocalTimerEnter, in(swapper))},
+			stays:  []string{"10-50 open sys_enter quiet -1: sys_enter, sched_switch swapper 38"},
+		},
+		{
+			name:   "stopped",
+			script: []trace.Event{at(10, trace.RescheduleEnter), at(11, trace.RescheduleExit), switched(12, app, swapper, stopped), at(50, trace.LocalTimerEnter, in(swapper))},
+			stays:  []string{"10-50 open reschedule_entry quiet -1: reschedule_entry 1, sched_switch swapper 38"},
+		},
+		{
+			name: "asleep, and then gone to a CPU of which nothing is recorded: it went on until then at least",
+			script: []trace.Event{
+				at(10, trace.SyscallEnter), switched(12, app, swapper, sleeping), at(20, trace.Migrate, on(0), in(kworker), argB(uint64(app.TID))),
+				at(50, trace.LocalTimerEnter, in(swapper)),
+			},
+			stays: []string{"10-20 sys_enter quiet -1: sys_enter, sched_switch swapper"},
 		},
 		{
 			name:   "ended",
@@ -202,7 +262,7 @@ func TestFinish(t *testing.T) {
 				at(10, trace.SyscallEnter, on(3), in(peer)), at(11, trace.SyscallEnter), at(12, trace.SyscallExit), at(13, trace.SyscallExit, on(3), in(peer)),
 			},
 			stays: []string{"11-12 sys_enter quiet -1: sys_enter 1", "10-13 sys_enter (thread 101, CPU 3, ip 0xa) quiet -1: sys_enter 3"},
-			open:  []Stretch{{CPU: 1, TID: 100, Since: 12}, {CPU: 3, TID: 101, Since: 13}},
+			open:  []Stretch{{CPU: 1, TID: 100, Since: 12, Until: 13}, {CPU: 3, TID: 101, Since: 13, Until: 13}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -222,14 +282,15 @@ func TestAway(t *testing.T) {
 	r.play(
 		at(10, trace.SyscallEnter),
 		switched(11, app, kworker, runnable), switched(14, kworker, app, sleeping),
-		switched(20, app, swapper, sleeping), switched(80, swapper, app, runnable),
+		switched(20, app, swapper, sleeping), switched(60, swapper, app, runnable),
+		switched(61, app, kworker, stopped), switched(80, swapper, app, runnable),
 		switched(81, app, ksoft, runnable), switched(86, ksoft, app, sleeping),
 		at(90, trace.SyscallExit), at(100, trace.SyscallEnter),
 	)
 	if len(r.stays) != 1 {
 		t.Fatalf("got %d stays, want 1", len(r.stays))
 	}
-	// Time in which the CPU was idle is not time that another task took.
+	// Time in which the CPU was idle, or the thread stopped, is not time that another task took.
 	if d, last := r.stays[0].Away(); d != 8*time.Nanosecond || last != ksoft.Name {
 		t.Errorf("away for %v, last for %s; want 8ns, %s", d, last, ksoft.Name)
 	}

@@ -21,6 +21,7 @@ import (
 // no such mark: all that were sent since the last one arrived stand behind it.
 type senders struct {
 	calls       map[call]trace.Event
+	before      map[call]trace.Event   // those whose csd was sent again before they were seen to arrive
 	reschedules map[int][]trace.Event  // by target CPU
 	emptying    map[int]time.Duration  // since when a function-call interrupt empties a CPU's queue
 	wakes       map[uint32]trace.Event // the latest of each thread
@@ -28,6 +29,13 @@ type senders struct {
 	irqs        map[call]trace.Event   // the latest of each irq and CPU; kept
 	timers      map[uint64]trace.Event // who armed each timer; kept, as it may be periodic
 	moves       map[uint32]trace.Event // who last let each thread run where it may; kept
+
+	// settled is until when what was sent to each CPU may have arrived although no event showed it: its queue is
+	// emptied some time after an interrupt begins, and without one when it is idle.
+	settled map[int]time.Duration
+	emptied map[int]time.Duration // when the first call was seen in the interrupt that empties a CPU's queue
+	// seenSince is since when all that is sent to a CPU, and its arrival, is recorded, if that is not always.
+	seenSince map[int]time.Duration
 }
 
 // call is something that waits on a CPU: a csd, or the number of an irq.
@@ -46,6 +54,7 @@ const maxSendAge = 10 * time.Second
 func newSenders() senders {
 	return senders{
 		calls:       make(map[call]trace.Event),
+		before:      make(map[call]trace.Event),
 		reschedules: make(map[int][]trace.Event),
 		emptying:    make(map[int]time.Duration),
 		wakes:       make(map[uint32]trace.Event),
@@ -53,6 +62,9 @@ func newSenders() senders {
 		irqs:        make(map[call]trace.Event),
 		timers:      make(map[uint64]trace.Event),
 		moves:       make(map[uint32]trace.Event),
+		settled:     make(map[int]time.Duration),
+		emptied:     make(map[int]time.Duration),
+		seenSince:   make(map[int]time.Duration),
 	}
 }
 
@@ -61,7 +73,7 @@ func (s senders) sent(e trace.Event) {
 	switch e.Kind {
 	case trace.SendCall, trace.SendSingle, trace.SendCalls:
 		e.Kind = trace.SendCall // they differ only in how they were seen
-		s.calls[call{target, e.C}] = e
+		s.called(call{target, e.C}, e)
 	case trace.SendReschedule:
 		s.reschedules[target] = append(s.reschedules[target], e)
 	case trace.SendWake:
@@ -74,6 +86,24 @@ func (s senders) sent(e trace.Event) {
 		keep(s.timers, e.C, e)
 	case trace.SendAffinity, trace.SendCgroup:
 		keep(s.moves, uint32(e.B), e)
+	}
+}
+
+// called notes a call. A csd that nobody waits for is free again just before its function is called, and can be
+// sent again before that shows.
+func (s senders) called(key call, e trace.Event) {
+	if old, ok := s.calls[key]; ok && old.Sender.Shown && !isBefore(old, s.seenSince, key.target) {
+		s.before[key] = old
+	}
+	s.calls[key] = e
+}
+
+// disown drops both of those that share the csd which arrives with e: the arrival of the first may have been lost.
+func (s senders) disown(e trace.Event) {
+	key := call{e.CPU, e.B}
+	if _, shared := s.before[key]; shared && e.Kind == trace.CSDEnter {
+		delete(s.before, key)
+		delete(s.calls, key)
 	}
 }
 
@@ -93,8 +123,61 @@ func look[K comparable](kept map[K]trace.Event, key K) []trace.Event {
 
 // arrived returns, and forgets, those who sent what e shows the arrival of.
 func (s senders) arrived(e trace.Event) []trace.Event {
+	return slices.DeleteFunc(s.candidates(e), func(sent trace.Event) bool { return !s.reaches(sent, e) })
+}
+
+// reaches tells whether what was sent can be what arrives with e, and did not
+// arrive elsewhere or unseen.
+func (s senders) reaches(sent, e trace.Event) bool {
+	switch sent.Kind {
+	case trace.SendWake: // it was this thread, and it has not run since
+		return sent.C == e.Task.Switches && sent.Time >= e.Task.Born
+	case trace.SendAffinity, trace.SendCgroup: // it was this thread and not one of the same number before
+		return sent.Time >= e.Task.Born
+	case trace.SendCall: // one sent after the interrupt began may be for the next, and another of the same csd have come
+		if began, in := s.emptying[e.CPU]; e.Kind == trace.CSDEnter && in && sent.Time > began {
+			return false
+		}
+	case trace.SendHRTimer, trace.SendTimer, trace.SendWork: // it may have been armed or queued for another CPU since
+		due := uint64(e.CPU)
+		if e.Kind == trace.Timer && e.C != 0 { // another CPU can make it expire
+			due = e.C - 1
+		}
+		if sent.A != due {
+			return false
+		}
+	}
+	return !isBefore(sent, s.seenSince, int(sent.A))
+}
+
+func isBefore(sent trace.Event, when map[int]time.Duration, cpu int) bool {
+	t, known := when[cpu]
+	return known && sent.Time <= t
+}
+
+// goesOn notes that a CPU goes from one task to another; unseen: that for one of them nothing was or is recorded there.
+func (s senders) goesOn(cpu int, at time.Duration, unseen bool) {
+	s.settled[cpu] = at
+	if unseen {
+		s.seenSince[cpu] = at
+		delete(s.reschedules, cpu)
+		delete(s.emptying, cpu)
+	}
+}
+
+// wakerOf returns who woke a thread that has not run since.
+func (s senders) wakerOf(tid uint32) []trace.Event { return look(s.wakes, tid) }
+
+// candidates returns what was sent last of what e can show the arrival of.
+func (s senders) candidates(e trace.Event) []trace.Event {
 	switch e.Kind {
 	case trace.CSDEnter:
+		if _, known := s.emptied[e.CPU]; !known {
+			s.emptied[e.CPU] = e.Time
+		}
+		if from := take(s.before, call{e.CPU, e.B}); from != nil {
+			return from
+		}
 		return take(s.calls, call{e.CPU, e.B})
 	case trace.Switch:
 		return append(take(s.wakes, e.Task.TID), look(s.moves, e.Task.TID)...)
@@ -110,8 +193,9 @@ func (s senders) arrived(e trace.Event) []trace.Event {
 		return from
 	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
 		s.emptying[e.CPU] = e.Time
+		delete(s.emptied, e.CPU)
 	case trace.CallFunctionExit, trace.CallFunctionSingleExit:
-		return s.leftOver(e.CPU)
+		return s.leftOver(e)
 	}
 	return nil
 }
@@ -130,15 +214,21 @@ func take[K comparable](from map[K]trace.Event, key K) []trace.Event {
 //
 // A conditional call may not have been sent. It was if nothing else was: the
 // interrupt came.
-func (s senders) leftOver(cpu int) []trace.Event {
+func (s senders) leftOver(e trace.Event) []trace.Event {
+	cpu := e.CPU
 	began, known := s.emptying[cpu]
+	emptied, seen := s.emptied[cpu]
+	if !seen {
+		emptied = e.Time
+	}
+	defer func() { s.settled[cpu] = max(s.settled[cpu], emptied) }()
 	if !known {
 		return nil
 	}
 	delete(s.emptying, cpu)
 	var from []trace.Event
 	for key, sent := range s.calls {
-		if key.target == cpu && sent.Time <= began {
+		if key.target == cpu && sent.Time <= began && !sent.Sender.Shown && !isBefore(sent, s.settled, cpu) {
 			from = append(from, sent)
 			delete(s.calls, key)
 		}
@@ -155,6 +245,7 @@ func (s senders) leftOver(cpu int) []trace.Event {
 // arrived unseen.
 func (s senders) forget(cpu int) {
 	maps.DeleteFunc(s.calls, func(key call, _ trace.Event) bool { return key.target == cpu })
+	maps.DeleteFunc(s.before, func(key call, _ trace.Event) bool { return key.target == cpu })
 	maps.DeleteFunc(s.wakes, func(_ uint32, e trace.Event) bool { return int(e.A) == cpu })
 	maps.DeleteFunc(s.works, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
 	maps.DeleteFunc(s.timers, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
@@ -162,8 +253,20 @@ func (s senders) forget(cpu int) {
 	delete(s.emptying, cpu)
 }
 
+// forgetLatest drops what counts only if nothing was sent since: that may be among what was lost.
+func (s senders) forgetLatest() {
+	maps.DeleteFunc(s.calls, func(key call, sent trace.Event) bool {
+		return !sent.Sender.Shown && isBefore(sent, s.settled, key.target)
+	})
+	clear(s.works)
+	clear(s.irqs)
+	clear(s.timers)
+	clear(s.moves)
+}
+
 func (s senders) expire(now time.Duration) {
 	expire(s.calls, now)
+	expire(s.before, now)
 	expire(s.wakes, now)
 	expire(s.works, now)
 	for target, list := range s.reschedules {

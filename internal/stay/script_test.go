@@ -58,6 +58,7 @@ func in(task trace.Task) change {
 const (
 	runnable = taskRunning
 	sleeping = 1 // TASK_INTERRUPTIBLE
+	stopped  = 4 // __TASK_STOPPED
 	dead     = 0x80
 )
 
@@ -129,7 +130,7 @@ func newRecorder(tracked ...int) *recorder {
 	r := &recorder{}
 	r.Builder = NewBuilder(set, func(s *Stay) {
 		kept := *s
-		kept.Inside = slices.Clone(s.Inside) // its memory serves the next stay
+		kept.Inside, kept.Spent = slices.Clone(s.Inside), slices.Clone(s.Spent) // their memory serves the next stay
 		r.stays = append(r.stays, kept)
 	})
 	return r
@@ -174,6 +175,9 @@ func show(s *Stay) string {
 	words := []string{fmt.Sprintf("%d-%d", s.Start, s.End)}
 	if s.Exact {
 		words = append(words, "exact")
+	}
+	if s.Open {
+		words = append(words, "open")
 	}
 	if s.Lossy {
 		words = append(words, "lossy")

@@ -17,9 +17,18 @@ type Stay struct {
 	TID   uint32
 	Start time.Duration // CLOCK_MONOTONIC
 	End   time.Duration
-	// Exact tells that both ends are the kernel's own; otherwise the stay
-	// lasted at least from Start to End.
+	// Exact tells that both ends, and those of Waited, are the kernel's own; otherwise
+	// Duration is a lower bound.
 	Exact bool
+	// Open tells that it went on when the observation ended, at End.
+	Open bool
+	// Waited is the time in which the thread slept in a system call of its own: until it
+	// was woken, or if that was not seen until it ran again.
+	Waited time.Duration
+	// Gap is the time in which nothing shows that the thread was not in user mode, where no context tracking does.
+	Gap time.Duration
+	// Spent is where the stay took time, if not all of Duration on CPU.
+	Spent []Spent
 	// Lossy tells that events of its CPU were lost about that time: it may
 	// really be several stays.
 	Lossy bool
@@ -40,6 +49,15 @@ type Stay struct {
 	Broken trace.Event
 }
 
+// Spent is the time of one CPU that a stay took. No two stays take the same time of a CPU, and none takes any
+// in which a watched thread was in user mode there: together they are never more than there was.
+type Spent struct {
+	CPU int
+	// Kernel is the time in the kernel and without the CPU against the thread's will, Waited that in which
+	// it slept in a system call of its own and no other watched thread ran.
+	Kernel, Waited time.Duration
+}
+
 // Part is one thing inside a stay.
 type Part struct {
 	Event trace.Event
@@ -53,8 +71,38 @@ type Part struct {
 // is one stay with every interrupt of that minute in it.
 const maxParts = 64
 
-// Duration is how long the stay lasted, at least.
-func (s *Stay) Duration() time.Duration { return s.End - s.Start }
+// Duration is how long the stay kept the thread from user mode against its will, at least.
+func (s *Stay) Duration() time.Duration { return s.End - s.Start - s.Waited - s.Gap }
+
+// Shares returns what the stay took of each CPU.
+func (s *Stay) Shares() []Spent {
+	if len(s.Spent) == 0 {
+		return []Spent{{s.CPU, s.Duration(), s.Waited}}
+	}
+	return s.Spent
+}
+
+// Cost returns what the stay took of all CPUs together.
+func (s *Stay) Cost() (kernel, waited time.Duration) {
+	if len(s.Spent) == 0 {
+		return s.Duration(), s.Waited
+	}
+	for _, share := range s.Spent {
+		kernel, waited = kernel+share.Kernel, waited+share.Waited
+	}
+	return kernel, waited
+}
+
+func (s *Stay) spend(cpu int, kernel, waited time.Duration) {
+	for i := range s.Spent {
+		if s.Spent[i].CPU == cpu {
+			s.Spent[i].Kernel += kernel
+			s.Spent[i].Waited += waited
+			return
+		}
+	}
+	s.Spent = append(s.Spent, Spent{cpu, kernel, waited})
+}
 
 // Named tells whether an event says what entered the kernel.
 func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
@@ -65,6 +113,10 @@ func (s *Stay) IsOwn() bool { return s.Entry.Kind == trace.IRQWorkEnter && s.Ent
 
 // BreaksIsolation tells whether isolation ended with this stay.
 func (s *Stay) BreaksIsolation() bool { return s.Broken.Kind == trace.Broken }
+
+// IsException tells whether the stay began with an exception: an instruction of the
+// thread itself that raised a signal, which alone shows it.
+func (s *Stay) IsException() bool { return s.Entry.Kind == trace.Signal && raisedByException(s.Entry) }
 
 // isNamedBy tells whether e, inside s, says what entered the kernel. A system
 // call and a page fault happen in user mode only, so they do, even if an interrupt
@@ -197,12 +249,20 @@ func (s *Stay) yieldedTo() iter.Seq[Part] {
 	}
 }
 
-// Away returns how long other tasks ran in the stay, and the last of them.
+// Away returns how long other tasks ran in the stay while the thread could have, and
+// the last of them. What ran while it was stopped or slept took nothing from it.
 func (s *Stay) Away() (time.Duration, string) {
 	var d time.Duration
 	var name string
+	couldRun := true
 	for _, p := range s.Inside {
-		if p.Event.Kind == trace.Switch && p.Event.Task.TID != idle {
+		if p.Event.Kind != trace.Switch {
+			continue
+		}
+		if p.Event.TID == s.TID {
+			couldRun = p.Event.B == taskRunning
+		}
+		if couldRun && p.Event.Task.TID != idle {
 			d += p.Duration
 			name = p.Event.Task.Name
 		}
@@ -216,7 +276,7 @@ const idle = 0
 // isEntry tells whether an event of kind k says what entered the kernel.
 func isEntry(k trace.Kind) bool {
 	switch k {
-	case trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI:
+	case trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI, trace.VectorFreed:
 		return true
 	}
 	return k.IsVectorEnter()

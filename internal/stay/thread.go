@@ -3,7 +3,6 @@
 package stay
 
 import (
-	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/trace"
@@ -21,6 +20,8 @@ type thread struct {
 	partial bool
 	// userExit: the beginning of the open stay was reported by context tracking.
 	userExit bool
+	inexact  bool // when its waiting ended was not seen
+	unsure   bool // it was on a CPU that lost events then
 	ended    bool // it only has to be switched away
 	// quietSince is when user mode was last entered, and quietKnown whether
 	// every entry since then was seen.
@@ -33,20 +34,27 @@ type thread struct {
 	softirqs int
 	fault    bool // the entry was a page fault, whose end no event shows
 
-	away bool // the CPU was given to another task
+	away   bool // the CPU was given to another task
+	asleep bool // ... by its own choice, in a system call
+	// doubtful: since it went away, it can have run where that was not seen.
+	doubtful bool
+
+	born     time.Duration // 0: not known
+	switches uint64        // what the next switch to it is to say, if it runs nowhere else before
+
+	// seen is until when the open stay is accounted for, and onCPU what of that the
+	// thread was in the kernel since it was last switched to.
+	seen, onCPU time.Duration
+	// ip is where it will go on in user mode, or 0 if that is not known.
+	ip uint64
 
 	broken trace.Event // isolation ended with the stay that is about to begin
 	signal uint64      // to be sent when isolation ends with a break
 }
 
-// siKernel is the si_code of what the kernel, and so a BPF program, sends:
-// SI_KERNEL of include/uapi/asm-generic/siginfo.h. Of SIGKILL only the number is known.
-const siKernel = 0x80
-
 // isOwn tells whether e is the signal that the break in the open stay has sent.
 func (t *thread) isOwn(e trace.Event) bool {
-	return e.Kind == trace.Signal && t.stay != nil && t.stay.BreaksIsolation() && e.A == t.signal &&
-		(e.B == siKernel || e.A == uint64(syscall.SIGKILL))
+	return e.Kind == trace.Signal && t.stay != nil && t.stay.BreaksIsolation() && t.stay.Broken.Signals() && e.A == t.signal && e.FromKernel()
 }
 
 // breakIsolation notes that isolation ended with the open stay, or where the
@@ -99,11 +107,71 @@ func (t *thread) open(e trace.Event) {
 	if t.quietKnown {
 		quiet = start - t.quietSince
 	}
-	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0]}
+	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0], Spent: t.last.Spent[:0]}
 	t.last.Broken, t.broken = t.broken, trace.Event{}
 	t.stay = &t.last
 	t.partial, t.userExit, t.syscall, t.irqs, t.softirqs = false, false, false, 0, 0
 	t.fault = e.Kind == trace.PageFault
+	t.seen, t.onCPU, t.ip, t.inexact, t.unsure = start, 0, e.UserIP, false, false
+}
+
+// account takes in that the thread, which runs, is still in its stay. sure: it was there all the time.
+func (t *thread) account(now time.Duration, sure bool) {
+	d := max(0, now-t.seen)
+	t.seen += d
+	if sure {
+		t.onCPU += d
+	} else {
+		t.stay.Gap += d
+	}
+	t.stay.End = max(t.stay.End, now)
+}
+
+// maxSilence is how long, without context tracking, a stay can go on with nothing to show for it: what is done on
+// the way back to user mode takes some microseconds from one event to the next.
+const maxSilence = 100 * time.Microsecond
+
+// cameBack tells, without context tracking, whether the thread has been in user mode before e, which is no entry.
+// Where it left user mode then is not where it did last.
+func (t *thread) cameBack(e trace.Event) bool {
+	switch {
+	case t.stay == nil:
+		return true
+	case t.inside(), t.fault && e.UserIP == t.stay.UserIP:
+		return false
+	case t.ip != 0 && e.UserIP != 0 && e.UserIP != t.ip:
+		return true
+	}
+	return e.Time-t.seen > maxSilence
+}
+
+// goesTo notes where user mode will go on, as far as e tells. A signal's handler is elsewhere, and so is a system
+// call that is made again: the results -ERESTARTSYS to -ERESTART_RESTARTBLOCK of include/linux/errno.h.
+func (t *thread) goesTo(e trace.Event) {
+	result := int64(e.B)
+	if e.Kind == trace.Signal || e.Kind == trace.SyscallExit && result <= -512 && result >= -516 {
+		t.ip = 0
+		return
+	}
+	t.ip = e.UserIP
+}
+
+// In these states a thread sleeps, and in those not because it wants to: TASK_INTERRUPTIBLE and
+// TASK_UNINTERRUPTIBLE, __TASK_STOPPED, __TASK_TRACED and TASK_FROZEN in include/linux/sched.h.
+const (
+	taskSleeps  = 0x1 | 0x2
+	taskStopped = 0x4 | 0x8 | 0x8000
+)
+
+// sleeps tells whether a thread that gives way with e goes to sleep by its own choice. To be frozen is none, nor to
+// sleep in a page fault. Nobody sleeps in an interrupt: there the call that it came in was not seen.
+func (t *thread) sleeps(e trace.Event, lossy bool) bool {
+	if e.B&taskSleeps == 0 || e.B&taskStopped != 0 || e.Frozen {
+		return false
+	}
+	entry := t.stay.Entry.Kind
+	t.inexact = t.inexact || lossy || entry != trace.PageFault && entry != trace.SyscallEnter
+	return lossy || entry != trace.PageFault
 }
 
 // openPartial notes that the thread is in the kernel since an unknown time.
@@ -121,12 +189,16 @@ func (t *thread) close(end time.Duration, exact bool) *Stay {
 	if s == nil || !whole {
 		return nil
 	}
-	s.End, s.Exact = end, exact
+	if len(s.Spent) > 0 && t.onCPU > 0 {
+		s.spend(t.cpu, t.onCPU, 0)
+	}
+	s.End, s.Exact = end, exact && !t.inexact
 	return s
 }
 
 // forget drops what a gap in the events made unknown.
 func (t *thread) forget() {
 	t.stay, t.partial, t.quietKnown = nil, false, false
-	t.syscall, t.irqs, t.softirqs, t.fault, t.away = false, 0, 0, false, false
+	t.syscall, t.irqs, t.softirqs, t.fault = false, 0, 0, false
+	t.away, t.asleep, t.doubtful, t.switches = false, false, false, 0
 }

@@ -24,6 +24,16 @@ func TestTracked(t *testing.T) {
 			want:   []string{"10-15 exact user_exit quiet 5:"},
 		},
 		{
+			name:   "a device's interrupt was moved away",
+			script: []trace.Event{at(10, trace.UserExit), at(12, trace.VectorFreed, argA(4), argB(0x24)), at(15, trace.UserEnter)},
+			want:   []string{"10-15 exact vector_free_moved quiet 5: vector_free_moved"},
+		},
+		{
+			name:   "... and a timer does the rest",
+			script: []trace.Event{at(10, trace.UserExit), at(11, trace.LocalTimerEnter), at(12, trace.VectorFreed), at(13, trace.LocalTimerExit), at(15, trace.UserEnter)},
+			want:   []string{"10-15 exact local_timer_entry quiet 5: local_timer_entry 2, vector_free_moved"},
+		},
+		{
 			name:   "system call",
 			script: []trace.Event{at(10, trace.UserExit), at(11, trace.SyscallEnter), at(14, trace.SyscallExit), at(15, trace.UserEnter)},
 			want:   []string{"10-15 exact sys_enter quiet 5: sys_enter 3"},
@@ -129,10 +139,19 @@ func TestTracked(t *testing.T) {
 			name: "blocked in a system call",
 			script: []trace.Event{
 				at(10, trace.UserExit), at(11, trace.SyscallEnter), switched(12, app, swapper, sleeping),
-				at(50, trace.RescheduleEnter, in(swapper)), switched(52, swapper, app, runnable),
+				send(49, trace.SendWake, "bash", uint64(app.TID), 0), at(50, trace.RescheduleEnter, in(swapper)), switched(52, swapper, app, runnable),
 				at(55, trace.SyscallExit), at(56, trace.UserEnter),
 			},
 			want: []string{"10-56 exact sys_enter quiet 5: sys_enter 44, sched_switch swapper 40"},
+		},
+		{
+			name: "blocked in a system call, and when it was woken was not seen: how long it then had to wait is not known",
+			script: []trace.Event{
+				at(10, trace.UserExit), at(11, trace.SyscallEnter), switched(12, app, swapper, sleeping),
+				at(50, trace.RescheduleEnter, in(swapper)), switched(52, swapper, app, runnable),
+				at(55, trace.SyscallExit), at(56, trace.UserEnter),
+			},
+			want: []string{"10-56 sys_enter quiet 5: sys_enter 44, sched_switch swapper 40"},
 		},
 		{
 			name: "moved to a CPU without context tracking",
@@ -230,7 +249,7 @@ func TestThreadIsOnOneCPU(t *testing.T) {
 func TestIsolationBreaks(t *testing.T) {
 	isolated := at(6, trace.Isolated, argB(10))
 	broken := at(12, trace.Broken, argB(uint64(taskiso.Timer)))
-	ours := at(14, trace.Signal, argA(10), argB(siKernel))
+	ours := at(14, trace.Signal, argA(10), argB(0x80 /* SI_KERNEL */))
 	for _, tc := range []struct {
 		name   string
 		script []trace.Event
@@ -246,6 +265,11 @@ func TestIsolationBreaks(t *testing.T) {
 		{"killed", []trace.Event{at(6, trace.Isolated, argB(uint64(unix.SIGKILL))), at(10, trace.UserExit), at(11, trace.PageFault), broken,
 			at(14, trace.Signal, argA(uint64(unix.SIGKILL))), at(20, trace.Exit)},
 			"10-20 page_fault_user quiet 5: page_fault_user", true},
+		{"no handler", []trace.Event{isolated, at(10, trace.UserExit), at(11, trace.SyscallEnter), broken, at(14, trace.Signal, argA(10)), at(20, trace.Exit)},
+			"10-20 sys_enter quiet 5: sys_enter", true},
+		{"by a signal of the same number", []trace.Event{isolated, at(10, trace.UserExit), at(11, trace.RescheduleEnter),
+			at(12, trace.Broken, argA(1<<32), argB(uint64(taskiso.Signal)), argC(10)), at(13, trace.Signal, argA(10)), at(15, trace.UserEnter)},
+			"10-15 exact reschedule_entry quiet 5: reschedule_entry, signal_deliver", true},
 	} {
 		r := newRecorder(scriptCPU)
 		r.play(append([]trace.Event{at(5, trace.UserEnter)}, tc.script...)...)

@@ -22,6 +22,11 @@ func TestUntracked(t *testing.T) {
 			want:   []string{"10-15 sys_enter quiet -1: sys_enter 5"},
 		},
 		{
+			name:   "a device's interrupt was moved away",
+			script: []trace.Event{at(10, trace.VectorFreed), at(40, trace.VectorFreed)},
+			want:   []string{"10-10 vector_free_moved quiet -1: vector_free_moved", "40-40 vector_free_moved quiet 30: vector_free_moved"},
+		},
+		{
 			name: "quiet time between system calls",
 			script: []trace.Event{
 				at(10, trace.SyscallEnter), at(15, trace.SyscallExit),
@@ -113,7 +118,7 @@ func TestUntracked(t *testing.T) {
 		},
 		{
 			name:   "nothing shows the entry but a signal",
-			script: []trace.Event{at(10, trace.SyscallEnter), at(12, trace.SyscallExit), at(12, trace.PageFault, ip(1)), at(30, trace.Signal)},
+			script: []trace.Event{at(10, trace.SyscallEnter), at(12, trace.SyscallExit), at(12, trace.PageFault, ip(1)), at(30, trace.Signal, ip(1))},
 			want: []string{
 				"10-12 sys_enter quiet -1: sys_enter 2",
 				"12-30 page_fault_user (thread 100, CPU 1, ip 0x1) quiet 0: page_fault_user, signal_deliver",
@@ -135,6 +140,15 @@ func TestUntracked(t *testing.T) {
 				at(21, trace.SoftirqEnter, in(ksoft)), at(22, trace.SoftirqExit, in(ksoft)), switched(25, ksoft, app, sleeping),
 			},
 			want: []string{"10-25 reschedule_entry quiet -1: reschedule_entry 1, sched_switch kworker 8, sched_switch ksoftirqd 5, softirq_entry 1"},
+		},
+		{
+			name: "preempted, and then the CPU idle although the thread could run",
+			script: []trace.Event{
+				at(10, trace.RescheduleEnter), at(11, trace.RescheduleExit),
+				switched(12, app, kworker, runnable), switched(14, kworker, swapper, sleeping),
+				switched(30, swapper, app, runnable),
+			},
+			want: []string{"10-30 reschedule_entry quiet -1: reschedule_entry 1, sched_switch kworker 2, sched_switch swapper 16"},
 		},
 		{
 			name: "preempted twice",

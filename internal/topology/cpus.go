@@ -38,9 +38,35 @@ func Isolated(fsys fs.FS) (cpulist.Set, error) { return readList(fsys, cpuDir+"/
 func NohzFull(fsys fs.FS) (cpulist.Set, error) { return readList(fsys, cpuDir+"/nohz_full") }
 
 // Siblings returns the hardware threads of the core that cpu belongs to,
-// including cpu. For an offline CPU the error matches [fs.ErrNotExist].
+// including cpu. Kernels before 5.3 have another name for the file. For an offline
+// CPU the error matches [fs.ErrNotExist].
 func Siblings(fsys fs.FS, cpu int) (cpulist.Set, error) {
-	return readList(fsys, path.Join(cpuPath(cpu), "topology/core_cpus_list"))
+	set, err := readList(fsys, path.Join(cpuPath(cpu), "topology/core_cpus_list"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return set, err
+	}
+	return readList(fsys, path.Join(cpuPath(cpu), "topology/thread_siblings_list"))
+}
+
+// Cluster returns the CPUs that share a cache below the last one with cpu, which is
+// L2 on most machines, including cpu. Kernels before 5.16 do not say; there it is the
+// CPUs with the same L2 cache.
+func Cluster(fsys fs.FS, cpu int) (cpulist.Set, error) {
+	set, err := readList(fsys, path.Join(cpuPath(cpu), "topology/cluster_cpus_list"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return set, err
+	}
+	dirs, err := fs.Glob(fsys, path.Join(cpuPath(cpu), "cache/index[0-9]*"))
+	if err != nil {
+		return cpulist.Set{}, fmt.Errorf("looking for the caches of CPU %d: %w", cpu, err)
+	}
+	for _, dir := range dirs {
+		level, err := fs.ReadFile(fsys, path.Join(dir, "level"))
+		if err == nil && strings.TrimSpace(string(level)) == "2" {
+			return readList(fsys, path.Join(dir, "shared_cpu_list"))
+		}
+	}
+	return cpulist.Set{}, fmt.Errorf("reading which CPUs share a cache with CPU %d: %w", cpu, fs.ErrNotExist)
 }
 
 // Node returns the NUMA node of cpu: 0 on kernels without NUMA support. For an

@@ -128,3 +128,33 @@ func TestHere(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderTopology: kernels before 5.3 have another file for the threads of a core,
+// those before 5.16 none for clusters.
+func TestOlderTopology(t *testing.T) {
+	const dir = "sys/devices/system/cpu/cpu2/"
+	files := fstest.MapFS{
+		dir + "topology/thread_siblings_list": {Data: []byte("2,6\n")},
+		dir + "cache/index0/level":            {Data: []byte("1\n")},
+		dir + "cache/index0/shared_cpu_list":  {Data: []byte("2\n")},
+		dir + "cache/index2/level":            {Data: []byte("2\n")},
+		dir + "cache/index2/shared_cpu_list":  {Data: []byte("2-5\n")},
+	}
+	if got, err := Siblings(files, 2); err != nil || got.String() != "2,6" {
+		t.Errorf("siblings: got %v, %v, want 2,6", got, err)
+	}
+	if got, err := Cluster(files, 2); err != nil || got.String() != "2-5" {
+		t.Errorf("cluster: got %v, %v, want 2-5", got, err)
+	}
+	files[dir+"topology/core_cpus_list"] = &fstest.MapFile{Data: []byte("2\n")}
+	files[dir+"topology/cluster_cpus_list"] = &fstest.MapFile{Data: []byte("2-3\n")}
+	if got, err := Siblings(files, 2); err != nil || got.String() != "2" {
+		t.Errorf("siblings: got %v, %v, want 2", got, err)
+	}
+	if got, err := Cluster(files, 2); err != nil || got.String() != "2-3" {
+		t.Errorf("cluster: got %v, %v, want 2-3", got, err)
+	}
+	if _, err := Cluster(files, 3); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("cluster of CPU 3: %v, want fs.ErrNotExist", err)
+	}
+}

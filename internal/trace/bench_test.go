@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 // BenchmarkOpen is the time from nothing to an attached observation of one CPU,
@@ -37,9 +39,7 @@ func BenchmarkSyscall(b *testing.B) {
 	}
 	pin := func(b *testing.B) int {
 		runtime.LockOSThread() // never unlocked: the thread ends with its changed affinity
-		var set unix.CPUSet
-		set.Set(1)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
+		if err := affinity.Pin(1); err != nil {
 			b.Fatal(err)
 		}
 		return unix.Gettid()

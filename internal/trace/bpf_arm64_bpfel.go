@@ -33,32 +33,39 @@ const (
 )
 
 type bpfCpuState struct {
-	_           structs.HostLayout
-	Watched     uint32
-	CachedTid   uint32
-	CachedFlags uint32
-	CachedAt    uint32
-	Running     uint32
-	Preempted   uint32
-	Pad         [10]uint32
-	Answered    uint32
-	Granted     uint32
-	Isolated    uint32
-	Signal      uint32
-	Entering    uint32
-	Left        uint32
-	Paused      uint32
-	PausedTid   uint32
-	Owed        uint32
-	Named       uint32
-	Ours        uint32
-	DisturbedBy uint32
-	Disturbed   uint64
-	OwedTo      uint32
-	Idle        uint32
-	Seen        [58]uint64
-	Lost        [58]uint64
-	_           [32]byte
+	_            structs.HostLayout
+	Watched      uint32
+	CachedTid    uint32
+	CachedNumber uint32
+	CachedFlags  uint32
+	CachedAt     uint32
+	Running      uint32
+	Preempted    uint32
+	Pad          [9]uint32
+	Answered     uint32
+	Granted      uint32
+	Isolated     uint32
+	Entering     uint32
+	Left         uint32
+	Named        uint32
+	Ours         uint32
+	DisturbedBy  uint32
+	Disturbed    uint64
+	Idle         uint32
+	_            [4]byte
+	Elsewhere    uint64
+	There        uint64
+	Seen         [61]uint64
+	Lost         [61]uint64
+	_            [48]byte
+}
+
+type bpfIsolated struct {
+	_      structs.HostLayout
+	Signal uint32
+	State  uint32
+	Owed   uint32
+	Away   uint32
 }
 
 type bpfStatus struct {
@@ -82,10 +89,12 @@ type bpfStatus struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bpfMapCpus                     = "cpus"
+	bpfMapNumbers                  = "numbers"
 	bpfMapPages                    = "pages"
 	bpfMapRings                    = "rings"
 	bpfMapSlots                    = "slots"
 	bpfMapTasks                    = "tasks"
+	bpfMapThreads                  = "threads"
 	bpfProgSmpCallSingleQueue      = "__smp_call_single_queue"
 	bpfProgArm                     = "arm"
 	bpfProgCallFunctionEntry       = "call_function_entry"
@@ -103,6 +112,7 @@ const (
 	bpfProgGenericExecSingle       = "generic_exec_single"
 	bpfProgHrtimerExpireEntry      = "hrtimer_expire_entry"
 	bpfProgHrtimerStart            = "hrtimer_start"
+	bpfProgInUserMode              = "in_user_mode"
 	bpfProgIpiSendCpu              = "ipi_send_cpu"
 	bpfProgIrqHandlerEntry         = "irq_handler_entry"
 	bpfProgIrqHandlerExit          = "irq_handler_exit"
@@ -112,15 +122,17 @@ const (
 	bpfProgLocalTimerExit          = "local_timer_exit"
 	bpfProgNativeSmpSendReschedule = "native_smp_send_reschedule"
 	bpfProgNmiHandler              = "nmi_handler"
+	bpfProgPageFaultResolved       = "page_fault_resolved"
 	bpfProgPageFaultUser           = "page_fault_user"
 	bpfProgRescheduleEntry         = "reschedule_entry"
 	bpfProgRescheduleExit          = "reschedule_exit"
+	bpfProgSchedMigrateTask        = "sched_migrate_task"
 	bpfProgSchedProcessExec        = "sched_process_exec"
 	bpfProgSchedProcessExit        = "sched_process_exit"
 	bpfProgSchedProcessFork        = "sched_process_fork"
-	bpfProgSchedSetaffinity        = "sched_setaffinity"
 	bpfProgSchedSwitch             = "sched_switch"
 	bpfProgSchedWaking             = "sched_waking"
+	bpfProgSetCpusAllowedCommon    = "set_cpus_allowed_common"
 	bpfProgSignalDeliver           = "signal_deliver"
 	bpfProgSmpCallFunctionManyCond = "smp_call_function_many_cond"
 	bpfProgSoftirqEntry            = "softirq_entry"
@@ -140,21 +152,29 @@ const (
 	bpfProgUserEnter               = "user_enter"
 	bpfProgUserExit                = "user_exit"
 	bpfProgVectorConfig            = "vector_config"
+	bpfProgVectorFreeMoved         = "vector_free_moved"
 	bpfProgWorkqueueExecuteStart   = "workqueue_execute_start"
 	bpfProgWorkqueueQueueWork      = "workqueue_queue_work"
 	bpfProgX86PlatformIpiEntry     = "x86_platform_ipi_entry"
 	bpfProgX86PlatformIpiExit      = "x86_platform_ipi_exit"
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
+	bpfVarAway                     = "away"
 	bpfVarBreakCauses              = "break_causes"
 	bpfVarCsdEvents                = "csd_events"
+	bpfVarFaultEvents              = "fault_events"
 	bpfVarFollow                   = "follow"
+	bpfVarHiddenSymbols            = "hidden_symbols"
+	bpfVarInPidNamespace           = "in_pid_namespace"
 	bpfVarIsolation                = "isolation"
+	bpfVarPidNamespace             = "pid_namespace"
+	bpfVarSchedTtwuPending         = "sched_ttwu_pending"
 	bpfVarSupervisor               = "supervisor"
 	bpfVarSupervisorGone           = "supervisor_gone"
 	bpfVarTarget                   = "target"
 	bpfVarTargets                  = "targets"
 	bpfVarTaskChanges              = "task_changes"
+	bpfVarTickFunction             = "tick_function"
 	bpfVarUnwatchedChildren        = "unwatched_children"
 	bpfVarWireFormat               = "wire_format"
 )
@@ -218,6 +238,7 @@ type bpfProgramSpecs struct {
 	GenericExecSingle       *ebpf.ProgramSpec `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.ProgramSpec `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.ProgramSpec `ebpf:"hrtimer_start"`
+	InUserMode              *ebpf.ProgramSpec `ebpf:"in_user_mode"`
 	IpiSendCpu              *ebpf.ProgramSpec `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.ProgramSpec `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.ProgramSpec `ebpf:"irq_handler_exit"`
@@ -227,15 +248,17 @@ type bpfProgramSpecs struct {
 	LocalTimerExit          *ebpf.ProgramSpec `ebpf:"local_timer_exit"`
 	NativeSmpSendReschedule *ebpf.ProgramSpec `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.ProgramSpec `ebpf:"nmi_handler"`
+	PageFaultResolved       *ebpf.ProgramSpec `ebpf:"page_fault_resolved"`
 	PageFaultUser           *ebpf.ProgramSpec `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.ProgramSpec `ebpf:"reschedule_entry"`
 	RescheduleExit          *ebpf.ProgramSpec `ebpf:"reschedule_exit"`
+	SchedMigrateTask        *ebpf.ProgramSpec `ebpf:"sched_migrate_task"`
 	SchedProcessExec        *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
-	SchedSetaffinity        *ebpf.ProgramSpec `ebpf:"sched_setaffinity"`
 	SchedSwitch             *ebpf.ProgramSpec `ebpf:"sched_switch"`
 	SchedWaking             *ebpf.ProgramSpec `ebpf:"sched_waking"`
+	SetCpusAllowedCommon    *ebpf.ProgramSpec `ebpf:"set_cpus_allowed_common"`
 	SignalDeliver           *ebpf.ProgramSpec `ebpf:"signal_deliver"`
 	SmpCallFunctionManyCond *ebpf.ProgramSpec `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.ProgramSpec `ebpf:"softirq_entry"`
@@ -255,6 +278,7 @@ type bpfProgramSpecs struct {
 	UserEnter               *ebpf.ProgramSpec `ebpf:"user_enter"`
 	UserExit                *ebpf.ProgramSpec `ebpf:"user_exit"`
 	VectorConfig            *ebpf.ProgramSpec `ebpf:"vector_config"`
+	VectorFreeMoved         *ebpf.ProgramSpec `ebpf:"vector_free_moved"`
 	WorkqueueExecuteStart   *ebpf.ProgramSpec `ebpf:"workqueue_execute_start"`
 	WorkqueueQueueWork      *ebpf.ProgramSpec `ebpf:"workqueue_queue_work"`
 	X86PlatformIpiEntry     *ebpf.ProgramSpec `ebpf:"x86_platform_ipi_entry"`
@@ -265,11 +289,13 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	Cpus  *ebpf.MapSpec `ebpf:"cpus"`
-	Pages *ebpf.MapSpec `ebpf:"pages"`
-	Rings *ebpf.MapSpec `ebpf:"rings"`
-	Slots *ebpf.MapSpec `ebpf:"slots"`
-	Tasks *ebpf.MapSpec `ebpf:"tasks"`
+	Cpus    *ebpf.MapSpec `ebpf:"cpus"`
+	Numbers *ebpf.MapSpec `ebpf:"numbers"`
+	Pages   *ebpf.MapSpec `ebpf:"pages"`
+	Rings   *ebpf.MapSpec `ebpf:"rings"`
+	Slots   *ebpf.MapSpec `ebpf:"slots"`
+	Tasks   *ebpf.MapSpec `ebpf:"tasks"`
+	Threads *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -278,15 +304,22 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
+	Away              *ebpf.VariableSpec `ebpf:"away"`
 	BreakCauses       *ebpf.VariableSpec `ebpf:"break_causes"`
 	CsdEvents         *ebpf.VariableSpec `ebpf:"csd_events"`
+	FaultEvents       *ebpf.VariableSpec `ebpf:"fault_events"`
 	Follow            *ebpf.VariableSpec `ebpf:"follow"`
+	HiddenSymbols     *ebpf.VariableSpec `ebpf:"hidden_symbols"`
+	InPidNamespace    *ebpf.VariableSpec `ebpf:"in_pid_namespace"`
 	Isolation         *ebpf.VariableSpec `ebpf:"isolation"`
+	PidNamespace      *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	SchedTtwuPending  *ebpf.VariableSpec `ebpf:"sched_ttwu_pending"`
 	Supervisor        *ebpf.VariableSpec `ebpf:"supervisor"`
 	SupervisorGone    *ebpf.VariableSpec `ebpf:"supervisor_gone"`
 	Target            *ebpf.VariableSpec `ebpf:"target"`
 	Targets           *ebpf.VariableSpec `ebpf:"targets"`
 	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
+	TickFunction      *ebpf.VariableSpec `ebpf:"tick_function"`
 	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
 }
@@ -311,20 +344,24 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	Cpus  *ebpf.Map `ebpf:"cpus"`
-	Pages *ebpf.Map `ebpf:"pages"`
-	Rings *ebpf.Map `ebpf:"rings"`
-	Slots *ebpf.Map `ebpf:"slots"`
-	Tasks *ebpf.Map `ebpf:"tasks"`
+	Cpus    *ebpf.Map `ebpf:"cpus"`
+	Numbers *ebpf.Map `ebpf:"numbers"`
+	Pages   *ebpf.Map `ebpf:"pages"`
+	Rings   *ebpf.Map `ebpf:"rings"`
+	Slots   *ebpf.Map `ebpf:"slots"`
+	Tasks   *ebpf.Map `ebpf:"tasks"`
+	Threads *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Cpus,
+		m.Numbers,
 		m.Pages,
 		m.Rings,
 		m.Slots,
 		m.Tasks,
+		m.Threads,
 	)
 }
 
@@ -334,15 +371,22 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
 	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
+	Away              *ebpf.Variable `ebpf:"away"`
 	BreakCauses       *ebpf.Variable `ebpf:"break_causes"`
 	CsdEvents         *ebpf.Variable `ebpf:"csd_events"`
+	FaultEvents       *ebpf.Variable `ebpf:"fault_events"`
 	Follow            *ebpf.Variable `ebpf:"follow"`
+	HiddenSymbols     *ebpf.Variable `ebpf:"hidden_symbols"`
+	InPidNamespace    *ebpf.Variable `ebpf:"in_pid_namespace"`
 	Isolation         *ebpf.Variable `ebpf:"isolation"`
+	PidNamespace      *ebpf.Variable `ebpf:"pid_namespace"`
+	SchedTtwuPending  *ebpf.Variable `ebpf:"sched_ttwu_pending"`
 	Supervisor        *ebpf.Variable `ebpf:"supervisor"`
 	SupervisorGone    *ebpf.Variable `ebpf:"supervisor_gone"`
 	Target            *ebpf.Variable `ebpf:"target"`
 	Targets           *ebpf.Variable `ebpf:"targets"`
 	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
+	TickFunction      *ebpf.Variable `ebpf:"tick_function"`
 	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
 	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
 }
@@ -368,6 +412,7 @@ type bpfPrograms struct {
 	GenericExecSingle       *ebpf.Program `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.Program `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.Program `ebpf:"hrtimer_start"`
+	InUserMode              *ebpf.Program `ebpf:"in_user_mode"`
 	IpiSendCpu              *ebpf.Program `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.Program `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.Program `ebpf:"irq_handler_exit"`
@@ -377,15 +422,17 @@ type bpfPrograms struct {
 	LocalTimerExit          *ebpf.Program `ebpf:"local_timer_exit"`
 	NativeSmpSendReschedule *ebpf.Program `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.Program `ebpf:"nmi_handler"`
+	PageFaultResolved       *ebpf.Program `ebpf:"page_fault_resolved"`
 	PageFaultUser           *ebpf.Program `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.Program `ebpf:"reschedule_entry"`
 	RescheduleExit          *ebpf.Program `ebpf:"reschedule_exit"`
+	SchedMigrateTask        *ebpf.Program `ebpf:"sched_migrate_task"`
 	SchedProcessExec        *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork        *ebpf.Program `ebpf:"sched_process_fork"`
-	SchedSetaffinity        *ebpf.Program `ebpf:"sched_setaffinity"`
 	SchedSwitch             *ebpf.Program `ebpf:"sched_switch"`
 	SchedWaking             *ebpf.Program `ebpf:"sched_waking"`
+	SetCpusAllowedCommon    *ebpf.Program `ebpf:"set_cpus_allowed_common"`
 	SignalDeliver           *ebpf.Program `ebpf:"signal_deliver"`
 	SmpCallFunctionManyCond *ebpf.Program `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.Program `ebpf:"softirq_entry"`
@@ -405,6 +452,7 @@ type bpfPrograms struct {
 	UserEnter               *ebpf.Program `ebpf:"user_enter"`
 	UserExit                *ebpf.Program `ebpf:"user_exit"`
 	VectorConfig            *ebpf.Program `ebpf:"vector_config"`
+	VectorFreeMoved         *ebpf.Program `ebpf:"vector_free_moved"`
 	WorkqueueExecuteStart   *ebpf.Program `ebpf:"workqueue_execute_start"`
 	WorkqueueQueueWork      *ebpf.Program `ebpf:"workqueue_queue_work"`
 	X86PlatformIpiEntry     *ebpf.Program `ebpf:"x86_platform_ipi_entry"`
@@ -430,6 +478,7 @@ func (p *bpfPrograms) Close() error {
 		p.GenericExecSingle,
 		p.HrtimerExpireEntry,
 		p.HrtimerStart,
+		p.InUserMode,
 		p.IpiSendCpu,
 		p.IrqHandlerEntry,
 		p.IrqHandlerExit,
@@ -439,15 +488,17 @@ func (p *bpfPrograms) Close() error {
 		p.LocalTimerExit,
 		p.NativeSmpSendReschedule,
 		p.NmiHandler,
+		p.PageFaultResolved,
 		p.PageFaultUser,
 		p.RescheduleEntry,
 		p.RescheduleExit,
+		p.SchedMigrateTask,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
 		p.SchedProcessFork,
-		p.SchedSetaffinity,
 		p.SchedSwitch,
 		p.SchedWaking,
+		p.SetCpusAllowedCommon,
 		p.SignalDeliver,
 		p.SmpCallFunctionManyCond,
 		p.SoftirqEntry,
@@ -467,6 +518,7 @@ func (p *bpfPrograms) Close() error {
 		p.UserEnter,
 		p.UserExit,
 		p.VectorConfig,
+		p.VectorFreeMoved,
 		p.WorkqueueExecuteStart,
 		p.WorkqueueQueueWork,
 		p.X86PlatformIpiEntry,

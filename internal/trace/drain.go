@@ -6,12 +6,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // recordHeader is BPF_RINGBUF_HDR_SZ of include/uapi/linux/bpf.h.
@@ -23,9 +26,9 @@ type Batch struct {
 	// until the next Read.
 	Events []Event
 	Until  time.Duration // CLOCK_MONOTONIC
-	// Lost counts, by CPU, events for which there was no room. They happened
-	// no later than Until and, but for a few that were just being recorded,
-	// after Until of the batch before.
+	// Lost counts, by CPU, events for which there was no room, each once. A CPU that is
+	// in it lacks events between Until of the batch before and Until. 0 stands for such as were counted with
+	// the batch before: they came while that was read, and which of the two lacks them is not known.
 	Lost map[int]uint64
 }
 
@@ -98,14 +101,10 @@ func createRing(name string, size int) (ring, error) {
 // happened before the first ring is read is in some ring by then, and a batch
 // that ends at that moment never lacks the sender of an arrival in it.
 func (t *Tracer) Read() (Batch, error) {
-	start, err := now()
-	if err != nil {
-		return Batch{}, err
-	}
-	until := time.Duration(start)
-
+	until := clock.Now()
 	events := append(t.emptyBatch(), t.later...)
 	for _, r := range t.rings {
+		var err error
 		if events, err = r.drain(events, until); err != nil {
 			return Batch{}, err
 		}
@@ -121,7 +120,20 @@ func (t *Tracer) Read() (Batch, error) {
 		return 1
 	})
 	t.batch, t.later = events, append(t.later[:0], events[n:]...)
-	return Batch{Events: events[:n], Until: until, Lost: t.newlyLost()}, nil
+	notBefore(events[:n], t.until)
+	t.until = until
+	return Batch{Events: events[:n], Until: until, Lost: t.lossy()}, nil
+}
+
+// notBefore lets no event be earlier than the end of the batch before. One was if an interrupt came
+// between its taking the time and its taking room: what the interrupt recorded was read first.
+func notBefore(events []Event, until time.Duration) {
+	for i := range events {
+		if events[i].Time >= until {
+			return
+		}
+		events[i].Time = until
+	}
 }
 
 // emptyBatch has room for what is in the rings now. Growing by and by would leave several times as much garbage, just
@@ -159,6 +171,18 @@ func (r ring) drain(events []Event, until time.Duration) ([]Event, error) {
 		events, last = append(events, e), e.Time
 	}
 	return events, nil
+}
+
+// lossy returns what Lost of a batch is. The counters are read when the rings have been, which is after the
+// end of the batch: what they count can belong to the next one as well.
+func (t *Tracer) lossy() map[int]uint64 {
+	lost := t.newlyLost()
+	counted := slices.Collect(maps.Keys(lost))
+	for _, cpu := range t.doubtful {
+		lost[cpu] += 0
+	}
+	t.doubtful = counted
+	return lost
 }
 
 func (t *Tracer) newlyLost() map[int]uint64 {

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Event is one thing that happened on a watched CPU, or one sender's doing to it. A full ring is a hundred thousand of
@@ -14,14 +16,30 @@ import (
 type Event struct {
 	Time    time.Duration // CLOCK_MONOTONIC
 	Kind    Kind
-	Watched bool   // whether TID is a watched thread
-	TID     uint32 // thread that was current
-	CPU     int
-	UserIP  uint64  // where it left user mode; 0 for kernel threads
-	A, B, C uint64  // see Kind
-	Task    *Task   // of Switch and Exec
-	Sender  *Sender // of kinds that say who caused something
+	Watched bool // whether TID is a watched thread
+	// What kept TID, if watched, from going on when it was switched away, by the scheduler's own record: a
+	// quota or budget that it had used up, its cgroup. Only of Switch.
+	Throttled, Frozen bool
+	TID               uint32 // thread that was current
+	CPU               int
+	UserIP            uint64  // where it left user mode; 0 for kernel threads
+	A, B, C           uint64  // see Kind
+	Task              *Task   // of Switch and Exec
+	Sender            *Sender // of kinds that say who caused something
 }
+
+// signalKernel is the si_code of what the kernel, and so a BPF program, sends:
+// SI_KERNEL of include/uapi/asm-generic/siginfo.h.
+const signalKernel = 0x80
+
+// FromKernel tells whether a Signal can be one that the kernel sent. Of one that has
+// ended the process neither code nor sender is known.
+func (e *Event) FromKernel() bool { return e.B == signalKernel || e.B == 0 && e.C == 0 }
+
+// Slot returns the slot of a Broken, and Signals whether it sends the signal that
+// the thread asked for.
+func (e *Event) Slot() uint32  { return uint32(e.A) }
+func (e *Event) Signals() bool { return e.A>>32 == 0 }
 
 // Task is a thread that begins to run.
 type Task struct {
@@ -29,6 +47,8 @@ type Task struct {
 	Name     string
 	Kernel   bool // it has no user mode
 	Watched  bool
+	Born     time.Duration // CLOCK_MONOTONIC: tells threads with the same number apart
+	Switches uint64        // how often it was switched away before, anywhere
 }
 
 // Sender is who sent an interrupt, or caused something in another way, taken in
@@ -37,6 +57,8 @@ type Sender struct {
 	// Conditional tells that a function decided after this was recorded whether
 	// the target is called at all. Only of SendCalls.
 	Conditional bool
+	// Shown tells that a CSDEnter shows when the call arrives. Only of SendCall.
+	Shown bool
 
 	PID    uint32
 	Name   string
@@ -47,13 +69,16 @@ type Sender struct {
 // Layout of struct event, struct task_event and struct send_event in bpf/core.h.
 const (
 	eventSize     = 48
-	taskEventSize = eventSize + 24
+	taskEventSize = eventSize + 40
 	maxStack      = 32
 	sendEventSize = eventSize + 32 + maxStack*8
 
 	taskKernel      = 1
 	taskWatched     = 2
 	sendConditional = 4
+	sendShown       = 8
+	switchThrottled = 16
+	switchFrozen    = 32
 )
 
 func decode(raw []byte) (Event, error) {
@@ -75,12 +100,16 @@ func decode(raw []byte) (Event, error) {
 	if want := e.Kind.size(); want == 0 || len(raw) != want {
 		return Event{}, fmt.Errorf("decoding event of kind %d with %d bytes: want %d", e.Kind, len(raw), want)
 	}
+	if e.Kind == Switch {
+		e.Throttled, e.Frozen = raw[9]&switchThrottled != 0, raw[9]&switchFrozen != 0
+	}
 	switch {
 	case e.Kind == Switch || e.Kind == Exec:
 		e.Task = decodeTask(uint32(e.A), raw[eventSize:])
 	case e.Kind.IsSend():
 		e.Sender = decodeSender(raw[eventSize:])
 		e.Sender.Conditional = raw[9]&sendConditional != 0
+		e.Sender.Shown = raw[9]&sendShown != 0
 	}
 	return e, nil
 }
@@ -104,9 +133,12 @@ func decodeTask(tid uint32, raw []byte) *Task {
 	return &Task{
 		TID:     tid,
 		PID:     binary.LittleEndian.Uint32(raw),
-		Name:    cString(raw[8:24]),
+		Name:    name(raw[8:24]),
 		Kernel:  flags&taskKernel != 0,
 		Watched: flags&taskWatched != 0,
+
+		Born:     time.Duration(binary.LittleEndian.Uint64(raw[24:])),
+		Switches: binary.LittleEndian.Uint64(raw[32:]),
 	}
 }
 
@@ -116,7 +148,7 @@ func decodeSender(raw []byte) *Sender {
 	s := &Sender{
 		PID:    le.Uint32(raw),
 		Cgroup: le.Uint64(raw[8:]),
-		Name:   cString(raw[16:32]),
+		Name:   name(raw[16:32]),
 		Stack:  make([]uint64, frames),
 	}
 	for i := range s.Stack {
@@ -131,3 +163,6 @@ func cString(b []byte) string {
 	}
 	return string(b)
 }
+
+// name decodes the name of a task, which a task gives to itself.
+func name(b []byte) string { return printable.Text(cString(b)) }

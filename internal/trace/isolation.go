@@ -5,23 +5,21 @@ package trace
 import (
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso"
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/abi"
 )
 
-// StatusSlots is how many threads can have a status page at a time, and
-// StatusSize how large one is, in bytes: STATUS_SLOTS and STATUS_SIZE of
+// StatusSlots is how many threads can have a status page at a time: STATUS_SLOTS of
 // bpf/isolation.h.
-const (
-	StatusSlots = 256
-	StatusSize  = 4096
-
-	statusVersion = 1 // STATUS_VERSION there
-)
+const StatusSlots = 256
 
 // Isolation is the task side of a tracer. Its methods are safe for concurrent
 // use, but for two at a time that concern the same CPU, thread or slot.
@@ -31,6 +29,12 @@ type Isolation struct {
 	pages   *ebpf.Map
 	unwatch *ebpf.Program
 	arm     *ebpf.Program
+	state   *ebpf.Memory // the pages, to read
+	used    atomic.Int64 // the first so many slots may have been given
+	faults  []int        // perf events of resolved page faults
+	// NoFaults is why those do not show; nil if they do. Where context tracking does not tell
+	// either, a page fault is a break before it is known whether a signal comes of it.
+	NoFaults error
 }
 
 // Isolation returns the task side, or nil if Config did not ask for it.
@@ -41,20 +45,62 @@ func (t *Tracer) openIsolation() error {
 	if err := pages.Freeze(); err != nil {
 		return fmt.Errorf("making the status pages read-only: %w", err)
 	}
-	t.isolation = &Isolation{cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, unwatch: t.coll.Programs["unwatch"], arm: t.coll.Programs["arm"]}
+	state, err := pages.Memory()
+	if err != nil {
+		return fmt.Errorf("mapping the status pages: %w", err)
+	}
+	t.isolation = &Isolation{
+		cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, state: state,
+		unwatch: t.coll.Programs["unwatch"], arm: t.coll.Programs["arm"],
+	}
+	return nil
+}
+
+// watchFaults lets the programs see on cpus which page faults were resolved.
+func (i *Isolation) watchFaults(cpus cpulist.Set, program *ebpf.Program, seen *ebpf.Variable) {
+	for cpu := range cpus.All() {
+		for _, which := range []uint64{unix.PERF_COUNT_SW_PAGE_FAULTS_MIN, unix.PERF_COUNT_SW_PAGE_FAULTS_MAJ} {
+			if i.NoFaults = i.watchFault(cpu, which, program); i.NoFaults != nil {
+				return
+			}
+		}
+	}
+	if len(i.faults) > 0 {
+		i.NoFaults = seen.Set(uint32(1))
+	}
+}
+
+func (i *Isolation) watchFault(cpu int, which uint64, program *ebpf.Program) error {
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: which, Sample: 1, Bits: unix.PerfBitDisabled | unix.PerfBitExcludeKernel}
+	attr.Size = uint32(unsafe.Sizeof(attr))
+	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("counting resolved page faults on CPU %d: %w", cpu, err)
+	}
+	i.faults = append(i.faults, fd)
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()); err != nil {
+		return fmt.Errorf("attaching to resolved page faults on CPU %d: %w", cpu, err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
+		return fmt.Errorf("counting resolved page faults on CPU %d: %w", cpu, err)
+	}
 	return nil
 }
 
 // close tells all threads that nobody watches them any more.
 func (i *Isolation) close() error {
-	if _, err := i.unwatch.Run(&ebpf.RunOptions{}); err != nil {
+	_, err := i.unwatch.Run(&ebpf.RunOptions{})
+	for _, fd := range i.faults { // which interrupts their CPUs
+		unix.Close(fd)
+	}
+	if err != nil {
 		return fmt.Errorf("ending isolation: %w", err)
 	}
 	return nil
 }
 
 // Pages returns the descriptor of the file that has the status page of slot n at
-// offset n*StatusSize. It can be mapped for reading only, and belongs to the tracer.
+// offset n*[abi.PageSize]. It can be mapped for reading only, and belongs to the tracer.
 func (i *Isolation) Pages() int { return i.pages.FD() }
 
 // Assign gives a thread the status page of a slot, from its next call on.
@@ -62,6 +108,7 @@ func (i *Isolation) Assign(tid uint32, slot int) error {
 	if err := i.slots.Put(tid, uint32(slot)); err != nil {
 		return fmt.Errorf("giving thread %d status page %d: %w", tid, slot, err)
 	}
+	i.used.Store(max(i.used.Load(), int64(slot)+1))
 	return nil
 }
 
@@ -95,14 +142,26 @@ func (i *Isolation) Answered(cpu int) uint32 {
 	return i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.Answered))
 }
 
-// Occupant returns the slot of the thread that is isolated on a CPU.
+// Occupant returns the slot of the thread that is isolated on a CPU, also if it
+// sleeps there in a call that asks.
 func (i *Isolation) Occupant(cpu int) (slot int, ok bool) {
-	for _, field := range []uintptr{unsafe.Offsetof(bpfCpuState{}.Isolated), unsafe.Offsetof(bpfCpuState{}.Paused)} {
-		if n := i.cpu32(cpu, field); n != 0 {
-			return int(n) - 1, true
+	if n := i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.Isolated)); n != 0 {
+		return int(n) - 1, true
+	}
+	for slot := range int(i.used.Load()) {
+		if i.page32(slot, unsafe.Offsetof(bpfStatus{}.Isolated)) != 0 && int(i.page32(slot, unsafe.Offsetof(bpfStatus{}.Cpu))) == cpu {
+			return slot, true
 		}
 	}
 	return 0, false
+}
+
+func (i *Isolation) page32(slot int, field uintptr) uint32 {
+	var b [4]byte
+	if _, err := i.state.ReadAt(b[:], int64(slot*abi.PageSize)+int64(field)); err != nil {
+		return 0 // no such slot
+	}
+	return binary.NativeEndian.Uint32(b[:])
 }
 
 // Idle tells whether no task runs on a CPU.
@@ -138,6 +197,7 @@ func (i *Isolation) setCPU(cpu int, field uintptr, v uint32) {
 // if the thread was just leaving the CPU, the Broken event shows another thread, and the
 // caller is to send it.
 func (i *Isolation) Arm(cpu int, tid uint32, slot int, signal uint32) (bool, error) {
+	i.used.Store(max(i.used.Load(), int64(slot)+1))
 	code, err := i.arm.Run(&ebpf.RunOptions{Context: struct{ CPU, TID, Slot, Signal uint32 }{uint32(cpu), tid, uint32(slot), signal}})
 	if err != nil {
 		return false, fmt.Errorf("isolating thread %d on CPU %d: %w", tid, cpu, err)

@@ -15,7 +15,7 @@ const (
 	SyscallEnter // A: number
 	SyscallExit  // A: number, B: result
 	PageFault    // A: address, B: error code of the architecture
-	Signal       // A: signal, B: si_code, C: sender's process; about to be handled
+	Signal       // A: signal, B: si_code, C: sender's process; about to be handled, or it has ended the process
 	UserExit     // context tracking: user mode was left
 	UserEnter    // context tracking: user mode will be entered
 
@@ -45,30 +45,35 @@ const (
 	IRQEnter // A: irq number, B: handler
 	IRQExit  // A: irq number, B: whether it was handled
 	NMI      // A: handler, B: its duration in ns, C: NMIs handled; Time is its end
+	// VectorFreed is the interrupt in which the CPU gives up the vector of a device's interrupt that was moved
+	// to another one. It has no event that ends it. A: irq number, B: vector
+	VectorFreed
 
 	SoftirqEnter // A: vector
 	SoftirqExit
 	CSDEnter // function called by another CPU; A: function, B: csd
 	CSDExit
 	HRTimer // A: function, B: timer
-	Timer   // A: function, B: timer
+	Timer   // A: function, B: timer, C: 1 + CPU it was armed for
 	Tick    // whether the tick can stop; A: 0 if not, B: what needs it
 	Work    // A: function, B: work item
-	Switch  // Task is the next one; B: state of the previous one, C: its process
+	Switch  // Task is the next one; B: state of the previous one, 0 if it would go on, C: its process
 
-	Fork // A: child thread, B: its process
-	Exec // Task; B: its thread number before
-	Exit
+	Fork    // A: child thread, B: its process
+	Exec    // Task; B: its thread number before
+	Exit    // A: 1 if nothing more of it is recorded, not even that it is switched away
+	Migrate // A: CPU that is not watched, to which goes B: watched thread, from a CPU that is
 
 	Isolated // A of these three: slot of the status page; B: signal at a break
-	Broken   // B: taskiso.Cause, C: its detail
+	Broken   // A: and 1 << 32 if it sends no signal, B: taskiso.Cause, C: its detail
 	Left     // isolation ends because the thread wants it
+	Told     // as Signal, of a thread that may have been isolated, on a CPU that is not watched
 
 	SendCall       // Sender; A: target CPU, B: function, C: csd, UserIP: call site
 	SendSingle     // the same, seen in another place
 	SendCalls      // the same, to many CPUs at once; C: any unique number
 	SendReschedule // Sender; A: target CPU, UserIP: call site
-	SendWake       // Sender; A: CPU the thread ran on last, B: thread that is woken
+	SendWake       // Sender; A: CPU the thread ran on last, B: thread that is woken, C: its Switches
 	SendWork       // Sender; A: target CPU, B: function, C: work item
 	SendIRQ        // Sender; A: target CPU, B: irq number whose interrupts will go there
 	SendHRTimer    // Sender; A: target CPU, B: function, C: timer
@@ -100,14 +105,14 @@ func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%
 // IsSend tells whether k is recorded on the sender's CPU, not on the target.
 func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
-// IsIsolation tells whether k is the beginning or an end of isolation, which the
+// IsIsolation tells whether k concerns isolation: its beginning or end, which the
 // programs themselves decide and no tracepoint shows.
-func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Left }
+func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Told }
 
 // String returns the name of the tracepoint behind k, without its subsystem.
 func (k Kind) String() string {
 	if k.IsIsolation() {
-		return [...]string{"isolated", "broken", "left"}[k-Isolated]
+		return [...]string{"isolated", "broken", "left", "told"}[k-Isolated]
 	}
 	for _, s := range allSources() {
 		if s.kind == k {

@@ -21,6 +21,7 @@ type source struct {
 	// params are the arguments we read, and those before them, as the
 	// kernel's BTF has them: programs get them by position, so a kernel that
 	// changed them must not be read wrongly.
+	// With more than one way in which kernels have them, these stand between " | ".
 	params string
 	// shows says what a user does not see when the source is missing.
 	shows string
@@ -68,6 +69,7 @@ var sources = []source{
 	{IRQEnter, "irq", "irq_handler_entry", "int, struct irqaction *", "device interrupts", false},
 	{IRQExit, "irq", "irq_handler_exit", "int, struct irqaction *, int", "the end of device interrupts", false},
 	{NMI, "nmi", "nmi_handler", "void *, s64, int", "non-maskable interrupts", false},
+	{VectorFreed, "irq_vectors", "vector_free_moved", "unsigned int, unsigned int, unsigned int", "the interrupt after a device's interrupt was moved away", false},
 
 	{SoftirqEnter, "irq", "softirq_entry", "unsigned int", "softirqs", false},
 	{SoftirqExit, "irq", "softirq_exit", "unsigned int", "the end of softirqs", false},
@@ -82,6 +84,7 @@ var sources = []source{
 	{Fork, "sched", "sched_process_fork", "struct task_struct *, struct task_struct *", "children", true},
 	{Exec, "sched", "sched_process_exec", "struct task_struct *, pid_t", "the start of the command", true},
 	{Exit, "sched", "sched_process_exit", "struct task_struct *", "the end of tasks", true},
+	{Migrate, "sched", "sched_migrate_task", "struct task_struct *, int", "threads that leave the CPUs", false},
 
 	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "who sent a function-call interrupt", false},
 	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "who sent a rescheduling interrupt", false},
@@ -91,7 +94,7 @@ var sources = []source{
 	{SendHRTimer, "timer", "hrtimer_start", "struct hrtimer *", "who armed a high-resolution timer", false},
 	{SendTimer, "timer", "timer_start", "struct timer_list *", "who armed a timer", false},
 	{SendCgroup, "cgroup", "cgroup_attach_task", "struct cgroup *, const char *, struct task_struct *", "who moved a task to another cgroup", false},
-	{SendAffinity, kprobes, "sched_setaffinity", "pid_t, const struct cpumask *", "who let a task run on the CPU", false},
+	{SendAffinity, kprobes, "set_cpus_allowed_common", "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "who let a task run on the CPU", false},
 }
 
 // standIns are used where a tracepoint is missing. The compiler may have made one
@@ -119,8 +122,14 @@ func allSources() []source {
 	return all
 }
 
+// unsupported says what a kernel does not have. It matches [ebpf.ErrNotSupported], whose text would add nothing.
+type unsupported string
+
+func (u unsupported) Error() string { return string(u) }
+func (unsupported) Unwrap() error   { return ebpf.ErrNotSupported }
+
 // errNotThere is the reason of a source the kernel was built without.
-var errNotThere = errors.New("not in this kernel")
+const errNotThere = unsupported("not in this kernel")
 
 // Source is one tracepoint or kprobe and whether the kernel offers it.
 type Source struct {
@@ -151,6 +160,19 @@ func Sources(kernel *btf.Spec) []Source {
 	return list
 }
 
+// Attachable lists the same, with the reason also for those that cannot be attached although they are there. It
+// attaches none: that would interrupt every CPU.
+func Attachable(kernel *btf.Spec) []Source {
+	list := Sources(kernel)
+	err := checkKprobes()
+	for i := range list {
+		if list[i].Err == nil && list[i].source.system == kprobes {
+			list[i].Err = err
+		}
+	}
+	return list
+}
+
 // findAny returns sources, and whether any of them is available.
 func findAny(kernel *btf.Spec, sources []source, inPlaceOf string) ([]Source, bool) {
 	var list []Source
@@ -172,13 +194,14 @@ func (s source) find(kernel *btf.Spec) Source {
 func (s source) check(kernel *btf.Spec) error {
 	params, err := s.signature(kernel)
 	if errors.Is(err, btf.ErrNotFound) {
-		return fmt.Errorf("%w: %w", errNotThere, ebpf.ErrNotSupported)
+		return errNotThere
 	}
 	if err != nil {
 		return fmt.Errorf("reading the signature of %s: %w", s.name, err)
 	}
-	if !strings.HasPrefix(params+",", s.params+",") {
-		return fmt.Errorf("it has arguments (%s), not (%s): %w", params, s.params, ebpf.ErrNotSupported)
+	known := strings.Split(s.params, " | ")
+	if !slices.ContainsFunc(known, func(known string) bool { return strings.HasPrefix(params+",", known+",") }) {
+		return unsupported(fmt.Sprintf("it has arguments (%s), not (%s)", params, strings.Join(known, ") or (")))
 	}
 	return nil
 }

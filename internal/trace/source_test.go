@@ -78,6 +78,10 @@ func TestSourceCheck(t *testing.T) {
 		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "not in this kernel"},
 		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is no pointer"},
 		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is no function"},
+		{"a function as of 6.2", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"), pointerTo("affinity_context"))), ""},
+		{"a function as before", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"),
+			&btf.Pointer{Target: &btf.Const{Type: pointerTo("cpumask").Target}}, &btf.Typedef{Name: "u32", Type: cUnsigned})), ""},
+		{"a function that has neither", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"))), "not (struct task_struct *, struct affinity_context *) or (struct task_struct *, const struct cpumask *, u32)"},
 		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is no function with arguments"},
 	} {
 		err := sourceOf(t, tc.kind).check(tc.kernel)
@@ -85,6 +89,10 @@ func TestSourceCheck(t *testing.T) {
 			t.Errorf("%s: got error %v, want %q", tc.name, err, tc.want)
 		}
 	}
+}
+
+func pointerTo(name string) *btf.Pointer {
+	return &btf.Pointer{Target: &btf.Struct{Name: name, Size: 8, Members: []btf.Member{{Name: "first", Type: cLong}}}}
 }
 
 // function is one that a kprobe can be set on.

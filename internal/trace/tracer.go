@@ -3,21 +3,24 @@
 package trace
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/abi"
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // Follow says which children of a watched task are watched as well.
@@ -57,6 +60,9 @@ type Config struct {
 	// CPUs of the only one: a power of two and a multiple of the page size. 0
 	// stands for a size that suits the number of CPUs.
 	RingBytes int
+	// Address returns where a kernel function begins, or 0 if there is none of that name; nil if the kernel hides
+	// its symbols.
+	Address func(function string) uint64
 	// Isolation lets threads of watched processes be isolated: see [Isolation].
 	Isolation bool
 }
@@ -77,16 +83,20 @@ type Tracer struct {
 
 	batch []Event        // what the last Read has handed out
 	later []Event        // read, but not yet safe to hand out
+	until time.Duration  // of the last Read
 	lost  map[int]uint64 // by CPU, as last seen
+
+	doubtful []int // CPUs whose losses were counted by the last Read
 }
 
 const (
-	cpuStateSize  = int(unsafe.Sizeof(bpfCpuState{}))
-	seenOffset    = int(unsafe.Offsetof(bpfCpuState{}.Seen))
-	lostOffset    = int(unsafe.Offsetof(bpfCpuState{}.Lost))
-	watchedOffset = int(unsafe.Offsetof(bpfCpuState{}.Watched))
-	preemptOffset = int(unsafe.Offsetof(bpfCpuState{}.Preempted))
-	noTID         = ^uint32(0)
+	cpuStateSize    = int(unsafe.Sizeof(bpfCpuState{}))
+	seenOffset      = int(unsafe.Offsetof(bpfCpuState{}.Seen))
+	lostOffset      = int(unsafe.Offsetof(bpfCpuState{}.Lost))
+	watchedOffset   = int(unsafe.Offsetof(bpfCpuState{}.Watched))
+	preemptOffset   = int(unsafe.Offsetof(bpfCpuState{}.Preempted))
+	elsewhereOffset = int(unsafe.Offsetof(bpfCpuState{}.Elsewhere))
+	noTID           = ^uint32(0)
 )
 
 // Open loads the programs and attaches every source the kernel offers. It
@@ -109,7 +119,7 @@ func Open(cfg Config) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's type information: %w", err)
 	}
-	t := &Tracer{cpus: cfg.CPUs, targets: len(targets(cfg)), sources: Sources(kernel), lost: make(map[int]uint64)}
+	t := &Tracer{cpus: cfg.CPUs, targets: len(targets(cfg)), sources: Attachable(kernel), lost: make(map[int]uint64)}
 	if err := t.load(cfg); err != nil {
 		t.Close()
 		return nil, err
@@ -133,6 +143,9 @@ func ringBytes(cpus int) int {
 func (t *Tracer) load(cfg Config) error {
 	spec, err := t.spec(cfg)
 	if err != nil {
+		return err
+	}
+	if err := checkDescriptors(spec, cfg.CPUs.Len()); err != nil {
 		return err
 	}
 	rings, contents, err := createRings(cfg)
@@ -164,7 +177,7 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		return nil, fmt.Errorf("reading the embedded BPF programs: %w", err)
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
-		return (p.Type != ebpf.Syscall || !cfg.Isolation) && !slices.ContainsFunc(t.sources, func(s Source) bool { return s.source.name == name && s.Err == nil })
+		return (p.Type != ebpf.Syscall && p.Type != ebpf.PerfEvent || !cfg.Isolation) && !slices.ContainsFunc(t.sources, func(s Source) bool { return s.source.name == name && s.Err == nil })
 	})
 	cpus := spec.Maps["cpus"]
 	cpus.MaxEntries = uint32(cfg.PossibleCPUs)
@@ -177,12 +190,20 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		pages := spec.Maps["pages"]
 		pages.MaxEntries = StatusSlots
 		for slot := range uint32(StatusSlots) {
-			pages.Contents = append(pages.Contents, ebpf.MapKV{Key: slot, Value: bpfStatus{Version: statusVersion}})
+			pages.Contents = append(pages.Contents, ebpf.MapKV{Key: slot, Value: bpfStatus{Version: abi.Version}})
 		}
+	}
+
+	if err := setNamespace(spec); err != nil {
+		return nil, err
 	}
 
 	var list [maxTargets]uint32
 	n := copy(list[:], targets(cfg)) // see attachSource for more than fit in
+	address := cfg.Address
+	if address == nil {
+		address = func(string) uint64 { return 0 }
+	}
 	for name, value := range map[string]any{
 		"targets":    uint32(n),
 		"target":     list,
@@ -191,8 +212,11 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		"follow":     uint32(cfg.Follow),
 		"isolation":  cfg.Isolation,
 		"csd_events": t.Has(CSDEnter),
-		// What the kernel calls it; the same in every namespace but that of a container.
 		"supervisor": uint32(os.Getpid()),
+
+		"hidden_symbols":     cfg.Address == nil,
+		"sched_ttwu_pending": address("sched_ttwu_pending"),
+		"tick_function":      cmp.Or(address("tick_nohz_handler"), address("tick_sched_timer")), // since and before 6.9
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s to %v: %w", name, value, err)
@@ -223,12 +247,15 @@ func (t *Tracer) attach() error {
 			return fmt.Errorf("attaching to %s, which is needed to see %s: %w", s.Name, s.Shows, s.Err)
 		}
 	}
+	if t.isolation != nil {
+		t.isolation.watchFaults(t.cpus, t.coll.Programs["page_fault_resolved"], t.coll.Variables["fault_events"])
+	}
 	return nil
 }
 
 func (t *Tracer) attachSource(s source) error {
 	if s.looksForTargets() && t.targets > maxTargets {
-		return fmt.Errorf("it can look for %d CPUs, not for %d: %w", maxTargets, t.targets, ebpf.ErrNotSupported)
+		return unsupported(fmt.Sprintf("it can look for %d CPUs, not for %d", maxTargets, t.targets))
 	}
 	var l link.Link
 	var err error
@@ -239,11 +266,22 @@ func (t *Tracer) attachSource(s source) error {
 		l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: s.name, Program: program})
 	}
 	if err != nil {
-		return err
+		return innermost(err)
 	}
 	// An unreferenced link is closed by its finaliser and silently detaches.
 	t.links = append(t.links, l)
 	return nil
+}
+
+// innermost returns what the kernel said, without what a library was doing on several ways to ask it.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // Start begins to record on the watched CPUs.
@@ -287,6 +325,30 @@ func (t *Tracer) Watch(tid int) error {
 	return nil
 }
 
+// Watched returns the threads that are watched now: those given to Watch and those that followed, but for those that have ended.
+func (t *Tracer) Watched() ([]uint32, error) {
+	var threads []uint32
+	var tid uint32
+	var value []byte
+	all := t.tasks.Iterate()
+	for all.Next(&tid, &value) {
+		threads = append(threads, tid)
+	}
+	// A map of which others take out meanwhile cannot be gone through to its end: then these are some of them.
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return nil, fmt.Errorf("listing the watched threads: %w", err)
+	}
+	return threads, nil
+}
+
+// Unwatch removes a thread that Watch has added when it was ending. That it is not there is no error.
+func (t *Tracer) Unwatch(tid int) error {
+	if err := t.tasks.Delete(uint32(tid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("not watching thread %d: %w", tid, err)
+	}
+	return nil
+}
+
 // Sources lists every tracepoint with the reason for those not attached.
 func (t *Tracer) Sources() []Source { return slices.Clone(t.sources) }
 
@@ -318,6 +380,19 @@ func (t *Tracer) Preempted(cpu int) uint64 {
 		return 0
 	}
 	return uint64(binary.NativeEndian.Uint32(b[:]))
+}
+
+// Elsewhere returns how long watched tasks have run on a CPU that is not watched, up to now.
+func (t *Tracer) Elsewhere(cpu int) time.Duration {
+	var b [16]byte
+	if _, err := t.state.ReadAt(b[:], int64(cpu*cpuStateSize+elsewhereOffset)); err != nil {
+		return 0 // nothing runs on a CPU beyond PossibleCPUs
+	}
+	ran, since := binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])
+	if since > 0 {
+		ran += uint64(max(0, clock.Now()-time.Duration(since)))
+	}
+	return time.Duration(ran)
 }
 
 // Missed returns how many events no program saw because one of the same kind
@@ -374,13 +449,4 @@ func (t *Tracer) Close() error {
 		t.coll.Close()
 	}
 	return errors.Join(errs...)
-}
-
-// now returns the time in the clock of the events.
-func now() (int64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("reading CLOCK_MONOTONIC: %w", err)
-	}
-	return ts.Nano(), nil
 }

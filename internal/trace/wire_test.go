@@ -7,16 +7,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskiso/taskiso"
+	"github.com/taskiso/taskiso/internal/abi"
 )
 
 func loadSpec(t *testing.T) *ebpf.CollectionSpec {
@@ -43,10 +45,10 @@ var goNames = map[string]Kind{
 	"ERROR_APIC_ENTER": ErrorAPICEnter, "ERROR_APIC_EXIT": ErrorAPICExit,
 	"SPURIOUS_ENTER": SpuriousEnter, "SPURIOUS_EXIT": SpuriousExit,
 	"PLATFORM_IPI_ENTER": PlatformIPIEnter, "PLATFORM_IPI_EXIT": PlatformIPIExit,
-	"IRQ_ENTER": IRQEnter, "IRQ_EXIT": IRQExit, "NMI": NMI,
+	"IRQ_ENTER": IRQEnter, "IRQ_EXIT": IRQExit, "NMI": NMI, "VECTOR_FREED": VectorFreed,
 	"SOFTIRQ_ENTER": SoftirqEnter, "SOFTIRQ_EXIT": SoftirqExit, "CSD_ENTER": CSDEnter, "CSD_EXIT": CSDExit,
 	"HRTIMER": HRTimer, "TIMER": Timer, "TICK": Tick, "WORK": Work, "SWITCH": Switch,
-	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "ISOLATED": Isolated, "BROKEN": Broken, "LEFT": Left, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
+	"FORK": Fork, "EXEC": Exec, "EXIT": Exit, "MIGRATE": Migrate, "ISOLATED": Isolated, "BROKEN": Broken, "LEFT": Left, "TOLD": Told, "SEND_CALL": SendCall, "SEND_RESCHEDULE": SendReschedule,
 	"SEND_SINGLE": SendSingle, "SEND_CALLS": SendCalls, "SEND_WAKE": SendWake, "SEND_WORK": SendWork, "SEND_IRQ": SendIRQ,
 	"SEND_HRTIMER": SendHRTimer, "SEND_TIMER": SendTimer, "SEND_AFFINITY": SendAffinity, "SEND_CGROUP": SendCgroup,
 }
@@ -68,17 +70,32 @@ func TestBreakCausesAreThoseOfTheBPFPrograms(t *testing.T) {
 	}
 }
 
-// What tasks map has the size and the places that include/taskiso/taskiso.h says.
+// What tasks map is what package abi says, and begins the page.
 func TestStatusPageLayout(t *testing.T) {
-	var p bpfStatus
-	for name, at := range map[string][2]uintptr{
-		"size": {unsafe.Sizeof(p), StatusSize}, "isolated": {unsafe.Offsetof(p.Isolated), 4}, "seq": {unsafe.Offsetof(p.Seq), 8},
-		"tid": {unsafe.Offsetof(p.Tid), 12}, "entered": {unsafe.Offsetof(p.Entered), 16}, "since": {unsafe.Offsetof(p.Since), 24},
-		"breaks": {unsafe.Offsetof(p.Breaks), 32}, "time": {unsafe.Offsetof(p.Time), 40}, "detail": {unsafe.Offsetof(p.Detail), 48},
-		"cause": {unsafe.Offsetof(p.Cause), 56}, "cpu": {unsafe.Offsetof(p.Cpu), 60}, "pad": {unsafe.Offsetof(p.Pad), 64},
+	there := slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[bpfStatus]()), func(f reflect.StructField) bool { return f.Name == "_" })
+	here := reflect.VisibleFields(reflect.TypeFor[abi.Status]())
+	if size := reflect.TypeFor[bpfStatus]().Size(); size != abi.PageSize || len(there) != len(here)+1 || there[len(here)].Offset != reflect.TypeFor[abi.Status]().Size() {
+		t.Fatalf("%d bytes, fields %v, want %d, %v and what fills it", size, there, abi.PageSize, here)
+	}
+	for i, want := range here {
+		if got := there[i]; !strings.EqualFold(got.Name, want.Name) || got.Offset != want.Offset || got.Type != want.Type {
+			t.Errorf("field %d is %s at %d, want %s at %d", i, got.Name, got.Offset, want.Name, want.Offset)
+		}
+	}
+}
+
+// Macros are not in the object: their lines are compared.
+func TestIsolationNumbersAreThoseOfTheBPFPrograms(t *testing.T) {
+	text, err := os.ReadFile("bpf/isolation.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]int{
+		"PR_TASK_ISOLATION": abi.SetTaskIsolation, "PR_GET_TASK_ISOLATION": abi.GetTaskIsolation, "ISOLATION_ENABLE": abi.Enable,
+		"STATUS_VERSION": abi.Version, "STATUS_SIZE": abi.PageSize, "STATUS_SLOTS": StatusSlots,
 	} {
-		if at[0] != at[1] {
-			t.Errorf("%s: %d, want %d", name, at[0], at[1])
+		if !strings.Contains(string(text), fmt.Sprintf("#define %s %d\n", name, value)) {
+			t.Errorf("the programs do not define %s as %d", name, value)
 		}
 	}
 }
@@ -118,7 +135,7 @@ func TestEventLayout(t *testing.T) {
 		offsets map[string]int
 	}{
 		{"event", eventSize, map[string]int{"time": 0, "kind": 8, "flags": 9, "cpu": 10, "tid": 12, "ip": 16, "a": 24, "b": 32, "c": 40}},
-		{"task_event", taskEventSize, map[string]int{"e": 0, "tgid": eventSize, "flags": eventSize + 4, "comm": eventSize + 8}},
+		{"task_event", taskEventSize, map[string]int{"e": 0, "tgid": eventSize, "flags": eventSize + 4, "comm": eventSize + 8, "born": eventSize + 24, "switches": eventSize + 32}},
 		{"send_event", sendEventSize, map[string]int{
 			"e": 0, "tgid": eventSize, "frames": eventSize + 4, "cgroup": eventSize + 8, "comm": eventSize + 16, "stack": eventSize + 32,
 		}},
@@ -143,7 +160,8 @@ func TestEventLayout(t *testing.T) {
 	if err := types.TypeByName("task_flag", &flags); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]uint64{"TASK_KERNEL": taskKernel, "TASK_WATCHED": taskWatched, "SEND_CONDITIONAL": sendConditional}
+	want := map[string]uint64{"TASK_KERNEL": taskKernel, "TASK_WATCHED": taskWatched, "SEND_CONDITIONAL": sendConditional, "SEND_SHOWN": sendShown,
+		"SWITCH_THROTTLED": switchThrottled, "SWITCH_FROZEN": switchFrozen}
 	for _, v := range flags.Values {
 		if v.Value != want[v.Name] {
 			t.Errorf("%s is %d, want %d", v.Name, v.Value, want[v.Name])
@@ -180,17 +198,26 @@ func TestDecode(t *testing.T) {
 	}{
 		{"watched", record(SyscallEnter, taskWatched), func(e *Event) { e.Kind, e.Watched = SyscallEnter, true }},
 		{"kernel", record(NMI, taskKernel), func(e *Event) { e.Kind = NMI }},
-		{"switch", record(Switch, 0, uint32(5), uint32(taskWatched), comm("app")), func(e *Event) {
-			e.Kind, e.Task = Switch, &Task{TID: 7, PID: 5, Name: "app", Watched: true}
+		{"switch", record(Switch, 0, uint32(5), uint32(taskWatched), comm("app"), uint64(77), uint64(3)), func(e *Event) {
+			e.Kind, e.Task = Switch, &Task{TID: 7, PID: 5, Name: "app", Watched: true, Born: 77, Switches: 3}
 		}},
-		{"switch to a kernel thread with a long name", record(Switch, 0, uint32(5), uint32(taskKernel), comm("0123456789abcdef")), func(e *Event) {
+		{"switch from a thread whose quota is used up", record(Switch, taskWatched|switchThrottled, uint32(5), uint32(0), comm("app"), uint64(77), uint64(3)), func(e *Event) {
+			e.Kind, e.Watched, e.Throttled, e.Task = Switch, true, true, &Task{TID: 7, PID: 5, Name: "app", Born: 77, Switches: 3}
+		}},
+		{"switch from a frozen thread", record(Switch, taskWatched|switchFrozen, uint32(5), uint32(0), comm("app"), uint64(77), uint64(3)), func(e *Event) {
+			e.Kind, e.Watched, e.Frozen, e.Task = Switch, true, true, &Task{TID: 7, PID: 5, Name: "app", Born: 77, Switches: 3}
+		}},
+		{"switch to a kernel thread with a long name", record(Switch, 0, uint32(5), uint32(taskKernel), comm("0123456789abcdef"), uint64(0), uint64(0)), func(e *Event) {
 			e.Kind, e.Task = Switch, &Task{TID: 7, PID: 5, Name: "0123456789abcdef", Kernel: true}
 		}},
-		{"exec", record(Exec, taskWatched, uint32(5), uint32(taskWatched), comm("sh")), func(e *Event) {
+		{"exec", record(Exec, taskWatched, uint32(5), uint32(taskWatched), comm("sh"), uint64(0), uint64(0)), func(e *Event) {
 			e.Kind, e.Watched, e.Task = Exec, true, &Task{TID: 7, PID: 5, Name: "sh", Watched: true}
 		}},
 		{"sender", record(SendCall, 0, uint32(5), uint32(2), uint64(77), comm("bash"), stack), func(e *Event) {
 			e.Kind, e.Sender = SendCall, &Sender{PID: 5, Name: "bash", Cgroup: 77, Stack: stack[:2]}
+		}},
+		{"sender of a call whose arrival shows", record(SendCall, sendShown, uint32(5), uint32(0), uint64(77), comm("bash"), stack), func(e *Event) {
+			e.Kind, e.Sender = SendCall, &Sender{PID: 5, Name: "bash", Cgroup: 77, Stack: stack[:0], Shown: true}
 		}},
 		{"sender with more frames than fit", record(SendReschedule, 0, uint32(5), uint32(99), uint64(77), comm("0123456789abcdef"), stack), func(e *Event) {
 			e.Kind, e.Sender = SendReschedule, &Sender{PID: 5, Name: "0123456789abcdef", Cgroup: 77, Stack: stack[:]}
@@ -282,7 +309,9 @@ func TestSourcesAreThePrograms(t *testing.T) {
 			t.Errorf("%s lacks a word: %+v", s.name, s)
 		}
 	}
-	maps.DeleteFunc(spec.Programs, func(_ string, p *ebpf.ProgramSpec) bool { return p.Type == ebpf.Syscall }) // called, not attached
+	maps.DeleteFunc(spec.Programs, func(_ string, p *ebpf.ProgramSpec) bool {
+		return p.Type == ebpf.Syscall || p.Type == ebpf.Tracing || p.Type == ebpf.PerfEvent // called, or attached to no tracepoint
+	})
 	fromPrograms := slices.Sorted(maps.Keys(spec.Programs))
 	slices.Sort(fromSources)
 	if !slices.Equal(fromSources, fromPrograms) {

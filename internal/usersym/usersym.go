@@ -11,6 +11,7 @@ import (
 	"debug/dwarf"
 	"debug/elf"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/ianlancetaylor/demangle"
+	"golang.org/x/sys/unix"
 )
 
 // Location is what is known of a place in code; empty and 0 what is not.
@@ -81,9 +83,58 @@ type unit struct {
 // debugDir is where distributions put debug information, by build ID.
 const debugDir = "/usr/lib/debug/.build-id/"
 
-func openObject(path string) *object {
-	o := &object{known: make(map[uint64]Location)}
-	f, err := elf.Open(path)
+// maxFile bounds what is read of one file: the programs at hand choose them.
+const maxFile = 1 << 30
+
+// openRegular opens a file that a program has named. It does not wait for the
+// other end of a pipe, and refuses devices.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
+		err = fmt.Errorf("reading %s: not a regular file of at most %d bytes", path, maxFile)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// file is an ELF file and what it is read from.
+type file struct {
+	*elf.File
+	from *os.File
+}
+
+func (f file) Close() error { return errors.Join(f.File.Close(), f.from.Close()) }
+
+func openELF(path string) (file, error) {
+	from, err := openRegular(path)
+	if err != nil {
+		return file{}, err
+	}
+	f, err := elf.NewFile(from)
+	if err != nil {
+		from.Close()
+		return file{}, err
+	}
+	return file{f, from}, nil
+}
+
+// openObject reads what names code in a file. debug/elf and debug/dwarf are not
+// made for files that mean harm: one that makes them panic has no names.
+func openObject(path string) (o *object) {
+	o = &object{known: make(map[uint64]Location)}
+	defer func() {
+		if recover() != nil {
+			o = &object{known: make(map[uint64]Location)}
+		}
+	}()
+	f, err := openELF(path)
 	if err != nil {
 		return o
 	}
@@ -95,7 +146,7 @@ func openObject(path string) *object {
 	}
 	o.add(f)
 	if id := buildID(f); len(id) > 2 {
-		if d, err := elf.Open(debugDir + id[:2] + "/" + id[2:] + ".debug"); err == nil {
+		if d, err := openELF(debugDir + id[:2] + "/" + id[2:] + ".debug"); err == nil {
 			defer d.Close()
 			o.add(d)
 		}
@@ -127,7 +178,7 @@ func (o *object) findUnits() {
 }
 
 // add takes the symbols of f, and its debug information unless there is some already.
-func (o *object) add(f *elf.File) {
+func (o *object) add(f file) {
 	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
 		symbols, err := read()
 		if err != nil {
@@ -144,7 +195,7 @@ func (o *object) add(f *elf.File) {
 	}
 }
 
-func buildID(f *elf.File) string {
+func buildID(f file) string {
 	s := f.Section(".note.gnu.build-id")
 	if s == nil {
 		return ""
@@ -166,7 +217,12 @@ func (o *object) location(offset uint64) Location {
 	return l
 }
 
-func (o *object) find(offset uint64) Location {
+func (o *object) find(offset uint64) (found Location) {
+	defer func() {
+		if recover() != nil { // see openObject
+			found = Location{}
+		}
+	}()
 	for _, p := range o.loads {
 		if p.Off <= offset && offset < p.Off+p.Filesz {
 			address := offset - p.Off + p.Vaddr
@@ -227,7 +283,7 @@ func (t table) find(address uint64) string {
 // readPerfMap reads lines of "START SIZE NAME" with numbers in base 16, as perf
 // does (tools/perf/Documentation/jit-interface.txt). No file, no names.
 func readPerfMap(path string) table {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil
 	}

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,17 +32,19 @@ const probeTime = 20 * time.Second
 
 // chooseAccel returns KVM if it boots this machine, else TCG. That /dev/kvm can be opened says little: inside a virtual
 // machine it may refuse registers, or stop at the first instruction it cannot emulate. So it is tried, once per kernel
-// and boot of the host; the answer is kept in directory cache.
-func chooseAccel(ctx context.Context, cache string, m machine) string {
-	if unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) != nil {
+// and boot of the host; the answer is kept in directory cache. It runs no guest of another architecture than the host's.
+func chooseAccel(t *testing.T, cache, arch string, m machine) string {
+	t.Helper()
+	if arch != runtime.GOARCH || unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) != nil {
 		return accelTCG
 	}
+	defer waitForLock(t, filepath.Join(cache, "kvm.lock"))()
 	path := filepath.Join(cache, "kvm.json")
 	key := hostBoot() + " " + m.qemu[0] + " " + m.kernel
 	answers := readAnswers(path, hostBoot())
 	works, known := answers[key]
 	if !known {
-		works = bootsUnderKVM(ctx, m)
+		works = bootsUnderKVM(t.Context(), m)
 		answers[key] = works
 		_ = writeAnswers(path, answers) // the next run tries again
 	}

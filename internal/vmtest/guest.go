@@ -23,7 +23,6 @@ const (
 	orderFile       = "/vmtest.json" // in the guest: what to do
 	guestVariable   = "TASKISO_VMTEST_GUEST"
 	serviceVariable = "TASKISO_VMTEST_SERVICE"
-	resultPort      = "/dev/ttyS1" // virtio-serial is a module in Debian's 6.1, an ISA port is built in everywhere
 	workDir         = "/test"
 )
 
@@ -68,18 +67,22 @@ func initAndReport() error {
 	if err != nil {
 		return err
 	}
+	machine, err := here()
+	if err != nil {
+		return err
+	}
 	if !isService() {
 		if err := mountAll(); err != nil {
 			return err
 		}
-		if err := keepInterruptsAway(); err != nil {
+		if err := keepInterruptsAway(machine.console, machine.result); err != nil {
 			return err
 		}
 		if todo.Init != "" {
 			return giveWay(todo.Init)
 		}
 	}
-	port, err := openPort(resultPort)
+	port, err := openPort("/dev/" + machine.result)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -107,23 +108,41 @@ func openPort(path string) (*os.File, error) {
 	return port, nil
 }
 
-// keepInterruptsAway moves the interrupts of both serial ports to CPU 0. Linux would put one of them on CPU 2, where tests
-// of isolation would find vmtest's own noise. 4 and 3 are what ISA ports 0 and 1 have had since the PC.
-func keepInterruptsAway() error {
-	for _, irq := range []string{"4", "3"} {
-		path := "/proc/irq/" + irq + "/smp_affinity_list"
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return fmt.Errorf("moving interrupt %s: %w", irq, err)
-		}
-		_, err = f.WriteString("0")
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("moving interrupt %s: writing 0 to %s: %w", irq, path, err)
+// keepInterruptsAway moves the interrupts of serial ports to CPU 0. Linux would put one of them on CPU 2, where tests of
+// isolation would find vmtest's own noise.
+func keepInterruptsAway(ports ...string) error {
+	for _, port := range ports {
+		if err := moveInterrupt(port); err != nil {
+			return fmt.Errorf("moving the interrupt of %s: %w", port, err)
 		}
 	}
 	// An interrupt that is in use moves when it next occurs. The console's is.
 	fmt.Fprintln(os.Stderr, "vmtest: running the tests")
+	return nil
+}
+
+func moveInterrupt(port string) error {
+	irq, err := os.ReadFile("/sys/class/tty/" + port + "/irq")
+	if err != nil {
+		return err
+	}
+	path := "/proc/irq/" + strings.TrimSpace(string(irq)) + "/smp_affinity_list"
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) { // an interrupt that no driver asked for at boot has the file while it is in use
+		user, openErr := os.OpenFile("/dev/"+port, os.O_RDWR|unix.O_NOCTTY, 0)
+		if openErr != nil {
+			return openErr
+		}
+		defer user.Close()
+		f, err = os.OpenFile(path, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString("0"); err != nil {
+		return fmt.Errorf("writing 0 to %s: %w", path, err)
+	}
 	return nil
 }
 

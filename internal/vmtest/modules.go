@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,51 +11,43 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
 // modulesDir has, in a guest, a directory of modules for each kernel.
 const modulesDir = "/modules"
 
-// Modules returns files for [Config.Files], so that guests can load the kernel modules of these names with LoadModule.
-// A kernel of somebody's own brings none.
-func Modules(t *testing.T, names ...string) map[string]string {
-	t.Helper()
-	cache, err := debian.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
+// modulesNamed returns files for a guest, so that it can load the kernel modules of these names with LoadModule. One that a
+// kernel has not is left out, as all are for a kernel of somebody's own.
+func (k kernel) modulesNamed(ctx context.Context, dir string, names []string) (map[string]string, error) {
 	files := make(map[string]string)
-	err = filepath.WalkDir(filepath.Join(cache, "kernel"), func(path string, entry fs.DirEntry, err error) error {
+	if len(names) == 0 || k.modules == "" {
+		return files, nil
+	}
+	err := filepath.WalkDir(k.modules, func(path string, entry fs.DirEntry, err error) error {
 		name, packing, isModule := strings.Cut(filepath.Base(path), ".ko")
 		if err != nil || entry.IsDir() || !isModule || !slices.Contains(names, name) {
 			return err
 		}
-		_, release, _ := strings.Cut(path, "/modules/")
-		release, _, _ = strings.Cut(release, "/")
 		if packing != "" {
-			path, err = unpacked(t, path)
+			path, err = unpacked(ctx, filepath.Join(dir, name+".ko"), path)
 		}
-		files[filepath.Join(modulesDir, release, name+".ko")] = path
+		files[filepath.Join(modulesDir, k.release, name+".ko")] = path
 		return err
 	})
 	if err != nil {
-		t.Fatalf("looking for modules %q: %v", names, err)
+		return nil, fmt.Errorf("looking for modules %q: %w", names, err)
 	}
-	return files
+	return files, nil
 }
 
-// unpacked returns what xz makes of a file.
-func unpacked(t *testing.T, path string) (string, error) {
-	module, err := exec.Command("xz", "-dc", path).Output()
+// unpacked writes what xz makes of a file to plain, and returns that.
+func unpacked(ctx context.Context, plain, path string) (string, error) {
+	module, err := exec.CommandContext(ctx, "xz", "-dc", path).Output()
 	if err != nil {
 		return "", fmt.Errorf("unpacking %s: %w", path, err)
 	}
-	plain := filepath.Join(t.TempDir(), "module.ko")
 	return plain, os.WriteFile(plain, module, 0o600)
 }
 

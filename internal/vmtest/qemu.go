@@ -35,6 +35,7 @@ const powerOffTime = 10 * time.Second
 
 // machine is one boot.
 type machine struct {
+	platform platform
 	qemu     []string // command and first arguments
 	accel    string
 	model    string // of its CPUs, as QEMU names it; empty: all that the accelerator has
@@ -64,16 +65,14 @@ func (o outcome) summary() string {
 func (m machine) command() []string {
 	return slices.Concat(m.qemu, []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35", "-accel", m.accel, "-cpu", m.cpuModel(),
+		"-machine", m.platform.machine, "-accel", m.accel, "-cpu", m.cpuModel(),
 		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
 		// With panic=-1 a panic reboots at once, and a reboot ends QEMU.
 		"-no-reboot",
 		"-kernel", m.kernel, "-initrd", m.initrd, "-append", strings.Join(m.kernelParameters(), " "),
 		"-chardev", "file,id=console,path=" + strings.ReplaceAll(m.console, ",", ",,"),
-		"-device", "isa-serial,chardev=console,index=0",
 		"-chardev", "stdio,id=result,signal=off",
-		"-device", "isa-serial,chardev=result,index=1",
-	}, m.numa())
+	}, m.platform.ports("console", "result"), m.numa())
 }
 
 // numa gives each node its part of the CPUs and of the memory.
@@ -95,11 +94,11 @@ func (m machine) cpuModel() string {
 	case m.accel == accelKVM:
 		return "host"
 	}
-	return "max"
+	return m.platform.model
 }
 
 func (m machine) kernelParameters() []string {
-	return append([]string{"console=ttyS0", "panic=-1", "oops=panic"}, m.cmdline...)
+	return append([]string{"console=" + m.platform.console, "panic=-1", "oops=panic"}, m.cmdline...)
 }
 
 // boot runs the machine until its guest has reported, or ctx ends. QEMU is dead when it returns.

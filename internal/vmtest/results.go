@@ -125,9 +125,7 @@ func (t *guestTest) replay(host *testing.T) {
 	for _, sub := range t.subs {
 		host.Run(sub.name, sub.replay)
 	}
-	if text := strings.TrimRight(t.output.String(), "\n"); text != "" {
-		host.Logf("guest, %.2f s:\n%s", t.seconds, text)
-	}
+	host.Logf("guest, %.2f s:\n%s", t.seconds, strings.TrimRight(t.output.String(), "\n"))
 	switch t.action {
 	case "pass":
 	case "skip":

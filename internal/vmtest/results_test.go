@@ -124,6 +124,9 @@ func TestBelow(t *testing.T) {
 		{"TestVM/sid/TestGuestA", "TestVM/sid-7.2", "TestGuestA"},
 		{"TestVM//TestGuestA/one", "TestVM/sid-7.2", "TestGuestA/one"},
 		{"TestVM/x/TestGuestA|TestOther", "TestVM/sid-7.2", ""},
+		{"TestVM$/(trixie|sid)/TestGuestA$", "TestVM/sid-7.2", "TestGuestA$"},
+		{"TestVM(Hold|)/sid/TestGuest(A|B)/[/|(]", "TestVM/sid-7.2", "TestGuest(A|B)/[/|(]"},
+		{`TestVM/sid/a\|b`, "TestVM/sid-7.2", `a\|b`},
 	} {
 		if got := below(c[0], c[1]); got != c[2] {
 			t.Errorf("below(%q, %q) is %q, want %q", c[0], c[1], got, c[2])
@@ -163,7 +166,7 @@ func TestSilentGuestIsBootedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		script := fmt.Sprintf(`echo >>%[1]s; [ $(wc -l <%[1]s) -gt %d ] || exec sleep 300; cat %s`, boots, silent, stream)
-		m := machine{qemu: []string{"sh", "-c", script}, accel: accelTCG, patience: time.Second}
+		m := machine{platform: platforms()["amd64"], qemu: []string{"sh", "-c", script}, accel: accelTCG, patience: time.Second}
 		got, err := Config{Timeout: time.Minute}.bootTwice(t, m)
 		if !errors.Is(err, want) || (got.hello.Release == "7.2") != (want == nil) {
 			t.Errorf("silent %d times: %+v, %v", silent, got, err)

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,11 +26,15 @@ import (
 type Config struct {
 	// Cmdline is added to the kernel's command line, for example [Isolated].
 	Cmdline string
-	// Kernels are the Debian suites to take kernels from, all of [debian.Suites] if empty.
+	// Kernels are the rows to run on, by the names they have in [debian.Rows]: [debian.Suites] if empty. Also are rows
+	// beside those. RowsVariable chooses others.
 	Kernels []string
+	Also    []string
 	// Tests selects guest tests, as go test -run does. If it is empty all tests with [Prefix] run. Elements after the
 	// host test's own name in go test -run narrow it down.
 	Tests string
+	// Skip leaves some of them out, as go test -skip does.
+	Skip string
 	// Args are more flags of the test binary, for example -test.short.
 	Args []string
 	// Env are more environment variables of the tests, as KEY=value.
@@ -37,6 +42,10 @@ type Config struct {
 	// Files maps absolute paths in the guest to files or directories of the host. A dynamically linked program brings
 	// its libraries along. Tests run in directory /test.
 	Files map[string]string
+	// Programs are files as well, which are other ones for each architecture.
+	Programs map[string]Program
+	// Modules are kernel modules for [LoadModule], where the kernel has them.
+	Modules []string
 	// Model is what the CPUs are, as QEMU names it; the host's, or all that can be emulated, if empty.
 	Model string
 	// Daemons adds systemd and irqbalance of the kernel's suite, which are not started. Systemd starts the first of
@@ -50,7 +59,8 @@ type Config struct {
 	Nodes  int
 	// Timeout bounds the tests in one guest, two minutes if zero. Booting has a limit of its own.
 	Timeout time.Duration
-	// Output, if set, is called with what the tests wrote in each guest and the release of its kernel.
+	// Output, if set, is called with what the tests wrote in each guest and the release of its kernel, for one guest
+	// after the other.
 	Output func(release, text string)
 }
 
@@ -58,9 +68,6 @@ type Config struct {
 const bootTime = 90 * time.Second
 
 func (c Config) withDefaults() Config {
-	if len(c.Kernels) == 0 {
-		c.Kernels = debian.Suites()
-	}
 	if c.Tests == "" {
 		c.Tests = "^" + Prefix
 	}
@@ -79,28 +86,55 @@ func (c Config) withDefaults() Config {
 // Run runs guest tests of the calling package on each kernel: as a subtest per kernel, which has a subtest for every
 // test of the guest, with its result and output. The package's TestMain must call [Main].
 //
+// The kernels' subtests are parallel, so that they begin when the calling test has returned: what it does with their
+// results belongs in a t.Cleanup.
+//
 // A kernel or QEMU that is not there skips the subtest with the reason; where skips are not allowed, it fails.
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	c = c.withDefaults()
-	have, err := findSupply(c.Kernels)
+	have, err := findSupply(c.rows())
 	if err != nil {
 		skip(t, "%v", err)
 	}
+	kits := c.kits(t)
+	if output := c.Output; output != nil {
+		var one sync.Mutex
+		c.Output = func(release, text string) {
+			one.Lock()
+			defer one.Unlock()
+			output(release, text)
+		}
+	}
 	for _, k := range have.kernels {
+		excepted, err := exceptionsHere(k.row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := find(excepted, t.Name()); ok {
+			t.Logf("not run on %s: %s", k.name, e.because)
+			continue
+		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel() // as many at a time as there are slots
 			if k.missing != "" {
 				skip(t, "no kernel of %s: %s", k.name, k.missing)
 			}
-			runOn(t, c, k, have)
+			c := c
+			c.Skip = skipping(c.Skip, excepted)
+			runOn(t, c, k, have, kits[k.arch])
 		})
 	}
 }
 
-func runOn(t *testing.T, c Config, k kernel, have supply) {
+func runOn(t *testing.T, c Config, k kernel, have supply, build func() (kit, error)) {
 	t.Helper()
 	m := c.machine(t, k, have)
-	result, err := c.execute(t, m, k, have.cache)
+	made, err := build()
+	if err != nil {
+		t.Fatalf("building for the guest: %v", err)
+	}
+	result, err := c.execute(t, m, k, made, have.cache)
 	t.Logf("%s, %s", result.hello.Release, result.summary())
 	if c.Output != nil {
 		c.Output(result.hello.Release, string(result.output))
@@ -117,21 +151,22 @@ func (c Config) machine(t *testing.T, k kernel, have supply) machine {
 		c.Cmdline += " " + systemdParameters
 	}
 	return machine{
-		qemu: have.qemu, model: c.Model, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory, nodes: c.Nodes,
+		platform: platforms()[k.arch],
+		qemu:     have.qemu[k.arch], model: c.Model, kernel: k.image, cmdline: strings.Fields(c.Cmdline), cpus: c.CPUs, memory: c.Memory, nodes: c.Nodes,
 		initrd: filepath.Join(t.TempDir(), "initramfs"), console: filepath.Join(t.ArtifactDir(), "console.log"),
 		patience: bootTime,
 	}
 }
 
 // execute boots m when its turn has come and returns what its guest reported.
-func (c Config) execute(t *testing.T, m machine, k kernel, cache string) (outcome, error) {
+func (c Config) execute(t *testing.T, m machine, k kernel, made kit, cache string) (outcome, error) {
 	t.Helper()
-	if err := c.pack(t, m.initrd, k); err != nil {
+	if err := c.pack(t, m.initrd, k, made); err != nil {
 		t.Fatalf("packing the guest's files: %v", err)
 	}
-	unlock := waitForSlot(t, cache)
+	m.accel = chooseAccel(t, cache, k.arch, m)
+	unlock := waitForLock(t, slots(cache, m.accel)...)
 	defer unlock()
-	m.accel = chooseAccel(t.Context(), cache, m)
 	return c.bootTwice(t, m)
 }
 
@@ -187,13 +222,27 @@ func consistent(result outcome, tests *report) error {
 	return nil
 }
 
-// waitForSlot lets only so many guests run at a time on this machine, whichever processes start them.
-func waitForSlot(t *testing.T, cache string) (unlock func()) {
+// slots has a file for each guest that may run at a time, whichever processes start them. An emulated guest is one thread
+// of QEMU, however many CPUs it has; under KVM each of its CPUs is a thread.
+func slots(cache, accel string) []string {
+	n := runtime.NumCPU()
+	if accel == accelKVM {
+		n = max(1, n/4)
+	}
+	files := make([]string, n)
+	for i := range files {
+		files[i] = filepath.Join(cache, "slots", strconv.Itoa(i))
+	}
+	return files
+}
+
+// waitForLock waits until it can lock one of the files, whichever it is.
+func waitForLock(t *testing.T, files ...string) (unlock func()) {
 	t.Helper()
 	ctx := t.Context()
 	for {
-		for slot := range slots() {
-			unlock, err := debian.TryLock(filepath.Join(cache, "slots", strconv.Itoa(slot)))
+		for _, file := range files {
+			unlock, err := debian.TryLock(file)
 			if err == nil {
 				return unlock
 			}
@@ -209,12 +258,9 @@ func waitForSlot(t *testing.T, cache string) (unlock func()) {
 	}
 }
 
-// slots is one guest for every four CPUs.
-func slots() int { return max(1, runtime.NumCPU()/4) }
-
 // pack writes the guest's root filesystem to path.
-func (c Config) pack(t *testing.T, path string, k kernel) error {
-	binary, err := testBinary(t)
+func (c Config) pack(t *testing.T, path string, k kernel, made kit) error {
+	modules, err := k.modulesNamed(t.Context(), t.TempDir(), c.Modules)
 	if err != nil {
 		return err
 	}
@@ -239,11 +285,13 @@ func (c Config) pack(t *testing.T, path string, k kernel) error {
 	errs := []error{
 		w.CharDevice("dev/console", 0o600, 5, 1),
 		w.CharDevice("dev/null", 0o666, 1, 3),
-		w.HostFile(t.Context(), "init", binary),
+		w.HostFile(t.Context(), "init", made.init),
 		w.File(orderFile, 0o644, int64(len(todo)), strings.NewReader(string(todo))),
 	}
-	for guest, host := range c.Files {
-		errs = append(errs, w.HostFile(t.Context(), guest, host))
+	for _, files := range []map[string]string{c.Files, made.programs, modules} {
+		for guest, host := range files {
+			errs = append(errs, foreign(host, k.arch), w.HostFile(t.Context(), guest, host))
+		}
 	}
 	if c.Systemd {
 		errs = append(errs, packService(w))

@@ -100,7 +100,7 @@ func TestHostSeesWhatTheGuestDid(t *testing.T) {
 		t.Run(seed, func(t *testing.T) {
 			c := Config{Tests: "^TestGuestSeed$", Env: []string{seedVariable + "=" + seed}}.withDefaults()
 			m := c.machine(t, k, have)
-			got, err := c.execute(t, m, k, have.cache)
+			got, err := c.execute(t, m, k, kitFor(t, c, k), have.cache)
 			t.Log(got.summary())
 			check(t, got, err)
 			if t.Failed() {
@@ -129,7 +129,7 @@ func TestHangingGuestIsEnded(t *testing.T) {
 	k, have := firstKernel(t)
 	c := Config{Tests: "^TestGuestSeed$", Env: []string{seedVariable + "=hang"}, Timeout: 15*time.Second - bootTime}.withDefaults()
 	m := c.machine(t, k, have)
-	got, err := c.execute(t, m, k, have.cache)
+	got, err := c.execute(t, m, k, kitFor(t, c, k), have.cache)
 	if !errors.Is(err, errNoResult) || !strings.Contains(err.Error(), "no end after") {
 		t.Errorf("guest ended with %+v, %v", got.end, err)
 	}
@@ -149,6 +149,15 @@ func firstKernel(t *testing.T) (kernel, supply) {
 		skip(t, "%s", k.missing)
 	}
 	return have.kernels[0], have
+}
+
+func kitFor(t *testing.T, c Config, k kernel) kit {
+	t.Helper()
+	made, err := c.kits(t)[k.arch]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func TestConsoleTail(t *testing.T) {

@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // Environment variables that replace what package debian provides, for a kernel under development or a machine without
-// apt. The command must be an x86 system emulator of QEMU 10 or later.
+// apt. Both are for x86; the command must be a system emulator of QEMU 10 or later.
 const (
 	KernelVariable = "TASKISO_KERNEL"
 	QEMUVariable   = "TASKISO_QEMU"
@@ -19,62 +20,82 @@ const (
 // supply is what there is to boot.
 type supply struct {
 	kernels []kernel
-	qemu    []string // command and first arguments
+	qemu    map[string][]string // by architecture: command and first arguments
 	cache   string
 }
 
 // kernel is one to run on.
 type kernel struct {
+	row     string // empty for a kernel of somebody's own
 	name    string
+	arch    string // as Go names it
 	image   string
+	modules string // directory, empty if unknown
 	release string // empty if unknown
 	daemons string // where systemd and irqbalance of its suite are, empty if there are none
 	missing string // the reason, if there is no image
 }
 
-func findSupply(suites []string) (supply, error) {
+func findSupply(rows []string) (supply, error) {
 	cache, err := debian.CacheDir()
 	if err != nil {
 		return supply{}, err
 	}
-	have := supply{cache: cache}
+	have := supply{cache: cache, qemu: map[string][]string{}}
 	if own := os.Getenv(KernelVariable); own != "" {
-		have.kernels = []kernel{{name: filepath.Base(own), image: own}}
+		have.kernels = []kernel{{name: filepath.Base(own), arch: "amd64", image: own}}
 	}
 	if own := os.Getenv(QEMUVariable); own != "" {
-		have.qemu = []string{own}
+		have.qemu["amd64"] = []string{own}
 	}
-	if have.kernels != nil && have.qemu != nil {
+	if have.kernels != nil && len(have.qemu) > 0 {
 		return have, nil
 	}
 	m, err := debian.Load(cache)
 	if err != nil {
 		return supply{}, err
 	}
-	have.complete(m, suites)
-	return have, nil
+	return have, have.complete(m, rows)
 }
 
-func (s *supply) complete(m *debian.Manifest, suites []string) {
-	if s.qemu == nil {
-		s.qemu = m.QEMUCommand()
+func (s *supply) complete(m *debian.Manifest, rows []string) error {
+	for arch, p := range platforms() {
+		if s.qemu[arch] == nil {
+			s.qemu[arch] = m.QEMUCommand(p.emulator)
+		}
 	}
 	if s.kernels != nil {
-		return
+		return nil
 	}
-	for _, suite := range suites {
-		k, ok := m.Kernels[suite]
+	for _, name := range rows {
+		row, ok := debian.FindRow(name)
 		if !ok {
-			s.kernels = append(s.kernels, kernel{name: suite, missing: "not in the cache; " + m.Missing[suite]})
-			continue
+			return fmt.Errorf("looking for the kernel of row %q: there is no such row", name)
 		}
-		s.kernels = append(s.kernels, kernel{name: k.Name(), image: m.Path(k.Image), release: k.Release, daemons: daemonsOf(m, suite)})
+		s.kernels = append(s.kernels, kernelOf(m, row))
+	}
+	return nil
+}
+
+func kernelOf(m *debian.Manifest, row debian.Row) kernel {
+	k, ok := m.Kernels[row.Name]
+	if !ok {
+		reason := m.Missing[row.Name]
+		if reason == "" {
+			reason = "vmsetup has not asked for it yet, run it again"
+		}
+		return kernel{row: row.Name, name: row.Name, arch: row.Arch, missing: "not in the cache; " + reason}
+	}
+	return kernel{
+		row: row.Name, name: k.Name(), arch: row.Arch, release: k.Release,
+		image: m.Path(k.Image), modules: m.Path(k.Modules), daemons: daemonsOf(m, row),
 	}
 }
 
-func daemonsOf(m *debian.Manifest, suite string) string {
-	d, ok := m.Daemons[suite]
-	if !ok {
+// daemonsOf is empty where there are none: they are kept for x86 only.
+func daemonsOf(m *debian.Manifest, row debian.Row) string {
+	d, ok := m.Daemons[row.Suite]
+	if !ok || row.Arch != "amd64" {
 		return ""
 	}
 	return m.Path(d.Root)

@@ -10,16 +10,24 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/internal/vmtest"
+	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
 
 func TestMain(m *testing.M) { vmtest.Main(m) }
 
 func TestVM(t *testing.T) {
-	vmtest.Run(t, vmtest.Config{Cmdline: vmtest.Isolated, Files: map[string]string{
-		"/test/testdata":  "testdata",
-		"/bin/true":       "/bin/true",
-		"/lib64/own/file": "testdata/hello.txt",
-	}})
+	vmtest.Run(t, vmtest.Config{
+		Cmdline: vmtest.Isolated,
+		Also:    []string{debian.RealTime, debian.ARM64, debian.ARM64Sid},
+		Files: map[string]string{
+			"/test/testdata":  "testdata",
+			"/lib64/own/file": "testdata/hello.txt",
+		},
+		Programs: map[string]vmtest.Program{
+			"/bin/true":  vmtest.HostProgram("/bin/true"),
+			"/bin/hello": vmtest.CProgram("testdata/hello.c"),
+		},
+	})
 }
 
 // Another command line is another call: nothing is isolated here.
@@ -47,8 +55,17 @@ func TestGuestHasTheHostsFiles(t *testing.T) {
 	if got := read(t, "/usr/lib/own/file"); got != "hello" {
 		t.Errorf("a file below a merged directory holds %q", got)
 	}
+}
+
+func TestGuestRunsProgramsOfTheHost(t *testing.T) {
 	if out, err := exec.Command("/bin/true", "--version").CombinedOutput(); err != nil {
 		t.Errorf("running a dynamically linked program: %v\n%s", err, out)
+	}
+}
+
+func TestGuestRunsProgramsInC(t *testing.T) {
+	if out, err := exec.Command("/bin/hello").CombinedOutput(); err != nil || string(out) != "hello from C\n" {
+		t.Errorf("the program ended with %v and printed %q", err, out)
 	}
 }
 
@@ -89,17 +106,27 @@ func TestGuestHasIsolatedCPUs(t *testing.T) {
 
 // vmtest's own interrupts must not disturb what tests observe.
 func TestGuestSerialPortsLeaveIsolatedCPUsAlone(t *testing.T) {
-	for _, irq := range []string{"3", "4"} {
+	for _, port := range map[string][]string{"amd64": {"ttyS0", "ttyS1"}, "arm64": {"ttyAMA0", "ttyAMA1"}}[runtime.GOARCH] {
+		irq := read(t, "/sys/class/tty/"+port+"/irq")
 		if got := read(t, "/proc/irq/"+irq+"/smp_affinity_list"); got != "0" {
-			t.Errorf("interrupt %s may go to CPUs %s, want 0", irq, got)
+			t.Errorf("interrupt %s of %s may go to CPUs %s, want 0", irq, port, got)
+		}
+		line := interruptCounts(t, irq)
+		if counts := strings.Fields(line); len(counts) < 5 || counts[3] != "0" || counts[4] != "0" {
+			t.Errorf("CPUs 2 and 3 have got interrupts of %s, or it has none: %q", port, line)
 		}
 	}
+}
+
+// interruptCounts is the line of an interrupt in /proc/interrupts.
+func interruptCounts(t *testing.T, irq string) string {
+	t.Helper()
 	for line := range strings.Lines(read(t, "/proc/interrupts")) {
-		counts := strings.Fields(line)
-		if strings.HasSuffix(strings.TrimSpace(line), "ttyS1") && (counts[3] != "0" || counts[4] != "0") {
-			t.Errorf("CPUs 2 and 3 have got interrupts of the result port: %s", line)
+		if strings.HasPrefix(strings.TrimSpace(line), irq+":") {
+			return strings.TrimSpace(line)
 		}
 	}
+	return ""
 }
 
 func TestGuestHasTheKernelsInterfaces(t *testing.T) {

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <taskiso/deferral.h>
 
+#include "relax.h"
+
 static struct tiso_domain domain;
 static _Atomic(int) stop, ready;
 static _Atomic(long) served;
@@ -29,6 +31,8 @@ static void pin(int cpu)
 
 static void work(void *arg, unsigned kind)
 {
+	(void)arg;
+	(void)kind;
 	atomic_fetch_add(&served, 1);
 }
 
@@ -41,9 +45,11 @@ static void *own(void *cpu)
 		exit(3);
 	tiso_enter(&slot);
 	atomic_store(&ready, 1);
-	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		if (tiso_poll(&slot))
 			tiso_catch_up(&slot);
+		relax();
+	}
 	tiso_exit(&slot);
 	return NULL;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "relax.h"
+
 static void die(const char *what)
 {
 	perror(what);
@@ -35,6 +37,6 @@ int main(int argc, char **argv)
 	CPU_SET(atoi(argv[1]), &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
 		die("sched_setaffinity");
-	for (volatile unsigned long n = 0;; n++)
-		;
+	for (;;)
+		relax();
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "relax.h"
 #include "taskiso/taskiso.h"
 
 static int enter(void)
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
 	order[1] = 1; /* it is isolated */
 	for (;;) {
 		while (!order[0] && taskiso_isolated())
-			;
+			relax();
 		if (order[0] == 2)
 			break;
 		if (!order[0]) { /* broken: not by us */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Kernel side of package hold. A program at a security hook stands before the
- * first effect of a guarded operation. It tells user space and lets the system
- * call be restarted, again and again, until user space has stopped the thread
- * or given an answer. Why this is invisible to the thread, and safe for each
- * operation: docs/design/06-hold.md.
+ * first effect of a guarded operation. It tells user space, and waits until that
+ * has an answer or has seized the thread as a debugger does; then it lets the
+ * system call be restarted, and the thread stops on its way out. Why this is
+ * invisible to the thread, and safe for each operation: docs/design/06-hold.md.
  *
  * The programs are those of a security module. Where the kernel does not ask BPF
  * for one, hooks.go makes them programs at the functions that ask the modules.
@@ -15,14 +15,18 @@
 #include <bpf/bpf_tracing.h>
 #include <stdbool.h>
 
-#include "kernel.h"
+#include "../../bpf/kernel.h"
 
 #define ERESTARTNOINTR 513 /* include/linux/errno.h */
 #define EBUSY 16
+#define SIGCHLD 17
 #define SIGCONT 18
 #define SIGSTOP 19
+#define SIGURG 23
+#define SIGWINCH 28
 
 #define MAX_CPUS 1024
+#define MEMORY 256 /* bytes of the caller's memory in an event */
 
 /* The guarded operations. A contract with operation.go. */
 enum operation {
@@ -57,6 +61,7 @@ enum answer {
 	ANSWER_WAIT,
 	ANSWER_PASS,
 	ANSWER_DENY,
+	ANSWER_TAKEN, /* by the thread, which goes on, or given up by user space */
 };
 
 enum mode {
@@ -75,15 +80,16 @@ enum exemption {
 	EXEMPT_TRACED,
 	EXEMPT_CALL,   /* comes by a system call whose restart is not argued */
 	EXEMPT_COMPAT, /* a 32-bit program */
-	EXEMPT_SIGNAL, /* cannot be stopped */
+	EXEMPT_SIGNAL, /* could not be stopped unseen */
 	EXEMPT_FULL,   /* too many at a time */
 	EXEMPT_SILENCE, /* user space did not answer */
 	EXEMPT_CHILD,   /* of user space, which waits for it and would take its stop for its end */
+	EXEMPT_INIT_CHILD, /* process 1 waits for it, and does nothing else */
 };
 
 struct event {
 	__u64 time;  /* CLOCK_MONOTONIC, ns */
-	__u64 since; /* struct waiting, which it tells of; the two together are one visit */
+	__u64 since; /* of struct waiting, which it tells of: one visit. 0: of none */
 	__u64 args[6]; /* of the system call */
 	__u32 nr;
 	__u32 operation;
@@ -92,14 +98,33 @@ struct event {
 	__u32 tid;
 	__u32 uid;
 	__u64 detail[2]; /* what the hook knows: see the programs */
+	__u32 size; /* of what was read of memory */
 	char comm[16];
+	__u8 memory[MEMORY]; /* of the caller, that says what it does: see memory_of() */
 };
 
+/* A contract with guard.go. */
 struct waiting {
-	__u64 since;
-	__u64 told;
+	__u64 visit;    /* since when it waits, and the answer in the bits ANSWER: one word, so that an answer is to one visit */
+	__u64 started;  /* task_struct.start_time: numbers of threads are used again */
+	__u64 until;    /* when the answer is none any more: a thread that comes back so late did something else meanwhile */
 	__u32 operation;
-	__u32 answer;
+	__u32 looks; /* how often it looked at signals by SIGSTOP and SIGCONT */
+};
+
+#define ANSWER 3ULL
+
+static __always_inline __u64 since_of(__u64 visit) { return visit & ~ANSWER; }
+static __always_inline __u32 answer_of(__u64 visit) { return visit & ANSWER; }
+
+/* What user space changes of a thread. A contract with guard.go. */
+struct change {
+	__u64 since; /* of the visit */
+	__u64 until; /* of struct waiting */
+	__u32 tid;
+	__u32 from; /* enum answer */
+	__u32 to;
+	__u32 unused;
 };
 
 /* Keeps these types in the object's BTF, where a test compares them with the Go side. */
@@ -111,12 +136,13 @@ struct wire_format {
 	enum exemption exemption;
 	struct event event;
 	struct waiting waiting;
+	struct change change;
 };
 const struct wire_format *wire_format __attribute__((unused));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
+	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
 
 /* Threads whose operation is kept back. */
@@ -178,29 +204,38 @@ struct {
 
 __u32 mode = MODE_OPEN;
 __u64 lost_events = 0;
+__u64 seen_operations = 0; /* whose program could see that it was held */
 __u64 max_wait = 0; /* ns; after that much more user space is taken for dead */
 
 volatile const __u32 supervisor = 0;
+volatile const __u64 patience = 0; /* ns: see PATIENCE_BESIDE_OTHERS */
 volatile const __u32 policies[OPERATIONS];
 volatile const __u64 bpf_commands = 0; /* a bit each */
 volatile const __u32 cpus = 0;
 volatile const __u32 cpu[MAX_CPUS];
 
-#define SILENCE (2 * 1000000000ULL) /* beyond max_wait */
-#define TELL_AGAIN (100 * 1000000ULL)
+#define MS 1000000ULL
+#define SILENCE (2000 * MS) /* beyond max_wait */
+/*
+ * How long the program waits for user space, in time of its CPU. The shorter time is for
+ * others that want this CPU, of whom user space may be one, if leaving is not seen.
+ */
+#define PATIENCE_BESIDE_OTHERS (5 * MS)
+#define AWAY (MS / 10) /* more between two looks is no time of this CPU */
 
 extern void runqueues __ksym __weak;
 extern void __per_cpu_offset __ksym __weak;
 
-static __always_inline struct task_struct *running_on(__u32 n)
+static __always_inline struct rq *queue_of(__u32 n)
 {
 	unsigned long offset = 0;
-	struct rq *rq;
 
 	bpf_probe_read_kernel(&offset, sizeof(offset), (void *)&__per_cpu_offset + n * sizeof(offset));
-	rq = (void *)&runqueues + offset;
-	return BPF_CORE_READ(rq, curr);
+	return (void *)&runqueues + offset;
 }
+
+/* Threads that never run in user mode, as those of the kernel and workers of io_uring and vhost. */
+#define PF_IN_KERNEL (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER)
 
 /* Whether a user task other than the one that asks runs on one of the CPUs. */
 static __noinline bool busy(void)
@@ -210,8 +245,8 @@ static __noinline bool busy(void)
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < cpus && i < MAX_CPUS; i++) {
-		task = running_on(cpu[i]);
-		if (task && task != self && BPF_CORE_READ(task, pid) && !(BPF_CORE_READ(task, flags) & PF_KTHREAD))
+		task = BPF_CORE_READ(queue_of(cpu[i]), curr);
+		if (task && task != self && BPF_CORE_READ(task, pid) && !(BPF_CORE_READ(task, flags) & PF_IN_KERNEL))
 			return true;
 	}
 	return false;
@@ -229,6 +264,88 @@ int is_closed(void *ctx)
 	return closed();
 }
 
+static struct task_struct *keeper; /* the first thread of user space's process */
+
+#define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
+
+/*
+ * Whether there is somebody who answers. A process that is being killed has the flag
+ * from the moment at which the signal is sent, long before it has closed its files, and
+ * with them these programs.
+ */
+static __always_inline bool keeper_lives(void)
+{
+	return keeper && BPF_CORE_READ(keeper, tgid) == supervisor && !(BPF_CORE_READ(keeper, signal, flags) & SIGNAL_GROUP_EXIT);
+}
+
+/* Called by user space before it holds anything. */
+SEC("syscall")
+int attend(void *ctx)
+{
+	keeper = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), group_leader);
+	return keeper_lives();
+}
+
+/* Called by user space to change the answer to a thread at a visit: 1 if it was as that says. */
+SEC("syscall")
+int change_answer(struct change *c)
+{
+	__u64 since = c->since, from = since | (c->from & ANSWER);
+	__u32 tid = c->tid;
+	struct waiting *w = bpf_map_lookup_elem(&threads, &tid);
+
+	if (!w || since_of(w->visit) != since)
+		return 0;
+	w->until = c->until; /* before the answer, whose time that is */
+	return __sync_val_compare_and_swap(&w->visit, from, since | (c->to & ANSWER)) == from;
+}
+
+/*
+ * Where the memory of the caller says what it does: the type of a perf event, a mask
+ * of CPUs, a path, what is written to a file. It is read here, and not by user space
+ * later, because memory can be made to answer late or never (userfaultfd, FUSE). What
+ * is not there at once is not read: then user space does not know.
+ */
+static __always_inline __u64 memory_of(__u32 operation, __u32 nr, __u64 *args, __u64 *size)
+{
+	switch (operation) {
+	case OP_PERF:
+		*size = sizeof(__u32);
+		return args[0];
+	case OP_AFFINITY:
+		*size = (__u32)args[1];
+		return args[2];
+	case OP_SWAP:
+		*size = MEMORY; /* a string */
+		return args[0];
+	case OP_CPUSET:
+	case OP_IRQ:
+	case OP_SYSRQ:
+		*size = args[2];
+		return nr == NR_WRITE || nr == NR_PWRITE64 ? args[1] : 0;
+	}
+	return 0;
+}
+
+static __always_inline void read_memory(struct event *e)
+{
+	__u64 size = 0, address = memory_of(e->operation, e->nr, e->args, &size);
+
+	e->size = 0;
+	if (!address || !size)
+		return;
+	if (e->operation == OP_SWAP) {
+		long n = bpf_probe_read_user_str(e->memory, MEMORY, (void *)address);
+
+		e->size = n > 0 ? n : 0;
+		return;
+	}
+	if (size > MEMORY)
+		size = MEMORY;
+	if (!bpf_probe_read_user(e->memory, size, (void *)address))
+		e->size = size;
+}
+
 static __always_inline bool exempted(__u32 exempt, __u32 operation, __u64 since, __u64 detail0, __u64 detail1, struct pt_regs *regs)
 {
 	__u64 id = bpf_get_current_pid_tgid();
@@ -240,8 +357,8 @@ static __always_inline bool exempted(__u32 exempt, __u32 operation, __u64 since,
 	}
 	e->time = bpf_ktime_get_ns();
 	e->since = since;
-	SYSCALL_ARGS(regs, e->args);
-	e->nr = SYSCALL_NR(regs);
+	READ_ARGS(regs, e->args);
+	e->nr = READ_SYSCALL_NR(regs);
 	e->operation = operation;
 	e->exempt = exempt;
 	e->tgid = id >> 32;
@@ -250,27 +367,87 @@ static __always_inline bool exempted(__u32 exempt, __u32 operation, __u64 since,
 	e->detail[0] = detail0;
 	e->detail[1] = detail1;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	read_memory(e);
 	bpf_ringbuf_submit(e, 0);
 	return true;
 }
 
 #define tell(operation, since, d0, d1, regs) exempted(EXEMPT_NOT, operation, since, d0, d1, regs)
 
-static __always_inline __u32 exemption(struct task_struct *task, __u32 operation, struct pt_regs *regs)
-{
-	struct call_key call = { .operation = operation, .nr = SYSCALL_NR(regs) };
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+/* Not the process 1 of a namespace. Another number only in a test. */
+volatile const __u32 first_process = 1;
 
+#define ANCESTORS 4096
+
+struct ancestry {
+	struct task_struct *task;
+	__u32 exempt;
+};
+
+/*
+ * Whether process 1 can do nothing else until this child of it ends. One with several
+ * threads can; one that waits for any child does so because it has nothing else to do.
+ */
+static __always_inline bool first_process_waits_for(struct task_struct *first, struct task_struct *child)
+{
+	struct signal_struct *signal = BPF_CORE_READ(first, signal);
+	struct list_head *entry = BPF_CORE_READ(signal, wait_chldexit.head.next);
+	struct wait_opts *wait;
+
+	if (entry == (void *)signal + bpf_core_field_offset(struct signal_struct, wait_chldexit.head) || BPF_CORE_READ(signal, nr_threads) != 1)
+		return false;
+	wait = (void *)entry - bpf_core_field_offset(struct wait_opts, child_wait.entry);
+	return BPF_CORE_READ(wait, wo_pid) && BPF_CORE_READ(wait, wo_pid) == BPF_CORE_READ(child, group_leader, thread_pid);
+}
+
+static long look_at_parent(__u32 n, struct ancestry *a)
+{
+	struct task_struct *task = a->task, *parent = BPF_CORE_READ(task, real_parent);
+
+	if (!parent || BPF_CORE_READ(task, tgid) <= 1)
+		return 1;
+	if (BPF_CORE_READ(parent, tgid) == first_process) {
+		if (first_process_waits_for(parent, task))
+			a->exempt = EXEMPT_INIT_CHILD;
+		return 1;
+	}
+	if (BPF_CORE_READ(parent, flags) & PF_KTHREAD) {
+		a->exempt = EXEMPT_HELPER;
+		return 1;
+	}
+	a->task = parent;
+	return 0;
+}
+
+/* Whether somebody waits for a process who must not: one that it descends from, at any depth. */
+static __always_inline __u32 awaited(struct task_struct *task)
+{
+	struct ancestry a = { .task = task };
+
+	bpf_loop(ANCESTORS, look_at_parent, &a, 0);
+	return a.exempt;
+}
+
+static __noinline __u32 exemption(__u32 operation)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct call_key call = { .operation = operation, .nr = READ_SYSCALL_NR(regs) };
+	__u32 exempt;
+
+	if (operation >= OPERATIONS)
+		return EXEMPT_NOT;
 	if (policies[operation] == POLICY_REPORT)
 		return EXEMPT_REPORT;
 	if (BPF_CORE_READ(task, flags) & (PF_IO_WORKER | PF_USER_WORKER))
 		return EXEMPT_WORKER;
 	if (BPF_CORE_READ(task, tgid) == 1)
 		return EXEMPT_INIT;
-	if (BPF_CORE_READ(parent, flags) & PF_KTHREAD)
-		return EXEMPT_HELPER;
-	if (BPF_CORE_READ(parent, tgid) == supervisor)
+	if (BPF_CORE_READ(task, real_parent, tgid) == supervisor)
 		return EXEMPT_CHILD;
+	exempt = awaited(task);
+	if (exempt)
+		return exempt;
 	if (BPF_CORE_READ(task, ptrace))
 		return EXEMPT_TRACED;
 	if (IS_COMPAT(task))
@@ -280,7 +457,8 @@ static __always_inline __u32 exemption(struct task_struct *task, __u32 operation
 	return EXEMPT_NOT;
 }
 
-#define STOP_SIGNALS (1UL << (SIGSTOP - 1) | 1UL << (20 - 1) | 1UL << (21 - 1) | 1UL << (22 - 1)) /* and TSTP, TTIN, TTOU */
+#define BIT(signal) (1UL << ((signal) - 1))
+#define STOP_SIGNALS (BIT(SIGSTOP) | BIT(20) | BIT(21) | BIT(22)) /* and TSTP, TTIN, TTOU */
 #define JOBCTL_WORK (1UL << 17 | 1UL << 19 | 1UL << 20 | 1UL << 23) /* include/linux/sched/jobctl.h: a stop or trap is due */
 
 /* Whether a stop that somebody else wants is due before user mode. */
@@ -291,45 +469,195 @@ static __always_inline bool stop_is_due(struct task_struct *task)
 	return pending & STOP_SIGNALS || BPF_CORE_READ(task, jobctl) & JOBCTL_WORK;
 }
 
+static __always_inline bool is_seized(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, ptrace) && BPF_CORE_READ(task, parent, tgid) == supervisor;
+}
+
+/* Whether a signal would mean nothing to a thread: it does nothing by default, and the program does not want it. */
+#define means_nothing(task, signal) \
+	(!(BPF_CORE_READ(task, blocked.sig[0]) & BIT(signal)) && (unsigned long)BPF_CORE_READ(task, sighand, action[(signal) - 1].sa.sa_handler) <= 1)
+
 /*
- * Lets the system call end with a look at signals, without one. SIGCONT takes
- * back SIGSTOP before anybody sees it, and what remains is the flag that there is
- * something to look at. A stop that is due has set the flag, and must not be
- * taken back. To a thread that user space has seized SIGCONT is an event at which
- * it stops: here, where it has done nothing, and not in whatever it did otherwise.
+ * Lets a seized thread stop on the way out. To a thread that is traced no signal is
+ * ignored: what means nothing to it is shown to the tracer, who drops it. If that
+ * dies first, it is ignored after all. Who has handlers for all of them, as every Go
+ * program, gets SIGWINCH: should the tracer die at that moment, its handler finds a
+ * terminal of the size that it had.
+ */
+static __always_inline bool stop_seized(struct task_struct *task)
+{
+	int signal = SIGWINCH;
+
+	if (means_nothing(task, SIGWINCH))
+		signal = SIGWINCH;
+	else if (means_nothing(task, SIGURG))
+		signal = SIGURG;
+	else if (means_nothing(task, SIGCHLD))
+		signal = SIGCHLD;
+	else if (BPF_CORE_READ(task, blocked.sig[0]) & BIT(SIGWINCH))
+		return false;
+	return !bpf_send_signal_thread(signal);
+}
+
+/*
+ * Lets the system call end with a look at signals, without one, of a thread that is
+ * not seized yet. SIGCONT takes back SIGSTOP before anybody sees it, and what remains
+ * is the flag that there is something to look at. A stop that is due must not be taken
+ * back.
  */
 static __always_inline bool look_at_signals(struct task_struct *task)
 {
-	if (stop_is_due(task))
-		return true;
-	if (bpf_send_signal_thread(SIGSTOP))
+	if (stop_is_due(task) || bpf_send_signal_thread(SIGSTOP))
 		return false;
 	bpf_send_signal_thread(SIGCONT);
 	return true;
 }
 
-static __always_inline int wait_on(struct waiting *w, __u32 tid, struct task_struct *task, struct pt_regs *regs, __u64 d0, __u64 d1)
+/*
+ * Whether the program, or another that watches it, would see that it looks at signals as
+ * above: a handler for SIGCONT, SIGCONT blocked, a seccomp filter. Not 0 if so, and no
+ * branch, each of which doubles what the verifier goes through from here on.
+ */
+static __always_inline __u64 would_be_seen(struct task_struct *task)
 {
-	__u64 now = bpf_ktime_get_ns();
-	__u32 answer = w->answer, operation = w->operation;
+	return (unsigned long)BPF_CORE_READ(task, sighand, action[SIGCONT - 1].sa.sa_handler) >> 1 |
+	       (BPF_CORE_READ(task, blocked.sig[0]) & BIT(SIGCONT)) | HAS_SECCOMP(task);
+}
 
-	if (answer != ANSWER_WAIT) {
-		bpf_map_delete_elem(&threads, &tid);
+enum end {
+	END_LATE, /* user space did not get to it */
+	END_ANSWERED,
+	END_SEIZED,
+	END_FORGOTTEN, /* by user space, which died or gave it up */
+};
+
+/* Whether a thread got that answer at that visit. User space may take it back until then. */
+static __always_inline bool take(struct waiting *w, __u64 since, __u32 answer)
+{
+	return __sync_val_compare_and_swap(&w->visit, since | answer, since | ANSWER_TAKEN) == (since | answer);
+}
+
+struct awaiting {
+	struct task_struct *task;
+	__u64 since;
+	__u64 from, looked;
+	__u64 seen; /* not 0: would_be_seen() */
+	__u32 tid;
+	__u32 answer;
+	__u32 end; /* enum end */
+	bool takes; /* the answer */
+};
+
+/*
+ * One look follows the other at once: if much time goes by between them, the CPU was
+ * away, as that of a virtual machine is, and user space perhaps with it.
+ */
+static __always_inline __u64 time_of_cpu(struct awaiting *p)
+{
+	__u64 now = bpf_ktime_get_ns(), passed = now - p->looked;
+
+	p->looked = now;
+	if (passed > AWAY)
+		p->from += passed - AWAY;
+	return now - p->from;
+}
+
+static long look_again(__u32 n, struct awaiting *p)
+{
+	struct waiting *w = bpf_map_lookup_elem(&threads, &p->tid);
+	__u64 visit, waited;
+
+	if (!w || !keeper_lives()) {
+		p->end = END_FORGOTTEN;
+		return 1;
+	}
+	visit = *(volatile __u64 *)&w->visit;
+	p->answer = answer_of(visit);
+	if (p->answer != ANSWER_WAIT && (!p->takes || take(w, p->since, p->answer))) {
+		p->end = END_ANSWERED;
+		return 1;
+	}
+	if (is_seized(p->task)) {
+		p->end = END_SEIZED;
+		return 1;
+	}
+	waited = time_of_cpu(p);
+	return waited > patience ||
+	       (waited > PATIENCE_BESIDE_OTHERS && !p->seen && BPF_CORE_READ(queue_of(bpf_get_smp_processor_id()), nr_running) > 1);
+}
+
+/* Waits here until user space has seized the thread, or has an answer, which it takes if it is to; not for long. */
+static __noinline __u32 wait_for_keeper(__u64 since, __u64 seen, __u32 *answer)
+{
+	struct awaiting p = {
+		.task = (void *)bpf_get_current_task(), .tid = bpf_get_current_pid_tgid(), .since = since, .seen = seen,
+		.from = bpf_ktime_get_ns(), .takes = answer,
+	};
+
+	p.looked = p.from;
+	bpf_loop(1 << 23, look_again, &p, 0);
+	if (answer)
+		*answer = p.answer;
+	return p.end;
+}
+
+static __always_inline int go_on(__u32 tid, __u32 exempt, __u32 operation, __u64 since, __u64 d0, __u64 d1, struct pt_regs *regs)
+{
+	if (exempt) /* before it is gone from the map, where user space would look for it in vain */
+		exempted(exempt, operation, since, d0, d1, regs);
+	bpf_map_delete_elem(&threads, &tid);
+	return 0;
+}
+
+/*
+ * Lets the call be made again, with nobody who stops it on the way: taskiso got no CPU in
+ * time, and gets one when the thread leaves the kernel. A program that would see it goes
+ * on the second time.
+ */
+static __always_inline bool leave(struct waiting *w, struct task_struct *task, __u64 seen)
+{
+	if (w->looks && seen)
+		return false;
+	if (!look_at_signals(task))
+		return false;
+	w->looks++;
+	if (seen)
+		__sync_fetch_and_add(&seen_operations, 1);
+	return true;
+}
+
+/* The result of a visit of a thread that waits. */
+static __always_inline int wait_on(__u32 operation, __u64 since, __u32 tid, struct task_struct *task, struct pt_regs *regs, __u64 d0, __u64 d1)
+{
+	__u64 seen = would_be_seen(task);
+	__u32 answer = ANSWER_WAIT;
+	struct waiting *w;
+
+	if (bpf_ktime_get_ns() - since > max_wait + SILENCE)
+		return go_on(tid, EXEMPT_SILENCE, operation, since, d0, d1, regs);
+	tell(operation, since, d0, d1, regs);
+	switch (wait_for_keeper(since, seen, &answer)) {
+	case END_ANSWERED:
+		go_on(tid, EXEMPT_NOT, operation, since, d0, d1, regs);
 		return answer == ANSWER_DENY ? -EBUSY : 0;
+	case END_FORGOTTEN:
+		return go_on(tid, EXEMPT_NOT, operation, since, d0, d1, regs);
+	case END_SEIZED:
+		if (stop_seized(task))
+			return -ERESTARTNOINTR;
 	}
-	if (now - w->since > max_wait + SILENCE) {
-		bpf_map_delete_elem(&threads, &tid);
-		exempted(EXEMPT_SILENCE, operation, 0, d0, d1, regs);
-		return 0;
-	}
-	if (now - w->told > TELL_AGAIN && tell(operation, w->since, d0, d1, regs))
-		w->told = now;
-	if (!look_at_signals(task)) {
-		bpf_map_delete_elem(&threads, &tid);
-		exempted(EXEMPT_SIGNAL, operation, 0, d0, d1, regs);
-		return 0;
-	}
-	return -ERESTARTNOINTR;
+	w = bpf_map_lookup_elem(&threads, &tid);
+	if (w && leave(w, task, seen))
+		return -ERESTARTNOINTR;
+	return go_on(tid, EXEMPT_SIGNAL, operation, since, d0, d1, regs);
+}
+
+/* Whether what is known of a thread is about this visit, and not about an operation that it gave up, or another thread of its number. */
+static __always_inline bool is_about(struct waiting *w, __u32 answer, __u32 operation, __u64 started)
+{
+	return w->operation == operation && w->started == started && answer != ANSWER_TAKEN &&
+	       (answer == ANSWER_WAIT || bpf_ktime_get_ns() < w->until);
 }
 
 /* The result of the hook: 0 to go on. */
@@ -337,32 +665,40 @@ static __noinline int guard(__u32 operation, __u64 d0, __u64 d1)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct waiting new = { .operation = operation }, *w;
-	__u64 id = bpf_get_current_pid_tgid();
+	__u64 id = bpf_get_current_pid_tgid(), visit = 0;
 	__u32 tid = id, exempt;
 	struct pt_regs *regs;
 
 	if (operation >= OPERATIONS || policies[operation] == POLICY_IGNORE)
 		return 0;
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || id >> 32 == supervisor)
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || id >> 32 == supervisor || !keeper_lives())
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	new.started = BPF_CORE_READ(task, start_time);
 	w = bpf_map_lookup_elem(&threads, &tid);
-	if (w && w->operation == operation)
-		return wait_on(w, tid, task, regs, d0, d1);
-	if (!closed())
-		return 0;
-	exempt = exemption(task, operation, regs);
-	if (exempt) {
-		exempted(exempt, operation, 0, d0, d1, regs);
-		return 0;
+	if (w)
+		visit = *(volatile __u64 *)&w->visit;
+	if (!w || !is_about(w, answer_of(visit), operation, new.started)) {
+		visit = 0;
+	} else if (answer_of(visit) != ANSWER_WAIT && take(w, since_of(visit), answer_of(visit))) {
+		go_on(tid, EXEMPT_NOT, operation, since_of(visit), d0, d1, regs);
+		return answer_of(visit) == ANSWER_DENY ? -EBUSY : 0;
 	}
-	new.since = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&threads, &tid, &new, BPF_ANY)) {
-		exempted(EXEMPT_FULL, operation, 0, d0, d1, regs);
-		return 0;
+	if (!visit) {
+		if (!closed())
+			return 0;
+		exempt = exemption(operation);
+		if (exempt) {
+			exempted(exempt, operation, 0, d0, d1, regs);
+			return 0;
+		}
+		new.visit = visit = since_of(bpf_ktime_get_ns());
+		if (bpf_map_update_elem(&threads, &tid, &new, BPF_ANY)) {
+			exempted(EXEMPT_FULL, operation, 0, d0, d1, regs);
+			return 0;
+		}
 	}
-	w = bpf_map_lookup_elem(&threads, &tid);
-	return w ? wait_on(w, tid, task, regs, d0, d1) : 0;
+	return wait_on(operation, since_of(visit), tid, task, regs, d0, d1);
 }
 
 __u32 probed = 0;
@@ -472,7 +808,7 @@ int BPF_PROG(security_file_open, struct file *file)
 	if (BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD)
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	nr = SYSCALL_NR(regs);
+	nr = READ_SYSCALL_NR(regs);
 	if (nr == NR_SWAPOFF || nr == NR_SWAPON)
 		return guard(OP_SWAP, nr, 0);
 	if (!(flags & O_TRUNC))
@@ -508,8 +844,27 @@ int BPF_PROG(security_kernel_load_data, int id)
 SEC("fexit/finit_module") /* named as this architecture names it when it is loaded */
 int BPF_PROG(finit_module_exit, struct pt_regs *regs, long result)
 {
-	if (result == -ERESTARTNOINTR)
-		look_at_signals((void *)bpf_get_current_task());
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct waiting new = { .operation = OP_MODULE }, *w;
+	__u32 tid = bpf_get_current_pid_tgid();
+	__u64 seen;
+
+	if (result != -ERESTARTNOINTR)
+		return 0;
+	if (is_seized(task) && stop_seized(task)) /* by the program at the hook already, or by another copy */
+		return 0;
+	new.visit = since_of(bpf_ktime_get_ns());
+	new.started = BPF_CORE_READ(task, start_time);
+	seen = would_be_seen(task);
+	w = bpf_map_lookup_elem(&threads, &tid);
+	if (keeper_lives() && (!w || answer_of(w->visit) == ANSWER_TAKEN) && !bpf_map_update_elem(&threads, &tid, &new, BPF_ANY)) {
+		tell(OP_MODULE, new.visit, 0, 0, (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+		if (wait_for_keeper(new.visit, seen, NULL) == END_SEIZED && stop_seized(task))
+			return 0;
+		if (seen)
+			__sync_fetch_and_add(&seen_operations, 1);
+	}
+	look_at_signals(task); /* several times before user mode are one to the program */
 	return 0;
 }
 
@@ -566,7 +921,7 @@ int BPF_PROG(security_task_setscheduler, struct task_struct *task)
 {
 	if (BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD)
 		return 0;
-	if (SYSCALL_NR(((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()))) != NR_SCHED_SETAFFINITY)
+	if (READ_SYSCALL_NR(((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()))) != NR_SCHED_SETAFFINITY)
 		return 0;
 	return guard(OP_AFFINITY, BPF_CORE_READ(task, pid), 0);
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/topology"
@@ -310,10 +311,8 @@ func onCPU(cpu int, f func()) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		var set unix.CPUSet
-		set.Set(cpu)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			result <- fmt.Errorf("confining a thread to CPU %d: %w", cpu, err)
+		if err := affinity.Pin(cpu); err != nil {
+			result <- fmt.Errorf("confining a thread: %w", err)
 			return
 		}
 		f()

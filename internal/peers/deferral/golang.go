@@ -4,15 +4,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskiso/taskiso/deferral"
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 const runs = 25
@@ -33,9 +31,7 @@ func measure(n int, f func(n int)) float64 {
 // pin binds the calling goroutine to a thread and the thread to a CPU.
 func pin(cpu int) error {
 	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(cpu)
-	return unix.SchedSetaffinity(0, &set)
+	return affinity.Pin(cpu)
 }
 
 // beside runs f again and again on another CPU until stop is called.
@@ -75,14 +71,14 @@ func (r numbers) measureGo(binary string, poster, owner int) error {
 	}
 	defer s.Detach()
 	defer runtime.UnlockOSThread()
-	var old unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &old); err != nil {
+	before, err := affinity.Of(0)
+	if err != nil {
 		return err
 	}
 	if err := pin(poster); err != nil {
-		return fmt.Errorf("pinning to CPU %d: %w", poster, err)
+		return err
 	}
-	defer unix.SchedSetaffinity(0, &old)
+	defer affinity.Set(0, before)
 	r.single(d, s)
 	r.pairs(d, s, owner)
 	return r.synchronize(d, s, func(r numbers) error { return r.runC(binary, 1, poster, owner, "urcu") }, owner)

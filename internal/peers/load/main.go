@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/report"
@@ -173,9 +174,7 @@ func startLoad(d time.Duration) (int, error) {
 // load makes getppid calls at a steady rate, on the observed CPU, and prints how many.
 func load(d time.Duration) {
 	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(observedCPU)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
+	if err := affinity.Pin(observedCPU); err != nil {
 		log.Fatal(err)
 	}
 	made, begin := 0, time.Now()

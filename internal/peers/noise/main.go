@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
@@ -232,10 +233,8 @@ func startStress(cpu int) (stop func(), err error) {
 
 // stress maps, touches and unmaps memory, and starts programs, on a CPU.
 func stress(cpu int) {
-	var set unix.CPUSet
-	set.Set(cpu)
 	runtime.LockOSThread() // what it starts runs there as well
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
+	if err := affinity.Pin(cpu); err != nil {
 		log.Fatal(err)
 	}
 	const size, page = 1 << 20, 4096

@@ -18,6 +18,9 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/peers/results"
 )
@@ -38,7 +41,7 @@ func (on places) loop(taskiso string, user uint32) func(string, time.Duration) (
 	once := on.loopOnce(taskiso, user)
 	return func(dir string, each time.Duration) (m measured, err error) {
 		for range attempts {
-			if m, err = once(dir, each); err == nil || !strings.Contains(err.Error(), "another taskiso run") {
+			if m, err = once(dir, each); err == nil || !strings.Contains(err.Error(), "is using it") {
 				break
 			}
 			time.Sleep(2 * time.Second)
@@ -271,12 +274,20 @@ func credential(user uint32) *syscall.Credential {
 // and by two.
 func (on places) compareProcesses(taskiso string, rounds int, each time.Duration) (results.Table, error) {
 	t := results.Table{Name: "processes", Unit: "in a second", Columns: []string{"5 µs", "50 µs"}}
+	first, err := cpulist.New(on.measured - 1)
+	if err != nil {
+		return t, err
+	}
+	second, err := cpulist.New(on.measured)
+	if err != nil {
+		return t, err
+	}
 	arrangements := []struct {
 		name string
-		cpus []string
+		cpus []cpulist.Set
 	}{
-		{"one process, two threads", []string{fmt.Sprintf("%d-%d", on.measured-1, on.measured)}},
-		{"two processes", []string{fmt.Sprint(on.measured - 1), fmt.Sprint(on.measured)}},
+		{"one process, two threads", []cpulist.Set{first.Union(second)}},
+		{"two processes", []cpulist.Set{first, second}},
 	}
 	for _, a := range arrangements {
 		t.Rows = append(t.Rows, results.Row{Name: a.name, Ours: true, Values: make([][]float64, 2)})
@@ -295,43 +306,21 @@ func (on places) compareProcesses(taskiso string, rounds int, each time.Duration
 	return t, nil
 }
 
-// loopsOn starts a loop process of taskiso for each list of CPUs.
-func loopsOn(taskiso string, lists []string, each time.Duration) ([2]float64, error) {
+// loopsOn has a loop process of taskiso for each list of CPUs, and returns how many gaps of 5 and of 50 µs they see in a second.
+func loopsOn(taskiso string, lists []cpulist.Set, each time.Duration) ([2]float64, error) {
 	var rates [2]float64
 	var all []*noise.Record
 	for _, cpus := range lists {
-		n := 1
-		if len(lists) == 1 {
-			n = 2
-		}
-		shared, err := noise.NewShared(n)
+		shared, err := noise.NewShared(cpus.Len())
 		if err != nil {
 			return rates, err
 		}
 		defer shared.Close()
-		config, err := json.Marshal(map[string]any{"cpus": cpus, "counter": noise.CPUCounter(), "threshold_ns": time.Microsecond, "shared": true})
+		end, err := startLoops(taskiso, cpus, shared)
 		if err != nil {
-			return rates, err
+			return rates, fmt.Errorf("loops on CPU %v: %w", cpus, err)
 		}
-		c := exec.Command(taskiso)
-		c.Args = []string{"taskiso:loop", string(config)}
-		c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off")
-		c.ExtraFiles = []*os.File{nil, nil, shared.File} // launch.FirstFile
-		out, err := c.StdoutPipe()
-		if err != nil {
-			return rates, err
-		}
-		if err := c.Start(); err != nil {
-			return rates, err
-		}
-		defer func() {
-			c.Process.Kill()
-			c.Wait()
-		}()
-		var spinning map[string]any
-		if err := json.NewDecoder(out).Decode(&spinning); err != nil || spinning["spinning"] != true {
-			return rates, fmt.Errorf("starting loops on CPU %s: %v, %v", cpus, spinning, err)
-		}
+		defer end()
 		all = append(all, shared.Records...)
 	}
 	for _, r := range all {
@@ -342,18 +331,53 @@ func loopsOn(taskiso string, lists []string, each time.Duration) ([2]float64, er
 		r.Stop()
 	}
 	for _, r := range all {
-		for deadline := time.Now().Add(10 * time.Second); !r.Done(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				return rates, fmt.Errorf("a loop does not end")
-			}
-		}
-		for _, bar := range r.Histogram().Distribution() {
-			for i, limit := range []time.Duration{5 * time.Microsecond, 50 * time.Microsecond} {
-				if bar.From >= int64(limit) {
-					rates[i] += float64(bar.Count) / r.State().Ran.Seconds()
-				}
-			}
+		if err := addRates(&rates, r); err != nil {
+			return rates, err
 		}
 	}
 	return rates, nil
+}
+
+// startLoops returns when there is a loop on each of the CPUs, and what ends their process.
+func startLoops(taskiso string, cpus cpulist.Set, shared *noise.Shared) (end func(), err error) {
+	cfg := loop.Config{CPUs: cpus, Counter: noise.CPUCounter(), Threshold: loop.Threshold, Shared: true}
+	c := exec.Command(taskiso)
+	if c.Args, err = cfg.Arguments(); err != nil {
+		return nil, err
+	}
+	c.Env = loop.Environment()
+	c.ExtraFiles = append(make([]*os.File, launch.FirstFile-3), shared.File) // the first of them is descriptor 3
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	end = func() {
+		c.Process.Kill()
+		c.Wait()
+	}
+	if err := loop.NewOutput(out).WaitSpinning(); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
+}
+
+// addRates adds how many gaps a loop that was stopped has seen in a second.
+func addRates(rates *[2]float64, r *noise.Record) error {
+	for deadline := time.Now().Add(10 * time.Second); !r.Done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("a loop does not end")
+		}
+	}
+	for _, bar := range r.Histogram().Distribution() {
+		for i, limit := range []time.Duration{5 * time.Microsecond, 50 * time.Microsecond} {
+			if bar.From >= int64(limit) {
+				rates[i] += float64(bar.Count) / r.State().Ran.Seconds()
+			}
+		}
+	}
+	return nil
 }

@@ -7,7 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
-#include "kinds.h"
+#include "number.h"
 
 #define MAX_STACK 32
 #define NO_TID ((__u32)-1)
@@ -16,9 +16,9 @@
 struct event {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
 	__u8 kind;
-	__u8 flags; /* enum task_flag of the current task */
+	__u8 flags; /* enum task_flag, of the current task */
 	__u16 cpu;
-	__u32 tid; /* the current thread */
+	__u32 tid; /* the current thread: number.h */
 	__u64 ip;  /* where user mode was left; 0 in kernel threads */
 	__u64 a;
 	__u64 b;
@@ -31,12 +31,17 @@ struct task_event {
 	__u32 tgid;
 	__u32 flags; /* enum task_flag */
 	char comm[16];
+	__u64 born;     /* CLOCK_MONOTONIC: tells threads with the same number apart */
+	__u64 switches; /* how often it was switched away before */
 };
 
 enum task_flag {
-	TASK_KERNEL = 1,  /* has no user mode */
+	TASK_KERNEL = 1,  /* has no user mode: a kernel thread, or a worker of a process */
 	TASK_WATCHED = 2,
 	SEND_CONDITIONAL = 4, /* of KIND_SEND_CALLS: a function decides whether the target is called */
+	SEND_SHOWN = 8, /* of KIND_SEND_CALL: KIND_CSD_ENTER shows when it arrives */
+	SWITCH_THROTTLED = 16, /* of KIND_SWITCH: kept.h of the current task */
+	SWITCH_FROZEN = 32,
 };
 
 /* KIND_SEND_*: what a sender did to a watched CPU, and who it was. */
@@ -67,28 +72,26 @@ const struct wire_format *wire_format __attribute__((unused));
  */
 struct cpu_state {
 	__u32 watched;     /* set by user space: everything on this CPU is recorded */
-	__u32 cached_tid;  /* the answer for this thread (NO_TID at first) ... */
+	__u32 cached_tid;  /* the answer for this thread, as the kernel calls it (NO_TID at first) ... */
+	__u32 cached_number; /* ... as we call it ... */
 	__u32 cached_flags; /* ... as looked up ... */
 	__u32 cached_at;    /* ... at this value of task_changes */
 	__u32 running;      /* programs that run now, interrupted ones included */
 	__u32 preempted;    /* how often the CPU switched while one ran */
-	__u32 pad[10];
+	__u32 pad[9];
 	/* isolation.h; answered and granted are user space's */
 	__u32 answered;     /* thread that user space is waking with the answer to its call */
 	__u32 granted;      /* ... which allows it to be isolated on this CPU */
 	__u32 isolated;     /* slot + 1 of the thread that is isolated, or 0 */
-	__u32 signal;       /* to be sent to it at a break */
 	__u32 entering;     /* it has not left user mode since its call */
 	__u32 left;         /* context tracking: it has left user mode */
-	__u32 paused;       /* slot + 1 of the thread that is isolated but asleep in a call of its own */
-	__u32 paused_tid;
-	__u32 owed;         /* signal that could not be sent yet */
-	__u32 named;        /* slot + 1 of the thread whose break this stay is */
+	__u32 named;        /* slot + 1 of the thread here whose break this stay is */
 	__u32 ours;         /* the next irq_work may be that of our signal */
 	__u32 disturbed_by; /* enum break_cause */
 	__u64 disturbed;    /* when the CPU was last interrupted; CLOCK_MONOTONIC, ns */
-	__u32 owed_to;
 	__u32 idle;         /* no task runs */
+	__u64 elsewhere;    /* elsewhere.h: how long watched tasks ran here, ns, if this CPU is not watched */
+	__u64 there;        /* ... and since when one runs here, or 0 */
 	__u64 seen[KINDS];
 	__u64 lost[KINDS];
 } __attribute__((aligned(64)));
@@ -147,13 +150,36 @@ static __always_inline struct cpu_state *cpu_state(__u32 cpu)
 	return bpf_map_lookup_elem(&cpus, &cpu);
 }
 
-static __always_inline __u32 task_flags(struct task_struct *task, __u32 tid)
+/*
+ * Workers that io_uring and vhost make of a process are threads of it, but never
+ * leave the kernel.
+ */
+static __always_inline bool has_user_mode(struct task_struct *task)
 {
-	if (tid == 0 || /* idle */ BPF_CORE_READ(task, flags) & PF_KTHREAD)
+	__u32 kernel = PF_KTHREAD | PF_IO_WORKER;
+
+	if (bpf_core_field_exists(((struct kernel_clone_args *)0)->user_worker))
+		kernel |= PF_USER_WORKER;
+	return !(BPF_CORE_READ(task, flags) & kernel);
+}
+
+static __always_inline __u32 task_flags(struct task_struct *task, __u32 number)
+{
+	if (number == 0 /* idle */ || !has_user_mode(task))
 		return TASK_KERNEL;
-	if (all_tasks || bpf_map_lookup_elem(&tasks, &tid))
+	if (all_tasks || bpf_map_lookup_elem(&tasks, &number))
 		return TASK_WATCHED;
 	return 0;
+}
+
+/* Remembers what a thread is called until another one runs. */
+static __always_inline void keep_current(struct cpu_state *s, struct task_struct *task, __u32 number, __u32 flags)
+{
+	s->cached_number = number;
+	s->cached_flags = flags;
+	s->cached_tid = BPF_CORE_READ(task, pid);
+	if (flags & TASK_WATCHED)
+		note_number(task, number);
 }
 
 /*
@@ -163,14 +189,22 @@ static __always_inline __u32 task_flags(struct task_struct *task, __u32 tid)
  */
 static __always_inline __u32 current_flags(struct cpu_state *s)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 tid = bpf_get_current_pid_tgid(), number;
 
 	if (s->cached_tid != tid || s->cached_at != task_changes) {
+		/* A thread that has ended may have its number no more. */
+		number = s->cached_tid == tid ? s->cached_number : number_of(task);
 		s->cached_at = task_changes;
-		s->cached_flags = task_flags((void *)bpf_get_current_task(), tid);
-		s->cached_tid = tid;
+		keep_current(s, task, number, task_flags(task, number));
 	}
 	return s->cached_flags;
+}
+
+static __always_inline __u32 current_number(struct cpu_state *s)
+{
+	current_flags(s);
+	return s->cached_number;
 }
 
 /* Whether an event that is not a task's own is recorded on this CPU. */
@@ -240,7 +274,7 @@ static __always_inline void *reserve(struct cpu_state *s, __u8 kind, __u64 size)
 	e->kind = kind;
 	e->flags = current_flags(s);
 	e->cpu = cpu;
-	e->tid = bpf_get_current_pid_tgid();
+	e->tid = s->cached_number;
 	return e;
 }
 

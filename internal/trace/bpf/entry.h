@@ -28,17 +28,45 @@ PROGRAM(page_fault_user)
 
 	if (watched_task(s))
 		record_at(s, KIND_PAGE_FAULT, READ_USER_IP(regs), ctx->args[0], ctx->args[2], 0);
-	broken(s, BREAK_PAGE_FAULT, ctx->args[0]);
+	broken(s, BREAK_PAGE_FAULT, ctx->args[0], s->left || fault_events ? FAULTING : SETTLED);
+}
+
+/* perf's software events of faults that were resolved: attached to each watched CPU if threads may be isolated. */
+SEC("perf_event")
+int page_fault_resolved(struct bpf_perf_event_data *ctx)
+{
+	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
+
+	if (s)
+		isolation_fault_resolved(s, ctx->addr);
+	return 0;
+}
+
+/*
+ * A process that a signal ends is delivered SIGKILL, without a sender, in its
+ * place: complete_signal() and get_signal() in kernel/signal.c. The signal is what
+ * is recorded.
+ */
+static __always_inline __u32 signal_behind(__u32 sig, struct kernel_siginfo *info)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 behind = sig == SIGKILL && !info ? BPF_CORE_READ(task, signal, group_exit_code) & 0x7f : 0;
+
+	return behind ? behind : sig;
 }
 
 PROGRAM(signal_deliver)
 {
 	struct kernel_siginfo *info = (void *)ctx->args[1];
+	__u32 sig = signal_behind(ctx->args[0], info);
+	__u8 kind;
 
-	if (watched_task(s))
-		record(s, KIND_SIGNAL, ctx->args[0], (__s64)BPF_CORE_READ(info, si_code),
-		       BPF_CORE_READ(info, _sifields._kill._pid));
-	isolation_signal(s, ctx->args[0], BPF_CORE_READ(info, si_code));
+	isolation_signal(s, sig);
+	/* The sender has the number that the receiver's namespace knows it by. */
+	kind = watched_task(s) ? KIND_SIGNAL : has_page(s) ? KIND_TOLD : KIND_NONE;
+	if (kind)
+		record(s, kind, sig, (__s64)BPF_CORE_READ(info, si_code),
+		       in_our_namespace((void *)bpf_get_current_task()) ? BPF_CORE_READ(info, _sifields._kill._pid) : 0);
 }
 
 PROGRAM(user_exit)

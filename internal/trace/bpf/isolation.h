@@ -14,21 +14,9 @@
 #define PR_GET_TASK_ISOLATION 49
 #define ISOLATION_ENABLE 1
 
-#if defined(__TARGET_ARCH_x86)
-#define NR_PRCTL 157
-#define NR_EXIT 60
-#define NR_EXIT_GROUP 231
-#define NR_EXECVE 59
-#define NR_EXECVEAT 322
-#elif defined(__TARGET_ARCH_arm64)
-#define NR_PRCTL 167
-#define NR_EXIT 93
-#define NR_EXIT_GROUP 94
-#define NR_EXECVE 221
-#define NR_EXECVEAT 281
-#endif
-
 #define SIGKILL 9
+#define JOBCTL_STOP_SIGMASK 0xffff /* include/linux/sched/jobctl.h */
+#define JOBCTL_STOP_PENDING (1UL << 17)
 
 /* Whether any of this is in use; without it no program pays for it. */
 volatile const bool isolation = false;
@@ -84,6 +72,33 @@ struct status {
 	__u8 pad[STATUS_SIZE - 64];
 };
 
+/* What is known of a thread beside its page, by the same number, and goes with it from CPU to CPU. */
+struct isolated {
+	__u32 signal; /* to be sent at a break */
+	__u32 state;  /* enum isolated_state */
+	__u32 owed;   /* signal that could not be sent yet */
+	__u32 away;   /* it gave its CPU away in a state other than SETTLED, or owed a signal */
+};
+
+enum isolated_state {
+	SETTLED,  /* what became of its last wish is recorded */
+	ASKING,   /* it is isolated but asleep in prctl(49) */
+	OPEN,     /* it is in the stay of a break, and may get a signal of others, which then is the break */
+	FAULTING, /* ... so it may if its page fault is not resolved */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STATUS_SLOTS);
+	__type(key, __u32);
+	__type(value, struct isolated);
+} threads SEC(".maps");
+
+/* How many threads are away so. */
+__u32 away = 0;
+/* Whether page_fault_resolved is attached on the watched CPUs. */
+__u32 fault_events = 0;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -130,10 +145,27 @@ static __always_inline bool in_own_call(struct cpu_state *s)
  * The helper sends from an irq_work where it must not take locks, and has one on
  * each CPU: if that is still under way, user_enter or the next event tries again.
  */
-static __always_inline void send_signal(struct cpu_state *s, __u32 sig)
+static __always_inline void send_signal(struct isolated *th, __u32 sig)
 {
-	s->owed = sig && bpf_send_signal_thread(sig) ? sig : 0;
-	s->owed_to = bpf_get_current_pid_tgid();
+	th->owed = sig && bpf_send_signal_thread(sig) ? sig : 0;
+}
+
+/* Whether the current thread will be delivered a signal before it returns to user mode, unless another thread takes it. */
+static __always_inline bool signal_pends(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return (BPF_CORE_READ(task, pending.signal.sig[0]) | BPF_CORE_READ(task, signal, shared_pending.signal.sig[0])) &
+	       ~BPF_CORE_READ(task, blocked.sig[0]);
+}
+
+/* The signal that stops the current thread because another thread of its process was delivered it, or 0. */
+static __always_inline __u32 stopped_by(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 jobctl = BPF_CORE_READ(task, jobctl);
+
+	return jobctl & JOBCTL_STOP_PENDING ? jobctl & JOBCTL_STOP_SIGMASK : 0;
 }
 
 /* Nobody else changes these pages but unwatch(), once, when supervisor_gone is set. */
@@ -160,29 +192,96 @@ static __always_inline void set_broken(struct status *p, __u32 cause, __u64 deta
 	__sync_fetch_and_add(&p->seq, 1);
 }
 
-static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, __u32 sig)
+/* The state of the current thread if this stay is that of its break, or NULL. */
+static __always_inline struct isolated *own_state(struct cpu_state *s)
 {
-	/* An NMI may end it in the middle of this; only one of the two does. */
-	__u32 slot = __sync_lock_test_and_set(&s->isolated, 0);
-	struct status *p;
+	__u32 slot = s->named - 1;
+	struct status *p = s->named ? status_of(slot) : NULL;
 
-	if (!slot)
-		return;
-	p = status_of(slot - 1);
-	if (p)
-		set_broken(p, cause, detail);
-	if (p && p->tid != (__u32)bpf_get_current_pid_tgid())
-		sig = 0; /* see arm(): user space sends it */
-	s->named = slot;
-	s->ours = 1;
-	send_signal(s, sig);
-	record(s, KIND_BROKEN, slot - 1, cause, detail);
+	if (!p || p->tid != current_number(s))
+		return NULL;
+	return bpf_map_lookup_elem(&threads, &slot);
 }
 
-static __always_inline void broken(struct cpu_state *s, __u32 cause, __u64 detail)
+/* The break is what the page says it is: it is recorded, and its signal sent. */
+static __always_inline void conclude(struct cpu_state *s, struct isolated *th, __u32 slot, __u32 sig)
+{
+	struct status *p = status_of(slot);
+
+	if (!p)
+		return;
+	th->state = SETTLED;
+	if (sig)
+		s->ours = 1;
+	send_signal(th, sig);
+	record(s, KIND_BROKEN, slot | (__u64)!sig << 32, p->cause, p->detail);
+}
+
+static __always_inline void name(struct status *p, __u32 cause, __u64 detail)
+{
+	__sync_fetch_and_add(&p->seq, 1);
+	p->cause = cause;
+	p->detail = detail;
+	__sync_fetch_and_add(&p->seq, 1);
+}
+
+/*
+ * Isolation ends with a break. Where the stay has more to come, what follows decides
+ * what the break is: a signal of others is the break, and nothing else is sent.
+ */
+static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, __u32 state)
+{
+	/* An NMI may end it in the middle of this; only one of the two does. */
+	__u32 named = __sync_lock_test_and_set(&s->isolated, 0), slot = named - 1, stop;
+	struct isolated *th = bpf_map_lookup_elem(&threads, &slot);
+	struct status *p = status_of(slot);
+
+	if (!named || !th || !p)
+		return;
+	if (p->tid != current_number(s)) { /* see arm(): user space sends the signal */
+		set_broken(p, cause, detail);
+		conclude(s, th, slot, 0);
+		return;
+	}
+	s->named = named;
+	stop = cause == BREAK_SYSCALL ? 0 : stopped_by();
+	if (stop) {
+		set_broken(p, BREAK_SIGNAL, stop);
+		conclude(s, th, slot, 0);
+		return;
+	}
+	set_broken(p, cause, detail);
+	if (state == SETTLED && cause != BREAK_SYSCALL && signal_pends())
+		state = OPEN;
+	th->state = state;
+	if (state == SETTLED)
+		conclude(s, th, slot, th->signal);
+}
+
+static __always_inline void broken(struct cpu_state *s, __u32 cause, __u64 detail, __u32 state)
 {
 	if (isolation && s->isolated && !in_own_call(s))
-		end(s, cause, detail, s->signal);
+		end(s, cause, detail, state);
+}
+
+/* No signal came from others, and none is about to: the break is what it was taken for. */
+static __always_inline void settle(struct cpu_state *s, __u32 state)
+{
+	struct isolated *th = own_state(s);
+
+	if (!th)
+		return;
+	if (th->owed)
+		send_signal(th, th->owed);
+	if (th->state == state && !signal_pends())
+		conclude(s, th, s->named - 1, th->signal);
+}
+
+/* An interrupt is over; where context tracking shows the end of the stay, that decides. */
+static __always_inline void interrupt_over(struct cpu_state *s)
+{
+	if (isolation && !s->left)
+		settle(s, OPEN);
 }
 
 static __always_inline void disturbed(struct cpu_state *s, __u32 cause)
@@ -210,45 +309,60 @@ static __always_inline void interrupted(struct cpu_state *s, __u32 cause, __u64 
 		return;
 	if (!wakes(s, cause))
 		disturbed(s, cause);
-	broken(s, cause, detail);
+	broken(s, cause, detail, cause == BREAK_NMI ? SETTLED : OPEN); /* the end of an NMI has no event */
 }
 
-extern void sched_ttwu_pending __ksym __weak;
+/* Where the kernel has functions that we tell from others; 0 if it hides that, or has no such function. */
+volatile const __u64 sched_ttwu_pending = 0;
+volatile const __u64 tick_function = 0; /* of the tick's own timer */
+volatile const bool hidden_symbols = false;
 
 static __always_inline void isolation_csd(struct cpu_state *s, __u64 func)
 {
-	if (isolation && s->idle && func != (__u64)&sched_ttwu_pending)
+	if (isolation && s->idle && func != sched_ttwu_pending)
 		disturbed(s, BREAK_CALL);
 }
 
-/* What comes later in the stay can be nearer to the cause than what came first. */
-static __always_inline void name_better(struct cpu_state *s, __u32 cause, __u64 detail)
+/* What interrupted may have done so only to let another task run. */
+static __always_inline void name_task(struct cpu_state *s, __u32 next)
 {
-	struct status *p;
+	__u32 slot = s->named - 1;
+	struct status *p = status_of(slot);
 
-	if (!isolation || !s->named)
-		return;
-	p = status_of(s->named - 1);
-	if (p && p->tid == (__u32)bpf_get_current_pid_tgid()) {
-		__sync_fetch_and_add(&p->seq, 1);
-		p->cause = cause;
-		p->detail = detail;
-		__sync_fetch_and_add(&p->seq, 1);
-	}
-	s->named = 0;
+	if (p && own_state(s) && p->cause >= BREAK_TIMER && p->cause <= BREAK_IRQ)
+		name(p, BREAK_TASK, next);
 }
 
-#define SI_KERNEL 0x80
+/*
+ * A signal is delivered: it is the break, if that is not decided yet. Whoever is
+ * ended by a signal that has no handler is delivered SIGKILL in its place.
+ */
+static __always_inline void isolation_signal(struct cpu_state *s, __u32 sig)
+{
+	struct isolated *th;
+	struct status *p;
+	__u32 slot;
 
-/* Ours, which has that code, comes when isolation has ended, and is no cause. */
-static __always_inline void isolation_signal(struct cpu_state *s, __u32 sig, __s32 code)
+	if (!isolation)
+		return;
+	if (s->isolated && !in_own_call(s))
+		end(s, BREAK_SIGNAL, sig, OPEN);
+	slot = s->named - 1;
+	th = own_state(s);
+	p = status_of(slot);
+	if (!th || !p || th->state < OPEN)
+		return;
+	name(p, BREAK_SIGNAL, sig);
+	conclude(s, th, slot, 0);
+}
+
+/* A page fault of user mode was resolved; on arm64 nothing shows it before. */
+static __always_inline void isolation_fault_resolved(struct cpu_state *s, __u64 address)
 {
 	if (!isolation)
 		return;
-	if (s->isolated)
-		end(s, BREAK_SIGNAL, sig, s->signal);
-	else if (code != SI_KERNEL)
-		name_better(s, BREAK_SIGNAL, sig);
+	broken(s, BREAK_PAGE_FAULT, address, FAULTING);
+	settle(s, FAULTING);
 }
 
 /* Ends isolation without a break: the thread wanted it. */
@@ -265,38 +379,52 @@ static __always_inline void leave(struct cpu_state *s)
 	record(s, KIND_LEFT, slot - 1, 0, 0);
 }
 
+/* The stay of the last break is over, though nothing has shown its end. */
+static __always_inline void stay_is_over(struct cpu_state *s)
+{
+	struct isolated *th = own_state(s);
+
+	if (th && th->state >= OPEN)
+		conclude(s, th, s->named - 1, th->signal);
+	s->named = 0;
+}
+
 static __always_inline void isolation_sys_enter(struct cpu_state *s, __u32 nr)
 {
+	__u32 slot = s->isolated - 1;
+	struct isolated *th;
+
 	if (!isolation)
 		return;
-	s->named = 0;
+	stay_is_over(s);
 	if (!s->isolated)
 		return;
-	if (nr == NR_EXIT || nr == NR_EXIT_GROUP)
+	th = bpf_map_lookup_elem(&threads, &slot);
+	if (nr == NR_EXIT || nr == NR_EXIT_GROUP) {
 		leave(s);
+		return;
+	}
 	/* The handler of a signal is gone after exec: it would kill the new program. */
-	else if ((nr == NR_EXECVE || nr == NR_EXECVEAT) && s->signal != SIGKILL)
-		end(s, BREAK_SYSCALL, nr, 0);
-	else
-		end(s, BREAK_SYSCALL, nr, s->signal);
+	if (th && (nr == NR_EXECVE || nr == NR_EXECVEAT) && th->signal != SIGKILL)
+		th->signal = 0;
+	end(s, BREAK_SYSCALL, nr, SETTLED);
 }
 
 /*
  * Isolation begins. The watch may end at this moment on another CPU: either
  * unwatch() finds this page isolated, or this finds supervisor_gone set.
  */
-static __always_inline void enter(struct cpu_state *s, __u32 slot, struct status *p, __u32 sig)
+static __always_inline void enter(struct cpu_state *s, struct isolated *th, __u32 slot, struct status *p)
 {
-	s->signal = sig;
 	s->named = 0;
 	s->ours = 0;
 	s->left = 0;
 	s->entering = 1;
 	set_isolated(p, 1, bpf_get_smp_processor_id());
-	record(s, KIND_ISOLATED, slot, sig, 0); /* an interrupt may come right after the next line */
+	record(s, KIND_ISOLATED, slot, th->signal, 0); /* an interrupt may come right after the next line */
 	__sync_lock_test_and_set(&s->isolated, slot + 1);
 	if (supervisor_gone)
-		end(s, BREAK_UNWATCHED, 0, sig);
+		end(s, BREAK_UNWATCHED, 0, SETTLED);
 }
 
 /* The signal that a call asks for, as both versions of the interface have it. */
@@ -319,8 +447,10 @@ static __always_inline bool is_where_answered(struct cpu_state *s, __u32 tid)
 }
 
 /* The first call of a thread makes the page its own. */
-static __always_inline void give_page(struct status *p, __u32 tid)
+static __always_inline void give_page(struct status *p, struct isolated *th, __u32 tid)
 {
+	th->state = SETTLED;
+	th->owed = 0;
 	__sync_fetch_and_add(&p->seq, 1);
 	p->tid = tid;
 	p->isolated = 0;
@@ -329,35 +459,51 @@ static __always_inline void give_page(struct status *p, __u32 tid)
 	__sync_fetch_and_add(&p->seq, 1);
 }
 
+/* A thread whose call said that it is isolated is not where it was to be. */
+static __always_inline void is_moved(struct cpu_state *s, struct isolated *th, __u32 slot, struct status *p)
+{
+	set_broken(p, BREAK_MOVED, bpf_get_smp_processor_id());
+	conclude(s, th, slot, th->signal);
+}
+
 static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs *regs, __s64 result)
 {
-	__u32 tid = bpf_get_current_pid_tgid(), *slot = bpf_map_lookup_elem(&slots, &tid);
+	__u32 tid = current_number(s), *slot = bpf_map_lookup_elem(&slots, &tid);
+	__u32 option = READ_ARG1(regs);
 	__u64 flags = READ_ARG2(regs);
+	struct isolated *th;
 	struct status *p;
 	bool here;
 
-	if (!slot || (__u32)READ_ARG1(regs) != PR_TASK_ISOLATION)
-		return;
-	p = status_of(*slot);
-	if (!p)
-		return;
-	if (p->tid != tid)
-		give_page(p, tid);
 	here = is_where_answered(s, tid);
 	if (s->answered == tid)
 		s->answered = 0;
-	leave(s);
-	if (p->isolated) /* it went to sleep in the call on another CPU */
-		set_isolated(p, 0, 0);
-	if (result != 0 || !(flags & ISOLATION_ENABLE))
+	if (!slot || (option != PR_TASK_ISOLATION && option != PR_GET_TASK_ISOLATION))
 		return;
-	if (here) {
-		enter(s, *slot, p, signal_of(flags));
+	p = status_of(*slot);
+	th = bpf_map_lookup_elem(&threads, slot);
+	if (!p || !th)
+		return;
+	if (p->tid != tid)
+		give_page(p, th, tid);
+	if (option == PR_GET_TASK_ISOLATION) {
+		if (th->state == ASKING) /* it was put aside, and did not come back to its CPU */
+			is_moved(s, th, *slot, p);
 		return;
 	}
-	set_broken(p, BREAK_MOVED, bpf_get_smp_processor_id());
-	send_signal(s, signal_of(flags));
-	record(s, KIND_BROKEN, *slot, BREAK_MOVED, bpf_get_smp_processor_id());
+	leave(s);
+	if (th->state >= OPEN) /* its stay ended where nothing shows that */
+		conclude(s, th, *slot, th->signal);
+	if (result != 0 || !(flags & ISOLATION_ENABLE))
+		return;
+	th->signal = signal_of(flags);
+	if (here) {
+		enter(s, th, *slot, p);
+		return;
+	}
+	set_isolated(p, 1, bpf_get_smp_processor_id()); /* as the call said, and no longer than this */
+	record(s, KIND_ISOLATED, *slot, th->signal, 0);
+	is_moved(s, th, *slot, p);
 }
 
 static __always_inline void isolation_sys_exit(struct cpu_state *s, struct pt_regs *regs, __s64 result)
@@ -369,7 +515,7 @@ static __always_inline void isolation_sys_exit(struct cpu_state *s, struct pt_re
 	if (nr == NR_PRCTL)
 		isolation_prctl(s, regs, result);
 	else /* sys_enter does not see what another filter or a tracer answers */
-		broken(s, BREAK_SYSCALL, nr);
+		broken(s, BREAK_SYSCALL, nr, SETTLED);
 }
 
 static __always_inline void isolation_user_exit(struct cpu_state *s)
@@ -382,48 +528,129 @@ static __always_inline void isolation_user_exit(struct cpu_state *s)
 
 static __always_inline void isolation_user_enter(struct cpu_state *s)
 {
+	struct isolated *th;
+
 	if (!isolation)
 		return;
-	if (s->owed && s->owed_to == (__u32)bpf_get_current_pid_tgid())
-		send_signal(s, s->owed);
 	if (s->left)
-		broken(s, BREAK_UNNAMED, 0);
+		broken(s, BREAK_UNNAMED, 0, SETTLED);
 	s->left = 0;
 	s->entering = 0;
+	settle(s, OPEN);
+	settle(s, FAULTING);
+	th = own_state(s);
+	if (!th || (th->state < OPEN && !th->owed)) /* else its stay goes on: a signal has come that it could not see yet */
+		s->named = 0;
+}
+
+/* The thread gives its CPU away in the middle of something, and may have its next turn elsewhere. */
+static __always_inline void switched_out(struct cpu_state *s, __u32 next)
+{
+	struct isolated *th;
+
+	if (s->isolated && in_own_call(s)) {
+		if ((__u32)READ_ARG1(user_regs()) == PR_TASK_ISOLATION) {
+			leave(s); /* whatever becomes of this call, it ends isolation */
+			return;
+		}
+		s->named = __sync_lock_test_and_set(&s->isolated, 0);
+		th = own_state(s);
+		if (th)
+			th->state = ASKING;
+	} else if (s->isolated) {
+		end(s, BREAK_TASK, next, SETTLED);
+	} else {
+		name_task(s, next);
+		settle(s, OPEN);
+	}
+	th = own_state(s);
+	if (th && (th->state != SETTLED || th->owed)) {
+		th->away = 1;
+		__sync_fetch_and_add(&away, 1);
+	}
 	s->named = 0;
 }
 
-/* state: of prev, 0 if it would go on. */
-static __always_inline void isolation_switch(struct cpu_state *s, __u32 prev, __u32 next, __u32 state, bool noise)
+/* It goes on where it was, or ends there: isolation_prctl() or what follows in its stay. */
+static __always_inline void switched_in(struct cpu_state *s, struct task_struct *task)
+{
+	__u32 next = number_of(task), *slot = bpf_map_lookup_elem(&slots, &next);
+	struct isolated *th = slot ? bpf_map_lookup_elem(&threads, slot) : NULL;
+	struct status *p = slot ? status_of(*slot) : NULL;
+
+	if (!th || !p || p->tid != next || !th->away)
+		return;
+	th->away = 0;
+	__sync_fetch_and_sub(&away, 1);
+	if (th->state != ASKING) {
+		s->named = *slot + 1;
+	} else if (p->cpu == bpf_get_smp_processor_id()) {
+		th->state = SETTLED;
+		s->isolated = *slot + 1;
+	}
+}
+
+/* On CPUs that are not watched as well. state: of prev, 0 if it would go on. */
+static __always_inline void isolation_switch(struct cpu_state *s, struct task_struct *next, __u32 state)
 {
 	if (!isolation)
 		return;
 	/* Where nothing tells that user mode was entered, going to sleep does: the end of a call never sleeps. */
 	if (state)
 		s->entering = 0;
-	if (s->isolated && in_own_call(s)) {
-		s->paused = s->isolated;
-		s->paused_tid = prev;
-		s->isolated = 0;
-	} else if (s->isolated) {
-		end(s, BREAK_TASK, next, s->signal);
-	} else {
-		name_better(s, BREAK_TASK, next);
-	}
+	if (s->isolated || s->named)
+		switched_out(s, number_of(next));
+	if (away)
+		switched_in(s, next);
+}
+
+static __always_inline void isolation_turn(struct cpu_state *s, __u32 next, bool noise)
+{
+	if (!isolation)
+		return;
 	s->idle = !next;
 	if (noise)
 		disturbed(s, BREAK_TASK);
-	if (s->paused && s->paused_tid == next) {
-		s->isolated = s->paused;
-		s->paused = 0;
-	}
 }
 
-/* A thread that is killed where it is isolated. */
-static __always_inline void isolation_exit(struct cpu_state *s)
+/* Whether the current thread may have been isolated. */
+static __always_inline bool has_page(struct cpu_state *s)
 {
-	if (isolation && s->isolated)
-		leave(s);
+	__u32 number = current_number(s);
+
+	return isolation && bpf_map_lookup_elem(&slots, &number);
+}
+
+/* A thread that has this number from now on gets a page, and is given it anew. */
+static __always_inline void isolation_forget(__u32 number)
+{
+	__u32 *slot = isolation ? bpf_map_lookup_elem(&slots, &number) : NULL;
+	struct status *p = slot ? status_of(*slot) : NULL;
+
+	if (p)
+		p->tid = 0;
+	if (slot)
+		bpf_map_delete_elem(&slots, &number);
+}
+
+/* A thread that ends. Its number may be used again before user space has taken its page. */
+static __always_inline void isolation_exit(struct cpu_state *s, __u32 tid)
+{
+	__u32 *slot = isolation ? bpf_map_lookup_elem(&slots, &tid) : NULL;
+	struct isolated *th = slot ? bpf_map_lookup_elem(&threads, slot) : NULL;
+	struct status *p = slot ? status_of(*slot) : NULL;
+
+	if (!th || !p || p->tid != tid)
+		return;
+	if (th->state == ASKING)
+		s->isolated = *slot + 1;
+	leave(s);
+	if (th->state >= OPEN)
+		conclude(s, th, *slot, 0);
+	s->named = 0;
+	th->state = SETTLED;
+	th->owed = 0;
+	p->tid = 0;
 }
 
 /*
@@ -446,7 +673,7 @@ static __always_inline void unwatch_all(void)
 /* The supervisor dies: this runs before its files are closed and its programs detached. */
 static __always_inline void isolation_supervisor(struct task_struct *task)
 {
-	if (isolation && (__u32)BPF_CORE_READ(task, tgid) == supervisor && BPF_CORE_READ(task, signal, live.counter) <= 0)
+	if (isolation && process_of(task) == supervisor && BPF_CORE_READ(task, signal, live.counter) <= 0)
 		unwatch_all();
 }
 
@@ -471,14 +698,16 @@ SEC("syscall")
 int arm(struct arm_args *a)
 {
 	struct cpu_state *s = cpu_state(a->cpu), *own = cpu_state(bpf_get_smp_processor_id());
-	struct status *p = status_of(a->slot);
+	__u32 slot = a->slot;
+	struct isolated *th = bpf_map_lookup_elem(&threads, &slot);
+	struct status *p = status_of(slot);
 	struct event *e;
 
-	if (!s || !own || !p || s->isolated || (s->cached_tid != a->tid && s->cached_tid != NO_TID))
+	if (!s || !own || !p || !th || s->isolated || (s->cached_number != a->tid && s->cached_tid != NO_TID))
 		return 1;
 	if (p->tid != a->tid)
-		give_page(p, a->tid);
-	s->signal = a->signal;
+		give_page(p, th, a->tid);
+	th->signal = a->signal;
 	s->named = 0;
 	s->ours = 0;
 	s->left = 0;

@@ -24,7 +24,7 @@ static __always_inline void record_single(struct pt_regs *ctx, struct cpu_state 
 	__u32 cpu = ARG1(ctx);
 	/* What wakes tasks stands in the queue without a function. */
 	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
-	__u64 func = type == CSD_TYPE_TTWU ? (__u64)&sched_ttwu_pending : (__u64)BPF_CORE_READ(csd, func);
+	__u64 func = type == CSD_TYPE_TTWU ? sched_ttwu_pending : (__u64)BPF_CORE_READ(csd, func);
 
 	if (cpu != bpf_get_smp_processor_id()) /* else it is called at once */
 		record_send(ctx, s, kind, cpu, 0, func, (__u64)csd);
@@ -59,16 +59,24 @@ PROBE(native_smp_send_reschedule)
 	record_send(ctx, s, KIND_SEND_RESCHEDULE, ARG1(ctx), 0, 0, 0);
 }
 
-PROBE(sched_setaffinity)
-{
-	__u32 i, tid = ARG1(ctx);
-	void *mask = (void *)ARG2(ctx);
+/* SCA_CHECK of kernel/sched/sched.h: what sched_setaffinity() asks for, and nobody else. Its checks are behind us. */
+#define SCA_CHECK 1
 
-	if (!tid)
-		tid = bpf_get_current_pid_tgid();
+PROBE(set_cpus_allowed_common)
+{
+	void *mask = (void *)ARG2(ctx);
+	struct affinity_context *wish = mask;
+	__u32 i, flags = ARG3(ctx);
+
+	if (bpf_core_type_exists(struct affinity_context)) {
+		flags = BPF_CORE_READ(wish, flags);
+		mask = BPF_CORE_READ(wish, new_mask);
+	}
+	if (!(flags & SCA_CHECK))
+		return;
 	for (i = 0; i < targets && i < MAX_TARGETS; i++) {
-		if (has_cpu(mask, target[i]) && watched_target(target[i])) {
-			send(ctx, s, KIND_SEND_AFFINITY, target[i], 0, tid, 0, 0);
+		if (has_cpu(mask, target[i]) && (any_cpu || watched_target(target[i]))) {
+			send(ctx, s, KIND_SEND_AFFINITY, target[i], 0, number_of((void *)ARG1(ctx)), 0, 0);
 			return;
 		}
 	}

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "core.h"
+#include "isolation.h"
 
 /* smp_send_reschedule() passes no callback; everything else has a csd. */
 #define RESCHEDULE_CALLBACK 0
@@ -34,12 +34,18 @@ static __always_inline void send(void *ctx, struct cpu_state *s, __u8 kind, __u3
 	e->e.a = target;
 	e->e.b = func;
 	e->e.c = csd;
-	e->tgid = bpf_get_current_pid_tgid() >> 32;
+	e->tgid = process_of((void *)bpf_get_current_task());
 	e->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	size = bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
 	e->frames = size > 0 ? size / sizeof(e->stack[0]) : 0;
 	submit(e);
+}
+
+/* Changes whenever it is switched away, and so tells whether it has run since. */
+static __always_inline __u64 switches_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
 }
 
 static __always_inline void record_send(void *ctx, struct cpu_state *s, __u8 kind, __u32 target, __u64 callsite,
@@ -51,7 +57,13 @@ static __always_inline void record_send(void *ctx, struct cpu_state *s, __u8 kin
 
 PROGRAM(csd_queue_cpu)
 {
-	record_send(ctx, s, KIND_SEND_CALL, ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]);
+	struct __call_single_data *csd = (void *)ctx->args[3];
+	/* What is no function call shares the queue with them; of several that wake tasks only the first shows. */
+	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
+	bool shown = csd_events && type != CSD_TYPE_IRQ_WORK && type != CSD_TYPE_TTWU;
+
+	if (watched_target(ctx->args[0]))
+		send(ctx, s, KIND_SEND_CALL, ctx->args[0], ctx->args[1], ctx->args[2], (__u64)csd, shown ? SEND_SHOWN : 0);
 }
 
 PROGRAM(ipi_send_cpu)
@@ -64,8 +76,11 @@ PROGRAM(ipi_send_cpu)
 PROGRAM(sched_waking)
 {
 	struct task_struct *task = (void *)ctx->args[0];
+	__u32 cpu = BPF_CORE_READ(task, thread_info.cpu), number = number_of(task);
 
-	record_send(ctx, s, KIND_SEND_WAKE, BPF_CORE_READ(task, thread_info.cpu), 0, BPF_CORE_READ(task, pid), 0);
+	/* Of who is followed everywhere also the wakes from idle CPUs: they end its waiting. */
+	if (watched_target(cpu) || (any_cpu && bpf_map_lookup_elem(&tasks, &number)))
+		send(ctx, s, KIND_SEND_WAKE, cpu, 0, number, switches_of(task), 0);
 }
 
 PROGRAM(workqueue_queue_work)
@@ -84,14 +99,12 @@ PROGRAM(vector_config)
 
 /*
  * The tick is armed by whatever happens to run when it is needed again; what
- * needs it is told by tick_stop. Its function has these names.
+ * needs it is told by tick_stop. Where it cannot be told from other timers, of
+ * none is said who armed it.
  */
-extern void tick_nohz_handler __ksym __weak;
-extern void tick_sched_timer __ksym __weak;
-
-static __always_inline bool is_tick(__u64 func)
+static __always_inline bool may_be_tick(__u64 func)
 {
-	return func == (__u64)&tick_nohz_handler || func == (__u64)&tick_sched_timer;
+	return hidden_symbols || func == tick_function;
 }
 
 /* A timer that its own function sets again is still the doing of who set it first. */
@@ -100,7 +113,7 @@ PROGRAM(hrtimer_start)
 	struct hrtimer *timer = (void *)ctx->args[0];
 	__u64 func = (__u64)BPF_CORE_READ(timer, function);
 
-	if (!is_tick(func) && BPF_CORE_READ(timer, base, running) != timer)
+	if (!may_be_tick(func) && BPF_CORE_READ(timer, base, running) != timer)
 		record_send(ctx, s, KIND_SEND_HRTIMER, BPF_CORE_READ(timer, base, cpu_base, cpu), 0, func, (__u64)timer);
 }
 
@@ -118,5 +131,5 @@ PROGRAM(cgroup_attach_task)
 	struct task_struct *task = (void *)ctx->args[2];
 
 	if (targets > 0 || any_cpu)
-		send(ctx, s, KIND_SEND_CGROUP, BPF_CORE_READ(task, thread_info.cpu), 0, BPF_CORE_READ(task, pid), 0, 0);
+		send(ctx, s, KIND_SEND_CGROUP, BPF_CORE_READ(task, thread_info.cpu), 0, number_of(task), 0, 0);
 }

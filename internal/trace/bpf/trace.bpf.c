@@ -4,13 +4,14 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
-#include "kernel.h"
+#include "../../bpf/kernel.h"
 #include "isolation.h"
 #include "entry.h"
 #include "irq.h"
 #include "sched.h"
 #include "send.h"
 #include "probe.h"
+#include "running.h"
 
 /* The helpers for stacks, tasks and registers are reserved for GPL programs. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -57,16 +57,16 @@ func wholeRelease(suite string) bool {
 	return false
 }
 
-// apt is a private apt state for one suite.
+// apt is a private apt state for one package list.
 type apt struct {
-	dir   string
-	suite string
+	dir  string
+	list list
 }
 
 // newAPT prepares directory dir. Options are given in a file that apt reads after the machine's configuration: only so
 // can lists of hooks be cleared.
-func newAPT(dir, uri, suite, keyring string) (apt, error) {
-	a := apt{dir: dir, suite: suite}
+func newAPT(dir, uri string, l list, keyring string) (apt, error) {
+	a := apt{dir: dir, list: l}
 	for _, sub := range []string{"lists/partial", "archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return a, fmt.Errorf("creating apt state: %w", err)
@@ -74,8 +74,8 @@ func newAPT(dir, uri, suite, keyring string) (apt, error) {
 	}
 	files := map[string]string{
 		"status":       "", // nothing is installed: dependencies are complete
-		"sources.list": fmt.Sprintf("deb [arch=amd64 signed-by=%s] %s %s main\n", keyring, uri, suite),
-		"apt.conf":     aptConfig(dir),
+		"sources.list": fmt.Sprintf("deb [arch=%s signed-by=%s] %s %s main\n", l.arch, keyring, uri, l.suite),
+		"apt.conf":     aptConfig(dir, l.arch),
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
@@ -85,7 +85,7 @@ func newAPT(dir, uri, suite, keyring string) (apt, error) {
 	return a, nil
 }
 
-func aptConfig(dir string) string {
+func aptConfig(dir, arch string) string {
 	// Sandbox user: when root runs apt, user _apt would need access to the cache, which is often below a home
 	// directory. DEP-11 is desktop metadata, half of the download.
 	return fmt.Sprintf(`#clear APT::Update::Post-Invoke;
@@ -102,9 +102,9 @@ Dir::Etc::sourcelist "%[1]s/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
-APT::Architecture "amd64";
+APT::Architecture %[2]q;
 #clear APT::Architectures;
-APT::Architectures { "amd64"; };
+APT::Architectures { %[2]q; };
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 Acquire::ForceHash "SHA256";
@@ -113,7 +113,7 @@ Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
-`, dir)
+`, dir, arch)
 }
 
 func (a apt) command(ctx context.Context, dir string, args ...string) (string, error) {

@@ -86,7 +86,7 @@ func TestPrivateStateIsPrivate(t *testing.T) {
 		t.Skip("no apt-config on this machine")
 	}
 	dir := filepath.Join(t.TempDir(), "with space")
-	a, err := newAPT(dir, "http://mirror.test/debian", "sid", "/k.gpg")
+	a, err := newAPT(dir, "http://mirror.test/debian", list{"sid", "arm64"}, "/k.gpg")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,11 +103,18 @@ func TestPrivateStateIsPrivate(t *testing.T) {
 			t.Errorf("apt would use %s", line)
 		}
 	}
+	source, err := os.ReadFile(filepath.Join(dir, "sources.list"))
+	if want := "deb [arch=arm64 signed-by=/k.gpg] http://mirror.test/debian sid main\n"; err != nil || string(source) != want {
+		t.Errorf("the source list is %q (%v), want %q", source, err, want)
+	}
 	dump, err := run(t.Context(), "", "apt-config", "-c", filepath.Join(a.dir, "apt.conf"), "dump")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(dump) {
+		if strings.HasPrefix(line, "APT::Architecture") && !strings.HasSuffix(strings.TrimSpace(line), `"arm64";`) && !strings.HasSuffix(strings.TrimSpace(line), `"";`) {
+			t.Errorf("packages of an architecture that was not asked for: %s", line)
+		}
 		if strings.Contains(line, "Post-Invoke") && !strings.Contains(line, `""`) {
 			t.Errorf("a hook of the machine would run: %s", line)
 		}

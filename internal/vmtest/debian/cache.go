@@ -79,6 +79,10 @@ func Load(dir string) (*Manifest, error) {
 	if err := json.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("parsing %s (remove it to start anew): %w", filepath.Join(dir, manifestFile), err)
 	}
+	for name, kernel := range m.Kernels {
+		kernel.Row = name
+		m.Kernels[name] = kernel
+	}
 	return m, nil
 }
 

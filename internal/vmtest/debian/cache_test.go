@@ -21,7 +21,7 @@ func TestLoadWithoutSetup(t *testing.T) {
 
 func TestManifestSurvives(t *testing.T) {
 	dir := t.TempDir()
-	m := &Manifest{dir: dir, QEMU: &QEMU{Root: "qemu/1"}, Kernels: map[string]Kernel{"sid": {Suite: "sid", Release: "7.2.13"}}}
+	m := &Manifest{dir: dir, QEMU: &QEMU{Root: "qemu/1"}, Kernels: map[string]Kernel{"sid": {Release: "7.2.13"}}}
 	if err := m.save(); err != nil {
 		t.Fatal(err)
 	}
@@ -29,36 +29,41 @@ func TestManifestSurvives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Kernels["sid"].Release != "7.2.13" || got.Path(got.QEMU.Root) != filepath.Join(dir, "qemu/1") {
+	if got.Kernels["sid"].Name() != "sid-7.2" || got.Path(got.QEMU.Root) != filepath.Join(dir, "qemu/1") {
 		t.Errorf("manifest is %+v", got)
 	}
 }
 
 func TestCompleteManifest(t *testing.T) {
 	m := &Manifest{
-		dir: tree(t, "", []string{"q/x", "k/image", "d/x"}), QEMU: &QEMU{Root: "q"},
+		dir: tree(t, "", []string{"q/usr/bin/qemu-system-x86_64", "k/image", "d/x"}), QEMU: &QEMU{Root: "q"},
 		Kernels: map[string]Kernel{}, Daemons: map[string]Daemons{},
 	}
-	kernels := append(Suites(), RealTime)
-	for _, name := range kernels {
-		if m.complete(kernels) {
-			t.Errorf("complete without %s", name)
+	for _, row := range Rows() {
+		if m.complete() {
+			t.Errorf("complete without %s", row.Name)
 		}
-		m.Kernels[name] = Kernel{Image: "k/image"}
+		m.Kernels[row.Name] = Kernel{Image: "k/image"}
 	}
 	for _, suite := range Suites() {
-		if m.complete(kernels) {
+		if m.complete() {
 			t.Errorf("complete without the daemons of %s", suite)
 		}
 		m.Daemons[suite] = Daemons{Root: "d"}
 	}
-	if !m.complete(kernels) || !m.complete(Suites()) {
+	if m.complete() {
+		t.Error("complete without the emulator of arm64")
+	}
+	if err := os.WriteFile(m.Path("q/usr/bin/qemu-system-aarch64"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if !m.complete() {
 		t.Error("not complete with all kernels")
 	}
 	if err := os.Remove(m.Path("k/image")); err != nil {
 		t.Fatal(err)
 	}
-	if m.complete(kernels) {
+	if m.complete() {
 		t.Error("complete though somebody has removed a kernel")
 	}
 }

@@ -11,14 +11,14 @@ import (
 
 // fetchDaemons fetches the daemons that share settings with taskiso. To install
 // them would start them on the machine that runs the tests.
-func (f *fetcher) fetchDaemons(ctx context.Context, failed map[string]error) (fresh bool) {
+func (f *fetcher) fetchDaemons(ctx context.Context, failed map[list]error) (fresh bool) {
 	m := f.manifest
 	fresh = true
 	if m.Daemons == nil {
 		m.Daemons = map[string]Daemons{}
 	}
 	for _, suite := range Suites() {
-		daemons, err := Daemons{}, failed[suite]
+		daemons, err := Daemons{}, failed[list{suite, hostArch}]
 		if err == nil {
 			daemons, err = f.fetchDaemonsOf(ctx, suite)
 		}
@@ -33,11 +33,12 @@ func (f *fetcher) fetchDaemons(ctx context.Context, failed map[string]error) (fr
 }
 
 func (f *fetcher) fetchDaemonsOf(ctx context.Context, suite string) (Daemons, error) {
-	packages, err := f.states[suite].closure(ctx, "systemd", "irqbalance")
+	from := list{suite, hostArch}
+	packages, err := f.states[from].closure(ctx, "systemd", "irqbalance")
 	if err != nil {
 		return Daemons{}, fmt.Errorf("fetching daemons: %w", err)
 	}
-	root, err := f.obtain(ctx, suite, "daemons", packages, keepForDaemons)
+	root, err := f.obtain(ctx, from, "daemons", packages, keepForDaemons)
 	return Daemons{Root: root, Source: packages}, err
 }
 

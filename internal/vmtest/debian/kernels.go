@@ -5,65 +5,51 @@ package debian
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// RealTime names a kernel beside those of [Suites]: the PREEMPT_RT flavour of trixie. Of Debian's flavours only that one
-// has the hwlat, osnoise and timerlat tracers.
-const RealTime = "trixie-rt"
-
-// packageOf returns where a kernel comes from: its suite, and the package that depends on the newest one. A versioned
-// package cannot be named here: the archive drops it with the next update. The cloud flavour has all that most tests
-// need and a third of the modules.
-func packageOf(name string) (suite, metapackage string) {
-	if suite, ok := strings.CutSuffix(name, "-rt"); ok {
-		return suite, "linux-image-rt-amd64"
-	}
-	return name, "linux-image-cloud-amd64"
-}
-
-// fetchKernels tells whether the newest kernel of each name is there.
-func (f *fetcher) fetchKernels(ctx context.Context, failed map[string]error) (fresh bool) {
+// fetchKernels tells whether the newest kernel of each row is there.
+func (f *fetcher) fetchKernels(ctx context.Context, failed map[list]error) (fresh bool) {
 	m := f.manifest
 	fresh = true
 	if m.Kernels == nil {
 		m.Kernels = map[string]Kernel{}
 	}
 	m.Missing = map[string]string{}
-	for _, name := range f.kernels {
-		suite, _ := packageOf(name)
-		kernel, err := Kernel{}, failed[suite]
+	for _, row := range Rows() {
+		kernel, err := Kernel{}, failed[row.list()]
 		if err == nil {
-			kernel, err = f.fetchKernel(ctx, name)
+			kernel, err = f.fetchKernel(ctx, row)
 		}
 		if err == nil {
-			m.Kernels[name] = kernel
+			m.Kernels[row.Name] = kernel
 			continue
 		}
 		fresh = false
-		if old, ok := m.Kernels[name]; ok {
-			f.log.Warn("keeping the kernel in the cache", "kernel", name, "release", old.Release, "reason", err)
+		if old, ok := m.Kernels[row.Name]; ok {
+			f.log.Warn("keeping the kernel in the cache", "row", row.Name, "release", old.Release, "reason", err)
 			continue
 		}
-		m.Missing[name] = err.Error()
+		m.Missing[row.Name] = err.Error()
 	}
+	maps.DeleteFunc(m.Kernels, func(name string, _ Kernel) bool { _, ok := FindRow(name); return !ok })
 	return fresh
 }
 
-func (f *fetcher) fetchKernel(ctx context.Context, name string) (Kernel, error) {
-	suite, metapackage := packageOf(name)
-	packages, err := f.states[suite].closure(ctx, metapackage)
+func (f *fetcher) fetchKernel(ctx context.Context, row Row) (Kernel, error) {
+	packages, err := f.states[row.list()].closure(ctx, row.Package)
 	if err != nil {
 		return Kernel{}, err
 	}
 	packages = slices.DeleteFunc(packages, func(p Package) bool { return !holdsKernel(p.name()) })
 	if len(packages) == 0 {
-		return Kernel{}, fmt.Errorf("resolving %s in %s: it depends on no kernel image", metapackage, suite)
+		return Kernel{}, fmt.Errorf("resolving %s in %s: it depends on no kernel image", row.Package, row.list())
 	}
-	root, err := f.obtain(ctx, suite, "kernel", packages, keepForKernel)
+	root, err := f.obtain(ctx, row.list(), "kernel", packages, keepForKernel)
 	if err != nil {
 		return Kernel{}, err
 	}
@@ -71,7 +57,7 @@ func (f *fetcher) fetchKernel(ctx context.Context, name string) (Kernel, error) 
 	if err != nil {
 		return Kernel{}, err
 	}
-	kernel.Suite, kernel.Source = name, packages
+	kernel.Row, kernel.Source = row.Name, packages
 	return kernel, nil
 }
 

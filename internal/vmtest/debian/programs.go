@@ -24,13 +24,14 @@ func (m *Manifest) Programs(ctx context.Context, suite string, log *slog.Logger,
 		return "", err
 	}
 	defer unlock()
-	a := apt{dir: filepath.Join(m.dir, "apt", suite), suite: suite}
+	from := list{suite, hostArch}
+	a := apt{dir: m.aptDir(from), list: from}
 	packages, err := a.closure(ctx, names...)
 	if err != nil {
 		return "", fmt.Errorf("unpacking %s: %w", strings.Join(names, ", "), err)
 	}
-	f := fetcher{dir: m.dir, log: log, states: map[string]apt{suite: a}}
-	rel, err := f.obtain(ctx, suite, "programs", packages, keepForPrograms)
+	f := fetcher{dir: m.dir, log: log, states: map[list]apt{from: a}}
+	rel, err := f.obtain(ctx, from, "programs", packages, keepForPrograms)
 	if err != nil {
 		return "", fmt.Errorf("unpacking %s: %w (vmsetup -max-age 0 reads the package lists again)", strings.Join(names, ", "), err)
 	}

@@ -20,21 +20,21 @@ import (
 // keys, ftrace) under multi-threaded TCG: Linux 7.2 dies of stray int3 there. QEMU 10 does not.
 const qemuSuite = "trixie"
 
+func qemuList() list { return list{qemuSuite, hostArch} }
+
 // fetcher carries what one Setup needs.
 type fetcher struct {
 	dir      string
 	keyrings string // directory with the machine's keyring
-	kernels  []string
 	manifest *Manifest
 	log      *slog.Logger
-	states   map[string]apt
+	states   map[list]apt
 }
 
 // Setup brings the cache in dir up to date and returns its manifest. It does nothing if the last complete Setup is
-// younger than maxAge. A suite that cannot be reached keeps the kernel it had; one that has none is recorded in
-// [Manifest.Missing]. An error means that the cache holds no QEMU or no kernel at all. Besides the kernels of [Suites] it
-// fetches those named in also.
-func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logger, also ...string) (*Manifest, error) {
+// younger than maxAge. A row whose kernel cannot be fetched keeps the kernel it had; one that has none is recorded in
+// [Manifest.Missing]. An error means that the cache holds no QEMU or no kernel at all.
+func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logger) (*Manifest, error) {
 	unlock, err := Lock(ctx, filepath.Join(dir, "setup.lock"))
 	if err != nil {
 		return nil, err
@@ -48,12 +48,11 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	kernels := append(Suites(), also...)
-	if m.complete(kernels) && time.Since(m.Checked) < maxAge {
+	if m.complete() && time.Since(m.Checked) < maxAge {
 		log.Info("cache is fresh", "dir", dir, "checked", m.Checked.Format(time.RFC3339))
 		return m, nil
 	}
-	f := fetcher{dir: dir, keyrings: "/usr/share/keyrings", kernels: kernels, manifest: m, log: log, states: map[string]apt{}}
+	f := fetcher{dir: dir, keyrings: "/usr/share/keyrings", manifest: m, log: log, states: map[list]apt{}}
 	if err := f.fetch(ctx); err != nil {
 		return nil, err
 	}
@@ -61,12 +60,17 @@ func Setup(ctx context.Context, dir string, maxAge time.Duration, log *slog.Logg
 }
 
 // complete is true if everything there should be is named, and what is named is there.
-func (m *Manifest) complete(kernels []string) bool {
-	if m.QEMU == nil || len(m.Missing) > 0 || !m.has(m.QEMU.Root) {
+func (m *Manifest) complete() bool {
+	if m.QEMU == nil || len(m.Missing) > 0 {
 		return false
 	}
-	for _, name := range kernels {
-		kernel, ok := m.Kernels[name]
+	for _, emulator := range emulators() {
+		if !m.has(filepath.Join(m.QEMU.Root, emulator)) {
+			return false
+		}
+	}
+	for _, row := range Rows() {
+		kernel, ok := m.Kernels[row.Name]
 		if !ok || !m.has(kernel.Image) {
 			return false
 		}
@@ -90,11 +94,11 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	failed := f.openSuites(ctx, uris)
+	failed := f.openLists(ctx, uris)
 	fresh := true
 	if err := f.fetchQEMU(ctx); err != nil {
 		if f.manifest.QEMU == nil {
-			return errors.Join(err, failed[qemuSuite])
+			return errors.Join(err, failed[qemuList()])
 		}
 		fresh = false
 		f.log.Warn("keeping the QEMU in the cache", "reason", err)
@@ -111,52 +115,54 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	return nil
 }
 
-// openSuites updates a private apt state per suite. A suite whose signature the machine's keyring does not know is
-// tried again with the keyring package of a suite that did verify: trust is handed on, never assumed.
-func (f *fetcher) openSuites(ctx context.Context, uris []string) map[string]error {
-	failed := map[string]error{}
+// openLists updates a private apt state per package list. One whose signature the machine's keyring does not know is
+// tried again with the keyring package of a list that did verify: trust is handed on, never assumed.
+func (f *fetcher) openLists(ctx context.Context, uris []string) map[list]error {
+	failed := map[list]error{}
 	keyring, err := findKeyring(f.keyrings)
-	for _, suite := range Suites() {
-		failed[suite] = err
+	for _, l := range lists() {
+		failed[l] = err
 		if err == nil {
-			failed[suite] = f.openSuite(ctx, uris, suite, keyring)
+			failed[l] = f.openList(ctx, uris, l, keyring)
 		}
 	}
-	for _, suite := range Suites() {
-		for _, trusted := range Suites() {
-			if failed[suite] == nil || failed[trusted] != nil {
+	for _, l := range lists() {
+		for _, trusted := range lists() {
+			if failed[l] == nil || failed[trusted] != nil {
 				continue
 			}
 			keyring, err := f.fetchKeyring(ctx, trusted)
 			if err == nil {
-				f.log.Info("trying the keyring of another suite", "suite", suite, "keyring", trusted)
-				err = f.openSuite(ctx, uris, suite, keyring)
+				f.log.Info("trying the keyring of another list", "list", l, "keyring", trusted)
+				err = f.openList(ctx, uris, l, keyring)
 			}
 			if err == nil {
-				failed[suite] = nil
+				failed[l] = nil
 			}
 		}
 	}
 	return failed
 }
 
-func (f *fetcher) openSuite(ctx context.Context, uris []string, suite, keyring string) error {
+func (f *fetcher) openList(ctx context.Context, uris []string, l list, keyring string) error {
 	var errs []error
 	for _, uri := range uris {
-		a, err := newAPT(filepath.Join(f.dir, "apt", suite), uri, suite, keyring)
+		a, err := newAPT(f.manifest.aptDir(l), uri, l, keyring)
 		if err != nil {
 			return err
 		}
-		f.log.Info("reading package list", "suite", suite)
+		f.log.Info("reading package list", "list", l)
 		if err := a.update(ctx); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		f.states[suite] = a
+		f.states[l] = a
 		return nil
 	}
 	return errors.Join(errs...)
 }
+
+func (m *Manifest) aptDir(l list) string { return filepath.Join(m.dir, "apt", l.String()) }
 
 // findKeyring finds Debian's keyring in a directory. Its name ends in .pgp since Debian 13.
 func findKeyring(dir string) (string, error) {
@@ -169,13 +175,13 @@ func findKeyring(dir string) (string, error) {
 	return "", fmt.Errorf("finding debian-archive-keyring in %s: install the package of that name", dir)
 }
 
-func (f *fetcher) fetchKeyring(ctx context.Context, suite string) (string, error) {
-	packages, err := f.states[suite].closure(ctx, "debian-archive-keyring")
+func (f *fetcher) fetchKeyring(ctx context.Context, l list) (string, error) {
+	packages, err := f.states[l].closure(ctx, "debian-archive-keyring")
 	if err != nil {
 		return "", err
 	}
 	packages = slices.DeleteFunc(packages, func(p Package) bool { return p.name() != "debian-archive-keyring" })
-	rel, err := f.obtain(ctx, suite, "keyring", packages, func(name string) bool {
+	rel, err := f.obtain(ctx, l, "keyring", packages, func(name string) bool {
 		return strings.HasPrefix(name, "usr/share/keyrings/")
 	})
 	if err != nil {
@@ -185,15 +191,15 @@ func (f *fetcher) fetchKeyring(ctx context.Context, suite string) (string, error
 }
 
 func (f *fetcher) fetchQEMU(ctx context.Context) error {
-	a, ok := f.states[qemuSuite]
+	a, ok := f.states[qemuList()]
 	if !ok {
-		return fmt.Errorf("fetching QEMU: no package list of %s", qemuSuite)
+		return fmt.Errorf("fetching QEMU: no package list of %s", qemuList())
 	}
-	packages, err := a.closure(ctx, "qemu-system-x86")
+	packages, err := a.closure(ctx, "qemu-system-x86", "qemu-system-arm")
 	if err != nil {
 		return fmt.Errorf("fetching QEMU: %w", err)
 	}
-	root, err := f.obtain(ctx, qemuSuite, "qemu", packages, keepForQEMU)
+	root, err := f.obtain(ctx, a.list, "qemu", packages, keepForQEMU)
 	if err != nil {
 		return fmt.Errorf("fetching QEMU: %w", err)
 	}
@@ -201,8 +207,13 @@ func (f *fetcher) fetchQEMU(ctx context.Context) error {
 	return nil
 }
 
+// emulators are the programs that are kept of QEMU's packages, which have others as well.
+func emulators() []string {
+	return []string{"usr/bin/qemu-system-x86_64", "usr/bin/qemu-system-aarch64"}
+}
+
 func keepForQEMU(name string) bool {
-	if name == "usr/bin/qemu-system-x86_64" {
+	if slices.Contains(emulators(), name) {
 		return true
 	}
 	for _, dir := range []string{"usr/lib64/", "usr/lib/x86_64-linux-gnu/", "usr/share/qemu/", "usr/share/seabios/"} {
@@ -215,20 +226,20 @@ func keepForQEMU(name string) bool {
 
 // obtain returns the directory, relative to the cache, that holds the unpacked packages. Its name is made of their
 // checksums, so a directory that exists is the right one.
-func (f *fetcher) obtain(ctx context.Context, suite, kind string, packages []Package, keep func(string) bool) (string, error) {
+func (f *fetcher) obtain(ctx context.Context, l list, kind string, packages []Package, keep func(string) bool) (string, error) {
 	rel := filepath.Join(kind, digest(packages))
 	final := filepath.Join(f.dir, rel)
 	if _, err := os.Stat(final); err == nil {
-		f.log.Info("in the cache", "kind", kind, "suite", suite, "dir", rel)
+		f.log.Info("in the cache", "kind", kind, "list", l, "dir", rel)
 		return rel, nil
 	}
-	f.log.Info("downloading", "kind", kind, "suite", suite, "packages", len(packages), "MB", totalMB(packages))
+	f.log.Info("downloading", "kind", kind, "list", l, "packages", len(packages), "MB", totalMB(packages))
 	work, err := os.MkdirTemp(f.dir, "unpack-")
 	if err != nil {
 		return "", fmt.Errorf("creating a work directory: %w", err)
 	}
 	defer os.RemoveAll(work)
-	if err := f.fill(ctx, suite, work, packages, keep); err != nil {
+	if err := f.fill(ctx, l, work, packages, keep); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
@@ -237,11 +248,11 @@ func (f *fetcher) obtain(ctx context.Context, suite, kind string, packages []Pac
 	return rel, os.Rename(filepath.Join(work, "root"), final)
 }
 
-func (f *fetcher) fill(ctx context.Context, suite, work string, packages []Package, keep func(string) bool) error {
+func (f *fetcher) fill(ctx context.Context, l list, work string, packages []Package, keep func(string) bool) error {
 	if err := os.Mkdir(filepath.Join(work, "root"), 0o755); err != nil {
 		return err
 	}
-	if err := f.states[suite].download(ctx, work, packages); err != nil {
+	if err := f.states[l].download(ctx, work, packages); err != nil {
 		return err
 	}
 	for _, p := range packages {

@@ -2,7 +2,7 @@
 /*
  * What isolation costs its task: how soon the handler of a break runs, beside a
  * signal that the thread sends itself; asking whether it is isolated; entering and
- * leaving. For make bench-isolation: runs below taskiso, prints medians in ns.
+ * leaving. For make bench-isolation: runs under taskiso, prints medians in ns.
  * Time is the CPU's own counter, so that the clock is no system call.
  */
 #define _GNU_SOURCE

@@ -21,31 +21,26 @@ import (
 func main() {
 	maxAge := flag.Duration("max-age", 24*time.Hour, "ask the archive again if the last answer is older; 0: always")
 	timeout := flag.Duration("timeout", 20*time.Minute, "give up after this time")
-	realTime := flag.Bool("rt", false, "also get a real-time kernel, which has the hwlat and osnoise tracers")
 	programs := flag.String("unpack", "", "`PACKAGES` of Debian, separated by spaces, to unpack with all they need")
 	suite := flag.String("suite", "trixie", "`RELEASE` to take them from")
 	flag.Parse()
-	var also []string
-	if *realTime {
-		also = []string{debian.RealTime}
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	if err := setUp(ctx, *maxAge, also, *suite, strings.Fields(*programs)); err != nil {
+	if err := setUp(ctx, *maxAge, *suite, strings.Fields(*programs)); err != nil {
 		fmt.Fprintln(os.Stderr, "vmsetup:", err)
 		os.Exit(1)
 	}
 }
 
-func setUp(ctx context.Context, maxAge time.Duration, also []string, suite string, programs []string) error {
+func setUp(ctx context.Context, maxAge time.Duration, suite string, programs []string) error {
 	dir, err := debian.CacheDir()
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	m, err := debian.Setup(ctx, dir, maxAge, log, also...)
+	m, err := debian.Setup(ctx, dir, maxAge, log)
 	if err != nil {
 		return err
 	}
@@ -57,14 +52,11 @@ func setUp(ctx context.Context, maxAge time.Duration, also []string, suite strin
 		fmt.Println(root)
 		return nil
 	}
-	for _, name := range append(debian.Suites(), also...) {
-		if kernel, ok := m.Kernels[name]; ok {
+	for _, row := range debian.Rows() {
+		if kernel, ok := m.Kernels[row.Name]; ok {
 			fmt.Printf("%-16s %s\n", kernel.Name(), m.Path(kernel.Image))
-			continue
 		}
-		err = fmt.Errorf("no kernel of %s: %s", name, m.Missing[name])
-		fmt.Fprintln(os.Stderr, "vmsetup:", err)
 	}
 	fmt.Printf("%-16s %s\n", "qemu", m.Path(m.QEMU.Root))
-	return err
+	return m.Incomplete()
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/printable"
+)
+
+// homeVariable carries the cgroup in which taskiso was started over its own execution
+// in another one.
+const homeVariable = "TASKISO_STARTED_IN"
+
+// takeHome returns that cgroup, "" if taskiso is where it was started. No command sees
+// the variable.
+func takeHome() string {
+	home := os.Getenv(homeVariable)
+	_ = os.Unsetenv(homeVariable) // its name is valid
+	return home
+}
+
+// leavePartition moves this process to the root cgroup, from a partition that has none
+// of its housekeeping CPUs, and returns the cgroup it was in. A cgroup that confines
+// its tasks without being a partition is not left: whoever made it meant that.
+func leavePartition(cpus, housekeeping cpulist.Set) (home string, err error) {
+	files := os.DirFS("/")
+	home = partition.OwnCgroup(files)
+	if _, found := partition.Around(files, home); found {
+		if err = launch.EnterCgroup(partition.RootCgroup); err == nil {
+			return home, nil
+		}
+	}
+	have, _ := partition.Reachable(files, home)
+	next := "start taskiso in another one"
+	if rest := have.Minus(cpus); !rest.IsEmpty() {
+		next = fmt.Sprintf("give it some of CPU %v with -H, or %s", rest, next)
+	}
+	return "", fmt.Errorf("the cgroup %s has only CPU %v, none of %v: %s", printable.Text(home), have, housekeeping, next)
+}
+
+// room is where tasks can run on their CPUs.
+type room struct {
+	cgroup string      // "" where taskiso is
+	cpus   cpulist.Set // that it has
+}
+
+// roomFor finds a cgroup whose tasks can run on the CPUs: the one in which taskiso was
+// started, or the partition of taskiso's that has them. Another's is not entered.
+func (p *program) roomFor(cpus cpulist.Set, home string) (room, error) {
+	files := p.files.View()
+	own := cmp.Or(home, partition.OwnCgroup(files))
+	have, known := partition.Reachable(files, own)
+	if !known || cpus.IsSubsetOf(have) {
+		return room{home, have}, nil
+	}
+	in, found := partition.PartitionWith(files, cpus)
+	if !found {
+		return room{}, fmt.Errorf("CPU %v: tasks of the cgroup %s run on CPU %v only: start taskiso in one that has them", cpus, printable.Text(own), have)
+	}
+	if partition.IsOurs(in.Dir) && os.Geteuid() == 0 {
+		return room{in.Dir, in.CPUs}, nil
+	}
+	dir := printable.Text(in.Dir)
+	return room{}, fmt.Errorf("CPU %v: only tasks of the cpuset partition in %s run there: start taskiso in it, as with sudo sh -c 'echo $$ >%s/cgroup.procs; exec taskiso ...'", cpus, dir, dir)
+}
+
+// giveRoom decides where the command, or the busy loop, runs.
+func (p *program) giveRoom(t *target, command *launch.Command) error {
+	cpus := t.cpus
+	if command != nil {
+		cpus = cpus.Union(command.CPUs) // its threads may go from one to the other
+	}
+	var err error
+	if t.room, err = p.roomFor(cpus, t.home); err != nil {
+		return err
+	}
+	if command != nil {
+		command.Cgroup = t.room.cgroup
+	} else if t.room.cgroup != "" && t.room.cpus.Minus(t.cpus).IsEmpty() {
+		t.limits = append(t.limits, fmt.Sprintf("CPU %v: all that the partition %s has, so the busy loop's own runtime, which wakes up now and then, has no other", t.cpus, printable.Text(t.room.cgroup)))
+	}
+	return nil
+}
+
+// forRuntime returns the CPUs for what the busy loop has besides its loops.
+func (t *target) forRuntime() cpulist.Set {
+	if t.room.cgroup == "" {
+		return t.housekeeping
+	}
+	if rest := t.room.cpus.Minus(t.cpus); !rest.IsEmpty() {
+		return rest
+	}
+	return t.room.cpus
+}

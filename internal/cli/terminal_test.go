@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// A line of progress is never wider than the terminal, and says how to end where there is room for it.
+func TestProgressFitsTheTerminal(t *testing.T) {
+	for width, want := range map[int]string{
+		200: "1.5 s of 8 s: 12 breaks, 0 events lost (Ctrl-C ends it and prints the report)",
+		60:  "1.5 s of 8 s: 12 breaks, 0 events lost",
+		30:  "1.5 s of 8 s: 12 breaks, 0 ev",
+		1:   "",
+	} {
+		var b bytes.Buffer
+		p := progress{w: &b, width: func() int { return width }, total: 8 * time.Second}
+		p.print(1500*time.Millisecond, "12 breaks, 0 events lost")
+		if got := strings.TrimPrefix(b.String(), "\r\x1b[K"); got != want {
+			t.Errorf("width %d: %q, want %q", width, got, want)
+		}
+	}
+}
+
+func TestLocale(t *testing.T) {
+	for env, want := range map[string]bool{
+		"": false, "LANG=C": true, "LANG=C.UTF-8": false, "LANG=de_DE.utf8": false, "LANG=en_US.ISO-8859-1": true,
+		"LANG=C.UTF-8 LC_ALL=C": true, "LANG=C LC_CTYPE=C.UTF-8": false, "LC_ALL=POSIX": true,
+	} {
+		got := isASCII(func(name string) string {
+			for _, v := range strings.Fields(env) {
+				if value, ok := strings.CutPrefix(v, name+"="); ok {
+					return value
+				}
+			}
+			return ""
+		})
+		if got != want {
+			t.Errorf("%q: ASCII only: %v", env, got)
+		}
+	}
+}
+
+// What stands in for a sign is as wide as that, also before a number.
+func TestASCIIKeepsTablesLinedUp(t *testing.T) {
+	const text = "3×  ≥ 1.20 µs  ▇▇▇  a → b  ✓ ✗ …"
+	var b bytes.Buffer
+	if n, err := fmt.Fprint(asciiWriter{&b}, text); err != nil || n != len(text) {
+		t.Fatal(n, err)
+	}
+	if want := "3x  >=1.20 us  ###  a > b  + - ~"; b.String() != want || b.Len() != utf8.RuneCountInString(text) {
+		t.Errorf("got %q, want %q", &b, want)
+	}
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hold
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// parted is what a tracer reported.
+type parted struct {
+	how parting
+	err error
+}
+
+// traceSleeper lets a tracer seize a process of one thread.
+func traceSleeper(t *testing.T) (*exec.Cmd, *tracer, chan parted) {
+	t.Helper()
+	c := exec.Command("sleep", "600")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	reports := make(chan parted, 2)
+	pid := c.Process.Pid
+	tr := startTracer(event{PID: pid, TID: pid}, os.DirFS("/"), func(how parting, err error) { reports <- parted{how, err} })
+	for deadline := time.Now().Add(10 * time.Second); tracerOf(tr.files, pid, pid) == 0; time.Sleep(time.Millisecond) {
+		select {
+		case p := <-reports:
+			t.Skipf("a process cannot be traced here: %v", p.err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not seized")
+		}
+	}
+	return c, tr, reports
+}
+
+func (p parted) want(t *testing.T, how parting) {
+	t.Helper()
+	// Only root may set the nice value.
+	if p.how != how || p.err != nil && os.Geteuid() == 0 {
+		t.Errorf("parted as %d (%v), want %d", p.how, p.err, how)
+	}
+}
+
+// next waits for a report.
+func next(t *testing.T, reports chan parted) parted {
+	t.Helper()
+	select {
+	case p := <-reports:
+		return p
+	case <-time.After(10 * time.Second):
+		t.Fatal("the tracer reports nothing")
+		return parted{}
+	}
+}
+
+// A process that a signal ends, and one that is killed: neither is taken for one that waits.
+func TestTracerSeesTheEnd(t *testing.T) {
+	for signal, how := range map[unix.Signal]parting{unix.SIGTERM: left, unix.SIGINT: left, unix.SIGKILL: died} {
+		c, tr, reports := traceSleeper(t)
+		was := lifeOf(tr.files, c.Process.Pid, c.Process.Pid)
+		if was.hasEnded(lifeOf(tr.files, c.Process.Pid, c.Process.Pid)) {
+			t.Errorf("%+v is taken for the end", was)
+		}
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		next(t, reports).want(t, how)
+		for deadline := time.Now().Add(5 * time.Second); !was.hasEnded(lifeOf(tr.files, c.Process.Pid, c.Process.Pid)); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%v: it lives as %+v", signal, lifeOf(tr.files, c.Process.Pid, c.Process.Pid))
+			}
+		}
+	}
+}
+
+// A thread that is told to go on before it has stopped is left alone, and not stopped where it is.
+func TestTracerLeavesAlone(t *testing.T) {
+	c, tr, reports := traceSleeper(t)
+	tr.release()
+	next(t, reports).want(t, freed)
+	for deadline := time.Now().Add(5 * time.Second); tracerOf(tr.files, c.Process.Pid, c.Process.Pid) != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still traced")
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); lifeOf(tr.files, c.Process.Pid, c.Process.Pid).state != "S"; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v, want it asleep as before", lifeOf(tr.files, c.Process.Pid, c.Process.Pid))
+		}
+	}
+}
+
+// Another thread's life is not that of one whose number it has.
+func TestLifeIsOfOneThread(t *testing.T) {
+	was := life{"S", "100"}
+	for now, want := range map[life]bool{{"R", "100"}: false, {"t", "100"}: false, {"Z", "100"}: true, {"X", "100"}: true, {"S", "101"}: true, {}: true} {
+		if got := was.hasEnded(now); got != want {
+			t.Errorf("%+v: ended %v, want %v", now, got, want)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package partition
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// mount is one file system that is mounted.
+type mount struct {
+	dir, kind string
+	readOnly  bool
+}
+
+// readMounts returns the mounts in their order: of two on a directory the later one
+// is on top.
+func readMounts(files fs.FS) []mount {
+	text, err := fs.ReadFile(files, "proc/mounts")
+	if err != nil {
+		return nil
+	}
+	var list []mount
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) >= 4 {
+			list = append(list, mount{fields[1], fields[2], slices.Contains(strings.Split(fields[3], ","), "ro")})
+		}
+	}
+	return list
+}
+
+// mountOf returns the mount that a path is on.
+func (h *host) mountOf(path string) (on mount) {
+	for _, m := range h.mounts {
+		below := path == m.dir || strings.HasPrefix(path, strings.TrimSuffix(m.dir, "/")+"/")
+		if below && len(m.dir) >= len(on.dir) {
+			on = m
+		}
+	}
+	return on
+}
+
+// readOnly returns the first change that cannot be made because its file system is
+// mounted read-only, as in a container.
+func (h *host) readOnly(list []Change) (dir string, found bool) {
+	for _, c := range list {
+		switch c.Form {
+		case Banned, Slice, Affinity: // asked of others, or by a system call
+			continue
+		}
+		if m := h.mountOf(c.Path); m.readOnly {
+			return m.dir, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stay
+
+import "github.com/taskiso/taskiso/internal/trace"
+
+// currents are the tasks that CPUs run, as far as switches show, and how often another event showed that a CPU ran
+// another one: a switch was not recorded then, and nobody counted it as lost. That happens: on a Linux 6.18 neither a
+// BPF program nor perf see anything of some turns of one daemon's threads, not the switch away from them either.
+type currents struct {
+	tasks      map[int]*trace.Task // by CPU, where it is known
+	unrecorded map[int]uint64      // by CPU
+}
+
+func newCurrents() currents {
+	return currents{tasks: make(map[int]*trace.Task), unrecorded: make(map[int]uint64)}
+}
+
+// see takes in an event of a CPU of which all switches are recorded, or, if not every one, those from and to
+// watched threads. It returns the task whose switch away was not recorded, if e shows that of one.
+func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
+	if e.Kind.IsSend() || e.Kind == trace.NMI { // an NMI can come between the event of a switch and the switch
+		return nil
+	}
+	if task := c.tasks[e.CPU]; task != nil && !canBe(task, e.TID) {
+		c.unrecorded[e.CPU]++
+		delete(c.tasks, e.CPU)
+		missed = task
+	}
+	switch {
+	case e.Kind != trace.Switch:
+	case everyOne || e.Task.Watched:
+		c.tasks[e.CPU] = e.Task
+	default:
+		delete(c.tasks, e.CPU)
+	}
+	return missed
+}
+
+// canBe tells whether a task can have a number: its own, and, once it has called execve(), that of its process, some
+// time before the event of that.
+func canBe(task *trace.Task, tid uint32) bool { return tid == task.TID || tid == task.PID }
+
+// Unrecorded returns, by CPU, how often an event showed that a switch before it was not recorded although no event
+// was lost.
+func (b *Builder) Unrecorded() map[int]uint64 { return b.currents.unrecorded }
+
+// compare compares an event with the switch before it. A thread that went away unrecorded was not in user mode until it
+// shows itself again: that time is not known to be quiet.
+func (b *Builder) compare(e trace.Event) {
+	missed := b.currents.see(e, !b.Everywhere)
+	if missed == nil {
+		return
+	}
+	if tid, runs := b.running[e.CPU]; runs && tid == missed.TID {
+		b.lostTurn(b.threads[tid])
+		delete(b.running, e.CPU)
+	}
+}
+
+// lostTurn ends what was known of a thread that is away and yet shows itself: that it was switched to was not
+// recorded, nor what it did since. The stay that it went away in has been all the same.
+func (b *Builder) lostTurn(t *thread) {
+	t.unsure = true
+	b.close(t, t.seen, false)
+	t.forget()
+}

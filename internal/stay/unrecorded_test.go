@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stay
+
+import (
+	"testing"
+
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// A switch that nobody recorded shows in what comes after it.
+func TestUnrecorded(t *testing.T) {
+	leader := trace.Task{TID: peer.PID, PID: peer.PID, Name: "leader", Watched: true}
+	for _, tc := range []struct {
+		name       string
+		everywhere bool
+		lost       bool
+		script     []trace.Event
+		want       uint64
+	}{
+		{name: "all recorded", script: []trace.Event{
+			at(1, trace.SyscallEnter), switched(2, app, kworker, runnable), switched(5, kworker, app, sleeping), at(6, trace.SyscallExit)}},
+		{name: "the switch to the thread", want: 1, script: []trace.Event{
+			at(1, trace.SyscallEnter), switched(2, app, kworker, runnable), at(6, trace.SyscallExit)}},
+		{name: "the switch away from it", want: 1, script: []trace.Event{
+			switched(1, swapper, app, runnable), at(2, trace.SyscallExit), at(6, trace.LocalTimerEnter, in(kworker))}},
+		{name: "one between two others", want: 1, script: []trace.Event{
+			switched(1, app, kworker, runnable), switched(3, ksoft, swapper, sleeping)}},
+		{name: "each of two", want: 2, script: []trace.Event{
+			switched(1, app, kworker, runnable), at(2, trace.SyscallEnter), at(3, trace.SyscallExit),
+			switched(4, app, kworker, runnable), at(5, trace.SyscallEnter)}},
+		{name: "nothing is known before the first", script: []trace.Event{
+			at(1, trace.SyscallEnter), at(2, trace.LocalTimerEnter, in(kworker)), switched(3, swapper, app, runnable)}},
+		{name: "events were lost", lost: true, script: []trace.Event{
+			at(1, trace.SyscallEnter), switched(2, app, kworker, runnable), at(6, trace.SyscallExit)}},
+		{name: "an NMI between the event and the switch", script: []trace.Event{
+			switched(1, app, kworker, runnable), at(1, trace.NMI), switched(5, kworker, app, sleeping)}},
+		{name: "a sender between the event and the switch", script: []trace.Event{
+			switched(1, app, kworker, runnable), from(scriptCPU, send(1, trace.SendWake, "app", 0, 0)), switched(5, kworker, app, sleeping)}},
+		{name: "another thread than the leader executes a program", script: []trace.Event{
+			switched(1, swapper, peer, runnable), at(3, trace.PageFault, in(leader)), exec(4, leader, peer.TID), at(6, trace.SyscallExit, in(leader))}},
+		{name: "threads are followed: others come and go unseen", everywhere: true, script: []trace.Event{
+			switched(1, app, kworker, runnable), switched(9, ksoft, app, sleeping), at(10, trace.SyscallEnter)}},
+		{name: "threads are followed: the switch away from one", everywhere: true, want: 1, script: []trace.Event{
+			switched(1, ksoft, app, runnable), at(2, trace.SyscallEnter), switched(9, ksoft, app, sleeping)}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRecorder()
+			r.Everywhere = tc.everywhere
+			batch := trace.Batch{Events: tc.script, Until: 100}
+			if tc.lost {
+				batch.Lost = map[int]uint64{scriptCPU: 1}
+			}
+			r.Add(batch)
+			if n := r.Unrecorded()[scriptCPU]; n != tc.want {
+				t.Errorf("%d switches were not recorded, want %d", n, tc.want)
+			}
+		})
+	}
+}
+
+// The time until a thread shows itself again may have been another task's, where its switch away was not recorded.
+func TestQuietBeforeAnUnrecordedSwitch(t *testing.T) {
+	r := newRecorder()
+	r.play(switched(1, swapper, app, runnable), at(2, trace.SyscallExit), at(10, trace.SyscallEnter), at(11, trace.SyscallExit),
+		at(500, trace.LocalTimerEnter, in(kworker)), at(1200, trace.SyscallEnter), at(1201, trace.SyscallExit), at(1300, trace.SyscallEnter))
+	expect(t, r, "10-11 lossy sys_enter quiet -1: sys_enter 1", "1200-1201 sys_enter quiet -1: sys_enter 1")
+}
+
+func from(cpu int, e trace.Event) trace.Event {
+	e.CPU = cpu
+	return e
+}
+
+// What a thread did before its switch back was not recorded has been.
+func TestStayBeforeAnUnrecordedSwitch(t *testing.T) {
+	r := newRecorder()
+	r.play(at(8, trace.SyscallEnter), at(9, trace.SyscallExit), at(10, trace.SyscallEnter), switched(12, app, kworker, runnable),
+		at(40, trace.SyscallEnter), at(41, trace.SyscallExit), at(50, trace.SyscallEnter))
+	expect(t, r, "8-9 sys_enter quiet -1: sys_enter 1", "10-12 lossy sys_enter quiet -1: sys_enter, sched_switch kworker", "40-41 sys_enter quiet -1: sys_enter 1")
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors that stay open beside the one of each map and link, and those that are open only while programs are loaded.
+const (
+	programDescriptors = 2 // its own, and that of its type information
+	ringDescriptors    = 4 // the buffer, its reader's, and two to wait for it
+	spareDescriptors   = 16
+)
+
+// CheckDescriptors returns an error if this process may not open as many files as an observation of n CPUs needs,
+// which matches EMFILE. Loading programs would fail in some place or other, and guess at the reason.
+func CheckDescriptors(n int) error {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("reading the kernel's type information: %w", err)
+	}
+	t := &Tracer{sources: Attachable(kernel)}
+	spec, err := t.spec(Config{Isolation: true})
+	if err != nil {
+		return err
+	}
+	return checkDescriptors(spec, n)
+}
+
+func checkDescriptors(spec *ebpf.CollectionSpec, cpus int) error {
+	needed := len(spec.Programs)*(programDescriptors+1) + len(spec.Maps) + (cpus+1)*ringDescriptors
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("reading the limit on open files: %w", err)
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil && !errors.Is(err, unix.EMFILE) {
+		return fmt.Errorf("counting open files: %w", err)
+	}
+	needed += len(open) + spareDescriptors
+	if err == nil && uint64(needed) <= limit.Cur {
+		return nil
+	}
+	return fmt.Errorf("%w: taskiso needs %d descriptors, the limit is %d; raise it with ulimit -n %d", unix.EMFILE, needed, limit.Cur, needed)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// initialPIDNamespace is PROC_PID_INIT_INO of include/linux/proc_ns.h: the inode of the namespace in which
+// threads have the numbers by which the kernel calls them.
+const initialPIDNamespace = 0xEFFFFFFC
+
+// outside is NUMBER_OUTSIDE of bpf/number.h.
+const outside = 1 << 31
+
+// Shown returns a thread's or process's number as it is to be shown: 0, as getppid(2) has it, for one that has
+// no number in the PID namespace of this process.
+func Shown(number uint32) uint32 {
+	if number&outside != 0 {
+		return 0
+	}
+	return number
+}
+
+// pidNamespace returns the inode of the PID namespace of this process.
+func pidNamespace() (uint32, error) {
+	var stat unix.Stat_t
+	err := unix.Stat("/proc/self/ns/pid", &stat)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel without them
+		return initialPIDNamespace, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the inode of /proc/self/ns/pid: %w", err)
+	}
+	return uint32(stat.Ino), nil
+}
+
+// setNamespace lets programs call threads what this process calls them.
+func setNamespace(spec *ebpf.CollectionSpec) error {
+	namespace, err := pidNamespace()
+	if err != nil {
+		return err
+	}
+	inside := namespace != initialPIDNamespace
+	if inside {
+		spec.Maps["numbers"].MaxEntries = spec.Maps["tasks"].MaxEntries
+	}
+	err = errors.Join(spec.Variables["pid_namespace"].Set(namespace), spec.Variables["in_pid_namespace"].Set(inside))
+	if err != nil {
+		return fmt.Errorf("setting the PID namespace to %d: %w", namespace, err)
+	}
+	return nil
+}
+
+// InPIDNamespace tells whether this process is in another PID namespace than the initial one.
+func InPIDNamespace() (bool, error) {
+	inode, err := pidNamespace()
+	return inode != initialPIDNamespace, err
+}
+
+// CheckNumbers returns an error if /proc calls a thread by another number than this process. (Children in another namespace
+// than their parent's need no check: the kernel gives such a parent no second thread.)
+func CheckNumbers() error {
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return fmt.Errorf("reading this process's number in /proc: %w", err)
+	}
+	if pid := os.Getpid(); self != strconv.Itoa(pid) {
+		return unsupported(fmt.Sprintf("/proc is that of another PID namespace, in which this process is %s, not %d: mount it anew (mount -t proc proc /proc, or unshare --mount-proc)", self, pid))
+	}
+	return nil
+}
