@@ -132,20 +132,31 @@ var importRules = []importRule{
 		reason: "a command is not a library",
 	},
 	{
-		of: []string{"internal/trace/..."}, never: []string{"internal/stay/...", "internal/cause/...", "internal/monitor/...", "internal/report/..."},
-		reason: "data flows from trace to stay, cause and report, and nothing calls back",
+		of:     []string{"internal/trace/..."},
+		never:  []string{"internal/stay/...", "internal/cause/...", "internal/monitor/...", "internal/collect/...", "internal/report/..."},
+		reason: "data flows from trace to stay, cause, collect and report, and nothing calls back",
 	},
 	{
-		of: []string{"internal/stay/..."}, never: []string{"internal/cause/...", "internal/report/..."},
-		reason: "data flows from stay to cause and report, and nothing calls back",
+		of: []string{"internal/stay/..."}, never: []string{"internal/cause/...", "internal/collect/...", "internal/report/..."},
+		reason: "data flows from stay to cause, collect and report, and nothing calls back",
 	},
 	{
-		of: []string{"internal/cause/..."}, never: []string{"internal/report/..."},
-		reason: "data flows from cause to report, and nothing calls back",
+		of: []string{"internal/cause/..."}, never: []string{"internal/collect/...", "internal/report/..."},
+		reason: "data flows from cause to collect and report, and nothing calls back",
 	},
 	{
-		of: []string{"internal/report/..."}, never: []string{"internal/monitor/..."},
-		reason: "data flows from trace to monitor and report, and nothing calls back",
+		of: []string{"internal/collect/..."}, never: []string{"internal/monitor/...", "internal/observe/..."},
+		reason: "what is summed up does not depend on who observes",
+	},
+	{
+		of: []string{"internal/report/..."},
+		never: []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...",
+			"internal/monitor/...", "internal/observe/...", "internal/session/..."},
+		reason: "a report is data and text: reading and writing one needs nothing that made it",
+	},
+	{
+		of: []string{"internal/remedy/..."}, never: []string{"..."},
+		reason: "the catalogue and the reports name a remedy alike, and neither needs the other for that",
 	},
 }
 
@@ -274,6 +285,10 @@ func TestRulesFind(t *testing.T) {
 		{"internal/launch", "os/exec", 0},
 		{"internal/cli", "os/exec", 1},
 		{"internal/report", module + "/internal/cli", 1},
+		{"internal/report", module + "/internal/stay", 1},
+		{"internal/report", module + "/internal/collect", 1},
+		{"internal/collect", module + "/internal/report", 0},
+		{"internal/stay", module + "/internal/collect", 1},
 		{"cmd/taskiso", module + "/internal/cli", 0},
 		{"internal/cli", module + "/internal/vmtest", 1},
 		{"internal/cli", module + "/cmd/taskiso", 1},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/taskiso/taskiso/internal/remedy"
 )
 
 // WriteMarkdown writes the catalogue as docs/causes.md.
@@ -51,7 +53,7 @@ origin; see [Provocations](#provocations). The others rest on the sources given.
 // Kinds returns the kinds of the row's remedies, without repetition.
 func (row Row) Kinds() []string {
 	var kinds []string
-	for _, kind := range []string{Runtime, Boot, Program} {
+	for _, kind := range remedy.Kinds() {
 		for _, r := range row.Remedies {
 			if r.Kind == kind {
 				kinds = append(kinds, kind)
@@ -70,7 +72,7 @@ func (c *Catalogue) markdownRow(b *bytes.Buffer, row Row) {
 		fmt.Fprintf(b, "Recognised by: %s.\n\n", c.rule(row.ID).markdown())
 	}
 	for _, r := range row.Remedies {
-		fmt.Fprintf(b, "- %s: %s", r.Where(), r.Do)
+		fmt.Fprintf(b, "- %s", r)
 		if len(r.Needs) > 0 {
 			fmt.Fprintf(b, " (needs: %s)", codeList(r.Needs))
 		}

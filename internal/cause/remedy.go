@@ -7,19 +7,13 @@ import (
 	"slices"
 
 	"github.com/taskiso/taskiso/cpulist"
-)
-
-// Kinds of remedies.
-const (
-	Runtime = "runtime" // a setting of the running system
-	Boot    = "boot"    // a boot parameter or a setting of the firmware
-	Program = "program" // a change in the program, or in how it is started
+	"github.com/taskiso/taskiso/internal/remedy"
 )
 
 // Remedy is one thing that removes a cause.
 type Remedy struct {
-	Kind string `toml:"kind" json:"kind"`
-	Do   string `toml:"do" json:"do"`
+	Kind remedy.Kind `toml:"kind" json:"kind"`
+	Do   string      `toml:"do" json:"do"`
 	// Needs and Set are what a machine must have for it to be possible, and
 	// what it has when it is done already: see condition.go for their form.
 	Needs []string `toml:"needs,omitempty" json:"needs,omitempty"`
@@ -62,17 +56,8 @@ func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
 	}
 }
 
-// Where says in words where the remedy is applied.
-func (r Remedy) Where() string {
-	switch r.Kind {
-	case Runtime:
-		return "at run time"
-	case Boot:
-		return "at boot"
-	default:
-		return "in the program"
-	}
-}
+// String returns the remedy as one line.
+func (r Remedy) String() string { return remedy.Line(r.Kind, r.Do) }
 
 // Remedy returns the first remedy of the cause that applies on m for cpus, or
 // else the first of which it is not known whether it does, or whether it is in effect.
@@ -93,8 +78,8 @@ func (c *Catalogue) Remedy(id string, m *Machine, cpus cpulist.Set) (Remedy, boo
 
 // prepare reads the conditions of the remedy.
 func (r *Remedy) prepare() error {
-	if !slices.Contains([]string{Runtime, Boot, Program}, r.Kind) {
-		return fmt.Errorf("a remedy is of kind %q: want %s, %s or %s", r.Kind, Runtime, Boot, Program)
+	if kinds := remedy.Kinds(); !slices.Contains(kinds, r.Kind) {
+		return fmt.Errorf("a remedy is of kind %q: want one of %q", r.Kind, kinds)
 	}
 	if r.Do == "" {
 		return fmt.Errorf("a %s remedy does not say what to do", r.Kind)

@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/remedy"
 )
 
 // guarded is a file tree with one file that may not be read.
@@ -141,7 +142,7 @@ func TestRemedyState(t *testing.T) {
 		{[]string{"exists /proc/nothing"}, []string{"/sys/kernel/debug/sched/fair/cpu0/run = 0"}, Impossible},
 		{nil, []string{"/sys/devices/system/cpu/nohz_full lists CPU"}, AlreadySet},
 	} {
-		r := Remedy{Kind: Boot, Do: "x", Needs: tc.needs, Set: tc.set}
+		r := Remedy{Kind: remedy.Boot, Do: "x", Needs: tc.needs, Set: tc.set}
 		if err := r.prepare(); err != nil {
 			t.Fatal(err)
 		}
@@ -187,11 +188,11 @@ func TestRemedyIsTheFirstThatApplies(t *testing.T) {
 		t.Errorf("no such sysctl: got %+v", got)
 	}
 	secret := NewMachine(guarded{fstest.MapFS{"proc/sys/kernel/nmi_watchdog": {Data: []byte("1")}, "proc/cmdline": {Data: []byte("nmi_watchdog=0")}}, "proc/sys/kernel/nmi_watchdog"})
-	if got, ok := c.Remedy("nmi-perf", secret, cpus(t, "3")); !ok || got.Kind != Program {
+	if got, ok := c.Remedy("nmi-perf", secret, cpus(t, "3")); !ok || got.Kind != remedy.Program {
 		t.Errorf("one that applies goes before one that cannot be judged: got %+v, %v", got, ok)
 	}
 	unreadable := NewMachine(guarded{fstest.MapFS{"proc/sys/kernel/sched_rt_runtime_us": {Data: []byte("1")}}, "proc/sys/kernel/sched_rt_runtime_us"})
-	if got, ok := c.Remedy("timer-rt-throttling", unreadable, cpus(t, "3")); !ok || got.Kind != Runtime {
+	if got, ok := c.Remedy("timer-rt-throttling", unreadable, cpus(t, "3")); !ok || got.Kind != remedy.Runtime {
 		t.Errorf("one that cannot be judged is better than none: got %+v, %v", got, ok)
 	}
 	for _, tc := range []struct{ id, cpus, want string }{

@@ -48,7 +48,7 @@ func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
 	mark := map[cause.State]string{
 		cause.Applies: "→", cause.AlreadySet: "✓", cause.Impossible: "✗", cause.Unknown: "?", cause.Asked: "?",
 	}[r.State]
-	text := r.Where() + ": " + r.Do
+	text := r.String()
 	switch r.State {
 	case cause.AlreadySet:
 		text += " (done already)"

@@ -13,6 +13,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/abi"
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/report"
@@ -155,7 +156,7 @@ func (o *observation) finishIsolation() error {
 	o.isolating.supervisor.Cancel()
 	err := errors.Join(<-o.isolating.served, o.isolating.listener.Close(), o.isolating.supervisor.Close(), o.isolating.supervisor.Err())
 	calls := o.isolating.supervisor.Calls()
-	o.report.AddCalls(calls)
+	collect.AddCalls(&o.report, calls)
 	if len(calls) > 0 && o.isolable.IsEmpty() {
 		o.report.Limits = append(o.report.Limits, fmt.Sprintf("no thread can be isolated on CPU %v: none is isolated or nohz_full; --isolable overrides that", o.target.cpus))
 	}

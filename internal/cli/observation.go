@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/observe"
@@ -346,7 +347,7 @@ func (o *observation) finish() error {
 		if err := o.endHold(); err != nil {
 			return err
 		}
-		if n := o.report.Unnamed(); n > 0 {
+		if n := collect.Unnamed(&o.report); n > 0 {
 			o.report.Limits = append(o.report.Limits, o.p.candidates(n))
 		}
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
@@ -55,7 +56,7 @@ type Observer struct {
 	cfg       Config
 	tracer    *trace.Tracer
 	builder   *stay.Builder
-	collector *report.Collector
+	collector *collect.Collector
 	catalogue *cause.Catalogue
 	checker   *monitor.Checker
 	names     *names
@@ -95,7 +96,7 @@ func Open(cfg Config) (*Observer, error) {
 		return nil, err
 	}
 	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet, watched: make(map[uint32]bool)}
-	o.collector = report.NewCollector(catalogue, o.names)
+	o.collector = collect.NewCollector(catalogue, o.names)
 	o.collector.OnBreak = cfg.OnBreak
 	o.collector.OnIsolationBreak = cfg.OnIsolationBreak
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
@@ -317,7 +318,7 @@ func (o *Observer) Finish(r *report.Report) error {
 		o.collector.Unrecorded(cpu, o.builder.Unrecorded()[cpu])
 	}
 	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
-	r.AddRemedies(o.catalogue, cause.NewMachine(o.cfg.Files))
+	collect.AddRemedies(r, o.catalogue, cause.NewMachine(o.cfg.Files))
 	o.fillEvents(r)
 	o.fillInterrupts(r, after)
 	o.fillSources(r)

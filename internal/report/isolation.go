@@ -3,22 +3,14 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
-	"syscall"
 	"time"
 
-	"github.com/taskiso/taskiso"
-	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
-	"github.com/taskiso/taskiso/internal/session"
-	"github.com/taskiso/taskiso/internal/signame"
-	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/total"
-	"github.com/taskiso/taskiso/internal/trace"
 )
+
+// OtherThreads is the thread whose Isolation sums up those of threads that are not kept apart.
+const OtherThreads = 0
 
 // Isolation is what became of one thread's wish to be isolated.
 type Isolation struct {
@@ -60,155 +52,7 @@ type IsolationCause struct {
 	Origins []Origin `json:"origins,omitempty"`
 }
 
-// isolationTotals are those of one thread.
-type isolationTotals struct {
-	Isolation
-	since  map[uint64]time.Duration // CLOCK_MONOTONIC, by status page, while isolated
-	told   uint64                   // breaks whose stays were seen
-	coarse map[taskiso.Cause]uint64
-	causes total.ByCause[causeTotals]
-}
-
-// maxIsolations bounds how many threads are kept apart: a command may isolate
-// as many, one after the other, as it likes. othersTID stands for the rest.
-const (
-	maxIsolations = 1024
-	othersTID     = session.Others
-)
-
-func (c *Collector) isolationOf(tid uint32) *isolationTotals {
-	t := c.isolation[tid]
-	if t == nil && len(c.isolation) >= maxIsolations && tid != othersTID { // which may be one more
-		return c.isolationOf(othersTID)
-	}
-	if t == nil {
-		t = &isolationTotals{
-			Isolation: Isolation{TID: tid},
-			since:     make(map[uint64]time.Duration),
-			coarse:    make(map[taskiso.Cause]uint64),
-			causes:    make(total.ByCause[causeTotals]),
-		}
-		c.isolation[tid] = t
-	}
-	return t
-}
-
-// Isolation takes in the beginning or an end of a thread's isolation.
-func (c *Collector) Isolation(e trace.Event) {
-	t := c.isolationOf(e.TID)
-	if since, ok := t.since[e.A]; ok {
-		t.Isolated += e.Time - since
-		delete(t.since, e.A)
-	}
-	switch e.Kind {
-	case trace.Isolated:
-		t.Entered++
-		t.since[e.A] = e.Time
-	case trace.Broken:
-		t.Breaks++
-		t.coarse[taskiso.Cause(e.B)]++
-	case trace.Left:
-		t.Left++
-	}
-}
-
-// isolationBreak takes in a stay that ended a thread's isolation.
-func (c *Collector) isolationBreak(s *stay.Stay) {
-	t := c.isolationOf(s.TID)
-	what := c.isolationCause(s)
-	t.causes.Of(what, newCauseTotals).add(s, c.names, &c.origins)
-	t.told++
-	t.coarse[taskiso.Cause(s.Broken.B)]--
-	if c.OnIsolationBreak != nil {
-		c.OnIsolationBreak(c.describe(s, what), s.Broken.Time)
-	}
-}
-
-// isolationCause names what ended isolation: what entered the kernel, unless that
-// was the call that began it, on whose way back something else came, or led to a signal.
-func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
-	coarse := taskiso.Cause(s.Broken.B)
-	if coarse == taskiso.Signal {
-		return c.signalCause(s)
-	}
-	if s.Entry.Kind == trace.SyscallEnter && coarse != taskiso.Syscall {
-		return cause.Cause{Title: coarse.String(), Detail: "while prctl returned"}
-	}
-	return c.catalogue.Of(s, c.names)
-}
-
-// signalCause names a break by a signal: who sent it is not what carried it to the
-// CPU, and the fault that raised it is not one that was resolved.
-func (c *Collector) signalCause(s *stay.Stay) cause.Cause {
-	i := slices.IndexFunc(s.Inside, func(p stay.Part) bool { return p.Event.Kind == trace.Signal && p.Event.A == s.Broken.C })
-	if i < 0 { // that of another thread, which stopped this one as well
-		return cause.Cause{Title: taskiso.Signal.String(), Detail: signame.Of(syscall.Signal(s.Broken.C))}
-	}
-	only := stay.Stay{Entry: s.Inside[i].Event, Inside: s.Inside[i : i+1]}
-	if !only.IsException() {
-		only.Entry = trace.Event{Kind: trace.RescheduleEnter}
-	}
-	return c.catalogue.Of(&only, c.names)
-}
-
-// Isolations returns what was collected of each thread, until the time given.
-func (c *Collector) Isolations(until time.Duration) []Isolation {
-	var all []Isolation
-	for _, tid := range slices.Sorted(maps.Keys(c.isolation)) {
-		t := c.isolation[tid]
-		r := t.Isolation
-		for _, since := range t.since {
-			r.Isolated += max(0, until-since)
-		}
-		r.Lost = c.lost.Events > 0
-		r.Causes = t.sortedCauses()
-		all = append(all, r)
-	}
-	return all
-}
-
-func (t *isolationTotals) sortedCauses() []IsolationCause {
-	var causes []IsolationCause
-	for _, totals := range t.causes {
-		sum := totals.sum()
-		causes = append(causes, IsolationCause{ID: sum.ID, Title: sum.Title, Detail: sum.Detail, Count: sum.Count, Origins: sum.Origins})
-	}
-	for what, n := range t.coarse {
-		if n > 0 { // the stay was not seen as a whole
-			causes = append(causes, IsolationCause{Title: what.String(), Count: n})
-		}
-	}
-	slices.SortFunc(causes, func(a, b IsolationCause) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail), cmp.Compare(a.Title, b.Title))
-	})
-	return causes
-}
-
-// AddCalls completes the isolation of each thread with the calls that it made.
-func (r *Report) AddCalls(calls []session.Calls) {
-	for _, c := range calls {
-		if c.Attempts == 0 {
-			continue // it only asked for its status page
-		}
-		i := slices.IndexFunc(r.Isolation, func(have Isolation) bool { return have.TID == c.TID })
-		if i < 0 {
-			r.Isolation = append(r.Isolation, Isolation{TID: c.TID})
-			i = len(r.Isolation) - 1
-		}
-		t := &r.Isolation[i]
-		t.Attempts, t.Invalid, t.NotQuiet, t.Cut = c.Attempts, c.Invalid, c.NotQuiet, c.Cut
-		t.Settling, t.LongestSettling = c.Settling, c.Longest
-		for what, n := range c.WaitedFor {
-			t.WaitedFor = append(t.WaitedFor, WaitedFor{what, n})
-		}
-		slices.SortFunc(t.WaitedFor, func(a, b WaitedFor) int {
-			return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.What, b.What))
-		})
-	}
-	slices.SortFunc(r.Isolation, func(a, b Isolation) int { return cmp.Compare(a.TID, b.TID) })
-}
-
-// isolation tells the story of each thread that asked to be isolated.
+// isolation writes what became of each thread that asked to be isolated.
 func (t *text) isolation(r *Report) {
 	for i := range r.Isolation {
 		thread := &r.Isolation[i]
@@ -227,7 +71,7 @@ func (t *text) isolation(r *Report) {
 }
 
 func isolationHeading(tid uint32) string {
-	if tid == othersTID {
+	if tid == OtherThreads {
 		return "isolation of the other threads:"
 	}
 	return fmt.Sprintf("isolation of thread %d:", tid)

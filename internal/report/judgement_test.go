@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
 // judged is a report of a quiet second on CPU 3, as changed, judged.
@@ -112,4 +114,13 @@ func TestJudgeMonitors(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", name, m, tc.want)
 		}
 	}
+}
+
+func mustCPUs(t *testing.T, cpus ...int) cpulist.Set {
+	t.Helper()
+	set, err := cpulist.New(cpus...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }

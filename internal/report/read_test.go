@@ -9,10 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"testing/iotest"
-
-	"github.com/taskiso/taskiso/internal/cause"
 )
 
 func written(t *testing.T, r *Report) string {
@@ -89,31 +86,6 @@ func TestReadsOlderWords(t *testing.T) {
 	got := []string{r.CPUs[0].Verdict, r.CPUs[1].Verdict, r.Monitors[0].Verdict, r.Monitors[1].Verdict}
 	if want := []string{VerdictDisturbed, VerdictUnknown, MonitorSatisfied, MonitorViolated}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestRemediesAreForTheCPU(t *testing.T) {
-	catalogue, err := cause.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := cause.NewMachine(fstest.MapFS{
-		"proc/cmdline":                     {Data: []byte("nohz_full=2\n")},
-		"sys/devices/system/cpu/nohz_full": {Data: []byte("2\n")},
-	})
-	r := sample()
-	r.CPUs = append(r.CPUs, CPU{CPU: 2, Causes: []Cause{{ID: "tick"}, {ID: "of-another-version"}}})
-	r.AddRemedies(catalogue, m)
-	if got := r.CPUs[0].Causes[0].Remedy; got == nil || got.Kind != "boot" || got.Do != "nohz_full=CPULIST" {
-		t.Errorf("tick on CPU 3: got remedy %+v", got)
-	}
-	if got := r.CPUs[0].Causes[1].Remedy; got == nil || got.Kind != "program" {
-		t.Errorf("system call: got remedy %+v", got)
-	}
-	for i, c := range r.CPUs[1].Causes {
-		if c.Remedy != nil {
-			t.Errorf("cause %d on CPU 2: got remedy %+v, want none", i, c.Remedy)
-		}
 	}
 }
 

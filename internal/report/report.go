@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report says what an observation has seen, for people and for
-// programs: as text, as JSON (docs/report.schema.json) and as one JSON object
-// for each break.
+// Package report is what an observation has seen, for people and for programs:
+// the types of its JSON (docs/report.schema.json), their reading and writing, the
+// verdicts, and the text. Package collect fills it.
 package report
 
 import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/hold"
 )
 
@@ -44,19 +43,6 @@ type Report struct {
 	Monitors []Monitor `json:"monitors,omitempty"`
 	// Holds are the operations that --hold kept back, or did not, and why.
 	Holds []hold.Record `json:"holds,omitempty"`
-}
-
-// Unnamed returns how many breaks no event named.
-func (r *Report) Unnamed() uint64 {
-	var n uint64
-	for _, cpu := range r.CPUs {
-		for _, c := range cpu.Causes {
-			if c.ID == cause.Unnamed {
-				n += c.Count
-			}
-		}
-	}
-	return n
 }
 
 // Host is where it was observed.

@@ -241,7 +241,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"null for a list":     func(r map[string]any) { r["cpus"] = nil },
 	} {
 		var b bytes.Buffer
-		if err := WriteJSON(&b, samples(t)["busy"]); err != nil {
+		if err := WriteJSON(&b, readSample(t, "busy")); err != nil {
 			t.Fatal(err)
 		}
 		var r map[string]any
@@ -258,7 +258,7 @@ func TestSchemaRefuses(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := WriteJSON(&b, samples(t)["busy"]); err != nil {
+	if err := WriteJSON(&b, readSample(t, "busy")); err != nil {
 		t.Fatal(err)
 	}
 	later := bytes.Replace(b.Bytes(), []byte(`"verdict"`), []byte(`"new_field": 1, "verdict"`), 1)

@@ -4,24 +4,56 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// samples are reports of every shape, which the tests of package collect write.
+func samples(t *testing.T) map[string]*Report {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	all := make(map[string]*Report)
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		all[name] = readSample(t, name)
+	}
+	return all
+}
+
+func readSample(t *testing.T, name string) *Report {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestText(t *testing.T) {
 	for name, r := range samples(t) {
 		t.Run(name, func(t *testing.T) { compareText(t, name, r, false) })
 	}
-	t.Run("colour", func(t *testing.T) { compareText(t, "colour", busySample(t), true) })
+	t.Run("colour", func(t *testing.T) {
+		r := readSample(t, "busy")
+		r.Monitors[0].Verdict, r.Monitors[0].Reasons = MonitorSatisfied, nil // a colour of its own
+		compareText(t, "colour", r, true)
+	})
 }
 
 func compareText(t *testing.T, name string, r *Report, colour bool) {
@@ -76,17 +108,18 @@ func TestColourOnlyAdds(t *testing.T) {
 }
 
 func TestBreakLine(t *testing.T) {
+	text, err := os.ReadFile("testdata/breaks.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var lines strings.Builder
-	c := newSample(t)
-	c.OnBreak = func(b Break) { lines.WriteString(BreakLine(b) + "\n") }
-	c.Stay(tickAt(time.Second, 1500))
-	c.Stay(patchedBy(2*time.Second, busySender()))
-	away := preemptedBy(3*time.Second, time.Millisecond, "cron")
-	away.Exact, away.Lossy = false, true
-	c.Stay(away)
-	kernelOnly := tickAt(4*time.Second, 1500)
-	kernelOnly.UserIP = 0
-	c.Stay(kernelOnly)
+	for line := range bytes.Lines(text) {
+		var b Break
+		if err := json.Unmarshal(line, &b); err != nil {
+			t.Fatal(err)
+		}
+		lines.WriteString(BreakLine(b) + "\n")
+	}
 	compareGolden(t, "break-lines.golden", []byte(lines.String()))
 }
 
@@ -97,7 +130,7 @@ var errBroken = errors.New("broken")
 func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
 func TestWriteErrors(t *testing.T) {
-	r := quietSample(t)
+	r := readSample(t, "quiet")
 	if err := WriteText(brokenWriter{}, r, false); !errors.Is(err, errBroken) {
 		t.Errorf("text: error %v", err)
 	}

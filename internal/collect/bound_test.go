@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+package collect
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso"
+	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -26,7 +27,7 @@ func TestNamesDoNotGrowTheReport(t *testing.T) {
 			s.TID = uint32(i)
 			c.Stay(s)
 		}
-		r := newReport(t, Task{Kind: "command"})
+		r := newReport(t, report.Task{Kind: "command"})
 		c.Fill(r, mustCPUs(t, 3), mustCPUs(t))
 		var breaks, origins uint64
 		others := false
@@ -47,7 +48,7 @@ func TestNamesDoNotGrowTheReport(t *testing.T) {
 			t.Errorf("limits %q do not name the bounds", all)
 		}
 		var b bytes.Buffer
-		if err := WriteJSON(&b, r); err != nil {
+		if err := report.WriteJSON(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		sizes[n] = b.Len()
@@ -75,7 +76,7 @@ func TestIsolationsAreBounded(t *testing.T) {
 	}
 	rest := uint64(threads - maxIsolations)
 	others := all[0]
-	if others.TID != othersTID || others.Breaks != rest || others.Entered != rest+2 || others.Left != 1 {
+	if others.TID != report.OtherThreads || others.Breaks != rest || others.Entered != rest+2 || others.Left != 1 {
 		t.Errorf("the others: %+v, want %d breaks", others, rest)
 	}
 	if want := 3*time.Second + time.Duration(rest)*time.Microsecond; others.Isolated != want {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+package collect
 
 import (
 	"fmt"
@@ -9,14 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // fill returns what was collected of CPU 3, where every entry was seen.
-func fill(t *testing.T, c *Collector) CPU {
+func fill(t *testing.T, c *Collector) report.CPU {
 	t.Helper()
-	var r Report
+	var r report.Report
 	c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, 3))
 	if len(r.CPUs) != 1 {
 		t.Fatalf("%d CPUs", len(r.CPUs))
@@ -26,8 +27,8 @@ func fill(t *testing.T, c *Collector) CPU {
 
 func TestTotals(t *testing.T) {
 	c := newSample(t)
-	var written []Break
-	c.OnBreak = func(b Break) { written = append(written, b) }
+	var written []report.Break
+	c.OnBreak = func(b report.Break) { written = append(written, b) }
 	c.Stay(tickAt(-1, time.Microsecond))
 	c.Stay(tickAt(10*time.Millisecond, time.Microsecond))
 	c.Stay(tickAt(20*time.Millisecond, 4*time.Microsecond))
@@ -54,10 +55,10 @@ func TestWaitedIsASumOfItsOwn(t *testing.T) {
 	c := newSample(t)
 	s := stayAt(0, 10*time.Millisecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
 	s.Waited, s.Spent = 9*time.Millisecond, []stay.Spent{{CPU: 3, Kernel: 400 * time.Microsecond, Waited: 5 * time.Millisecond}, {CPU: 4, Kernel: 300 * time.Microsecond}}
-	var b Break
-	c.OnBreak = func(written Break) { b = written }
+	var b report.Break
+	c.OnBreak = func(written report.Break) { b = written }
 	c.Stay(s)
-	var r Report
+	var r report.Report
 	c.Fill(&r, mustCPUs(t, 3, 4), mustCPUs(t, 3))
 	if len(r.CPUs) != 2 || r.CPUs[0].Kernel != 400*time.Microsecond || r.CPUs[0].Waited != 5*time.Millisecond || r.CPUs[1].Kernel != 300*time.Microsecond || r.CPUs[1].Breaks != 0 {
 		t.Fatalf("got %+v", r.CPUs)
@@ -83,7 +84,7 @@ func TestQuietStretches(t *testing.T) {
 	c.Stay(short)
 	c.Stretch(stay.Stretch{CPU: 3, TID: 5, Since: begin + time.Second, Until: begin + 2*time.Second})
 	cpu := fill(t, c)
-	want := []Bucket{{0, 1}, {time.Millisecond, 1}, {time.Second, 1}}
+	want := []report.Bucket{{From: 0, Count: 1}, {From: time.Millisecond, Count: 1}, {From: time.Second, Count: 1}}
 	if !slices.Equal(cpu.Quiet.Histogram, want) || cpu.Quiet.Longest != time.Second || cpu.Quiet.Unknown != 1 {
 		t.Errorf("got %+v, want histogram %v", cpu.Quiet, want)
 	}
@@ -164,7 +165,7 @@ func TestLostIntervalsAreBounded(t *testing.T) {
 	for n := range time.Duration(maxLostIntervals + 5) {
 		c.Lost(3, begin+n, begin+n+1, 2)
 	}
-	var r Report
+	var r report.Report
 	c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, 3))
 	if len(r.Lost.Intervals) != maxLostIntervals || r.Lost.OmittedIntervals != 5 || r.Lost.Events != 2*(maxLostIntervals+5) || r.CPUs[0].Lost != r.Lost.Events {
 		t.Errorf("%d intervals and %d more, %d events, %d on the CPU", len(r.Lost.Intervals), r.Lost.OmittedIntervals, r.Lost.Events, r.CPUs[0].Lost)
@@ -182,24 +183,24 @@ func TestVerdict(t *testing.T) {
 		happens  func(c *Collector)
 		want     string
 	}{
-		{"no task", []int{3}, nil, VerdictUnknown},
-		{"nothing", []int{3}, func(*Collector) {}, VerdictQuiet},
-		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, VerdictDisturbed},
-		{"a break in the warm-up", []int{3}, func(c *Collector) { c.Stay(tickAt(-1, 1)) }, VerdictQuiet},
-		{"a loss", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1) }, VerdictUnknown},
-		{"a loss elsewhere", []int{3}, func(c *Collector) { c.Lost(2, begin, begin+1, 1) }, VerdictQuiet},
-		{"a loss and a break", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1); c.Stay(tickAt(2, 1)) }, VerdictDisturbed},
-		{"no context tracking", nil, func(*Collector) {}, VerdictUnknown},
+		{"no task", []int{3}, nil, report.VerdictUnknown},
+		{"nothing", []int{3}, func(*Collector) {}, report.VerdictQuiet},
+		{"a break", []int{3}, func(c *Collector) { c.Stay(tickAt(0, 1)) }, report.VerdictDisturbed},
+		{"a break in the warm-up", []int{3}, func(c *Collector) { c.Stay(tickAt(-1, 1)) }, report.VerdictQuiet},
+		{"a loss", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1) }, report.VerdictUnknown},
+		{"a loss elsewhere", []int{3}, func(c *Collector) { c.Lost(2, begin, begin+1, 1) }, report.VerdictQuiet},
+		{"a loss and a break", []int{3}, func(c *Collector) { c.Lost(3, begin, begin+1, 1); c.Stay(tickAt(2, 1)) }, report.VerdictDisturbed},
+		{"no context tracking", nil, func(*Collector) {}, report.VerdictUnknown},
 	} {
 		c := newSample(t)
 		if tc.happens != nil {
 			tc.happens(c)
 			c.Stretch(stay.Stretch{CPU: 3, TID: 1, Since: begin, Until: begin + time.Second})
 		}
-		r := Report{Tracing: true, Duration: time.Second}
+		r := report.Report{Tracing: true, Duration: time.Second}
 		c.Fill(&r, mustCPUs(t, 3), mustCPUs(t, tc.complete...))
-		r.Judge(Scope{CPUs: mustCPUs(t, 3)})
-		i := slices.IndexFunc(r.CPUs, func(c CPU) bool { return c.CPU == 3 })
+		r.Judge(report.Scope{CPUs: mustCPUs(t, 3)})
+		i := slices.IndexFunc(r.CPUs, func(c report.CPU) bool { return c.CPU == 3 })
 		if i < 0 || r.CPUs[i].Verdict != tc.want {
 			t.Errorf("%s: got %+v, want verdict %s", tc.name, r.CPUs, tc.want)
 		}

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+package collect
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +16,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -42,6 +48,55 @@ func (sampleNames) Function(addr uint64) string {
 }
 func (sampleNames) Syscall(n int) string { return fmt.Sprintf("syscall_%d", n) }
 func (sampleNames) IRQ(n int) string     { return fmt.Sprintf("%d eth0", n) }
+
+var update = flag.Bool("update", false, "write the samples of package report anew")
+
+// Package report shows, in its tests, reports that are collected here.
+func TestSamples(t *testing.T) {
+	for name, r := range samples(t) {
+		var b bytes.Buffer
+		if err := report.WriteJSON(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		compareGolden(t, name+".json", b.Bytes())
+	}
+}
+
+func TestSampleBreaks(t *testing.T) {
+	var b bytes.Buffer
+	c := newSample(t)
+	c.OnBreak = func(broken report.Break) {
+		if err := json.NewEncoder(&b).Encode(broken); err != nil {
+			t.Error(err)
+		}
+	}
+	c.Stay(tickAt(time.Second, 1500))
+	c.Stay(patchedBy(2*time.Second, busySender()))
+	away := preemptedBy(3*time.Second, time.Millisecond, "cron")
+	away.Exact, away.Lossy = false, true
+	c.Stay(away)
+	kernelOnly := tickAt(4*time.Second, 1500)
+	kernelOnly.UserIP = 0
+	c.Stay(kernelOnly)
+	compareGolden(t, "breaks.jsonl", b.Bytes())
+}
+
+func compareGolden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("../report/testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (-update writes it anew); got\n%s", path, got)
+	}
+}
 
 // begin is when the samples' observation begins.
 const begin = 100 * time.Second
@@ -95,12 +150,12 @@ func sentBy(kind trace.Kind, sender trace.Sender) trace.Event {
 	return trace.Event{Kind: kind, Time: begin + time.Second, A: 3, B: patchFunction, Sender: &sender}
 }
 
-func host(t *testing.T) Host {
+func host(t *testing.T) report.Host {
 	t.Helper()
-	return Host{
+	return report.Host{
 		Kernel: "6.18.0-test", Arch: "amd64",
 		Online: mustCPUs(t, 0, 1, 2, 3), Isolated: mustCPUs(t, 3), NohzFull: mustCPUs(t, 3),
-		Sources: []Source{
+		Sources: []report.Source{
 			{Name: "irq_vectors:local_timer_entry", Active: true, Shows: "the tick and other timers"},
 			{Name: "csd:csd_queue_cpu", Shows: "who sent a function-call interrupt", Reason: "this kernel has no such tracepoint: not supported"},
 		},
@@ -116,25 +171,25 @@ func mustCPUs(t *testing.T, cpus ...int) cpulist.Set {
 	return set
 }
 
-func newReport(t *testing.T, task Task) *Report {
+func newReport(t *testing.T, task report.Task) *report.Report {
 	t.Helper()
-	return &Report{
-		Schema: Schema, Version: "v0.0.0-test", Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Duration: 10 * time.Second,
-		Host: host(t), Task: task, CPUs: []CPU{}, Limits: []string{}, Tracing: true,
+	return &report.Report{
+		Schema: report.Schema, Version: "v0.0.0-test", Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Duration: 10 * time.Second,
+		Host: host(t), Task: task, CPUs: []report.CPU{}, Limits: []string{}, Tracing: true,
 	}
 }
 
 func pointer[T any](v T) *T { return &v }
 
 // samples are reports of every shape.
-func samples(t *testing.T) map[string]*Report {
+func samples(t *testing.T) map[string]*report.Report {
 	t.Helper()
-	all := map[string]*Report{
+	all := map[string]*report.Report{
 		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
 		"untraced": untracedSample(t), "empty": emptySample(t),
 		"isolation": isolationSample(t), "holds": holdsSample(t), "elsewhere": elsewhereSample(t), "waiting": waitingSample(t),
 	}
-	scopes := map[string]Scope{"process": {}, "thread": {}}
+	scopes := map[string]report.Scope{"process": {}, "thread": {}}
 	for _, r := range all {
 		scope, followed := scopes[r.Task.Kind]
 		for _, c := range r.CPUs {
@@ -148,7 +203,7 @@ func samples(t *testing.T) map[string]*Report {
 }
 
 // waitingSample: a command that mostly sleeps by its own choice, and is stopped in the end.
-func waitingSample(t *testing.T) *Report {
+func waitingSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	for n := range time.Duration(3) {
 		s := stayAt(n*time.Second, 900*time.Millisecond+50*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
@@ -159,21 +214,21 @@ func waitingSample(t *testing.T) *Report {
 	stopped := stayAt(4*time.Second, 6*time.Second, trace.Event{Kind: trace.RescheduleEnter, A: 253})
 	stopped.Exact, stopped.Open = false, true
 	c.Stay(stopped)
-	r := newReport(t, Task{Kind: "command", Command: []string{"./server"}, PID: 4242})
+	r := newReport(t, report.Task{Kind: "command", Command: []string{"./server"}, PID: 4242})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	return r
 }
 
 // elsewhereSample: the command left the observed CPU.
-func elsewhereSample(t *testing.T) *Report {
-	r := newReport(t, Task{Kind: "command", Command: []string{"./app"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
+func elsewhereSample(t *testing.T) *report.Report {
+	r := newReport(t, report.Task{Kind: "command", Command: []string{"./app"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
 	newSample(t).Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
-	r.Elsewhere = []Elsewhere{{CPU: 0, Ran: 3 * time.Second}}
+	r.Elsewhere = []report.Elsewhere{{CPU: 0, Ran: 3 * time.Second}}
 	r.Limits = []string{r.Elsewhere[0].String()}
 	return r
 }
 
-func busySample(t *testing.T) *Report {
+func busySample(t *testing.T) *report.Report {
 	c := newSample(t)
 	c.Stay(tickAt(-time.Second, time.Microsecond)) // in the warm-up
 	for n := range 12 {
@@ -194,24 +249,24 @@ func busySample(t *testing.T) *Report {
 	nobody.Inside, nobody.UserIP, nobody.Quiet = nil, 0, -1
 	c.Stay(nobody)
 	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second, Until: begin + 10*time.Second})
-	r := newReport(t, Task{Kind: "command", Command: []string{"./app", "--an-option-with-a-rather-long-name=1", "ü"}, PID: 4242, Status: pointer(137), EndedBy: "exit"})
+	r := newReport(t, report.Task{Kind: "command", Command: []string{"./app", "--an-option-with-a-rather-long-name=1", "ü"}, PID: 4242, Status: pointer(137), EndedBy: "exit"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
-	r.CPUs[0].Causes[0].Remedy = &Remedy{Kind: "boot", Do: "nohz_full=3"}
-	r.CPUs[0].Events = []Events{{Name: "local_timer_entry", Seen: 12}}
-	r.Monitors = []Monitor{
-		{Monitor: "poke3", CPU: 3, Verdict: MonitorSatisfied, Events: 18},
-		{Monitor: "quiet_user", CPU: 3, Verdict: MonitorViolated, Events: 40, Violations: 4, First: time.Second,
-			By: []Violation{{State: "hit", Event: "csd_function_entry_do_sync_core", Count: 4}}},
-		{Monitor: "./own.dot", CPU: 3, Verdict: MonitorUnknown, Lost: 3, Reasons: []string{"events were lost"}},
+	r.CPUs[0].Causes[0].Remedy = &report.Remedy{Kind: "boot", Do: "nohz_full=3"}
+	r.CPUs[0].Events = []report.Events{{Name: "local_timer_entry", Seen: 12}}
+	r.Monitors = []report.Monitor{
+		{Monitor: "poke3", CPU: 3, Verdict: report.MonitorSatisfied, Events: 18},
+		{Monitor: "quiet_user", CPU: 3, Verdict: report.MonitorViolated, Events: 40, Violations: 4, First: time.Second,
+			By: []report.Violation{{State: "hit", Event: "csd_function_entry_do_sync_core", Count: 4}}},
+		{Monitor: "./own.dot", CPU: 3, Verdict: report.MonitorUnknown, Lost: 3, Reasons: []string{"events were lost"}},
 	}
-	r.CPUs[0].Interrupts = &Interrupts{Rows: []InterruptRow{
+	r.CPUs[0].Interrupts = &report.Interrupts{Rows: []report.InterruptRow{
 		{Name: "LOC", Description: "local timer", Kernel: 12, Seen: pointer(uint64(14)), MayDiffer: 2},
 		{Name: "RES", Description: "rescheduling", Kernel: 2, Seen: pointer(uint64(2)), MayDiffer: 1},
 		{Name: "CAL", Description: "function calls", Kernel: 4, Seen: pointer(uint64(3))},
 		{Name: "NMI", Description: "non-maskable", Kernel: 1, Reason: "an event shows a handler"},
 	}}
-	r.Usage = &Usage{
-		Task:       &TaskUsage{User: 9 * time.Second, System: time.Millisecond, MinorFaults: 1234, Voluntary: 3, Involuntary: 1},
+	r.Usage = &report.Usage{
+		Task:       &report.TaskUsage{User: 9 * time.Second, System: time.Millisecond, MinorFaults: 1234, Voluntary: 3, Involuntary: 1},
 		Interrupts: map[string]uint64{"LOC": 12}, Softirqs: map[string]uint64{"TIMER": 12}, Steal: 20 * time.Millisecond,
 	}
 	return r
@@ -221,16 +276,16 @@ func busySender() trace.Sender {
 	return trace.Sender{PID: 812, Name: "bash", Cgroup: 77, Stack: []uint64{probeFunction, syncFunction, switchFunction, enterFunction}}
 }
 
-func quietSample(t *testing.T) *Report {
+func quietSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: 0, Until: begin + 10*time.Second})
-	r := newReport(t, Task{Kind: "busy loop", PID: 4242, EndedBy: "duration"})
+	r := newReport(t, report.Task{Kind: "busy loop", PID: 4242, EndedBy: "duration"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
-	r.Loop = []Loop{{CPU: 3, Ran: 10 * time.Second, Threshold: time.Microsecond, Gaps: 2, Total: 30 * time.Microsecond, Max: 20 * time.Microsecond}}
+	r.Loop = []report.Loop{{CPU: 3, Ran: 10 * time.Second, Threshold: time.Microsecond, Gaps: 2, Total: 30 * time.Microsecond, Max: 20 * time.Microsecond}}
 	return r
 }
 
-func lostSample(t *testing.T) *Report {
+func lostSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	c.Lost(3, 0, begin-time.Second, 5) // in the warm-up
 	c.Lost(3, begin-time.Second, begin+time.Second, 1234567)
@@ -239,13 +294,13 @@ func lostSample(t *testing.T) *Report {
 	c.Stay(lossy)
 	c.Lost(3, begin+2*time.Second, begin+2500*time.Millisecond, 1)
 	c.Preempted(3, 2)
-	r := newReport(t, Task{Kind: "process", PID: 4242, EndedBy: "interrupt"})
+	r := newReport(t, report.Task{Kind: "process", PID: 4242, EndedBy: "interrupt"})
 	c.Fill(r, mustCPUs(t, 1, 3), mustCPUs(t, 1, 3))
 	r.Lost.Missed, r.Lost.Children = 7, 1
 	return r
 }
 
-func untrackedSample(t *testing.T) *Report {
+func untrackedSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	long := preemptedBy(time.Second, 5*time.Millisecond, "stress")
 	long.Exact = false
@@ -253,17 +308,17 @@ func untrackedSample(t *testing.T) *Report {
 	fault := stayAt(2*time.Second, 0, trace.Event{Kind: trace.PageFault, A: 0x7f00})
 	fault.Exact = false
 	c.Stay(fault)
-	r := newReport(t, Task{Kind: "thread", TID: 4242, EndedBy: "exit"})
+	r := newReport(t, report.Task{Kind: "thread", TID: 4242, EndedBy: "exit"})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t))
 	r.Limits = []string{"CPU 3: not nohz_full, so nothing reports every kernel entry"}
 	return r
 }
 
-func untracedSample(t *testing.T) *Report {
-	r := newReport(t, Task{Kind: "command", Command: []string{"true"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
+func untracedSample(t *testing.T) *report.Report {
+	r := newReport(t, report.Task{Kind: "command", Command: []string{"true"}, PID: 4242, Status: pointer(0), EndedBy: "exit"})
 	r.Tracing = false
-	r.Usage = &Usage{
-		Task:       &TaskUsage{User: time.Millisecond, System: 300 * time.Microsecond, MinorFaults: 90},
+	r.Usage = &report.Usage{
+		Task:       &report.TaskUsage{User: time.Millisecond, System: 300 * time.Microsecond, MinorFaults: 90},
 		Events:     map[string]uint64{"page-faults-minor": 90, "context-switches": 1},
 		Interrupts: map[string]uint64{"LOC": 250, "RES": 3, "24 eth0": 250}, Softirqs: map[string]uint64{},
 	}
@@ -271,8 +326,8 @@ func untracedSample(t *testing.T) *Report {
 	return r
 }
 
-func emptySample(t *testing.T) *Report {
-	r := newReport(t, Task{Kind: "cpus", EndedBy: "interrupt"})
+func emptySample(t *testing.T) *report.Report {
+	r := newReport(t, report.Task{Kind: "cpus", EndedBy: "interrupt"})
 	r.Duration = 0
 	newSample(t).Fill(r, mustCPUs(t, 2, 3), mustCPUs(t))
 	return r
@@ -280,7 +335,7 @@ func emptySample(t *testing.T) *Report {
 
 // isolationSample: one thread was broken by a patch, by itself and on its way back
 // from prctl, left once, and was killed; another was never let in.
-func isolationSample(t *testing.T) *Report {
+func isolationSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	at := begin
 	isolated := func(kind trace.Kind, b taskiso.Cause) trace.Event {
@@ -303,10 +358,10 @@ func isolationSample(t *testing.T) *Report {
 	isolated(trace.Broken, taskiso.PageFault) // its stay never ended
 	isolated(trace.Isolated, 10)
 
-	r := newReport(t, Task{Kind: "command", Command: []string{"./app"}, PID: 4242})
+	r := newReport(t, report.Task{Kind: "command", Command: []string{"./app"}, PID: 4242})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	r.Isolation = c.Isolations(at + time.Second/2)
-	r.AddCalls([]session.Calls{
+	AddCalls(r, []session.Calls{
 		{TID: 17, Attempts: 3, Invalid: 1, NotQuiet: 2, Settling: 2100 * time.Millisecond, Longest: 1050 * time.Millisecond,
 			WaitedFor: map[string]uint64{"timer interrupt": 2, "not on exactly one CPU for isolation": 1}},
 		{TID: 18}, // only asked for its status page
@@ -315,7 +370,7 @@ func isolationSample(t *testing.T) *Report {
 	return r
 }
 
-func holdsSample(t *testing.T) *Report {
+func holdsSample(t *testing.T) *report.Report {
 	r := quietSample(t)
 	at := time.Date(2026, 11, 26, 9, 30, 0, 123e6, time.UTC)
 	r.Holds = []hold.Record{

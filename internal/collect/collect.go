@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+// Package collect sums up stays in the kernel, and the isolation of threads,
+// into the totals of a report.
+package collect
 
 import (
 	"cmp"
@@ -14,6 +16,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/longest"
+	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -38,13 +41,13 @@ type Collector struct {
 	cpus      map[int]*cpuTotals
 	threads   threadSet
 	origins   int // kept apart, for all causes
-	lost      Lost
+	lost      report.Lost
 	begin     time.Duration // CLOCK_MONOTONIC; stays that began earlier are left out
 	// OnBreak, if set, is called with each break in full.
-	OnBreak func(Break)
+	OnBreak func(report.Break)
 	// OnIsolationBreak, if set, is called with each break that ended the
 	// isolation of a thread, and the time (CLOCK_MONOTONIC) at which it ended.
-	OnIsolationBreak func(b Break, at time.Duration)
+	OnIsolationBreak func(b report.Break, at time.Duration)
 
 	isolation map[uint32]*isolationTotals
 }
@@ -55,15 +58,15 @@ type cpuTotals struct {
 	preempted            uint64
 	unrecorded           uint64
 	causes               total.ByCause[causeTotals]
-	longest              []Break // descending
+	longest              []report.Break // descending
 	quietLongest         time.Duration
 	quietUnknown         uint64
 	quiet                map[time.Duration]uint64
 }
 
 type causeTotals struct {
-	Cause
-	origins map[originKey]*Origin
+	report.Cause
+	origins map[originKey]*report.Origin
 }
 
 // originKey tells senders apart.
@@ -194,7 +197,7 @@ func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
 		c.lost.OmittedIntervals++
 		return
 	}
-	c.lost.Intervals = append(c.lost.Intervals, LostInterval{
+	c.lost.Intervals = append(c.lost.Intervals, report.LostInterval{
 		CPU: cpu, From: max(0, from-c.begin), To: to - c.begin, Events: n,
 	})
 }
@@ -210,8 +213,8 @@ func (c *Collector) lostUntil(cpu int, to time.Duration) {
 
 func newCauseTotals(what total.Cause) *causeTotals {
 	return &causeTotals{
-		Cause:   Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
-		origins: make(map[originKey]*Origin),
+		Cause:   report.Cause{ID: what.ID, Title: what.Title, Detail: what.Detail},
+		origins: make(map[originKey]*report.Origin),
 	}
 }
 
@@ -259,7 +262,7 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 		if n := len(t.origins); n >= maxOrigins || n >= fewOrigins && *origins >= maxAllOrigins { // "others" may be one more
 			key = originKey{name: "others"}
 			if o = t.origins[key]; o == nil {
-				o = &Origin{Name: key.name}
+				o = &report.Origin{Name: key.name}
 				t.origins[key] = o
 			}
 		} else {
@@ -273,8 +276,8 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 	o.MaxDelay = max(o.MaxDelay, arrived-from.Time)
 }
 
-func newOrigin(from trace.Event, names cause.Names) *Origin {
-	o := &Origin{
+func newOrigin(from trace.Event, names cause.Names) *report.Origin {
+	o := &report.Origin{
 		PID:    trace.Shown(from.Sender.PID),
 		Name:   from.Sender.Name,
 		CPU:    from.CPU,
@@ -282,21 +285,21 @@ func newOrigin(from trace.Event, names cause.Names) *Origin {
 	}
 	switch from.Kind {
 	case trace.SendCall:
-		o.Did, o.Function = DidCall, names.Function(from.B)
+		o.Did, o.Function = report.DidCall, names.Function(from.B)
 	case trace.SendReschedule:
-		o.Did = DidReschedule
+		o.Did = report.DidReschedule
 	case trace.SendWake:
-		o.Did = DidWake
+		o.Did = report.DidWake
 	case trace.SendWork:
-		o.Did, o.Function = DidQueue, names.Function(from.B)
+		o.Did, o.Function = report.DidQueue, names.Function(from.B)
 	case trace.SendIRQ:
-		o.Did = DidMove
+		o.Did = report.DidMove
 	case trace.SendHRTimer, trace.SendTimer:
-		o.Did, o.Function = DidArm, names.Function(from.B)
+		o.Did, o.Function = report.DidArm, names.Function(from.B)
 	case trace.SendAffinity:
-		o.Did = DidAffinity
+		o.Did = report.DidAffinity
 	case trace.SendCgroup:
-		o.Did = DidCgroup
+		o.Did = report.DidCgroup
 	}
 	for _, addr := range from.Sender.Stack {
 		function := names.Function(addr)
@@ -325,13 +328,13 @@ func (t *cpuTotals) isLong(d time.Duration) bool {
 	return len(t.longest) < longestBreaks || d > t.longest[len(t.longest)-1].Duration
 }
 
-func (t *cpuTotals) keepLong(b Break) {
-	t.longest = longest.Keep(t.longest, b, longestBreaks, func(b Break) time.Duration { return b.Duration })
+func (t *cpuTotals) keepLong(b report.Break) {
+	t.longest = longest.Keep(t.longest, b, longestBreaks, func(b report.Break) time.Duration { return b.Duration })
 }
 
 // describe returns a break in full.
-func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
-	b := Break{
+func (c *Collector) describe(s *stay.Stay, what cause.Cause) report.Break {
+	b := report.Break{
 		At:       s.Start - c.begin,
 		CPU:      s.CPU,
 		TID:      trace.Shown(s.TID),
@@ -350,7 +353,7 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) Break {
 		b.UserIP = fmt.Sprintf("%#x", s.UserIP)
 	}
 	for _, p := range s.Inside {
-		b.Inside = append(b.Inside, Part{
+		b.Inside = append(b.Inside, report.Part{
 			Event:    p.Event.Kind.String(),
 			Detail:   cause.Describe(p.Event, c.names),
 			At:       p.Event.Time - s.Start,
@@ -377,8 +380,8 @@ func (c *Collector) Unrecorded(cpu int, n uint64) { c.cpu(cpu).unrecorded = n }
 
 // Fill writes what was collected into r, with an entry for each CPU in watched, or if
 // that is empty for each on which anything was seen. On those in complete every kernel
-// entry but NMIs is reported. Report.Judge gives the verdicts.
-func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
+// entry but NMIs is reported. [report.Report.Judge] gives the verdicts.
+func (c *Collector) Fill(r *report.Report, watched, complete cpulist.Set) {
 	r.Lost = c.lost
 	r.Task.Threads = c.threads.len()
 	r.Limits = append(r.Limits, c.bounds()...)
@@ -390,7 +393,7 @@ func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
 			continue // only events of senders were lost there
 		}
 		t := c.cpus[n]
-		r.CPUs = append(r.CPUs, CPU{
+		r.CPUs = append(r.CPUs, report.CPU{
 			CPU:        n,
 			Complete:   complete.Contains(n),
 			User:       t.user,
@@ -401,40 +404,40 @@ func (c *Collector) Fill(r *Report, watched, complete cpulist.Set) {
 			Preempted:  t.preempted,
 			Unrecorded: t.unrecorded,
 			Causes:     t.sortedCauses(),
-			Longest:    append([]Break{}, t.longest...), // never null in JSON
+			Longest:    append([]report.Break{}, t.longest...), // never null in JSON
 			Quiet:      t.quietReport(),
 		})
 	}
 }
 
-func (t *cpuTotals) sortedCauses() []Cause {
-	causes := make([]Cause, 0, len(t.causes))
+func (t *cpuTotals) sortedCauses() []report.Cause {
+	causes := make([]report.Cause, 0, len(t.causes))
 	for _, totals := range t.causes {
 		causes = append(causes, totals.sum())
 	}
-	slices.SortFunc(causes, func(a, b Cause) int {
+	slices.SortFunc(causes, func(a, b report.Cause) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Total, a.Total), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Detail, b.Detail))
 	})
 	return causes
 }
 
 // sum returns a cause with its origins, the most frequent first.
-func (t *causeTotals) sum() Cause {
+func (t *causeTotals) sum() report.Cause {
 	sum := t.Cause
 	sum.Avg = sum.Total / time.Duration(sum.Count)
 	for _, o := range t.origins {
 		sum.Origins = append(sum.Origins, *o)
 	}
-	slices.SortFunc(sum.Origins, func(a, b Origin) int {
+	slices.SortFunc(sum.Origins, func(a, b report.Origin) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function))
 	})
 	return sum
 }
 
-func (t *cpuTotals) quietReport() Quiet {
-	q := Quiet{Longest: t.quietLongest, Unknown: t.quietUnknown, Histogram: []Bucket{}}
+func (t *cpuTotals) quietReport() report.Quiet {
+	q := report.Quiet{Longest: t.quietLongest, Unknown: t.quietUnknown, Histogram: []report.Bucket{}}
 	for _, from := range slices.Sorted(maps.Keys(t.quiet)) {
-		q.Histogram = append(q.Histogram, Bucket{from, t.quiet[from]})
+		q.Histogram = append(q.Histogram, report.Bucket{From: from, Count: t.quiet[from]})
 	}
 	return q
 }

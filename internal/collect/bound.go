@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+package collect
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/total"
 )
 
@@ -43,7 +44,7 @@ func (c *Collector) bounds() []string {
 		limits = append(limits, fmt.Sprintf("only %d origins are kept apart in all; later ones are summed up as \"others\"", maxAllOrigins))
 	}
 	if len(c.isolation) > maxIsolations {
-		limits = append(limits, fmt.Sprintf("the isolation of only %d threads is kept apart; that of later ones is summed up as thread %d", maxIsolations, othersTID))
+		limits = append(limits, fmt.Sprintf("the isolation of only %d threads is kept apart; that of later ones is summed up as thread %d", maxIsolations, report.OtherThreads))
 	}
 	return limits
 }
