@@ -7,7 +7,7 @@ package cause
 
 import (
 	"fmt"
-	"strings"
+	"strconv"
 	"syscall"
 
 	"github.com/taskiso/taskiso/internal/signame"
@@ -25,7 +25,15 @@ type Cause = total.Cause
 type Names interface {
 	Function(addr uint64) string
 	Syscall(number int) string
-	IRQ(number int) string
+	Device(irq int) string // of an interrupt, "" if it is not known
+}
+
+// irqText is the number of an interrupt, with its device if that is known.
+func irqText(names Names, irq int) string {
+	if device := names.Device(irq); device != "" {
+		return fmt.Sprintf("%d %s", irq, device)
+	}
+	return strconv.Itoa(irq)
 }
 
 // Of names the cause of s: the first rule that matches.
@@ -48,7 +56,7 @@ var details = map[string]func(s *subject) string{
 	"":         func(*subject) string { return "" },
 	"function": func(s *subject) string { return s.get(function) },
 	"syscall":  func(s *subject) string { return s.get(syscallName) },
-	"irq":      func(s *subject) string { return s.names.IRQ(int(s.Entry.A)) },
+	"irq":      func(s *subject) string { return irqText(s.names, int(s.Entry.A)) },
 	"handler":  func(s *subject) string { return s.names.Function(s.Entry.A) },
 	"sender":   func(s *subject) string { return s.get(sender) },
 	"signal":   func(s *subject) string { return s.get(signalName) },
@@ -56,8 +64,7 @@ var details = map[string]func(s *subject) string{
 	"fault":    func(s *subject) string { return s.get(faultKind) },
 	"event":    func(s *subject) string { return firstEvent(s.Stay) },
 	"next": func(s *subject) string {
-		_, name, _ := strings.Cut(s.get(next), " ")
-		return name
+		return firstOf(s.Stay, trace.Switch, func(e trace.Event) string { return e.Task.Name })
 	},
 }
 
@@ -78,7 +85,7 @@ func Describe(e trace.Event, names Names) string {
 	case trace.SyscallEnter:
 		return names.Syscall(int(e.A))
 	case trace.IRQEnter, trace.VectorFreed:
-		return names.IRQ(int(e.A))
+		return irqText(names, int(e.A))
 	case trace.PageFault:
 		return fmt.Sprintf("%#x", e.A)
 	case trace.Signal:

@@ -16,7 +16,7 @@ type addresses map[uint64]string
 
 func (n addresses) Function(addr uint64) string { return n[addr] }
 func (n addresses) Syscall(number int) string   { return fmt.Sprintf("syscall_%d", number) }
-func (n addresses) IRQ(number int) string       { return fmt.Sprintf("%d eth0", number) }
+func (n addresses) Device(int) string           { return "eth0" }
 
 // Addresses of functions.
 const (

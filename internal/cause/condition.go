@@ -144,6 +144,22 @@ func (c check) holds(m *Machine, cpus cpulist.Set) answer {
 	return result
 }
 
+// lack words that the check does not hold.
+func (c check) lack() string {
+	switch {
+	case c.operator == "exists" && c.negated:
+		return "there is " + c.value
+	case c.operator == "exists":
+		return "there is no " + c.value
+	case c.operator == "boot" && c.negated:
+		return "the kernel was booted with " + c.value
+	case c.operator == "boot":
+		return "the kernel was not booted with " + c.value
+	default:
+		return "it takes " + c.text
+	}
+}
+
 // sense turns an answer around if the check has "not" before it.
 func (c check) sense(a answer) answer {
 	if c.negated {

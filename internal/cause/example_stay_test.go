@@ -77,7 +77,7 @@ func (x *exampleStay) enter(entry string, pick map[aspect]string) {
 	case trace.SyscallEnter:
 		x.names.syscall = concrete(pick[syscallName])
 	case trace.IRQEnter:
-		x.names.device = "27 " + concrete(pick[irqName])
+		x.names.device = concrete(pick[irqName])
 	case trace.PageFault:
 		e.B = faultCode(pick[faultKind])
 	case trace.NMI:
@@ -202,7 +202,7 @@ func TestCarriersGiveWay(t *testing.T) {
 		"interrupt":        {trace.IRQEnter, nil, nil, "irq"},
 		"nothing":          {trace.UserExit, nil, nil, Unnamed},
 	} {
-		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "24 eth0"}}
+		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "eth0"}}
 		if tc.entry != trace.UserExit {
 			x.add(trace.Event{Kind: tc.entry}, time.Millisecond)
 			x.stay.Entry = x.stay.Inside[0].Event

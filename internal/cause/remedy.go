@@ -5,6 +5,7 @@ package cause
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/remedy"
@@ -33,6 +34,15 @@ const (
 	Impossible State = "impossible" // the machine lacks what it needs
 	Unknown    State = "unknown"    // what it depends on could not be read
 )
+
+// Obstacles words, where the remedy is impossible, which of its needs may be unmet.
+func (r Remedy) Obstacles() string {
+	texts := make([]string, 0, len(r.needs))
+	for _, need := range r.needs {
+		texts = append(texts, need.lack())
+	}
+	return strings.Join(texts, ", or ")
+}
 
 // State tells what the remedy is on m for cpus. Conditions on CPUs cannot be
 // judged for an empty set.

@@ -152,6 +152,29 @@ func TestRemedyState(t *testing.T) {
 	}
 }
 
+// What an impossible remedy may lack is worded from its needs as they were parsed.
+func TestObstacles(t *testing.T) {
+	for _, tc := range []struct {
+		needs []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"exists /proc/nothing"}, "there is no /proc/nothing"},
+		{[]string{"not exists /sys/a*"}, "there is /sys/a*"},
+		{[]string{"boot isolcpus=nohz*"}, "the kernel was not booted with isolcpus=nohz*"},
+		{[]string{"not boot nosmt"}, "the kernel was booted with nosmt"},
+		{[]string{"/proc/a = 1", "exists /proc/b"}, "it takes /proc/a = 1, or there is no /proc/b"},
+	} {
+		r := Remedy{Kind: remedy.Boot, Do: "x", Needs: tc.needs}
+		if err := r.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Obstacles(); got != tc.want {
+			t.Errorf("needs %q: got %q, want %q", tc.needs, got, tc.want)
+		}
+	}
+}
+
 // Nothing is done already because of the command line, whatever stands there.
 func TestCommandLineProvesNothing(t *testing.T) {
 	line := "tsc=unstable"

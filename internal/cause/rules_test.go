@@ -234,4 +234,4 @@ func (n *fakeNames) Function(addr uint64) string {
 	return n.functions[addr-1]
 }
 func (n *fakeNames) Syscall(int) string { return n.syscall }
-func (n *fakeNames) IRQ(int) string     { return n.device }
+func (n *fakeNames) Device(int) string  { return n.device }

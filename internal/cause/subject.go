@@ -3,9 +3,11 @@
 package cause
 
 import (
+	"cmp"
 	"iter"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -57,11 +59,8 @@ func (s *subject) lookUp(a aspect) string {
 	case syscallName:
 		return s.names.Syscall(int(s.Entry.A))
 	case irqName:
-		number, device, _ := strings.Cut(s.names.IRQ(int(s.Entry.A)), " ")
-		if device == "" {
-			return number
-		}
-		return device
+		irq := int(s.Entry.A)
+		return cmp.Or(s.names.Device(irq), strconv.Itoa(irq))
 	case faultKind:
 		return faultName(s.Entry.B)
 	case tick:

@@ -55,31 +55,11 @@ func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
 	case cause.Asked:
 		text += " (on the command line already; nothing shows whether it is in effect)"
 	case cause.Impossible:
-		text += " (not possible here: " + lacking(r.Needs) + ")"
+		text += " (not possible here: " + r.Obstacles() + ")"
 	case cause.Unknown:
 		text += " (could not be checked; as root more can be)"
 	}
 	foldWith(b, indent+mark+" ", indent+"  ", text)
-}
-
-// lacking says what conditions of the catalogue ask for, of which one does not hold.
-func lacking(needs []string) string {
-	texts := make([]string, 0, len(needs))
-	for _, need := range needs {
-		kind, what, _ := strings.Cut(need, " ")
-		switch kind {
-		case "exists":
-			need = "there is no " + what
-		case "boot":
-			need = "the kernel was not booted with " + what
-		case "not":
-			need = "there is " + strings.TrimPrefix(what, "exists ")
-		default:
-			need = "it takes " + need
-		}
-		texts = append(texts, need)
-	}
-	return strings.Join(texts, ", or ")
 }
 
 func (r explainedReport) text() string {

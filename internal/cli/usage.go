@@ -5,7 +5,6 @@ package cli
 import (
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -83,9 +82,5 @@ func positive(t topology.Table, cpus cpulist.Set) map[string]uint64 {
 
 // rowName is the name of a row, with the device where the name is a number.
 func rowName(row topology.Row) string {
-	words := strings.Fields(row.Description)
-	if _, err := strconv.Atoi(row.Name); err != nil || len(words) == 0 {
-		return row.Name
-	}
-	return row.Name + " " + words[len(words)-1]
+	return strings.TrimSpace(row.Name + " " + row.Device())
 }

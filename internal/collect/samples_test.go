@@ -47,7 +47,7 @@ func (sampleNames) Function(addr uint64) string {
 	}[addr]
 }
 func (sampleNames) Syscall(n int) string { return fmt.Sprintf("syscall_%d", n) }
-func (sampleNames) IRQ(n int) string     { return fmt.Sprintf("%d eth0", n) }
+func (sampleNames) Device(int) string    { return "eth0" }
 
 var update = flag.Bool("update", false, "write the samples of package report anew")
 

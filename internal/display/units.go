@@ -3,7 +3,6 @@
 package display
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -11,8 +10,15 @@ import (
 
 // Span returns a duration with three digits and one unit: "1.23 ms".
 func Span(d time.Duration) string {
+	number, unit := split(d)
+	return number + " " + unit
+}
+
+// split returns a duration with three digits, and its unit.
+func split(d time.Duration) (number, unit string) {
 	if d < 0 {
-		return "-" + Span(-d)
+		number, unit = split(-d)
+		return "-" + number, unit
 	}
 	for _, u := range []struct {
 		unit time.Duration
@@ -20,10 +26,10 @@ func Span(d time.Duration) string {
 	}{{time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "µs"}} {
 		if d >= u.unit {
 			v := float64(d) / float64(u.unit)
-			return strconv.FormatFloat(v, 'f', digitsBehind(v), 64) + " " + u.name
+			return strconv.FormatFloat(v, 'f', digitsBehind(v), 64), u.name
 		}
 	}
-	return fmt.Sprintf("%d ns", d)
+	return strconv.FormatInt(int64(d), 10), "ns"
 }
 
 func digitsBehind(v float64) int {
@@ -39,7 +45,7 @@ func digitsBehind(v float64) int {
 
 // RoundSpan is Span for whole units: "10 ms".
 func RoundSpan(d time.Duration) string {
-	number, unit, _ := strings.Cut(Span(d), " ")
+	number, unit := split(d)
 	if strings.Contains(number, ".") {
 		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
 	}

@@ -406,7 +406,7 @@ type addresses map[uint64]string
 
 func (a addresses) Function(addr uint64) string { return a[addr] }
 func (addresses) Syscall(int) string            { return "" }
-func (addresses) IRQ(int) string                { return "" }
+func (addresses) Device(int) string             { return "" }
 
 func (a addresses) add(function string) uint64 {
 	addr := uint64(len(a) + 1)

@@ -139,8 +139,11 @@ func codeName(function, file string, line int, object string) string {
 	if file != "" {
 		name += fmt.Sprintf(" (%s:%d)", filepath.Base(file), line)
 	}
+	if filepath.IsAbs(object) { // a file; other objects are named in words
+		object = filepath.Base(object)
+	}
 	if object != "" {
-		name += " in " + strings.TrimPrefix(filepath.Base(object), "file ")
+		name += " in " + object
 	}
 	return name
 }

@@ -146,9 +146,9 @@ func TestNames(t *testing.T) {
 	if got := n.Function(0xffffffff81000104); got != "tick_nohz_handler" {
 		t.Errorf("function %q", got)
 	}
-	for number, want := range map[int]string{24: "24 eth0-tx-0", 25: "25", 26: "26"} {
-		if got := n.IRQ(number); got != want {
-			t.Errorf("IRQ(%d): got %q, want %q", number, got, want)
+	for irq, want := range map[int]string{24: "eth0-tx-0", 25: "", 26: ""} {
+		if got := n.Device(irq); got != want {
+			t.Errorf("Device(%d): got %q, want %q", irq, got, want)
 		}
 	}
 	if n.Syscall(-1) == "" {
@@ -165,8 +165,8 @@ func TestNamesWithoutFiles(t *testing.T) {
 	if got := n.Function(0xabc); got != "0xabc" {
 		t.Errorf("function %q, want the address", got)
 	}
-	if got := n.IRQ(24); got != "24" {
-		t.Errorf("interrupt %q, want the number", got)
+	if got := n.Device(24); got != "" {
+		t.Errorf("device %q, want none", got)
 	}
 }
 

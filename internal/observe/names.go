@@ -5,7 +5,6 @@ package observe
 import (
 	"io/fs"
 	"strconv"
-	"strings"
 
 	"github.com/taskiso/taskiso/internal/ksym"
 	"github.com/taskiso/taskiso/internal/sysname"
@@ -32,8 +31,7 @@ func newNames(files fs.FS) *names {
 	return n
 }
 
-// irqNames returns the device of each interrupt: the last word of its line in
-// /proc/interrupts, behind the controller and the trigger.
+// irqNames returns the device of each interrupt.
 func irqNames(files fs.FS) map[int]string {
 	irqs := make(map[int]string)
 	table, err := topology.Interrupts(files)
@@ -42,8 +40,8 @@ func irqNames(files fs.FS) map[int]string {
 	}
 	for _, row := range table.Rows {
 		number, err := strconv.Atoi(row.Name)
-		if words := strings.Fields(row.Description); err == nil && len(words) > 0 {
-			irqs[number] = words[len(words)-1]
+		if err == nil {
+			irqs[number] = row.Device()
 		}
 	}
 	return irqs
@@ -60,9 +58,4 @@ func (n *names) Function(addr uint64) string {
 
 func (n *names) Syscall(number int) string { return sysname.Of(number) }
 
-func (n *names) IRQ(number int) string {
-	if device := n.irqs[number]; device != "" {
-		return strconv.Itoa(number) + " " + device
-	}
-	return strconv.Itoa(number)
-}
+func (n *names) Device(irq int) string { return n.irqs[irq] }

@@ -50,6 +50,16 @@ func Interrupts(fsys fs.FS) (Table, error) { return readTable(fsys, "proc/interr
 // Softirqs reads /proc/softirqs.
 func Softirqs(fsys fs.FS) (Table, error) { return readTable(fsys, "proc/softirqs") }
 
+// Device returns the device of a numbered row: the last word of its description, behind
+// the controller and the trigger. It is "" if there is none.
+func (r Row) Device() string {
+	words := strings.Fields(r.Description)
+	if _, err := strconv.Atoi(r.Name); err != nil || len(words) == 0 {
+		return ""
+	}
+	return words[len(words)-1]
+}
+
 // Row returns the row of that name.
 func (t Table) Row(name string) (Row, bool) {
 	i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Name == name })

@@ -251,3 +251,18 @@ func format(table Table) string {
 	}
 	return text.String()
 }
+
+func TestRowDevice(t *testing.T) {
+	for _, tc := range []struct {
+		row  Row
+		want string
+	}{
+		{Row{Name: "24", Description: "PCI-MSI 524288-edge eth0-tx-0"}, "eth0-tx-0"},
+		{Row{Name: "25"}, ""},
+		{Row{Name: "LOC", Description: "Local timer interrupts"}, ""},
+	} {
+		if got := tc.row.Device(); got != tc.want {
+			t.Errorf("%+v: got device %q, want %q", tc.row, got, tc.want)
+		}
+	}
+}
