@@ -94,6 +94,14 @@ var importRules = []importRule{
 		reason: "how totals are kept does not depend on who finds the causes",
 	},
 	{
+		of: []string{"internal/partition/change/..."}, never: []string{"internal/partition/..."}, allow: []string{"internal/partition/thread"},
+		reason: "how a value is written and restored does not depend on who plans it",
+	},
+	{
+		of: []string{"internal/partition/thread/..."}, never: []string{"internal/partition/..."},
+		reason: "where a thread may run is a fact",
+	},
+	{
 		of: []string{"internal/longest/..."}, never: []string{"..."},
 		reason: "what is longest does not depend on what it is",
 	},

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/partition/change"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,7 +86,7 @@ func bannedBy(t *testing.T, socket string) string {
 	t.Helper()
 	files := machineFiles()
 	defer files.Close()
-	banned, _, err := readBanned(files, socket)
+	banned, _, err := change.ReadBanned(files, socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,19 +205,31 @@ func TestGuestBalancerByItself(t *testing.T) {
 	files := machineFiles()
 	defer files.Close()
 	for _, banned := range []string{"", "0"} {
-		c := Change{Path: socket, From: banned, To: "2-3", Form: Banned}
-		if err := c.restore(files); err != nil {
+		c := change.Change{Path: socket, From: banned, To: "2-3", Kind: change.Banned{}}
+		if err := c.Restore(files); err != nil {
 			t.Error(err)
 		}
 		if got := bannedBy(t, socket); got != banned {
 			t.Errorf("it keeps off CPU %q, want %q", got, banned)
 		}
 	}
-	c := Change{Path: socket, From: "2-3", To: "1-3", Form: Banned}
-	if list := c.listBefore(files); list != "NULL" {
-		t.Errorf("it would be told %q", list)
-	}
-	if err := c.restore(files); err != nil {
+	c := change.Change{Path: socket, From: "2-3", To: "1-3", Kind: change.Banned{}}
+	asked := &asker{Machine: files}
+	if err := c.Restore(asked); err != nil {
 		t.Error(err)
 	}
+	if want := "settings cpus NULL"; !slices.Contains(asked.requests, want) {
+		t.Errorf("it was asked %q, want %q among them", asked.requests, want)
+	}
+}
+
+// asker notes what programs are asked.
+type asker struct {
+	Machine
+	requests []string
+}
+
+func (a *asker) Ask(socket, request string) (string, error) {
+	a.requests = append(a.requests, request)
+	return a.Machine.Ask(socket, request)
 }

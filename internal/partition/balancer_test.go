@@ -7,31 +7,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
-
-func TestParseSetup(t *testing.T) {
-	banned, round, err := parseSetup("SLEEP 10 IRQ 24 LOAD 12 DIFF 3 CLASS 5 BANNED 00000001,0000000c")
-	if err != nil || banned.String() != "2-3,32" || round != 10*time.Second {
-		t.Errorf("%v, %v, %v", banned, round, err)
-	}
-	for _, answer := range []string{"", "SLEEP", "SLEEP 10 BANNED", "SLEEP 0 BANNED 0", "SLEEP x BANNED 0", "SLEEP 999999999 BANNED 0", "BANNED 0 SLEEP 10", "SLEEP 10 BANNED 0g"} {
-		if banned, _, err := parseSetup(answer); err == nil {
-			t.Errorf("%q was taken for %v", answer, banned)
-		}
-	}
-}
-
-func FuzzParseSetup(f *testing.F) {
-	f.Add("SLEEP 10 BANNED 00000001,0000000c")
-	f.Add("SLEEP 1 IRQ 9 LOAD 0 DIFF 0 CLASS 0 BANNED 0")
-	f.Fuzz(func(t *testing.T, answer string) {
-		_, round, err := parseSetup(answer)
-		if err == nil && (round < time.Second || round > 24*time.Hour) {
-			t.Errorf("%q: a round of %v", answer, round)
-		}
-	})
-}
 
 // TestBalancer: irqbalance keeps off what it kept off before and the CPUs, and then
 // has exactly its own list back.
@@ -121,7 +99,7 @@ func TestBalancerMovesInterrupts(t *testing.T) {
 		created := create(t, k, dir, dpdk)
 		var irq string
 		for _, c := range created.Plan.All() {
-			if strings.HasPrefix(c.Path, "/proc/irq/") && c.Form == List {
+			if strings.HasPrefix(c.Path, "/proc/irq/") && c.Kind == (change.List{}) {
 				irq = c.Path
 			}
 		}
@@ -154,15 +132,6 @@ func TestBalancerGone(t *testing.T) {
 	}
 	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestBalancerListTooLong: irqbalance would take the beginning of it.
-func TestBalancerListTooLong(t *testing.T) {
-	k, _ := guest(t)
-	socket := k.balancer(7, "", "0")
-	if err := (Change{Path: socket}).ban(k, strings.Repeat("1,", 300)); err == nil || len(k.told) > 0 {
-		t.Errorf("%v, told %v", err, k.told)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
+	"github.com/taskiso/taskiso/internal/partition/thread"
 	"github.com/taskiso/taskiso/internal/proc"
 )
 
@@ -33,8 +35,17 @@ func lacking(effects []Effect) bool {
 // it next occurs, and rebuilds scheduling domains later than it says so.
 const effectTime = 300 * time.Millisecond
 
+// effectTimeOf is how long the effect of changes may take.
+func (s *Store) effectTimeOf(changes []change.Change) time.Duration {
+	longest := effectTime
+	for _, c := range changes {
+		longest = max(longest, c.Delay(s.files))
+	}
+	return longest
+}
+
 // waitForEffect returns the settings that have no effect by the end of effectTime.
-func (s *Store) waitForEffect(ctx context.Context, cpus cpulist.Set, kind string, changes []Change) []Effect {
+func (s *Store) waitForEffect(ctx context.Context, cpus cpulist.Set, kind string, changes []change.Change) []Effect {
 	for deadline := time.Now().Add(s.effectTimeOf(changes)); ; {
 		missed := s.missed(cpus, kind, changes)
 		if len(missed) == 0 || ctx.Err() != nil || time.Now().After(deadline) {
@@ -46,7 +57,7 @@ func (s *Store) waitForEffect(ctx context.Context, cpus cpulist.Set, kind string
 
 // missed looks at what the kernel makes of the settings, by other files than
 // those that were written. What a machine does not show is taken as good.
-func (s *Store) missed(cpus cpulist.Set, kind string, changes []Change) []Effect {
+func (s *Store) missed(cpus cpulist.Set, kind string, changes []change.Change) []Effect {
 	missed := []Effect{}
 	miss := func(setting, format string, args ...any) {
 		missed = append(missed, Effect{Setting: setting, Reason: fmt.Sprintf(format, args...)})
@@ -61,7 +72,11 @@ func (s *Store) missed(cpus cpulist.Set, kind string, changes []Change) []Effect
 		}
 		miss("irq-affinity", "IRQ %s goes to CPU %v: nobody may move it, or somebody has moved it back", irq.number, irq.on)
 	}
-	s.missedBalancer(changes, miss)
+	for _, c := range changes {
+		if reason := c.Outstanding(s.files); reason != "" {
+			miss(balancerSetting, "%s", reason)
+		}
+	}
 	const unbound = "/sys/devices/virtual/workqueue/cpumask"
 	if on := s.masked(unbound, cpulist.ParseMask).Intersect(cpus); !on.IsEmpty() {
 		miss("workqueue", "%s still has CPU %v", unbound, on)
@@ -107,44 +122,21 @@ func (s *Store) keepsOff(irq string, cpus cpulist.Set) bool {
 	return !asked.IsEmpty() && asked.Intersect(cpus).IsEmpty()
 }
 
-// interrupt returns the number of the interrupt that a kernel thread handles, which
-// its name has (irq/24-nvme0q1), "" if it handles none.
-func (t thread) interrupt() string {
-	name, isHandler := strings.CutPrefix(t.name, "irq/")
-	number, _, named := strings.Cut(name, "-")
-	if _, err := strconv.Atoi(number); err != nil || !isHandler || !named || t.flags&pfKthread == 0 {
-		return ""
-	}
-	return number
-}
-
 // missedAffinity finds threads that had CPUs of their own and now have all that their
 // cpuset has: before 6.2 the kernel forgets what sched_setaffinity() asked for when a
 // cpuset changes (set_cpus_allowed_ptr in update_tasks_cpumask).
-func (s *Store) missedAffinity(cpus cpulist.Set, changes []Change, miss func(setting, format string, args ...any)) {
+func (s *Store) missedAffinity(cpus cpulist.Set, changes []change.Change, miss func(setting, format string, args ...any)) {
 	for _, c := range changes {
-		want := c.kept(cpus)
+		want := c.Kept(cpus)
 		if want.IsEmpty() {
 			continue
 		}
-		t, err := readThread(s.view, inFS(c.Path))
-		if err != nil || t.start != c.Start || t.allowed == want || t.allowed != s.cpusetOf(t) || want == s.cpusetOf(t) {
+		t, err := thread.Read(s.view, inFS(c.Path))
+		if err != nil || t.Start != c.Start || t.Allowed == want || t.Allowed != s.cpusetOf(t) || want == s.cpusetOf(t) {
 			continue
 		}
-		miss(tasksSetting, "%s (%s) had CPU %v to itself and may run on CPU %v now: the kernel has forgotten its affinity, or it has given it up", t.name, t.dir, want, t.allowed)
+		miss(tasksSetting, "%s (%s) had CPU %v to itself and may run on CPU %v now: the kernel has forgotten its affinity, or it has given it up", t.Name, t.Dir, want, t.Allowed)
 	}
-}
-
-// kept returns the CPUs that a thread which is only noted keeps, none for other changes.
-func (c Change) kept(cpus cpulist.Set) cpulist.Set {
-	if c.Form != Affinity || c.From != c.To {
-		return cpulist.Set{}
-	}
-	from, err := cpulist.ParseSysfs(c.From)
-	if err != nil {
-		return cpulist.Set{}
-	}
-	return from.Minus(cpus)
 }
 
 // masked returns the set in a file, the empty one if it has none.
@@ -189,30 +181,30 @@ func (s *Store) missedCpuset(dir string, cpus cpulist.Set, kind string, miss fun
 // missedTasks finds threads that may still use the CPUs though their affinity
 // can be set, and unbound workers.
 func (s *Store) missedTasks(cpus cpulist.Set, cgroup string, miss, later func(setting, format string, args ...any)) {
-	running, err := threads(s.view)
+	running, err := thread.All(s.view)
 	if err != nil {
 		return
 	}
 	for _, t := range running {
-		on := t.allowed.Intersect(cpus)
-		irq := t.interrupt()
+		on := t.Allowed.Intersect(cpus)
+		irq := t.Interrupt()
 		switch {
 		case on.IsEmpty() || s.isInside(t, cgroup):
 		case irq != "" && s.keepsOff(irq, cpus):
-			later(tasksSetting, "%s (%s) may run on CPU %v: it handles IRQ %s, whose affinity it takes when that next occurs", t.name, t.dir, on, irq)
+			later(tasksSetting, "%s (%s) may run on CPU %v: it handles IRQ %s, whose affinity it takes when that next occurs", t.Name, t.Dir, on, irq)
 		case irq != "":
-			miss(tasksSetting, "%s (%s) may run on CPU %v: it follows IRQ %s, which was not moved", t.name, t.dir, on, irq)
-		case t.movable():
-			miss(tasksSetting, "%s (%s) may run on CPU %v", t.name, t.dir, on)
-		case t.flags&pfKthread != 0 && strings.HasPrefix(t.name, "kworker/u"):
-			miss("workqueue", "%s (%s) may run on CPU %v", t.name, t.dir, on)
+			miss(tasksSetting, "%s (%s) may run on CPU %v: it follows IRQ %s, which was not moved", t.Name, t.Dir, on, irq)
+		case t.Movable():
+			miss(tasksSetting, "%s (%s) may run on CPU %v", t.Name, t.Dir, on)
+		case t.IsKernel() && strings.HasPrefix(t.Name, "kworker/u"):
+			miss("workqueue", "%s (%s) may run on CPU %v", t.Name, t.Dir, on)
 		}
 	}
 }
 
 // isInside tells whether a thread is in a cgroup or below it.
-func (s *Store) isInside(t thread, cgroup string) bool {
-	text, err := s.files.Read(t.dir + "/cgroup")
+func (s *Store) isInside(t thread.Thread, cgroup string) bool {
+	text, err := s.files.Read(t.Dir + "/cgroup")
 	if err != nil || cgroup == "" {
 		return false
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/taskiso/taskiso/internal/partition/thread"
 )
 
 // TestVerifyEffect: all values are as they were written, and one of them does nothing.
@@ -94,5 +96,5 @@ const unboundMask = "sys/devices/virtual/workqueue/cpumask"
 func worker(k *kernel, tid int, name, affinity string) {
 	dir := fmt.Sprintf("proc/%d/task/%[1]d/", tid)
 	k.add(dir+"status", "Name:\t"+name+"\nCpus_allowed_list:\t"+affinity)
-	k.add(dir+"stat", fmt.Sprintf("%d (%s) I 2 0 0 0 -1 %d"+strings.Repeat(" 0", 12)+" 1000 0 0", tid, name, pfKthread|pfNoSetAffinity))
+	k.add(dir+"stat", fmt.Sprintf("%d (%s) I 2 0 0 0 -1 %d"+strings.Repeat(" 0", 12)+" 1000 0 0", tid, name, thread.Kthread|thread.NoSetAffinity))
 }

@@ -35,14 +35,3 @@ func FuzzParseJournal(f *testing.F) {
 		}
 	})
 }
-
-// FuzzParseThread: a thread that is taken for one has CPUs.
-func FuzzParseThread(f *testing.F) {
-	f.Add("Name:\ttest\nCpus_allowed_list:\t0-3\n", "12 (te) st) S 1 1 1 0 -1 69238880 0 0 0 0 0 0 0 0 0 0 0 0 1012 0 0")
-	f.Fuzz(func(t *testing.T, status, stat string) {
-		th, err := parseThread("/proc/1/task/1", status, stat)
-		if err == nil && (th.allowed.IsEmpty() || th.start == "") {
-			t.Errorf("%q, %q: %+v", status, stat, th)
-		}
-	})
-}

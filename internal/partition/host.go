@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/partition/change"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -200,20 +201,16 @@ func (h *host) glob(pattern string) ([]string, error) {
 
 // keepOff returns the change that takes isolated CPUs out of the set in a file,
 // or none if there are none in it. An empty rest becomes instead.
-func (h *host) keepOff(path string, form Form, instead cpulist.Set) ([]Change, error) {
+func (h *host) keepOff(path string, kind change.CPUs, instead cpulist.Set) ([]change.Change, error) {
 	text, err := h.read(path)
 	if err != nil {
 		return nil, err
 	}
-	return h.without(path, text, form, instead)
+	return h.without(path, text, kind, instead)
 }
 
-func (h *host) without(path, text string, form Form, instead cpulist.Set) ([]Change, error) {
-	parse, print := cpulist.ParseSysfs, cpulist.Set.String
-	if form == Mask {
-		parse, print = cpulist.ParseMask, cpulist.Set.Mask
-	}
-	set, err := parse(text)
+func (h *host) without(path, text string, kind change.CPUs, instead cpulist.Set) ([]change.Change, error) {
+	set, err := kind.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
@@ -224,19 +221,16 @@ func (h *host) without(path, text string, form Form, instead cpulist.Set) ([]Cha
 	if rest.Intersect(h.Online).IsEmpty() {
 		rest = instead
 	}
-	return []Change{{Path: path, From: text, To: print(rest), Form: form}}, nil
+	return []change.Change{{Path: path, From: text, To: kind.Format(rest), Kind: kind}}, nil
 }
 
 // set returns the change to a value, or none if it is there already.
-func (h *host) set(path string, form Form, value string) ([]Change, error) {
+func (h *host) set(path string, kind change.Kind, value string) ([]change.Change, error) {
 	text, err := h.read(path)
 	if err != nil {
 		return nil, err
 	}
-	if form.same(text, value) {
-		return nil, nil
-	}
-	return []Change{{Path: path, From: form.value(text), To: value, Form: form}}, nil
+	return change.To(value, path, text, kind), nil
 }
 
 // clusterMates returns CPUs that share a cache with isolated ones, but no core.

@@ -10,9 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // A journal is a file of JSON lines: a header, then each change before it is
@@ -38,18 +40,18 @@ type header struct {
 
 // line is each further line; one of its fields is set.
 type line struct {
-	Change   *Change `json:"change,omitempty"`
-	Refused  bool    `json:"refused,omitempty"` // the kernel would not have the last change
-	Complete bool    `json:"complete,omitempty"`
+	Change   *change.Change `json:"change,omitempty"`
+	Refused  bool           `json:"refused,omitempty"` // the kernel would not have the last change
+	Complete bool           `json:"complete,omitempty"`
 }
 
 // journal is what is in a file.
 type journal struct {
 	header
-	changes  []Change // in the order they were begun
-	refused  []string // paths of changes that the kernel would not have
-	complete bool     // all were made
-	size     int64    // without the line that says so
+	changes  []change.Change // in the order they were begun
+	refused  []string        // paths of changes that the kernel would not have
+	complete bool            // all were made
+	size     int64           // without the line that says so
 }
 
 // syncedFile is what is needed of a journal's file.
@@ -100,7 +102,7 @@ func parseJournal(text []byte) (*journal, error) {
 		if l.Refused && len(j.changes) > 0 {
 			last := j.changes[len(j.changes)-1]
 			j.refused = append(j.refused, last.Path)
-			if last.Form == Partition {
+			if path.Base(last.Path) == partitionFile {
 				j.Partition = None
 			}
 		}

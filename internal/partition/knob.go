@@ -2,7 +2,11 @@
 
 package partition
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
+)
 
 // knob is one setting: what to change for it, why, and where that is written.
 // How its values are read, applied, verified and restored is in their [Change].
@@ -20,7 +24,7 @@ type knob struct {
 
 // found is what a knob has to say of a machine.
 type found struct {
-	changes []Change
+	changes []change.Change
 	notes   []string // limits that a user has to know
 	short   string   // what the machine has too little of for all changes to take effect
 	later   bool     // what to change is found out when the partition is made
@@ -202,21 +206,21 @@ func knobs() []knob {
 // masked keeps isolated CPUs out of a mask that must not become empty.
 func masked(path string) func(*host) (found, error) {
 	return func(h *host) (found, error) {
-		changes, err := h.keepOff(path, Mask, h.housekeeping)
+		changes, err := h.keepOff(path, change.Mask{}, h.housekeeping)
 		return found{changes: changes}, err
 	}
 }
 
 func value(path, to string) func(*host) (found, error) {
 	return func(h *host) (found, error) {
-		changes, err := h.set(path, Text, to)
+		changes, err := h.set(path, change.Text{}, to)
 		return found{changes: changes}, err
 	}
 }
 
 func choice(path, to string) func(*host) (found, error) {
 	return func(h *host) (found, error) {
-		changes, err := h.set(path, Choice, to)
+		changes, err := h.set(path, change.Choice{}, to)
 		return found{changes: changes}, err
 	}
 }
@@ -226,7 +230,7 @@ func perCPU(pattern, to string) func(*host) (found, error) {
 	return func(h *host) (found, error) {
 		var f found
 		for cpu := range h.cpus.All() {
-			changes, err := h.set(fmt.Sprintf(pattern, cpu), Text, to)
+			changes, err := h.set(fmt.Sprintf(pattern, cpu), change.Text{}, to)
 			if err != nil {
 				return f, err
 			}

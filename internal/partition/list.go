@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // Condition is how a partition is.
@@ -35,12 +36,12 @@ type Summary struct {
 
 // Record is all that is known of a partition.
 type Record struct {
-	Schema  int      `json:"schema"`
-	Summary          //
-	Spec    Spec     `json:"spec"`
-	Refused []string `json:"refused,omitempty"` // files that the kernel would not have changed
-	Made    []Change `json:"made"`
-	Cgroup  string   `json:"cgroup,omitempty"` // where its tasks run
+	Schema  int             `json:"schema"`
+	Summary                 //
+	Spec    Spec            `json:"spec"`
+	Refused []string        `json:"refused,omitempty"` // files that the kernel would not have changed
+	Made    []change.Change `json:"made"`
+	Cgroup  string          `json:"cgroup,omitempty"` // where its tasks run
 }
 
 // List returns all partitions that have a journal, by name. It waits for nobody.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // mount is one file system that is mounted.
@@ -43,13 +45,9 @@ func (h *host) mountOf(path string) (on mount) {
 
 // readOnly returns the first change that cannot be made because its file system is
 // mounted read-only, as in a container.
-func (h *host) readOnly(list []Change) (dir string, found bool) {
+func (h *host) readOnly(list []change.Change) (dir string, found bool) {
 	for _, c := range list {
-		switch c.Form {
-		case Banned, Slice, Affinity: // asked of others, or by a system call
-			continue
-		}
-		if m := h.mountOf(c.Path); m.readOnly {
+		if m := h.mountOf(c.Path); m.readOnly && c.IsInFile() {
 			return m.dir, true
 		}
 	}

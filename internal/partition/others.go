@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // others are the partitions there are, by name.
@@ -61,10 +62,10 @@ func (o others) cpus() cpulist.Set {
 }
 
 // later returns a partition that was made later and changed again what c had.
-func (o others) later(name string, c Change) string {
+func (o others) later(name string, c change.Change) string {
 	for other, j := range o {
 		for _, d := range j.changes {
-			if other != name && d.Path == c.Path && d.Form.same(d.From, c.To) {
+			if other != name && d.Follows(c) {
 				return other
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/thread"
 )
 
 // cgroup adds one with CPUs; kind is that of its partition.
@@ -160,8 +161,8 @@ func TestAffinityIsKept(t *testing.T) {
 	}
 	dir := t.TempDir()
 	create(t, k, dir, dpdk)
-	if got, _ := readAffinity(k, "/proc/71/task/71", "1071"); got != "0" {
-		t.Errorf("after create: CPU %s, want 0", got)
+	if th, err := thread.Read(k.files(t), "proc/71/task/71"); err != nil || th.Allowed.String() != "0" {
+		t.Errorf("after create: CPU %v, want 0; %v", th.Allowed, err)
 	}
 	k.thread(71, "0-1")
 	v, err := k.store(t, dir).Verify(t.Context(), "dpdk")

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // State is what a plan does about a setting.
@@ -33,13 +34,13 @@ const (
 
 // Setting is one setting in a plan.
 type Setting struct {
-	Name    string   `json:"name"`
-	State   State    `json:"state"`
-	Why     string   `json:"why"`
-	Source  string   `json:"source"`
-	Reason  string   `json:"reason,omitempty"` // of states other than change and set
-	Notes   []string `json:"notes,omitempty"`
-	Changes []Change `json:"changes,omitempty"`
+	Name    string          `json:"name"`
+	State   State           `json:"state"`
+	Why     string          `json:"why"`
+	Source  string          `json:"source"`
+	Reason  string          `json:"reason,omitempty"` // of states other than change and set
+	Notes   []string        `json:"notes,omitempty"`
+	Changes []change.Change `json:"changes,omitempty"`
 	// Short is what the machine has too little of for all changes to take effect.
 	Short string `json:"short,omitempty"`
 
@@ -210,8 +211,8 @@ func (p *Plan) tellsBalancer() bool {
 }
 
 // All returns the changes in the order they are made.
-func (p *Plan) All() []Change {
-	var all []Change
+func (p *Plan) All() []change.Change {
+	var all []change.Change
 	for _, s := range p.Settings {
 		all = append(all, s.Changes...)
 	}

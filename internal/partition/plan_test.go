@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -128,10 +130,10 @@ func TestPlanLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			cgroup := cgroupOfChanges(p.All()) // which no file stands for
-			isCgroup := func(c Change) bool { return cgroup != "" && strings.HasPrefix(c.Path, cgroup) }
+			isCgroup := func(c change.Change) bool { return cgroup != "" && strings.HasPrefix(c.Path, cgroup) }
 			for _, c := range p.All() {
 				path := strings.TrimPrefix(c.Path, "/")
-				if c.Form != Directory && !isCgroup(c) {
+				if c.Directory() == "" && !isCgroup(c) {
 					files[path] = treeFile{strings.TrimPrefix(c.To, "+") + "\n", files[path].mode}
 				}
 			}
@@ -150,7 +152,7 @@ func TestPlanLeavesNothing(t *testing.T) {
 
 // sharedGovernor tells whether a change is of a file that on real machines is a
 // link to that of another CPU, which the made-up ones do not have.
-func sharedGovernor(c Change) bool { return strings.HasSuffix(c.Path, "/scaling_governor") }
+func sharedGovernor(c change.Change) bool { return strings.HasSuffix(c.Path, "/scaling_governor") }
 
 func small() fstest.MapFS {
 	return fstest.MapFS{

@@ -12,11 +12,12 @@ import (
 	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 const (
 	cacheSetting = "cache"
-	resctrlRoot  = "/sys/fs/resctrl"
+	resctrlRoot  = change.Resctrl
 )
 
 // CacheGroup returns the directory of the resource control group of a partition.
@@ -40,16 +41,16 @@ func planCache(h *host) (found, error) {
 	if h.exists(dir) {
 		return f, fmt.Errorf("%s exists already: choose another name, or undo the partition that has this one", dir)
 	}
-	own, others := []Change{{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory}}, []Change{}
+	own, others := []change.Change{change.Make(dir)}, []change.Change{}
 	for _, r := range resources {
 		give, leave, err := h.divide(r)
 		if err != nil {
 			return found{}, err
 		}
-		own = append(own, Change{Path: dir + "/schemata", To: give, Form: Schema})
+		own = append(own, change.Change{Path: dir + "/schemata", To: give, Kind: change.Schema{}})
 		others = append(others, leave)
 	}
-	own = append(own, Change{Path: dir + "/cpus_list", To: h.cpus.String(), Form: List})
+	own = append(own, change.Change{Path: dir + "/cpus_list", To: h.cpus.String(), Kind: change.List{}})
 	f.changes = append(own, others...)
 	f.note("tasks that are in a resource control group of their own keep its ways on these CPUs too")
 	return f, nil
@@ -115,7 +116,7 @@ func (h *host) cacheResource(info string) (r cacheResource, err error) {
 	if text, err = h.read(resctrlRoot + "/schemata"); err != nil {
 		return r, err
 	}
-	if r.domains, err = parseSchema(text, r.name); err != nil {
+	if r.domains, err = change.ParseSchema(text, r.name); err != nil {
 		return r, fmt.Errorf("reading %s/schemata: %w", resctrlRoot, err)
 	}
 	if r.otherGroups, err = h.cacheGroups(r.name); err != nil {
@@ -152,7 +153,7 @@ func (h *host) cacheGroups(resource string) (map[string]map[int]uint64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if groups[path.Dir(file)], err = parseSchema(text, resource); err != nil {
+		if groups[path.Dir(file)], err = change.ParseSchema(text, resource); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", file, err)
 		}
 	}
@@ -230,7 +231,7 @@ func (h *host) inNoCacheGroup() error {
 
 // divide says what the group of the isolated CPUs is given of each cache they
 // use, and what the default group is left.
-func (h *host) divide(r cacheResource) (give string, leave Change, err error) {
+func (h *host) divide(r cacheResource) (give string, leave change.Change, err error) {
 	own := lowestBits(r.mask&^r.shared, h.spec.CacheWays)
 	if bits.OnesCount64(own) < h.spec.CacheWays || h.spec.CacheWays < r.fewest || !r.allows(own) {
 		return "", leave, fmt.Errorf("%d ways of %s are not possible: it has %d, devices fill %d of them too, a group has at least %d: %w",
@@ -253,8 +254,8 @@ func (h *host) divide(r cacheResource) (give string, leave Change, err error) {
 		}
 		gives[id], from[id], to[id] = own, now, rest
 	}
-	return formatSchema(r.name, gives), Change{
-		Path: resctrlRoot + "/schemata", From: formatSchema(r.name, from), To: formatSchema(r.name, to), Form: Schema,
+	return change.FormatSchema(r.name, gives), change.Change{
+		Path: resctrlRoot + "/schemata", From: change.FormatSchema(r.name, from), To: change.FormatSchema(r.name, to), Kind: change.Schema{},
 	}, nil
 }
 
@@ -272,59 +273,4 @@ func lowestBits(mask uint64, n int) uint64 {
 		low, mask = low|bit, mask&^bit
 	}
 	return low
-}
-
-// parseSchema reads the line of a resource, as "    L3:0=fffff;1=fffff": ways by
-// the number of the cache. One that is not there has none.
-func parseSchema(text, resource string) (map[int]uint64, error) {
-	domains := map[int]uint64{}
-	for line := range strings.Lines(text) {
-		name, list, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name != resource {
-			continue
-		}
-		for _, domain := range strings.Split(list, ";") {
-			number, ways, _ := strings.Cut(domain, "=")
-			id, err := strconv.Atoi(strings.TrimSpace(number))
-			if err != nil || id < 0 {
-				return nil, fmt.Errorf("%q: not of the form number=ways", domain)
-			}
-			if domains[id], err = strconv.ParseUint(strings.TrimSpace(ways), 16, 64); err != nil {
-				return nil, fmt.Errorf("%q: not of the form number=ways", domain)
-			}
-		}
-	}
-	return domains, nil
-}
-
-func formatSchema(resource string, domains map[int]uint64) string {
-	var ids []int
-	for id := range domains {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	var parts []string
-	for _, id := range ids {
-		parts = append(parts, fmt.Sprintf("%d=%x", id, domains[id]))
-	}
-	return resource + ":" + strings.Join(parts, ";")
-}
-
-// schemaOf takes the caches out of a file that a value names.
-func schemaOf(text, value string) string {
-	name, _, _ := strings.Cut(value, ":")
-	want, err := parseSchema(value, name)
-	if err != nil {
-		return text
-	}
-	all, err := parseSchema(text, name)
-	if err != nil {
-		return text
-	}
-	for id := range all {
-		if _, named := want[id]; !named {
-			delete(all, id)
-		}
-	}
-	return formatSchema(name, all)
 }

@@ -155,19 +155,3 @@ func TestCacheCodeAndData(t *testing.T) {
 	}
 	k.same(t, "after undo", start)
 }
-
-func FuzzParseSchema(f *testing.F) {
-	f.Add("    MB:0=100;1=100\n    L3:0=fffff;1=fffff\n")
-	f.Add("L3:0=f;0=3")
-	f.Add("L3:=")
-	f.Fuzz(func(t *testing.T, text string) {
-		domains, err := parseSchema(text, "L3")
-		if err != nil || len(domains) == 0 {
-			return
-		}
-		again, err := parseSchema(formatSchema("L3", domains), "L3")
-		if err != nil || !maps.Equal(again, domains) {
-			t.Errorf("%q: %v, and then %v, %v", text, domains, again, err)
-		}
-	})
-}

@@ -75,7 +75,7 @@ func (r *Record) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintln(&b)
 	for _, c := range r.Made {
-		c.writeText(&b, 0)
+		writeChange(&b, c, 0)
 	}
 	for _, path := range r.Refused {
 		fmt.Fprintf(&b, "refused   %s\n", path)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // planInterrupts moves each interrupt away that can be moved. Newer kernels
@@ -33,7 +34,7 @@ func planInterrupts(h *host) (found, error) {
 		if err != nil {
 			return f, err
 		}
-		changes, err := h.without(file, text, List, h.housekeeping)
+		changes, err := h.without(file, text, change.List{}, h.housekeeping)
 		if err != nil {
 			return f, err
 		}
@@ -102,7 +103,7 @@ func planWorkqueues(h *host) (found, error) {
 		return f, err
 	}
 	for _, p := range paths {
-		changes, err := h.keepOff(p, Mask, h.housekeeping)
+		changes, err := h.keepOff(p, change.Mask{}, h.housekeeping)
 		if err != nil {
 			return f, err
 		}
@@ -119,7 +120,7 @@ func planPacketSteering(h *host) (found, error) {
 		return f, err
 	}
 	for _, p := range paths {
-		changes, err := h.keepOff(p, Mask, cpulist.Set{})
+		changes, err := h.keepOff(p, change.Mask{}, cpulist.Set{})
 		if err != nil {
 			return f, err
 		}
@@ -129,7 +130,7 @@ func planPacketSteering(h *host) (found, error) {
 }
 
 func planDefaultSteering(h *host) (found, error) {
-	changes, err := h.keepOff("/proc/sys/net/core/rps_default_mask", Mask, cpulist.Set{})
+	changes, err := h.keepOff("/proc/sys/net/core/rps_default_mask", change.Mask{}, cpulist.Set{})
 	return found{changes: changes}, err
 }
 
@@ -141,7 +142,7 @@ func planWatchdog(h *host) (found, error) {
 	if on == "0" {
 		return found{}, nil
 	}
-	changes, err := h.keepOff("/proc/sys/kernel/watchdog_cpumask", List, h.housekeeping)
+	changes, err := h.keepOff("/proc/sys/kernel/watchdog_cpumask", change.List{}, h.housekeeping)
 	return found{changes: changes}, err
 }
 
@@ -165,7 +166,7 @@ func planMerging(h *host) (found, error) {
 	if err != nil || text != "1" {
 		return f, err
 	}
-	f.changes = []Change{{Path: "/sys/kernel/mm/ksm/run", From: text, To: "0", Form: Text}}
+	f.changes = []change.Change{{Path: "/sys/kernel/mm/ksm/run", From: text, To: "0", Kind: change.Text{}}}
 	f.note("pages that are merged already stay so: the first write to one is a page fault")
 	return f, nil
 }
@@ -186,7 +187,7 @@ func planPrintk(h *host) (found, error) {
 	if levels[0] == "0" || levels[0] == emergencies {
 		return f, nil
 	}
-	f.changes = []Change{{Path: file, From: text, To: strings.Join(append([]string{emergencies}, levels[1:]...), "\t"), Form: Text}}
+	f.changes = []change.Change{{Path: file, From: text, To: strings.Join(append([]string{emergencies}, levels[1:]...), "\t"), Kind: change.Text{}}}
 	return f, nil
 }
 
@@ -237,7 +238,7 @@ func planGovernor(h *host) (found, error) {
 			return f, err
 		}
 		done = done.Union(shared)
-		changes, err := h.set(dir+"scaling_governor", Text, "performance")
+		changes, err := h.set(dir+"scaling_governor", change.Text{}, "performance")
 		if err != nil {
 			return f, err
 		}
@@ -290,7 +291,7 @@ func planSiblings(h *host) (found, error) {
 		return f, fmt.Errorf("CPU %v %s online, because the spec does not name siblings: %w", others, either(others, "stays", "stay"), errLeft)
 	}
 	for cpu := range others.All() {
-		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), Text, "0")
+		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), change.Text{}, "0")
 		if err != nil {
 			return f, err
 		}
@@ -312,7 +313,7 @@ func planCycle(h *host) (found, error) {
 		if _, err := h.read(file); err != nil {
 			return f, err
 		}
-		f.changes = append(f.changes, Change{Path: file, From: "1", To: "1", Form: Cycle})
+		f.changes = append(f.changes, change.Change{Path: file, From: "1", To: "1", Kind: change.Cycle{}})
 	}
 	f.note("threads that are pinned to these CPUs alone may then run elsewhere")
 	return f, nil
@@ -321,6 +322,7 @@ func planCycle(h *host) (found, error) {
 const (
 	cpusetSetting = "cpuset"
 	cgroupRoot    = "/sys/fs/cgroup"
+	partitionFile = "cpuset.cpus.partition"
 )
 
 // Cgroup returns the directory of the cgroup of a partition where systemd does not
@@ -351,7 +353,7 @@ func planCpuset(h *host) (found, error) {
 	if f.changes, err = h.makeCgroup(dir); err != nil {
 		return f, err
 	}
-	kind := Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Form: Partition}
+	kind := change.Change{Path: dir + "/cpuset.cpus.partition", From: "member", To: h.spec.Partition, Kind: change.Partition{}}
 	switch atBoot := h.cpus.Intersect(h.bootIsolated); {
 	case atBoot.IsEmpty():
 	case atBoot == h.cpus:
@@ -373,14 +375,14 @@ func planCpuset(h *host) (found, error) {
 }
 
 // makeCgroup makes a cgroup with the CPUs, or lets systemd make it.
-func (h *host) makeCgroup(dir string) ([]Change, error) {
+func (h *host) makeCgroup(dir string) ([]change.Change, error) {
 	if h.isSystemd() {
-		return []Change{{Path: dir, To: h.cpus.String(), Form: Slice}}, nil
+		return []change.Change{{Path: dir, To: h.cpus.String(), Kind: change.Slice{}}}, nil
 	}
-	changes, err := h.set(cgroupRoot+"/cgroup.subtree_control", Controller, "+cpuset")
+	changes, err := h.set(cgroupRoot+"/cgroup.subtree_control", change.Controller{}, "+cpuset")
 	return append(changes,
-		Change{Path: dir, From: dirAbsent, To: dirPresent, Form: Directory},
-		Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Form: List}), err
+		change.Make(dir),
+		change.Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Kind: change.List{}}), err
 }
 
 // noteRivalCpusets names the cgroups whose own list has the CPUs, and that are no

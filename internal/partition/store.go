@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/partition/change"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,9 +23,9 @@ var (
 	ErrNoPartition = errors.New("no such partition")
 	ErrExists      = errors.New("there is a partition of that name")
 	ErrOverlap     = errors.New("another partition has these CPUs")
-	ErrForeign     = errors.New("somebody else changed settings since")
+	ErrForeign     = change.ErrForeign
 	ErrBooted      = errors.New("the machine was booted since, which undid it")
-	ErrBusy        = errors.New("processes run in its cgroup")
+	ErrBusy        = change.ErrBusy
 	ErrLater       = errors.New("a partition that was made later has changed this again")
 	ErrIncomplete  = errors.New("making or undoing it was interrupted")
 )
@@ -33,7 +34,7 @@ var (
 // process at a time uses a directory; others wait for it.
 type Store struct {
 	dir   string
-	files Files
+	files change.Files
 	view  fs.FS // of the same machine
 	// create makes the file of a journal.
 	create func(path string) (syncedFile, error)
@@ -41,7 +42,7 @@ type Store struct {
 
 // NewStore returns the store with its journals in dir, which is made when the
 // first one is. files and view are the same machine. To change settings takes root.
-func NewStore(dir string, files Files, view fs.FS) *Store {
+func NewStore(dir string, files change.Files, view fs.FS) *Store {
 	create := func(path string) (syncedFile, error) {
 		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
@@ -115,7 +116,7 @@ func (c *Created) OK() bool { return !lacking(c.Missed) }
 // kind is that of the cpuset partition that was made, if one was.
 func (c *Created) kind() string {
 	for _, d := range c.Refused {
-		if path.Base(d.Path) == "cpuset.cpus.partition" {
+		if path.Base(d.Path) == partitionFile {
 			return None
 		}
 	}
@@ -232,32 +233,24 @@ func (s *Store) begin(spec Spec, plan *Plan, h header) (syncedFile, error) {
 	return f, nil
 }
 
-func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []Change) (refused []Drift, err error) {
+func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []change.Change) (refused []Drift, err error) {
 	for _, c := range changes {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if c.Form == Affinity {
-			if err := s.applyAffinity(f, c); err != nil {
+		if !insideNew(changes, c) {
+			if ready, err := c.Ready(s.files); err != nil {
 				return nil, err
-			}
-			continue
-		}
-		if c.Form != Directory && !insideNew(changes, c) {
-			got, err := c.read(s.files)
-			if err != nil {
-				return nil, err
-			}
-			if c.placeOf(got) != asBefore {
-				return nil, fmt.Errorf("%s: %w: %q when planned, now %q", c.Path, ErrForeign, c.From, got)
+			} else if !ready {
+				continue
 			}
 		}
 		if err := appendJSON(f, line{Change: &c}); err != nil {
 			return nil, fmt.Errorf("writing the journal: %w", err)
 		}
-		err := c.apply(s.files)
-		if c.refused(err) {
-			refused = append(refused, c.drift(c.From))
+		err := c.Apply(s.files)
+		if c.Refused(err) {
+			refused = append(refused, drift(c, c.From))
 			err = appendJSON(f, line{Refused: true})
 		}
 		if err != nil {
@@ -268,9 +261,9 @@ func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []Change) (r
 }
 
 // insideNew tells whether c is in a directory that the changes make.
-func insideNew(changes []Change, c Change) bool {
-	return slices.ContainsFunc(changes, func(d Change) bool {
-		return (d.Form == Directory || d.Form == Slice) && filepath.Dir(c.Path) == d.Path
+func insideNew(changes []change.Change, c change.Change) bool {
+	return slices.ContainsFunc(changes, func(d change.Change) bool {
+		return filepath.Dir(c.Path) == d.Directory()
 	})
 }
 
@@ -313,7 +306,7 @@ func (s *Store) undo(name string, force bool) error {
 	return s.drop(name)
 }
 
-func (s *Store) restoreAll(j *journal, todo []Change) error {
+func (s *Store) restoreAll(j *journal, todo []change.Change) error {
 	wishes, err := s.wishes(j)
 	if err != nil {
 		return err
@@ -325,22 +318,22 @@ func (s *Store) restoreAll(j *journal, todo []Change) error {
 	}
 	var errs []error
 	for _, c := range slices.Concat(todo, wishes) {
-		errs = append(errs, c.restore(s.files))
+		errs = append(errs, c.Restore(s.files))
 	}
 	return errors.Join(errs...)
 }
 
 // toRestore returns what has to be written, in the order to do it. A file that
 // is gone, as with a device or a CPU, has nothing to restore.
-func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
-	var todo, threads []Change
+func (s *Store) toRestore(j *journal, force bool) ([]change.Change, error) {
+	var todo, threads []change.Change
 	var foreign []string
 	others, err := s.others()
 	if err != nil {
 		return nil, err
 	}
 	for i, c := range slices.Backward(j.changes) {
-		got, err := c.read(s.files)
+		got, err := c.Read(s.files)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -350,25 +343,25 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 		if err := s.idle(j, c, got); err != nil {
 			return nil, err
 		}
-		if c.Form == Affinity {
+		if c.IsOfThread() {
 			if s.isOurs(j, c, got) {
 				threads = append(threads, c)
 			}
 			continue
 		}
-		place := c.placeOf(got)
-		if place == asBefore && !c.pending() {
+		place := c.Place(got)
+		if place == change.AsBefore && !c.IsDelegated() {
 			continue
 		}
 		todo = append(todo, c)
 		interrupted := !j.complete && i == len(j.changes)-1 // its value came of our own write
-		if place != asForeign || interrupted || j.leftToBalancer(c, got) {
+		if place != change.AsForeign || interrupted || j.leftToBalancer(c, got) {
 			continue
 		}
 		if later := others.later(j.Name, c); later != "" {
 			return nil, fmt.Errorf("%s: %w: %s, which is to be undone first", c.Path, ErrLater, later)
 		}
-		foreign = append(foreign, c.drift(got).String())
+		foreign = append(foreign, drift(c, got).String())
 	}
 	if len(foreign) > 0 && !force {
 		return nil, fmt.Errorf("%w: %s; --force overwrites it", ErrForeign, strings.Join(foreign, "; "))
@@ -378,8 +371,8 @@ func (s *Store) toRestore(j *journal, force bool) ([]Change, error) {
 
 // idle refuses to take away a cgroup from processes, unless they were to have it
 // for a time only.
-func (s *Store) idle(j *journal, c Change, got string) error {
-	if (c.Form != Directory && c.Form != Slice) || path.Dir(c.Path) != cgroupRoot || got == dirAbsent || j.Temporary {
+func (s *Store) idle(j *journal, c change.Change, got string) error {
+	if path.Dir(c.Directory()) != cgroupRoot || got == change.Absent || j.Temporary {
 		return nil
 	}
 	text, err := s.files.Read(c.Path + "/cgroup.procs")
@@ -453,3 +446,9 @@ func (s *Store) sameBoot(j *journal) bool {
 	boot, err := s.bootID()
 	return err == nil && boot == j.BootID
 }
+
+// Files is where changes are made, and Machine is those of this machine.
+type (
+	Files   = change.Files
+	Machine = change.Machine
+)

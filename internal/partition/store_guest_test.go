@@ -20,6 +20,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/partition/thread"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
@@ -32,7 +33,7 @@ func machineFiles() Machine {
 	if err != nil {
 		panic(err)
 	}
-	return Machine{files}
+	return Machine{FS: files}
 }
 
 func machineStore(dir string) *Store {
@@ -87,13 +88,13 @@ func snapshot(t *testing.T) map[string]string {
 			all[path] = text
 		}
 	}
-	running, err := threads(files.View())
+	running, err := thread.All(files.View())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, th := range running {
-		if th.movable() && !strings.HasPrefix(th.name, "irq/") {
-			all[fmt.Sprintf("%s, %s, begun at %s", th.dir, th.name, th.start)] = th.allowed.String()
+		if th.Movable() && !strings.HasPrefix(th.Name, "irq/") {
+			all[fmt.Sprintf("%s, %s, begun at %s", th.Dir, th.Name, th.Start)] = th.Allowed.String()
 		}
 	}
 	return all
@@ -606,11 +607,11 @@ func setCPUs(t *testing.T, pid int, cpus ...int) {
 
 func cpusOf(t *testing.T, pid int) string {
 	t.Helper()
-	th, err := readThread(os.DirFS("/"), fmt.Sprintf("proc/%d/task/%[1]d", pid))
+	th, err := thread.Read(os.DirFS("/"), fmt.Sprintf("proc/%d/task/%[1]d", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return th.allowed.String()
+	return th.Allowed.String()
 }
 
 // TestGuestTemporary: a partition of a process that is gone is undone by recover,

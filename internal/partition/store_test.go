@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/partition/thread"
 )
 
 var dpdk = Spec{Name: "dpdk", CPUs: "2-3"}
@@ -72,7 +73,7 @@ func TestCreateAndUndo(t *testing.T) {
 			created := create(t, k, dir, m.spec)
 			name := created.Plan.Name
 			for _, c := range created.Plan.All() {
-				if got, err := c.read(k); err != nil || !c.Form.same(got, c.To) {
+				if got, err := c.Read(k); err != nil || !c.Holds(got) {
 					t.Errorf("%s holds %q, %v, want %q", c.Path, got, err, c.To)
 				}
 			}
@@ -596,11 +597,11 @@ func TestThreads(t *testing.T) {
 	dir := t.TempDir()
 	create(t, k, dir, Spec{Name: "dpdk", CPUs: "2-3", Partition: None})
 	allowed := func(tid int) string {
-		text, err := readAffinity(k, fmt.Sprintf("/proc/%d/task/%[1]d", tid), fmt.Sprint(1000+tid))
+		th, err := thread.Read(k.files(t), fmt.Sprintf("proc/%d/task/%[1]d", tid))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return text
+		return th.Allowed.String()
 	}
 	if got := []string{allowed(41), allowed(42), allowed(43)}; !slices.Equal(got, []string{"0-1", "1", "3"}) {
 		t.Errorf("moved to %v", got)

@@ -6,9 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 
-	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // WriteText writes the plan for a reader.
@@ -47,18 +46,18 @@ func (s *Setting) writeText(b *bytes.Buffer) {
 const maxLines = 6
 
 // writeChanges writes changes that differ only in their path as one.
-func writeChanges(b *bytes.Buffer, changes []Change) {
+func writeChanges(b *bytes.Buffer, changes []change.Change) {
 	type values struct {
-		form     Form
+		kind     change.Kind
 		from, to string
 	}
 	count := map[values]int{}
 	for _, c := range changes {
-		count[values{c.Form, c.From, c.To}]++
+		count[values{c.Kind, c.From, c.To}]++
 	}
 	lines, left := 0, len(changes)
 	for _, c := range changes {
-		key := values{c.Form, c.From, c.To}
+		key := values{c.Kind, c.From, c.To}
 		n := count[key]
 		if n == 0 {
 			continue // told with the first of its kind
@@ -67,60 +66,18 @@ func writeChanges(b *bytes.Buffer, changes []Change) {
 			fmt.Fprintf(b, "          and %d more; --json has them all\n", left)
 			return
 		}
-		c.writeText(b, n-1)
+		writeChange(b, c, n-1)
 		lines, left = lines+1, left-n
 		delete(count, key)
 	}
 }
 
-func (c Change) writeText(b *bytes.Buffer, others int) {
-	switch c.Form {
-	case Directory:
-		fmt.Fprintf(b, "          %s: made", c.Path)
-	case Banned:
-		fmt.Fprintf(b, "          %s: keeps off %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
-	case Slice:
-		fmt.Fprintf(b, "          %s: made by systemd, with AllowedCPUs=%s", c.Path, c.To)
-	case Cycle:
-		fmt.Fprintf(b, "          %s: 1 → 0 → 1", c.Path)
-	case Controller:
-		fmt.Fprintf(b, "          %s: %s", c.Path, c.To)
-	case Schema:
-		fmt.Fprintf(b, "          %s: ", c.Path)
-		if c.From != "" {
-			fmt.Fprintf(b, "%s → ", c.From)
-		}
-		b.WriteString(c.To)
-	case Affinity:
-		fmt.Fprintf(b, "          %s: %s", c.Path, c.Form.show(c.From))
-		if c.From != c.To {
-			fmt.Fprintf(b, " → %s", c.Form.show(c.To))
-		}
-	default:
-		fmt.Fprintf(b, "          %s: %s → %s", c.Path, c.Form.show(c.From), c.Form.show(c.To))
-	}
+func writeChange(b *bytes.Buffer, c change.Change, others int) {
+	fmt.Fprintf(b, "          %v", c)
 	if others > 0 {
 		fmt.Fprintf(b, ", and the same in %d more", others)
 	}
 	b.WriteByte('\n')
-}
-
-// show writes a value for a reader: CPUs always as a list.
-func (f Form) show(value string) string {
-	switch {
-	case f == Mask:
-		set, err := cpulist.ParseMask(value)
-		if err != nil {
-			return value
-		}
-		return List.show(set.String())
-	case (f == List || f == Banned) && value == "":
-		return "no CPU"
-	case f == List || f == Affinity || f == Banned:
-		return "CPU " + value
-	default:
-		return strings.ReplaceAll(value, "\t", " ")
-	}
 }
 
 func (p *Plan) summary() string {

@@ -2,7 +2,11 @@
 
 package partition
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
+)
 
 // vectorsPerCPU is about how many interrupts of devices a CPU of x86 can have: 256
 // vectors without those of exceptions and of the kernel itself
@@ -45,6 +49,6 @@ func planMachineCheck(h *host) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	changes, err := h.set(dir+"/check_interval", Text, "0")
+	changes, err := h.set(dir+"/check_interval", change.Text{}, "0")
 	return found{changes: changes}, err
 }

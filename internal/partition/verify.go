@@ -46,18 +46,18 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 	}
 	v := &Verification{Schema: 1, Name: name, CPUs: j.CPUs, Drifts: []Drift{}}
 	for _, c := range j.changes {
-		if slices.Contains(j.refused, c.Path) || c.Form == Affinity {
+		if slices.Contains(j.refused, c.Path) || c.IsOfThread() {
 			continue // told when it was created; judged by its effect
 		}
-		got, err := c.read(s.files)
+		got, err := c.Read(s.files)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err == nil && (c.Form.same(got, c.To) || j.leftToBalancer(c, got)) {
+		if err == nil && (c.Holds(got) || j.leftToBalancer(c, got)) {
 			v.Held++
 			continue
 		}
-		v.Drifts = append(v.Drifts, c.drift(got))
+		v.Drifts = append(v.Drifts, drift(c, got))
 	}
 	s.suspect(v.Drifts)
 	v.Missed = s.waitForEffect(ctx, j.CPUs, j.Partition, j.changes)

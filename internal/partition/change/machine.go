@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package partition
+package change
 
 import (
 	"context"
@@ -18,22 +18,6 @@ import (
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/systemd"
 )
-
-// Files is where changes are made: [Machine], or an imitation in tests.
-type Files interface {
-	Read(path string) (string, error)
-	Write(path, value string) error
-	Mkdir(path string) error
-	Rmdir(path string) error
-	SetAffinity(thread string, cpus cpulist.Set) error
-	// Ask sends a request to the program behind a socket and returns its answer. A
-	// program that is gone is an error that matches [fs.ErrNotExist].
-	Ask(socket, request string) (string, error)
-	// StartSlice and StopSlice ask systemd, which does it later. A slice that is not
-	// there to be stopped is an error that matches [fs.ErrNotExist].
-	StartSlice(name, cpus string) error
-	StopSlice(name string) error
-}
 
 // Machine is the files of the kernel, and the programs that own settings of it.
 // Those of a captured machine, or one opened for reading only, are not asked.

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package change
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/taskiso/taskiso/cpulist"
+)
+
+// Files is where changes are made: [Machine], or an imitation in tests.
+type Files interface {
+	Read(path string) (string, error)
+	Write(path, value string) error
+	Mkdir(path string) error
+	Rmdir(path string) error
+	SetAffinity(thread string, cpus cpulist.Set) error
+	// Ask sends a request to the program behind a socket and returns its answer. A
+	// program that is gone is an error that matches [fs.ErrNotExist].
+	Ask(socket, request string) (string, error)
+	// StartSlice and StopSlice ask systemd, which does it later. A slice that is not
+	// there to be stopped is an error that matches [fs.ErrNotExist].
+	StartSlice(name, cpus string) error
+	StopSlice(name string) error
+}
+
+// notGone leaves out the error that something is not there.
+func notGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package thread reads of each thread that runs where it may run, and whether that can be changed.
+package thread
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/printable"
+	"github.com/taskiso/taskiso/internal/proc"
+)
+
+// Bits of a task's flags, from include/linux/sched.h.
+const (
+	NoSetAffinity = 0x04000000
+	Kthread       = 0x00200000
+)
+
+// Thread is one that runs.
+type Thread struct {
+	Dir     string // "/proc/12/task/13"
+	Name    string
+	Allowed cpulist.Set
+	Flags   uint64
+	Start   string // in ticks since boot
+}
+
+// All returns all that run. Threads that end meanwhile are left out.
+func All(files fs.FS) ([]Thread, error) {
+	processes, err := proc.Processes(files)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	var all []Thread
+	for _, pid := range processes {
+		tids, err := proc.Threads(files, pid)
+		if err != nil {
+			continue
+		}
+		for _, tid := range tids {
+			if t, err := Read(files, proc.Thread(pid, tid)); err == nil {
+				all = append(all, t)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Read returns the thread with a directory such as "proc/12/task/13".
+func Read(files fs.FS, dir string) (Thread, error) {
+	status, err := fs.ReadFile(files, dir+"/status")
+	if err != nil {
+		return Thread{}, err
+	}
+	stat, err := fs.ReadFile(files, dir+"/stat")
+	if err != nil {
+		return Thread{}, err
+	}
+	return Parse("/"+dir, string(status), string(stat))
+}
+
+// Parse returns the thread with the texts of two files of its directory.
+func Parse(dir, status, stat string) (Thread, error) {
+	shown, err := proc.ParseStat(stat)
+	if err != nil {
+		return Thread{}, fmt.Errorf("reading %s: %w", dir, err)
+	}
+	text := proc.Status(status)
+	allowed, err := cpulist.ParseSysfs(text.Value("Cpus_allowed_list"))
+	if err != nil || allowed.IsEmpty() {
+		return Thread{}, errors.Join(fmt.Errorf("reading %s: no CPUs in status", dir), err)
+	}
+	return Thread{Dir: dir, Name: printable.Text(text.Value("Name")), Allowed: allowed, Flags: shown.Flags, Start: shown.Start}, nil
+}
+
+// Movable tells whether its affinity can be set. That of other threads is the
+// kernel's own business: those of one CPU, and workers.
+func (t Thread) Movable() bool { return t.Flags&NoSetAffinity == 0 }
+
+// IsKernel tells whether it is a thread of the kernel.
+func (t Thread) IsKernel() bool { return t.Flags&Kthread != 0 }
+
+// Interrupt returns the number of the interrupt that a kernel thread handles, which
+// its name has (irq/24-nvme0q1), "" if it handles none.
+func (t Thread) Interrupt() string {
+	name, isHandler := strings.CutPrefix(t.Name, "irq/")
+	number, _, named := strings.Cut(name, "-")
+	if _, err := strconv.Atoi(number); err != nil || !isHandler || !named || !t.IsKernel() {
+		return ""
+	}
+	return number
+}
