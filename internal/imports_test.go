@@ -85,9 +85,39 @@ var importRules = []importRule{
 		reason: "the busy loop is a program that others observe",
 	},
 	{
-		of: []string{"..."}, except: []string{"internal/cli/...", "internal/run/..."},
+		of: []string{"..."}, except: []string{"internal/cli/...", "internal/run/...", "internal/measure/..."},
 		never:  []string{"internal/run/..."},
 		reason: "what a command does while a task runs is joined from all else, and nothing below needs it",
+	},
+	{
+		of: []string{"..."}, except: []string{"internal/cli/...", "internal/measure/..."},
+		never:  []string{"internal/measure/..."},
+		reason: "a measurement is joined from loops and an observation, and nothing below needs it",
+	},
+	{
+		of:    []string{"internal/task/..."},
+		never: []string{"..."}, allow: []string{"internal/launch/...", "cpulist/..."},
+		reason: "how a task is waited for and ended does not depend on what is observed of it",
+	},
+	{
+		of:    []string{"internal/output/..."},
+		never: []string{"..."}, allow: []string{"internal/display/..."},
+		reason: "where something is printed does not depend on what it is",
+	},
+	{
+		of:     []string{"internal/place/..."},
+		never:  []string{"internal/run/...", "internal/trace/...", "internal/observe/...", "internal/report/...", "internal/loop/..."},
+		reason: "where a command runs is decided before anything is observed",
+	},
+	{
+		of:     []string{"internal/run/...", "internal/measure/...", "internal/faults/...", "internal/task/...", "internal/place/...", "internal/output/..."},
+		never:  []string{"github.com/spf13/..."},
+		reason: "engines get settings and return verdicts; flags are of the command line",
+	},
+	{
+		of:     []string{"internal/cli/..."},
+		never:  []string{"internal/observe/...", "internal/session/...", "internal/seccomp/...", "internal/proc/...", "internal/affinity/...", "internal/clock/..."},
+		reason: "the command line is flags, statuses and printing: what is observed and read of tasks is work of engines",
 	},
 	{
 		of: []string{"internal/total/..."}, never: []string{"..."},

@@ -175,7 +175,7 @@ func deniedRows(list []feature.Feature) [][]string {
 
 // blindEntries says how many ways into the kernel nothing shows.
 func (p *program) blindEntries() string {
-	e, err := p.readEntries()
+	e, err := entries.Here(p.files.View(), feature.Usable(p.files.View()))
 	if err != nil {
 		return "\nWhich ways into the kernel are not seen is not known: " + err.Error()
 	}

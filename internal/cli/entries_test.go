@@ -61,24 +61,3 @@ func TestEntriesWithoutSymbols(t *testing.T) {
 		t.Errorf("got exit status %d and %q", status, out)
 	}
 }
-
-func TestWithoutEmptyColumns(t *testing.T) {
-	got := withoutEmptyColumns([][]string{{"a", "", "", "b"}, {"c", "", "d", ""}})
-	if len(got[0]) != 3 || got[0][2] != "b" || got[1][1] != "d" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// A break without a name comes with what it can have been.
-func TestCandidatesOfUnnamedBreaks(t *testing.T) {
-	p, _ := fakeProgram(t, entryMachine())
-	got := p.candidates(2)
-	want := map[string]string{"amd64": "double fault", "arm64": "SDEI"}[runtime.GOARCH]
-	if !strings.HasPrefix(got, "2 breaks have no name") || !strings.Contains(got, want) || strings.Contains(got, "is:  ") {
-		t.Errorf("want %q in %q", want, got)
-	}
-	p, _ = fakeProgram(t, isolatedMachine)
-	if got := p.candidates(1); !strings.Contains(got, "not known") || !strings.Contains(got, "kallsyms") {
-		t.Errorf("got %q for a machine without symbols", got)
-	}
-}

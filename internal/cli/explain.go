@@ -196,7 +196,7 @@ func (e *explainer) file(path string, in io.Reader) (explanation, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	out := explainedReport{
-		Schema: explainSchema, File: path, Kernel: r.Host.Kernel, Here: kernelRelease(), Task: r.Task, Limits: r.Limits,
+		Schema: explainSchema, File: path, Kernel: r.Host.Kernel, Here: topology.KernelRelease(), Task: r.Task, Limits: r.Limits,
 		CPUs: []explainedCPU{}, Unknown: []string{},
 	}
 	for _, cpu := range r.CPUs {

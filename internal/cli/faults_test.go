@@ -169,7 +169,7 @@ func (f faultsTest) command(t *testing.T) {
 func (f faultsTest) marked(t *testing.T) {
 	program := f.faulty
 	r := f.run(t, "--marked", "--fail-on-fault", "--", program, "25")
-	if r.report.Minor != 25 || r.code != exitFaults || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "page faults: 25, lost: 0") {
+	if r.report.Minor != 25 || r.code != exitTooManyBreaks || r.report.Unmarked < 16 || !strings.Contains(r.stderr, "page faults: 25, lost: 0") {
 		t.Errorf("status %d, %+v\n%s", r.code, r.report, r.stderr)
 	}
 	r = f.run(t, "--marked", "--fail-on-fault", "--", program, "0")

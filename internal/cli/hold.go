@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -165,14 +166,14 @@ func (p *program) hold(o *holdOptions) error {
 	if cpus == "" {
 		return usageError("name the CPUs that are not to be interrupted with -c")
 	}
-	t, err := p.plan(&cpuOptions{cpus: cpus, cpusGiven: true, housekeeping: o.housekeeping})
+	t, err := place.Plan(p.files.View(), place.Request{CPUs: cpus, Given: true, Housekeeping: o.housekeeping})
 	if err != nil {
 		return err
 	}
-	if err := keepOff(t.cpus, t.housekeeping); err != nil {
+	if err := place.KeepOff(t.CPUs, t.Housekeeping); err != nil {
 		return err
 	}
-	cfg.CPUs, cfg.Files = t.cpus, p.files.View()
+	cfg.CPUs, cfg.Files = t.CPUs, p.files.View()
 	if !o.quiet {
 		cfg.Record = p.holdRecords(o.json)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/taskiso/taskiso/internal/monitor"
+	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 // options are those of every observation.
@@ -35,6 +37,15 @@ type cpuOptions struct {
 	cpus         string
 	cpusGiven    bool   // else a CPU is chosen
 	housekeeping string // "" for all others
+}
+
+func (o *cpuOptions) request() place.Request {
+	return place.Request{CPUs: o.cpus, Given: o.cpusGiven, Housekeeping: o.housekeeping}
+}
+
+// printed returns what is printed and written of a report.
+func (o *options) printed() run.OutputConfig {
+	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json}
 }
 
 func (o *options) register(c *cobra.Command) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/output"
 )
 
 // full is a standard output like /dev/full.
@@ -28,7 +29,7 @@ func TestNothingCanBePrinted(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stderr bytes.Buffer
-		p := &program{stdout: &printed{w: full{}}, stderr: &stderr, files: files}
+		p := &program{stdout: output.NewPrinted(full{}), stderr: &stderr, files: files}
 		if got := p.execute(strings.Fields(args)...); got != exitFailed || !strings.HasSuffix(stderr.String(), ": no space left on device\n") || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("taskiso %s: exit status %d, want 125; %q", args, got, stderr.String())
 		}

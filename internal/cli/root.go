@@ -14,6 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/kernfs"
+	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/task"
 )
 
 // Exit statuses. A command's own status is passed through.
@@ -47,11 +50,65 @@ func usageError(format string, args ...any) error {
 	return &status{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// statusOf returns the exit status of an error that has none of its own.
+func statusOf(err error) int {
+	var request *place.RequestError
+	var command *task.NotExecuted
+	switch {
+	case errors.As(err, &request):
+		return exitUsage
+	case errors.As(err, &command):
+		return notExecuted(command)
+	default:
+		return exitFailed
+	}
+}
+
+// outcomes are the exit statuses of verdicts.
+func outcomes(o task.Outcome) int {
+	switch o {
+	case task.Exceeded:
+		return exitTooManyBreaks
+	case task.Violated:
+		return exitViolated
+	default:
+		return exitFailed
+	}
+}
+
+// ended gives what a command came to its exit status.
+func ended(v task.Verdict, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case v.Outcome == task.Passed:
+		return nil
+	case v.Outcome == task.CommandFailed:
+		return &status{code: v.Status}
+	default:
+		return &status{outcomes(v.Outcome), v.Reason}
+	}
+}
+
 // program is what all commands share.
 type program struct {
 	stdout, stderr io.Writer
 	files          *kernfs.FS
 	ascii          bool // the locale has no other signs
+}
+
+func (p *program) console() output.Console {
+	return output.Console{Stdout: p.stdout, Stderr: p.stderr, ASCII: p.ascii}
+}
+
+func (p *program) text(w io.Writer) io.Writer { return p.console().Text(w) }
+
+// warnings is where what can be done without is reported.
+func (p *program) warnings(quiet bool) io.Writer {
+	if quiet {
+		return io.Discard
+	}
+	return p.stderr
 }
 
 // Main runs taskiso with args and returns its exit status.
@@ -62,7 +119,7 @@ func Main(args []string) int {
 		return exitFailed
 	}
 	defer files.Close()
-	p := &program{stdout: &printed{w: os.Stdout}, files: files, ascii: isASCII(os.Getenv)}
+	p := &program{stdout: output.NewPrinted(os.Stdout), files: files, ascii: output.IsASCII(os.Getenv)}
 	p.stderr = p.text(os.Stderr)
 	return p.execute(args...)
 }
@@ -75,8 +132,8 @@ func (p *program) execute(args ...string) int {
 		plainDescriptions(root)
 	}
 	err := root.Execute()
-	if out, ok := p.stdout.(*printed); ok && err == nil {
-		err = out.problem()
+	if out, ok := p.stdout.(*output.Printed); ok && err == nil {
+		err = out.Problem()
 	}
 	return p.exitStatus(err)
 }
@@ -87,7 +144,7 @@ func (p *program) exitStatus(err error) int {
 	}
 	var s *status
 	if !errors.As(err, &s) {
-		s = &status{exitFailed, err}
+		s = &status{statusOf(err), err}
 	}
 	if s.err != nil {
 		fmt.Fprintln(p.stderr, "taskiso:", oneLine(s.err))

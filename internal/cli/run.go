@@ -4,23 +4,18 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
-	"github.com/taskiso/taskiso/internal/loop"
-	"github.com/taskiso/taskiso/internal/noise"
-	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/run"
+	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -123,7 +118,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if r.holding, _, err = holdFile(r.hold.path, true); err != nil {
 		return err
 	}
-	target, err := p.plan(&opts.cpuOptions)
+	target, err := place.Plan(p.files.View(), opts.request())
 	if err != nil {
 		return err
 	}
@@ -134,29 +129,29 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	target.beside = start.Minus(target.cpus)
+	target.Beside = start.Minus(target.CPUs)
 	command, err := planCommand(args, r.user, start)
 	if err != nil {
 		return err
 	}
-	if err := keepOff(target.cpus, target.housekeeping); err != nil {
+	if err := place.KeepOff(target.CPUs, target.Housekeeping); err != nil {
 		return err
 	}
 	if !r.partition.given || command == nil { // a loop gets no cgroup from --partition
-		if err := p.giveRoom(&target, command); err != nil {
+		if err := target.GiveRoom(p.files.View(), command); err != nil {
 			return err
 		}
 	}
-	release, err := p.claim(&target, opts.quiet)
+	release, err := target.Claim(p.warnings(opts.quiet))
 	if err != nil {
 		return err
 	}
 	defer release()
-	out, err := p.openOutput(opts, p.stderr, os.Stderr)
+	out, err := run.OpenOutput(p.console(), opts.printed(), p.stderr, os.Stderr)
 	if err != nil {
 		return err
 	}
-	defer out.discard()
+	defer out.Discard()
 	if !r.partition.given {
 		return p.runOn(opts, r, target, command, out)
 	}
@@ -164,65 +159,12 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 }
 
 // runOn runs the command, or the busy loop, on CPUs that are as they are to be.
-func (p *program) runOn(opts *options, r *runOptions, target target, command *launch.Command, out *output) error {
-	w := p.observeRun(opts, target, out)
-	defer w.close()
+func (p *program) runOn(opts *options, r *runOptions, target place.Target, command *launch.Command, out *run.Output) error {
+	job := run.Job{Command: command, Isolable: r.isolable, Settle: time.Duration(r.isolation.settle)}
 	if r.hold.given {
-		if err := w.holdForRun(r.holding); err != nil {
-			return err
-		}
+		job.Hold = &r.holding
 	}
-	var t task
-	var err error
-	if command == nil {
-		t, err = startLoop(target, loop.Config{
-			CPUs: target.cpus, Counter: noise.CPUCounter(), Threshold: loop.Threshold, Yields: emulator.Found(p.files.View()),
-		}, nil)
-	} else {
-		w.isolable, w.settle = r.isolable, time.Duration(r.isolation.settle)
-		if command.Isolable = w.observer != nil; !command.Isolable {
-			w.notIsolable("kernel entries cannot be seen")
-		}
-		t, err = startCommand(*command)
-	}
-	if err != nil {
-		return err
-	}
-	return w.followTask(&t)
-}
-
-// target is where to observe.
-type target struct {
-	machine            topology.Machine
-	cpus, housekeeping cpulist.Set
-	beside             cpulist.Set // not observed, and a command starts there on purpose
-	limits             []string    // what cannot be relied on, for the report
-	home               string      // cgroup in which taskiso was started, if it left that
-	room               room        // where the command or the busy loop runs
-}
-
-// plan decides about CPUs.
-func (p *program) plan(opts *cpuOptions) (target, error) {
-	m, err := topology.ReadMachine(p.files.View())
-	if err != nil {
-		return target{}, err
-	}
-	t := target{machine: m, home: takeHome()}
-	if t.cpus, err = chooseCPUs(m, opts.cpus, opts.cpusGiven); err != nil {
-		return target{}, err
-	}
-	if t.housekeeping, err = housekeeping(m, t.cpus); err != nil {
-		return target{}, err
-	}
-	if opts.housekeeping != "" {
-		if t.housekeeping, err = named(m, opts.housekeeping); err != nil {
-			return target{}, err
-		}
-		if both := t.housekeeping.Intersect(t.cpus); !both.IsEmpty() {
-			return target{}, usageError("CPU %v cannot be observed and be used for housekeeping", both)
-		}
-	}
-	return t, nil
+	return ended(run.Run(p.config(opts, target), job, out))
 }
 
 // planCommand finds the program and the user, or returns nil for no command.
@@ -233,11 +175,10 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 		}
 		return nil, nil
 	}
-	path, err := launch.Find(args[0])
+	c, err := task.Command(args, cpus)
 	if err != nil {
-		return nil, notExecuted(args[0], err)
+		return nil, err
 	}
-	c := &launch.Command{Path: path, Args: args, Env: os.Environ(), CPUs: cpus}
 	if user != "" {
 		if err := assumeUser(c, user); err != nil {
 			return nil, err
@@ -246,75 +187,29 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 	return c, nil
 }
 
-// notExecuted gives an error about a command the exit status that env(1) gives it.
-func notExecuted(name string, err error) error {
-	code := exitNotExecutable
+// notExecuted returns the exit status that env(1) gives an error about a command.
+func notExecuted(err error) int {
 	if errors.Is(err, fs.ErrNotExist) {
-		code = exitNotFound
+		return exitNotFound
 	}
-	return &status{code, fmt.Errorf("executing %s: %w", name, err)}
+	return exitNotExecutable
 }
 
-// observeRun attaches an observation of a command that is yet to come.
-func (p *program) observeRun(opts *options, t target, out *output) *observation {
-	return p.observe(opts, t, out, trace.Config{CPUs: t.cpus, Follow: trace.FollowProcesses, Isolation: true}, out.onBreak())
-}
-
-// task is what is observed, as far as it is ours.
-type task struct {
-	describe report.Task
-	process  *launch.Process // nil for what runs already
-	loop     *loop.Output    // nil for a command
-	isolable bool            // its calls for isolation can be answered
-}
-
-func startCommand(c launch.Command) (task, error) {
-	process, err := launch.Start(c)
-	if err != nil {
-		return task{}, err
+// config returns the settings of an observation.
+func (p *program) config(opts *options, target place.Target) run.Config {
+	cfg := run.Config{
+		Console:  p.console(),
+		Files:    p.files.View(),
+		Version:  version(),
+		Target:   target,
+		Duration: time.Duration(opts.duration),
+		WarmUp:   time.Duration(opts.warmUp),
+		Buffer:   int(opts.buffer),
+		Monitors: opts.monitors,
+		Output:   opts.printed(),
 	}
-	return task{
-		describe: report.Task{Kind: "command", Command: c.Args, PID: process.PID()},
-		process:  process,
-		isolable: c.Isolable,
-	}, nil
-}
-
-// startLoop starts the busy loop, with shared for its records, or nil.
-func startLoop(t target, cfg loop.Config, shared *noise.Shared) (task, error) {
-	process, out, err := loop.Start(cfg, loop.Place{CPUs: t.forRuntime(), Cgroup: t.room.cgroup, Shared: shared})
-	if err != nil {
-		return task{}, err
+	if opts.maxBreaksGiven {
+		cfg.MaxBreaks = &opts.maxBreaks
 	}
-	return task{describe: report.Task{Kind: "busy loop", PID: process.PID()}, process: process, loop: out}, nil
+	return cfg
 }
-
-// killAfter is how long a command has to end after SIGTERM.
-const killAfter = 5 * time.Second
-
-// end ends the process and returns how it ended.
-// A signal to taskiso ends the wait for it.
-func (t *task) end(exited <-chan *os.ProcessState, signals <-chan os.Signal) *os.ProcessState {
-	t.process.Signal(syscall.SIGTERM)
-	select {
-	case state := <-exited:
-		return state
-	case <-signals:
-	case <-time.After(killAfter):
-	}
-	t.process.End()
-	return <-exited
-}
-
-// exitCode returns a command's status as a shell would.
-func exitCode(state *os.ProcessState) int {
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	if ok && ws.Signaled() {
-		return exitSignal + int(ws.Signal())
-	}
-	return state.ExitCode()
-}
-
-func foregroundGroup(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCGPGRP) }
-
-func processGroup() int { return unix.Getpgrp() }

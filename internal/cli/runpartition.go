@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/place"
 )
 
 // readSpec returns the spec of the partition, and takes the CPUs to observe from
@@ -31,8 +32,8 @@ func (r *runOptions) readSpec(opts *options) (partition.Spec, error) {
 }
 
 // inPartition calls run with the CPUs set apart, and puts everything back after.
-func (p *program) inPartition(spec partition.Spec, t target, command *launch.Command, run func() error) error {
-	spec.CPUs = t.cpus.String()
+func (p *program) inPartition(spec partition.Spec, t place.Target, command *launch.Command, run func() error) error {
+	spec.CPUs = t.CPUs.String()
 	if spec.Name == "" {
 		spec.Name = fmt.Sprintf("run-%d", os.Getpid())
 	}
@@ -48,7 +49,7 @@ func (p *program) inPartition(spec partition.Spec, t target, command *launch.Com
 			fmt.Fprintf(p.stderr, "taskiso: partition: no effect: %s: %s\n", e.Setting, e.Reason)
 		}
 		if command != nil {
-			command.Cgroup = cmp.Or(made.Cgroup(), t.home)
+			command.Cgroup = cmp.Or(made.Cgroup(), t.Home)
 		}
 		err = context.Cause(ctx) // a signal that came before the run had its own handler
 		if err == nil {

@@ -3,23 +3,12 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/proc"
-	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/topology"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 func (p *program) watchCommand() *cobra.Command {
@@ -81,7 +70,7 @@ not see kernel entries, or if --max-breaks or a --monitor cannot be judged.`,
 			if err != nil {
 				return err
 			}
-			return p.watch(&opts, subject, &arm, signal)
+			return p.watch(&opts, subject, run.Arm{TID: arm.tid, Signal: signal, Settle: time.Duration(arm.settle)})
 		},
 	}
 	opts.register(c)
@@ -91,15 +80,8 @@ not see kernel entries, or if --max-breaks or a --monitor cannot be judged.`,
 	return c
 }
 
-// subject is what is watched.
-type subject struct {
-	files    fs.FS
-	describe report.Task
-	follow   trace.Follow
-}
-
 // subject returns what the flags name: exactly one of CPUs, process and thread.
-func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*subject, error) {
+func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*run.Subject, error) {
 	given := 0
 	for _, name := range []string{"cpus", "pid", "tid", "arm"} {
 		if c.Flags().Changed(name) {
@@ -109,235 +91,37 @@ func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*subject, erro
 	if given != 1 {
 		return nil, usageError("nothing to watch: give one of --cpus, --pid, --tid and --arm")
 	}
-	s := &subject{files: p.files.View()}
+	files := p.files.View()
+	var s *run.Subject
 	switch {
 	case c.Flags().Changed("pid"):
-		s.describe, s.follow = report.Task{Kind: "process", PID: pid}, trace.FollowThreads
+		s = run.NewProcess(files, pid)
 	case c.Flags().Changed("tid"):
-		s.describe = report.Task{Kind: "thread", TID: tid}
+		s = run.NewThread(files, tid)
 	case c.Flags().Changed("arm"):
-		s.describe = report.Task{Kind: "thread", TID: armed}
+		s = run.NewThread(files, armed)
 	default:
-		s.describe = report.Task{Kind: "cpus"}
-		return s, nil
+		return run.NewCPUs(files), nil
 	}
 	if c.Flags().Changed("monitor") {
 		return nil, usageError("--monitor checks CPUs: name them with --cpus instead of %s", s)
 	}
-	if !s.alive() {
+	if !s.Alive() {
 		return nil, usageError("watching %s: there is none", s)
 	}
 	return s, nil
 }
 
-func (s *subject) String() string {
-	switch s.describe.Kind {
-	case "process":
-		return fmt.Sprintf("process %d", s.describe.PID)
-	case "thread":
-		return fmt.Sprintf("thread %d", s.describe.TID)
-	default:
-		return "CPUs"
-	}
-}
-
-// dir is the subject's directory below /proc, or "" for CPUs.
-func (s *subject) dir() string {
-	switch s.describe.Kind {
-	case "process":
-		return proc.Process(s.describe.PID)
-	case "thread":
-		return proc.Process(s.describe.TID)
-	default:
-		return ""
-	}
-}
-
-// alive tells whether the subject is still there.
-func (s *subject) alive() bool {
-	if s.dir() == "" {
-		return true
-	}
-	stat, err := proc.ReadStat(s.files, s.dir())
-	return err == nil && !stat.HasEnded()
-}
-
-// threads returns the numbers of the subject's threads.
-func (s *subject) threads() ([]int, error) {
-	if s.describe.Kind != "process" {
-		return []int{s.describe.TID}, nil
-	}
-	tids, err := proc.Threads(s.files, s.describe.PID)
-	if err != nil {
-		return nil, fmt.Errorf("listing the threads of %s: %w", s, err)
-	}
-	return tids, nil
-}
-
-// pinned returns the CPUs the subject's threads are confined to.
-func (s *subject) pinned() (cpulist.Set, error) {
-	tids, err := s.threads()
-	if err != nil {
-		return cpulist.Set{}, err
-	}
-	var all cpulist.Set
-	for _, tid := range tids {
-		cpus, err := affinity.Of(tid)
-		if errors.Is(err, unix.ESRCH) {
-			continue // it has ended meanwhile
-		}
-		if err != nil {
-			return cpulist.Set{}, err
-		}
-		all = all.Union(cpus)
-	}
-	return all, nil
-}
-
-func (p *program) watch(opts *options, s *subject, arm *armOptions, signal syscall.Signal) error {
-	target, cfg, err := p.planWatch(opts, s)
+func (p *program) watch(opts *options, s *run.Subject, arm run.Arm) error {
+	target, err := run.PlanWatch(p.files.View(), opts.request(), s)
 	if err != nil {
 		return err
 	}
-	out, err := p.openOutput(opts, p.stdout, os.Stdout)
+	cfg := p.config(opts, target)
+	out, err := run.OpenOutput(cfg.Console, cfg.Output, p.stdout, os.Stdout)
 	if err != nil {
 		return err
 	}
-	defer out.discard()
-	cfg.Isolation = arm.tid != 0
-	o := p.observe(opts, target, out, cfg, out.onBreak())
-	defer o.close()
-	if s.describe.Kind != "cpus" && o.observer != nil {
-		if o.aside, err = p.stepAside(s, target.machine); err != nil {
-			return err
-		}
-		o.aside.events = o.observer.Activity
-	}
-	if arm.tid != 0 {
-		if err := o.arm(arm, signal); err != nil {
-			return err
-		}
-	}
-	return o.followSubject(s)
-}
-
-// planWatch decides what to trace, and moves taskiso off the CPUs concerned.
-func (p *program) planWatch(opts *options, s *subject) (target, trace.Config, error) {
-	if s.describe.Kind == "cpus" {
-		t, err := p.plan(&opts.cpuOptions)
-		if err != nil {
-			return t, trace.Config{}, err
-		}
-		return t, trace.Config{CPUs: t.cpus, AllTasks: true}, keepOff(t.cpus, t.housekeeping)
-	}
-	m, err := topology.ReadMachine(p.files.View())
-	if err == nil {
-		err = trace.CheckNumbers()
-	}
-	if err != nil {
-		return target{}, trace.Config{}, err
-	}
-	t := target{machine: m}
-	cfg := trace.Config{Follow: s.follow}
-	pinned, err := s.pinned()
-	if err != nil {
-		return t, cfg, err
-	}
-	// A task that may run anywhere leaves no CPU to be kept off.
-	if housekeeping := m.Online.Minus(pinned); !housekeeping.IsEmpty() {
-		err = keepOff(pinned, housekeeping)
-	}
-	return t, cfg, err
-}
-
-// followSubject watches what runs already and publishes the report.
-func (o *observation) followSubject(s *subject) error {
-	o.progress = o.p.newProgress(o.opts, true)
-	o.report.Task = s.describe
-	before, err := s.usage()
-	if err != nil {
-		return err
-	}
-	if err := o.startWatching(s); err != nil {
-		return err
-	}
-	if err := announceReady(); err != nil {
-		return err
-	}
-	o.alive = s.alive
-	if _, err := o.until(nil, nil); err != nil {
-		return err
-	}
-	after, _ := s.usage() // gone when the subject has ended
-	if err := o.finish(); err != nil {
-		return err
-	}
-	o.report.Task.EndedBy = o.endedBy
-	if o.report.Usage, err = o.system.usage(s.files, o.target.cpus, nil, nil); err != nil {
-		return err
-	}
-	o.report.Usage.Task = after.Since(before)
-	if err := o.out.publish(&o.report); err != nil {
-		return err
-	}
-	if o.observer == nil {
-		return &status{exitFailed, fmt.Errorf("watching %s: nothing was seen; %s", s, nextStep(o.why))}
-	}
-	return o.ownVerdict()
-}
-
-func (o *observation) startWatching(s *subject) error {
-	if err := o.start(); err != nil {
-		return err
-	}
-	o.report.Started = time.Now().Add(time.Duration(o.opts.warmUp))
-	if o.observer == nil {
-		return nil
-	}
-	if s.describe.Kind != "cpus" {
-		if err := o.watchThreads(s); err != nil {
-			return err
-		}
-	}
-	o.observer.BeginNow(time.Duration(o.opts.warmUp))
-	return nil
-}
-
-// watchThreads adds every thread. Children of those that are watched are
-// followed by the kernel side; a thread made by one that was not yet watched is
-// found by looking again until there is no new one.
-func (o *observation) watchThreads(s *subject) error {
-	watched := make(map[int]bool)
-	for {
-		tids, err := s.threads()
-		if err != nil {
-			return err
-		}
-		fresh := false
-		for _, tid := range tids {
-			if watched[tid] {
-				continue
-			}
-			if err := o.observer.Watch(tid); err != nil {
-				return err
-			}
-			watched[tid], fresh = true, true
-		}
-		if !fresh {
-			return o.unwatchEnded(watched, tids)
-		}
-	}
-}
-
-// unwatchEnded forgets threads that ended when they were just to be watched: another thread may have their number.
-func (o *observation) unwatchEnded(watched map[int]bool, alive []int) error {
-	for tid := range watched {
-		if slices.Contains(alive, tid) {
-			continue
-		}
-		if err := o.observer.Unwatch(tid); err != nil {
-			return err
-		}
-	}
-	return nil
+	defer out.Discard()
+	return ended(run.Watch(cfg, s, arm, out))
 }

@@ -59,6 +59,15 @@ type probe struct {
 	try               func() error
 }
 
+// Usable returns what tells whether a tracepoint, or another feature by its name, can be used.
+func Usable(files fs.FS) func(name string) bool {
+	usable := make(map[string]bool)
+	for _, f := range All(files) {
+		usable[f.Name] = f.Answer == Yes
+	}
+	return func(name string) bool { return usable[name] }
+}
+
 // All tries everything. files is the root of the file tree.
 func All(files fs.FS) []Feature {
 	probes := append(bpfProbes(), systemProbes(files)...)

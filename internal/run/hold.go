@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package run is what the commands have in common that do something for as long as a task runs, apart from flags and
-// printing. It is to become the whole engine of run, watch and noise; so far it has the hold of a run.
 package run
 
 import (

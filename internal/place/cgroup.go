@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package place
 
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -52,8 +53,7 @@ type room struct {
 
 // roomFor finds a cgroup whose tasks can run on the CPUs: the one in which taskiso was
 // started, or the partition of taskiso's that has them. Another's is not entered.
-func (p *program) roomFor(cpus cpulist.Set, home string) (room, error) {
-	files := p.files.View()
+func roomFor(files fs.FS, cpus cpulist.Set, home string) (room, error) {
 	own := cmp.Or(home, partition.OwnCgroup(files))
 	have, known := partition.Reachable(files, own)
 	if !known || cpus.IsSubsetOf(have) {
@@ -70,31 +70,34 @@ func (p *program) roomFor(cpus cpulist.Set, home string) (room, error) {
 	return room{}, fmt.Errorf("CPU %v: only tasks of the cpuset partition in %s run there: start taskiso in it, as with sudo sh -c 'echo $$ >%s/cgroup.procs; exec taskiso ...'", cpus, dir, dir)
 }
 
-// giveRoom decides where the command, or the busy loop, runs.
-func (p *program) giveRoom(t *target, command *launch.Command) error {
-	cpus := t.cpus
+// GiveRoom decides where the command, or the busy loop, runs.
+func (t *Target) GiveRoom(files fs.FS, command *launch.Command) error {
+	cpus := t.CPUs
 	if command != nil {
 		cpus = cpus.Union(command.CPUs) // its threads may go from one to the other
 	}
 	var err error
-	if t.room, err = p.roomFor(cpus, t.home); err != nil {
+	if t.room, err = roomFor(files, cpus, t.Home); err != nil {
 		return err
 	}
 	if command != nil {
 		command.Cgroup = t.room.cgroup
-	} else if t.room.cgroup != "" && t.room.cpus.Minus(t.cpus).IsEmpty() {
-		t.limits = append(t.limits, fmt.Sprintf("CPU %v: all that the partition %s has, so the busy loop's own runtime, which wakes up now and then, has no other", t.cpus, printable.Text(t.room.cgroup)))
+	} else if t.room.cgroup != "" && t.room.cpus.Minus(t.CPUs).IsEmpty() {
+		t.Limits = append(t.Limits, fmt.Sprintf("CPU %v: all that the partition %s has, so the busy loop's own runtime, which wakes up now and then, has no other", t.CPUs, printable.Text(t.room.cgroup)))
 	}
 	return nil
 }
 
-// forRuntime returns the CPUs for what the busy loop has besides its loops.
-func (t *target) forRuntime() cpulist.Set {
+// ForRuntime returns the CPUs for what the busy loop has besides its loops.
+func (t *Target) ForRuntime() cpulist.Set {
 	if t.room.cgroup == "" {
-		return t.housekeeping
+		return t.Housekeeping
 	}
-	if rest := t.room.cpus.Minus(t.cpus); !rest.IsEmpty() {
+	if rest := t.room.cpus.Minus(t.CPUs); !rest.IsEmpty() {
 		return rest
 	}
 	return t.room.cpus
 }
+
+// Cgroup returns the cgroup for the busy loop, "" for that of taskiso.
+func (t *Target) Cgroup() string { return t.room.cgroup }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package run
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 
 // leftBehind returns the processes of the command that run on after it, the command itself left out. taskiso ends
 // none of them: a daemon is to go on, and the process group is the shell's, which taskiso shares.
-func (o *observation) leftBehind() ([]report.Process, error) {
+func (o *Observation) leftBehind() ([]report.Process, error) {
 	if o.observer == nil {
 		return nil, nil
 	}
@@ -26,7 +26,7 @@ func (o *observation) leftBehind() ([]report.Process, error) {
 	var left []report.Process
 	listed := make(map[int]bool)
 	for _, tid := range threads {
-		p, ok := processOf(o.p.files.View(), tid)
+		p, ok := processOf(o.cfg.Files, tid)
 		if ok && !listed[p.PID] {
 			listed[p.PID] = true
 			left = append(left, p)
@@ -55,8 +55,8 @@ func processOf(files fs.FS, tid uint32) (report.Process, bool) {
 }
 
 // addLeftBehind notes who runs on, which is still pinned and no longer observed.
-func (o *observation) addLeftBehind() error {
-	r := &o.report
+func (o *Observation) addLeftBehind() error {
+	r := &o.Report
 	var err error
 	if r.Task.Left, err = o.leftBehind(); err != nil || len(r.Task.Left) == 0 {
 		return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package run
 
 import (
 	"errors"
@@ -84,7 +84,7 @@ func (a *aside) to(cpus cpulist.Set) error {
 }
 
 // stepAside keeps taskiso away from the CPUs where the subject runs, from now on.
-func (p *program) stepAside(s *subject, m topology.Machine) (*aside, error) {
+func stepAside(s *Subject, m topology.Machine, events func(cpu int) uint64) (*aside, error) {
 	allowed, err := affinity.Of(0)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,8 @@ func (p *program) stepAside(s *subject, m topology.Machine) (*aside, error) {
 	allowed = m.Housekeeping(allowed.Intersect(m.Online))
 	a := &aside{
 		cpus: allowed, on: allowed, seen: make(map[int]uint64), active: make(map[int]time.Time),
-		move: func(cpus cpulist.Set) error { return moveThreads(p.files.View(), cpus) },
+		events: events,
+		move:   func(cpus cpulist.Set) error { return moveThreads(s.files, cpus) },
 	}
 	there, err := s.runsOn()
 	if err != nil {
@@ -131,7 +132,7 @@ func moveThreads(files fs.FS, cpus cpulist.Set) error {
 }
 
 // runsOn returns the CPUs on which the subject's threads ran last.
-func (s *subject) runsOn() (cpulist.Set, error) {
+func (s *Subject) runsOn() (cpulist.Set, error) {
 	tids, err := s.threads()
 	if err != nil {
 		return cpulist.Set{}, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package output
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		1:   "",
 	} {
 		var b bytes.Buffer
-		p := progress{w: &b, width: func() int { return width }, total: 8 * time.Second}
-		p.print(1500*time.Millisecond, "12 breaks, 0 events lost")
+		p := Progress{w: &b, width: func() int { return width }, total: 8 * time.Second}
+		p.Print(1500*time.Millisecond, "12 breaks, 0 events lost")
 		if got := strings.TrimPrefix(b.String(), "\r\x1b[K"); got != want {
 			t.Errorf("width %d: %q, want %q", width, got, want)
 		}
@@ -33,7 +33,7 @@ func TestLocale(t *testing.T) {
 		"": false, "LANG=C": true, "LANG=C.UTF-8": false, "LANG=de_DE.utf8": false, "LANG=en_US.ISO-8859-1": true,
 		"LANG=C.UTF-8 LC_ALL=C": true, "LANG=C LC_CTYPE=C.UTF-8": false, "LC_ALL=POSIX": true,
 	} {
-		got := isASCII(func(name string) string {
+		got := IsASCII(func(name string) string {
 			for _, v := range strings.Fields(env) {
 				if value, ok := strings.CutPrefix(v, name+"="); ok {
 					return value

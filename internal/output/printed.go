@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package output
 
 import (
 	"fmt"
@@ -8,17 +8,20 @@ import (
 	"sync"
 )
 
-// printed is standard output. It remembers that something could not be written, as not everybody
+// Printed is standard output. It remembers that something could not be written, as not everybody
 // who prints looks (cobra's help does not), or can end for it (a hold goes on). Its methods are safe for
 // concurrent use.
-type printed struct {
+type Printed struct {
 	w io.Writer
 
 	mu     sync.Mutex
 	failed error // the first
 }
 
-func (p *printed) Write(b []byte) (int, error) {
+// NewPrinted returns standard output that is w.
+func NewPrinted(w io.Writer) *Printed { return &Printed{w: w} }
+
+func (p *Printed) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, err := p.w.Write(b)
@@ -28,8 +31,8 @@ func (p *printed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// problem returns an error if not everything was printed.
-func (p *printed) problem() error {
+// Problem returns an error if not everything was printed.
+func (p *Printed) Problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed == nil {

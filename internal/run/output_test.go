@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package run
 
 import (
 	"bytes"
@@ -9,25 +9,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
 // A report whose place is gone in the end is printed, whatever was asked for.
 func TestReportIsNotLostWithItsFile(t *testing.T) {
-	for _, opts := range []options{{quiet: true}, {output: "report.txt"}, {quiet: true, events: "events"}, {}} {
+	for _, cfg := range []OutputConfig{{Quiet: true}, {Text: "report.txt"}, {Quiet: true, Events: "events"}, {}} {
 		dir := filepath.Join(t.TempDir(), "gone")
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		opts.report = filepath.Join(dir, "report.json")
-		if opts.output != "" {
-			opts.output = filepath.Join(dir, opts.output)
+		cfg.Report = filepath.Join(dir, "report.json")
+		if cfg.Text != "" {
+			cfg.Text = filepath.Join(dir, cfg.Text)
 		}
-		if opts.events != "" {
-			opts.events = filepath.Join(dir, opts.events)
+		if cfg.Events != "" {
+			cfg.Events = filepath.Join(dir, cfg.Events)
 		}
 		var stderr bytes.Buffer
-		out, err := (&program{stdout: &bytes.Buffer{}, stderr: &stderr}).openOutput(&opts, &stderr, os.Stderr)
+		out, err := OpenOutput(output.Console{Stdout: &bytes.Buffer{}, Stderr: &stderr}, cfg, &stderr, os.Stderr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,8 +36,8 @@ func TestReportIsNotLostWithItsFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = out.publish(&report.Report{Task: report.Task{Command: []string{"the-command"}}})
-		if err == nil || !strings.Contains(err.Error(), opts.report) {
-			t.Errorf("error %v, want one about %s", err, opts.report)
+		if err == nil || !strings.Contains(err.Error(), cfg.Report) {
+			t.Errorf("error %v, want one about %s", err, cfg.Report)
 		}
 		if !strings.Contains(stderr.String(), "the-command") {
 			t.Errorf("printed %q, want the report", stderr.String())

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package place
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"syscall"
@@ -14,25 +13,24 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/claim"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
-// chooseCPUs returns the CPUs that text names, or by default the last one that is
+// choose returns the CPUs that are asked for, or by default the last one that is
 // isolated or nohz_full, or else the last one that runs.
-func chooseCPUs(m topology.Machine, text string, given bool) (cpulist.Set, error) {
-	if given {
-		return named(m, text)
+func (r Request) choose(m topology.Machine) (cpulist.Set, error) {
+	if r.Given {
+		return Named(m, r.CPUs)
 	}
 	last, _ := m.SetApartOrAll().Last()
 	return cpulist.New(last)
 }
 
-// named returns the CPUs that the user named.
-func named(m topology.Machine, text string) (cpulist.Set, error) {
+// Named returns the CPUs that the user named.
+func Named(m topology.Machine, text string) (cpulist.Set, error) {
 	cpus, err := m.Parse(text)
 	if err != nil {
-		return cpus, usageError("%w", err)
+		return cpus, &RequestError{err}
 	}
 	return cpus, nil
 }
@@ -41,15 +39,15 @@ func named(m topology.Machine, text string) (cpulist.Set, error) {
 func housekeeping(m topology.Machine, cpus cpulist.Set) (cpulist.Set, error) {
 	rest, err := m.Beside(cpus)
 	if err != nil {
-		return rest, usageError("%w", err)
+		return rest, &RequestError{err}
 	}
 	return m.Housekeeping(rest), nil
 }
 
-// keepOff moves this process off cpus, every thread of it and from its first
+// KeepOff moves this process off cpus, every thread of it and from its first
 // instruction on: it sets the affinity of this thread and executes itself, so
 // that all threads of Go's runtime inherit it. It returns when nothing was to do.
-func keepOff(cpus, housekeeping cpulist.Set) error {
+func KeepOff(cpus, housekeeping cpulist.Set) error {
 	allowed, err := affinity.Of(0)
 	if err != nil {
 		return err
@@ -80,25 +78,4 @@ func keepOff(cpus, housekeeping cpulist.Set) error {
 		err = syscall.Exec(self, os.Args, environment)
 	}
 	return fmt.Errorf("executing taskiso again, off CPU %v: %w", cpus, err)
-}
-
-// claim reserves the CPUs of t until the returned function is called or the
-// process ends. Where there is no place for that the command goes on without, and
-// the report says so.
-func (p *program) claim(t *target, quiet bool) (release func(), err error) {
-	dir := claim.Dir()
-	if dir == "" {
-		t.limits = append(t.limits, fmt.Sprintf("CPU %v could not be reserved: XDG_RUNTIME_DIR is not set; another run of taskiso may have used it at the same time", t.cpus))
-		return func() {}, nil
-	}
-	release, err = claim.CPUs(dir, t.cpus)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		limit := fmt.Sprintf("%v; another run of taskiso may have used it at the same time", err)
-		t.limits = append(t.limits, limit)
-		if !quiet {
-			fmt.Fprintf(p.stderr, "taskiso: %s\n", limit)
-		}
-		return func() {}, nil
-	}
-	return release, err
 }

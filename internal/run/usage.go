@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package run
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 )
 
 // usage reads what the kernel accounts for the subject, or nil for CPUs.
-func (s *subject) usage() (*report.TaskUsage, error) {
+func (s *Subject) usage() (*report.TaskUsage, error) {
 	if s.dir() == "" {
 		return nil, nil
 	}
 	dir := s.dir()
-	if s.describe.Kind == "thread" {
+	if s.describe.Kind == kindThread {
 		dir = proc.Thread(s.describe.TID, s.describe.TID) // its own times, not its process's
 	}
 	stat, err := proc.ReadStat(s.files, dir)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package place
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/taskiso/taskiso/cpulist"
 )
@@ -52,12 +53,15 @@ func TestRoom(t *testing.T) {
 			}
 			files := map[string]string{"proc/self/cgroup": "0::" + "/" + strings.TrimPrefix(tc.own, "/")}
 			maps.Copy(files, tc.files)
-			p, _ := fakeProgram(t, files)
+			tree := make(fstest.MapFS)
+			for name, content := range files {
+				tree[name] = &fstest.MapFile{Data: []byte(content + "\n")}
+			}
 			cpus, err := cpulist.Parse(tc.cpus)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := p.roomFor(cpus, tc.home)
+			r, err := roomFor(tree, cpus, tc.home)
 			if got := fmt.Sprint(err); (err != nil) != (tc.refused != "") || !strings.Contains(got, tc.refused) {
 				t.Fatalf("got %v, want %q", err, tc.refused)
 			}

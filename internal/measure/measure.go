@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package measure measures noise: it has busy loops run beside an observation, and publishes which gaps they had, with
+// what the tracer saw of each.
+package measure
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/loop"
+	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/observe"
+	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/run"
+	"github.com/taskiso/taskiso/internal/task"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// Config is what a measurement has.
+type Config struct {
+	Observation run.Config // Output.Events and Output.Verbose are not used
+	Settings    noise.Settings
+	Priority    loop.Priority // that Settings names
+	TraceLimit  time.Duration // length of a gap that ends it; 0 for none
+
+	Histogram, Percentiles, Log, Plot string // files, "" for none
+}
+
+// measurement is one run of loops with everything around it.
+type measurement struct {
+	cfg        Config
+	files      files
+	sheet      *output.Sheet
+	shared     *noise.Shared
+	observe    *run.Observation
+	smis       *noise.SMIs // nil if they cannot be counted
+	noSMIs     error       // then
+	collectors map[int]*noise.Collector
+	times      map[int]topology.CPUTimes // when it began
+	report     noise.Report
+}
+
+// Run measures, and publishes what was measured.
+func Run(cfg Config) (task.Verdict, error) {
+	m := &measurement{cfg: cfg, collectors: make(map[int]*noise.Collector)}
+	cpus, print := cfg.Observation.Target.CPUs, cfg.Observation.Output
+	var err error
+	if m.files, err = createFiles(&cfg); err != nil {
+		return task.Verdict{}, err
+	}
+	defer m.files.discard()
+	console := cfg.Observation.Console
+	if m.sheet, err = console.OpenSheet(print.Text, console.Stdout, os.Stdout, !print.Quiet && !print.JSON); err != nil {
+		return task.Verdict{}, err
+	}
+	defer m.sheet.Discard()
+	if m.shared, err = noise.NewShared(cpus.Len()); err != nil {
+		return task.Verdict{}, err
+	}
+	defer m.shared.Close()
+	m.observe = run.Observe(cfg.Observation, trace.Config{CPUs: cpus, Follow: trace.FollowProcesses}, m.stay)
+	defer m.observe.Close()
+	if m.smis, m.noSMIs = noise.OpenSMIs(cfg.Observation.Files, cpus); m.smis != nil {
+		defer m.smis.Close()
+	}
+	m.begin()
+	return m.run()
+}
+
+func (m *measurement) begin() {
+	host := m.observe.Report.Host
+	m.report = noise.Report{
+		Schema:  noise.Schema,
+		Version: m.cfg.Observation.Version,
+		Host:    noise.Host{Kernel: host.Kernel, Arch: runtime.GOARCH, Online: host.Online, Isolated: host.Isolated, NohzFull: host.NohzFull},
+		Loop:    m.cfg.Settings,
+		Tracing: m.observe.Sees(),
+		Limits:  []string{},
+	}
+}
+
+// run has the loops run and publishes what they saw.
+func (m *measurement) run() (task.Verdict, error) {
+	settings := m.cfg.Settings
+	t, err := run.StartLoop(m.cfg.Observation.Target, loop.Config{
+		CPUs:      m.cfg.Observation.Target.CPUs,
+		Counter:   settings.Counter,
+		Threshold: settings.Threshold,
+		Priority:  m.cfg.Priority,
+		Yields:    settings.YieldsEvery > 0,
+	}, m.shared)
+	if err != nil {
+		return task.Verdict{}, err
+	}
+	o := m.observe
+	o.ShowProgress(true)
+	if err := o.Release(&t); err != nil {
+		t.Process.Kill()
+		return task.Verdict{}, err
+	}
+	exited := task.Exited(t.Process)
+	lost, err := m.follow(exited)
+	if err == nil {
+		err = m.stop()
+	}
+	if err == nil {
+		err = o.Finish()
+	}
+	if !lost {
+		task.End(t.Process, exited, o.Signals)
+	}
+	if err != nil {
+		return task.Verdict{}, err
+	}
+	if err := m.publish(); err != nil {
+		return task.Verdict{}, err
+	}
+	return m.verdict(), nil
+}
+
+// follow lets the loops note gaps until something ends the measurement. lost: the
+// loop's process ended by itself.
+func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err error) {
+	cfg := &m.cfg.Observation
+	began := clock.Now() + cfg.WarmUp
+	if m.observe.Sees() {
+		began = m.observe.Began()
+	}
+	m.report.Started, m.report.Began = m.observe.Report.Started, began
+	for i, cpu := range cfg.Target.CPUs.Slice() {
+		m.collectors[cpu] = noise.NewCollector(cpu, m.shared.Records[i], began, m.cfg.TraceLimit)
+	}
+	w := task.Wait{
+		Exited: exited, Signals: m.observe.Signals, Signal: run.Ends,
+		WarmUp: began - clock.Now(), Warm: m.beginLoops, Duration: cfg.Duration,
+		Interval: observe.PollInterval, Poll: m.poll,
+	}
+	end, err := w.Until()
+	if end.By == task.ByExit {
+		return true, fmt.Errorf("the busy loop ended by itself: %v", end.State)
+	}
+	m.report.EndedBy = end.By
+	return false, err
+}
+
+// Reasons of this package for the end of a measurement.
+const (
+	byTraceLimit = "trace-limit"
+	byMove       = "moved" // a loop was taken off its CPU
+	byClock      = "clock" // a loop has lost its clock
+)
+
+func (m *measurement) poll(now time.Time) (reason string, err error) {
+	if err := m.observe.Poll(now); err != nil {
+		return "", err
+	}
+	if m.pollLoops() {
+		return byTraceLimit, nil
+	}
+	return m.failed(), nil
+}
+
+// beginLoops has gaps noted from now on.
+func (m *measurement) beginLoops() error {
+	var err error
+	if m.times, err = topology.Times(m.cfg.Observation.Files); err != nil {
+		return err
+	}
+	for _, r := range m.shared.Records {
+		r.Begin()
+	}
+	return nil
+}
+
+// pollLoops takes in gaps and tells whether one reached --trace-limit.
+func (m *measurement) pollLoops() (exceeded bool) {
+	for _, c := range m.collectors {
+		c.Poll()
+		exceeded = exceeded || c.Exceeded() != nil
+	}
+	return exceeded
+}
+
+// failed tells why a loop measures nothing any more, or returns "".
+func (m *measurement) failed() string {
+	switch {
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Moved):
+		return byMove
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Done):
+		return byClock
+	}
+	return ""
+}
+
+// stopWithin is how long a loop has to end. It needs a turn on its CPU.
+const stopWithin = 5 * time.Second
+
+// stop ends the loops, before the tracer stops: it sees all of their time.
+func (m *measurement) stop() error {
+	for _, r := range m.shared.Records {
+		r.Stop()
+	}
+	deadline := time.Now().Add(stopWithin)
+	for i, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
+		for !m.shared.Records[i].Done() {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the loop on CPU %d did not end within %v after it was stopped: something else has its CPU", cpu, stopWithin)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// stay takes in what the tracer saw.
+func (m *measurement) stay(b report.Break) {
+	c := m.collectors[b.CPU]
+	if c == nil {
+		return
+	}
+	s := noise.Stay{At: b.At, Duration: b.Duration, AtLeast: b.AtLeast, ID: b.ID, Title: b.Title, Detail: b.Detail}
+	for _, p := range b.Inside {
+		line := fmt.Sprintf("after %s %s", display.Span(p.At), p.Event)
+		if p.Detail != "" {
+			line += " " + p.Detail
+		}
+		if p.Duration > 0 {
+			line += ", " + display.Span(p.Duration)
+		}
+		s.Story = append(s.Story, line)
+	}
+	for _, o := range b.Origins {
+		s.Who = append(s.Who, o.String())
+	}
+	c.Stay(s)
+}
+
+// publish completes the report and writes it.
+func (m *measurement) publish() error {
+	r := &m.report
+	r.Limits = append(r.Limits, m.observe.Report.Limits...)
+	now, err := topology.Times(m.cfg.Observation.Files)
+	if err != nil {
+		return err
+	}
+	for _, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
+		c := m.collectors[cpu].Finish(m.complete(cpu))
+		c.Steal = now[cpu].Sub(m.times[cpu]).Steal
+		c.Interrupts = m.countInterrupts(cpu)
+		if c.SMIs, err = m.countSMIs(cpu); err != nil {
+			return err
+		}
+		r.Duration = max(r.Duration, c.Ran)
+		r.CPUs = append(r.CPUs, c)
+		if e := m.collectors[cpu].Exceeded(); e != nil && r.Exceeded == nil {
+			r.Exceeded = e
+		}
+	}
+	m.addLimits()
+	r.Judge(m.times != nil, m.cfg.Observation.WarmUp)
+	err = m.files.publish(r, m.shared.Records)
+	if m.cfg.Observation.Output.JSON {
+		err = errors.Join(err, noise.WriteJSON(m.cfg.Observation.Console.Stdout, r))
+	}
+	return m.sheet.Publish(err, func(w io.Writer, _ bool) error { return noise.WriteText(w, r) })
+}
+
+// countInterrupts compares the tracer's counts with the kernel's.
+func (m *measurement) countInterrupts(cpu int) *noise.Interrupts {
+	for _, c := range m.observe.Report.CPUs {
+		if c.CPU != cpu || c.Interrupts == nil {
+			continue
+		}
+		n := new(noise.Interrupts)
+		for _, row := range c.Interrupts.Rows {
+			if row.Seen != nil {
+				n.Kernel += row.Kernel
+				n.Seen += *row.Seen
+				n.MayDiffer += row.MayDiffer
+			}
+		}
+		return n
+	}
+	return nil
+}
+
+func (m *measurement) countSMIs(cpu int) (*uint64, error) {
+	if m.smis == nil {
+		return nil, nil
+	}
+	n, err := m.smis.Read(cpu)
+	return &n, err
+}
+
+// complete tells whether the tracer can have missed nothing on a CPU.
+func (m *measurement) complete(cpu int) bool {
+	seen := &m.observe.Report
+	for _, c := range seen.CPUs {
+		if c.CPU == cpu {
+			return seen.Tracing && c.Lost == 0 && (c.Preempted == 0 || seen.Lost.Missed == 0)
+		}
+	}
+	return false
+}
+
+func (m *measurement) addLimits() {
+	add := func(format string, args ...any) {
+		m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
+	}
+	if m.report.Loop.YieldsEvery > 0 {
+		add("%s", noise.YieldLimit())
+	}
+	if m.smis == nil {
+		add("SMIs are not counted, so an unexplained gap may be one: %v", m.noSMIs)
+	}
+	const throttle = "proc/sys/kernel/sched_rt_runtime_us"
+	runtime, err := fs.ReadFile(m.cfg.Observation.Files, throttle)
+	if limit := strings.TrimSpace(string(runtime)); m.cfg.Priority.Realtime() && err == nil && limit != "-1" {
+		add("the kernel lets real-time threads run for at most %s us of each period (/%s), and takes the CPU away from the loop for the rest", limit, throttle)
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// OutputConfig is what is printed and written of a report.
+type OutputConfig struct {
+	Report, Text, Events string // files, "" for none
+	Quiet                bool   // print no report
+	Verbose              bool   // print each break as it comes
+	JSON                 bool   // print the report as JSON on standard output
+}
+
+// Output is where a report goes.
+type Output struct {
+	console output.Console
+	cfg     OutputConfig
+	report  *display.File // nil if none was asked for
+	events  *display.File
+	sheet   *output.Sheet
+	buffer  *bufio.Writer
+	failed  error // the first error of writing an event
+}
+
+// OpenOutput opens the files that were asked for, so that one that cannot be
+// written is found before anything starts. Without a file the text goes to out, which is stream.
+func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream *os.File) (*Output, error) {
+	o := &Output{console: console, cfg: cfg}
+	var err error
+	if o.sheet, err = console.OpenSheet(cfg.Text, out, stream, !cfg.Quiet && !cfg.JSON); err != nil {
+		return nil, err
+	}
+	if cfg.Report != "" {
+		if o.report, err = display.Create(cfg.Report); err != nil {
+			o.Discard()
+			return nil, err
+		}
+	}
+	if cfg.Events != "" {
+		if o.events, err = display.Create(cfg.Events); err != nil {
+			o.Discard()
+			return nil, err
+		}
+		o.buffer = bufio.NewWriterSize(o.events, 1<<16)
+	}
+	return o, nil
+}
+
+// Discard drops files that were not published.
+func (o *Output) Discard() {
+	for _, f := range []*display.File{o.report, o.events} {
+		if f != nil {
+			f.Discard()
+		}
+	}
+	o.sheet.Discard()
+}
+
+// onBreak returns what is to be done with each break, or nil.
+func (o *Output) onBreak() func(report.Break) {
+	if o.events == nil && !o.cfg.Verbose {
+		return nil
+	}
+	return func(b report.Break) {
+		if o.cfg.Verbose {
+			fmt.Fprintln(o.console.Stderr, report.BreakLine(b))
+		}
+		if o.events != nil && o.failed == nil {
+			o.failed = json.NewEncoder(o.buffer).Encode(b)
+		}
+	}
+}
+
+// publish prints the report and puts the files in their places. A report that
+// cannot be written to its file is printed even if nothing was to be: the
+// observation cannot be made again.
+func (o *Output) publish(r *report.Report) error {
+	files := errors.Join(o.publishEvents(), o.publishReport(r))
+	if o.cfg.JSON {
+		files = errors.Join(files, report.WriteJSON(o.console.Stdout, r))
+	}
+	text := func(w io.Writer, colour bool) error { return report.WriteText(w, r, colour) }
+	return o.sheet.Publish(files, text)
+}
+
+func (o *Output) publishEvents() error {
+	if o.events == nil {
+		return nil
+	}
+	if o.failed == nil {
+		o.failed = o.buffer.Flush()
+	}
+	if o.failed == nil {
+		o.failed = o.events.Publish()
+	}
+	return o.failed
+}
+
+func (o *Output) publishReport(r *report.Report) error {
+	if o.report == nil {
+		return nil
+	}
+	if err := report.WriteJSON(o.report, r); err != nil {
+		return err
+	}
+	return o.report.Publish()
+}

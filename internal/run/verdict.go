@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"os"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/task"
+)
+
+// verdict returns what the run came to. ended: by us.
+func (o *Observation) verdict(t *Task, state *os.ProcessState, ended bool) task.Verdict {
+	if v, failed := task.CommandVerdict(state); t.Loop == nil && !ended && failed {
+		return v
+	}
+	return o.ownVerdict()
+}
+
+// ownVerdict returns what the observation itself came to.
+func (o *Observation) ownVerdict() task.Verdict {
+	if v := o.breaksVerdict(); v.Outcome != task.Passed {
+		return v
+	}
+	return o.monitorsVerdict()
+}
+
+// monitorsVerdict prefers a violation to what is not known.
+func (o *Observation) monitorsVerdict() task.Verdict {
+	var unknown task.Verdict
+	for _, m := range o.Report.Monitors {
+		switch m.Verdict {
+		case report.MonitorViolated:
+			return task.Because(task.Violated, "%s violated %d times on CPU %d", m.Monitor, m.Violations, m.CPU)
+		case report.MonitorUnknown:
+			unknown = task.Because(task.Unknown, "%s cannot be judged on CPU %d: %s", m.Monitor, m.CPU, strings.Join(m.Reasons, "; "))
+		}
+	}
+	if why := o.Report.Unjudged(); len(o.Report.Monitors) == 0 && len(o.cfg.Monitors) > 0 {
+		return task.Because(task.Unknown, "--monitor cannot be judged: %s", why)
+	}
+	return unknown
+}
+
+func (o *Observation) breaksVerdict() task.Verdict {
+	if o.cfg.MaxBreaks == nil {
+		return task.Verdict{}
+	}
+	limit := *o.cfg.MaxBreaks
+	var breaks uint64
+	for _, c := range o.Report.CPUs {
+		breaks += c.Breaks
+	}
+	if breaks > limit {
+		return task.Because(task.Exceeded, "%d breaks, more than --max-breaks %d", breaks, limit)
+	}
+	if why := o.Report.Unjudged(); why != "" {
+		return task.Because(task.Unknown, "--max-breaks %d cannot be judged: %s", limit, why)
+	}
+	return task.Verdict{}
+}
