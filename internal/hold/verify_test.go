@@ -14,10 +14,10 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// maxInstructions is how many the verifier may go through for a program. The kernel allows a
-// million, which takes a minute in an emulated guest; what the loop at the hook carries from
+// maxInstructions is how many the verifier may go through for a program: the sum is most of what opening takes. The kernel allows a
+// million, which takes a minute in an emulated guest; what is inlined on several paths, and what the loop at the hook carries from
 // look to look can make it as many.
-const maxInstructions = 50_000
+const maxInstructions = 5_000
 
 // The verifier of this kernel accepts the programs, and soon. They are loaded as raw
 // tracepoints, of which each kernel takes programs, and attached to nothing.
