@@ -203,18 +203,25 @@ static __always_inline struct isolated *own_state(struct cpu_state *s)
 	return bpf_map_lookup_elem(&threads, &slot);
 }
 
-/* The break is what the page says it is: it is recorded, and its signal sent. */
-static __always_inline void conclude(struct cpu_state *s, struct isolated *th, __u32 slot, __u32 sig)
+/*
+ * The break is what the page says it is: it is recorded, and its signal sent. Not static, and
+ * with numbers for arguments: so the verifier goes through it once in each program, not on
+ * each path that calls it. leave() is so too.
+ */
+__noinline int conclude(__u32 slot, __u32 sig)
 {
+	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
+	struct isolated *th = bpf_map_lookup_elem(&threads, &slot);
 	struct status *p = status_of(slot);
 
-	if (!p)
-		return;
+	if (!s || !th || !p)
+		return 0;
 	th->state = SETTLED;
 	if (sig)
 		s->ours = 1;
 	send_signal(th, sig);
 	record(s, KIND_BROKEN, slot | (__u64)!sig << 32, p->cause, p->detail);
+	return 0;
 }
 
 static __always_inline void name(struct status *p, __u32 cause, __u64 detail)
@@ -240,14 +247,14 @@ static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, 
 		return;
 	if (p->tid != current_number(s)) { /* see arm(): user space sends the signal */
 		set_broken(p, cause, detail);
-		conclude(s, th, slot, 0);
+		conclude(slot, 0);
 		return;
 	}
 	s->named = named;
 	stop = cause == BREAK_SYSCALL ? 0 : stopped_by();
 	if (stop) {
 		set_broken(p, BREAK_SIGNAL, stop);
-		conclude(s, th, slot, 0);
+		conclude(slot, 0);
 		return;
 	}
 	set_broken(p, cause, detail);
@@ -255,7 +262,7 @@ static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, 
 		state = OPEN;
 	th->state = state;
 	if (state == SETTLED)
-		conclude(s, th, slot, th->signal);
+		conclude(slot, th->signal);
 }
 
 static __always_inline void broken(struct cpu_state *s, __u32 cause, __u64 detail, __u32 state)
@@ -274,7 +281,7 @@ static __always_inline void settle(struct cpu_state *s, __u32 state)
 	if (th->owed)
 		send_signal(th, th->owed);
 	if (th->state == state && !signal_pends())
-		conclude(s, th, s->named - 1, th->signal);
+		conclude(s->named - 1, th->signal);
 }
 
 /* An interrupt is over; where context tracking shows the end of the stay, that decides. */
@@ -353,7 +360,7 @@ static __always_inline void isolation_signal(struct cpu_state *s, __u32 sig)
 	if (!th || !p || th->state < OPEN)
 		return;
 	name(p, BREAK_SIGNAL, sig);
-	conclude(s, th, slot, 0);
+	conclude(slot, 0);
 }
 
 /* A page fault of user mode was resolved; on arm64 nothing shows it before. */
@@ -366,17 +373,19 @@ static __always_inline void isolation_fault_resolved(struct cpu_state *s, __u64 
 }
 
 /* Ends isolation without a break: the thread wanted it. */
-static __always_inline void leave(struct cpu_state *s)
+__noinline int leave(void)
 {
-	__u32 slot = __sync_lock_test_and_set(&s->isolated, 0);
+	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
+	__u32 slot = s ? __sync_lock_test_and_set(&s->isolated, 0) : 0;
 	struct status *p;
 
-	if (!slot)
-		return;
+	if (!s || !slot)
+		return 0;
 	p = status_of(slot - 1);
 	if (p)
 		set_isolated(p, 0, 0);
 	record(s, KIND_LEFT, slot - 1, 0, 0);
+	return 0;
 }
 
 /* The stay of the last break is over, though nothing has shown its end. */
@@ -385,7 +394,7 @@ static __always_inline void stay_is_over(struct cpu_state *s)
 	struct isolated *th = own_state(s);
 
 	if (th && th->state >= OPEN)
-		conclude(s, th, s->named - 1, th->signal);
+		conclude(s->named - 1, th->signal);
 	s->named = 0;
 }
 
@@ -401,7 +410,7 @@ static __always_inline void isolation_sys_enter(struct cpu_state *s, __u32 nr)
 		return;
 	th = bpf_map_lookup_elem(&threads, &slot);
 	if (nr == NR_EXIT || nr == NR_EXIT_GROUP) {
-		leave(s);
+		leave();
 		return;
 	}
 	/* The handler of a signal is gone after exec: it would kill the new program. */
@@ -463,7 +472,7 @@ static __always_inline void give_page(struct status *p, struct isolated *th, __u
 static __always_inline void is_moved(struct cpu_state *s, struct isolated *th, __u32 slot, struct status *p)
 {
 	set_broken(p, BREAK_MOVED, bpf_get_smp_processor_id());
-	conclude(s, th, slot, th->signal);
+	conclude(slot, th->signal);
 }
 
 static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs *regs, __s64 result)
@@ -491,9 +500,9 @@ static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs 
 			is_moved(s, th, *slot, p);
 		return;
 	}
-	leave(s);
+	leave();
 	if (th->state >= OPEN) /* its stay ended where nothing shows that */
-		conclude(s, th, *slot, th->signal);
+		conclude(*slot, th->signal);
 	if (result != 0 || !(flags & ISOLATION_ENABLE))
 		return;
 	th->signal = signal_of(flags);
@@ -550,7 +559,7 @@ static __always_inline void switched_out(struct cpu_state *s, __u32 next)
 
 	if (s->isolated && in_own_call(s)) {
 		if ((__u32)READ_ARG1(user_regs()) == PR_TASK_ISOLATION) {
-			leave(s); /* whatever becomes of this call, it ends isolation */
+			leave(); /* whatever becomes of this call, it ends isolation */
 			return;
 		}
 		s->named = __sync_lock_test_and_set(&s->isolated, 0);
@@ -644,13 +653,23 @@ static __always_inline void isolation_exit(struct cpu_state *s, __u32 tid)
 		return;
 	if (th->state == ASKING)
 		s->isolated = *slot + 1;
-	leave(s);
+	leave();
 	if (th->state >= OPEN)
-		conclude(s, th, *slot, 0);
+		conclude(*slot, 0);
 	s->named = 0;
 	th->state = SETTLED;
 	th->owed = 0;
 	p->tid = 0;
+}
+
+/* Not static for the verifier's sake: see conclude(). */
+__noinline int unwatch_page(__u32 slot)
+{
+	struct status *p = status_of(slot);
+
+	if (p && __sync_lock_test_and_set(&p->isolated, 0))
+		p->cause = BREAK_UNWATCHED;
+	return 0;
 }
 
 /*
@@ -659,15 +678,11 @@ static __always_inline void isolation_exit(struct cpu_state *s, __u32 tid)
  */
 static __always_inline void unwatch_all(void)
 {
-	struct status *p;
 	__u32 i;
 
 	__sync_lock_test_and_set(&supervisor_gone, 1);
-	for (i = 0; i < STATUS_SLOTS; i++) {
-		p = status_of(i);
-		if (p && __sync_lock_test_and_set(&p->isolated, 0))
-			p->cause = BREAK_UNWATCHED;
-	}
+	for (i = 0; i < STATUS_SLOTS; i++)
+		unwatch_page(i);
 }
 
 /* The supervisor dies: this runs before its files are closed and its programs detached. */
