@@ -47,7 +47,9 @@ func run(n int, command []string, out io.Writer) (bool, error) {
 	if n > 1 {
 		return ok, seen.printTests(out)
 	}
-	return ok, seen.printTimes(out)
+	err := seen.printTimes(out)
+	seen.printFailures(out)
+	return ok, err
 }
 
 func runOnce(command []string, beside bool, seen *results, out io.Writer) (bool, error) {

@@ -52,7 +52,8 @@ func newResults() *results {
 	}
 }
 
-// read takes in the events of one run, and prints what go test prints without -v.
+// read takes in the events of one run, and prints what go test prints without -v, and each guest as it ends: a run that is
+// killed has shown by then how far it came.
 func (r *results) read(events io.Reader, out io.Writer) error {
 	clear(r.output)
 	in := json.NewDecoder(events)
@@ -87,7 +88,7 @@ func (r *results) ofTest(e event, out io.Writer) {
 	switch e.Action {
 	case "output":
 		r.output[key] = append(r.output[key], e.Output)
-		r.note(key, e.Output)
+		r.note(key, e.Output, out)
 	case "pass", "fail", "skip":
 		t := r.of(key)
 		t.runs++
@@ -108,8 +109,9 @@ func (r *results) of(key testKey) *outcome {
 }
 
 // note takes the times from what a test prints.
-func (r *results) note(key testKey, line string) {
+func (r *results) note(key testKey, line string, out io.Writer) {
 	if s := seconds(guestTook, line); s > 0 {
+		fmt.Fprintf(out, "guest of %s %s ended after %.0f s\n", key.pkg, key.name, s)
 		r.guests[key] += s
 		r.of(key).longest = max(r.of(key).longest, s)
 	}
@@ -134,6 +136,15 @@ func short(pkg string) string {
 		return below
 	}
 	return "."
+}
+
+// printFailures lists the tests that failed once more, at the end, where they are looked for.
+func (r *results) printFailures(out io.Writer) {
+	for _, key := range sorted(r.tests, func(k testKey) float64 { return float64(r.tests[k].failures) }) {
+		if r.tests[key].failures > 0 {
+			fmt.Fprintf(out, "FAILED: %s %s\n", key.pkg, key.name)
+		}
+	}
 }
 
 // printTimes prints how long each guest and each package took.

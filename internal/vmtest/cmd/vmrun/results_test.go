@@ -39,7 +39,7 @@ func TestReadPrintsWhatFailed(t *testing.T) {
 	if err := newResults().read(strings.NewReader(lines(t)), &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"wrong answer", "ended after 93.5 s", "FAIL\t" + pkg} {
+	for _, want := range []string{"wrong answer", "ended after 93.5 s", "FAIL\t" + pkg, "guest of internal/hold TestVM/sid-7.2 ended after 94 s\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, &out)
 		}
@@ -56,7 +56,8 @@ func TestTables(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var times, tests strings.Builder
+	var times, tests, failures strings.Builder
+	r.printFailures(&failures)
 	if err := r.printTimes(&times); err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +65,16 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for table, want := range map[string]string{
-		times.String(): "187 internal/hold TestVM sid-7.2",
-		tests.String(): "2 2 80.0 s internal/hold TestVM/sid-7.2/TestGuestB",
+		times.String():    "187 internal/hold TestVM sid-7.2",
+		tests.String():    "2 2 80.0 s internal/hold TestVM/sid-7.2/TestGuestB",
+		failures.String(): "FAILED: internal/hold TestVM/sid-7.2/TestGuestB",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(table), " "), want) {
 			t.Errorf("%q is missing in:\n%s", want, table)
 		}
+	}
+	if strings.Contains(failures.String(), "TestGuestA") {
+		t.Errorf("a test that passed is among the failures:\n%s", &failures)
 	}
 	if b := strings.Index(tests.String(), "TestGuestB"); b > strings.Index(tests.String(), "TestGuestA") {
 		t.Errorf("a test that failed comes after one that did not:\n%s", &tests)
