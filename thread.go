@@ -163,11 +163,12 @@ func (t *Thread) Enter(ctx context.Context, sig syscall.Signal) error {
 
 // Go's scheduler wants a goroutine to yield that ran for 10 ms (forcePreemptNS in
 // the runtime), and it does at the next call of a function: with a system call,
-// that of futex. So a call that took nearly as long is not good enough; the CPU being
-// quiet by then, the next one is quick.
+// that of futex. So a call that took nearly as long is not good enough. The CPU being
+// quiet by then, the next one is quick, unless an interrupt comes in between. On a busy virtual machine three more were
+// seen not to be enough.
 const (
 	yieldAfter = 5 * time.Millisecond
-	maxYields  = 3
+	maxYields  = 20
 )
 
 // Leave ends isolation. No signal for an earlier break comes after it.
