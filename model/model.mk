@@ -5,21 +5,16 @@
 
 # Spin on every protocol, counterexample and dropped constraint; and the
 # explorer, which has no bounds, on the protocols and on the library's steps.
-model:
+model: ## the proof of the deferral protocol; part of make test
 	go run ./model/cmd/model -install
 	go test -count=1 -run 'TestProtocols|TestDropped' -v ./model/explore
 	go test -count=1 -run 'TestExplore|TestSeededBugs' ./deferral
 
-# Rewrites docs/model-traces.
-model-traces:
+model-traces: ## docs/model-traces anew
 	go run ./model/cmd/model -install -run '^(c|a|2)[0-9]' -traces docs/model-traces
 
-# 10^8 operations on real threads.
-deferral-soak:
+deferral-soak: ## deferral: 10^8 operations on real threads
 	DEFERRAL_SOAK=100000000 go test -count=1 -run TestSoak -v -timeout 20m ./deferral
 
-# 10^7 posts to an isolated CPU, with the tracer watching, on each kernel.
-deferral-trace:
+deferral-trace: ## deferral: 10^7 posts to an isolated CPU, with the tracer watching, on each kernel
 	CGO_ENABLED=0 go test -count=1 -tags soak -timeout 30m -run '^TestVMPosts$$' -v ./internal/cli
-
-# Needs liburcu-dev, and two CPUs that are otherwise idle.

@@ -26,7 +26,7 @@ const (
 	cExample  = "/bin/cexample"
 )
 
-// isolationCost is internal/peers/isolation/c.
+// isolationCost is bench/enter/c.
 const isolationCost = "/bin/isolationcost"
 
 // stormVariable says how often a thread enters and leaves in the storm.

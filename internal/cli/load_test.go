@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/internal/peers"
+	"github.com/taskiso/taskiso/bench/peers"
 	"github.com/taskiso/taskiso/internal/report"
 )
 

@@ -211,10 +211,10 @@ func smiCount(n *uint64) string {
 	return fmt.Sprint(*n)
 }
 
-// benchNoise is internal/peers/noise, noiseVariable holds its flags, and benchedMark
+// benchProgram is the command bench, noiseVariable holds its flags, and benchedMark
 // stands before what it wrote.
 const (
-	benchNoise    = "/bin/bench-noise"
+	benchProgram  = "/bin/bench"
 	noiseVariable = "TASKISO_BENCH_NOISE"
 	benchedMark   = "measured: "
 )
@@ -222,8 +222,8 @@ const (
 // What "make bench-noise" measures on the machine itself, on an isolated CPU.
 func TestGuestPeersOfNoise(t *testing.T) {
 	file := t.TempDir() + "/noise.json"
-	args := []string{"-taskiso", guestProgram, "-cpu", "3", "-other", "0", "-o", file}
-	c := exec.Command(benchNoise, append(args, strings.Fields(os.Getenv(noiseVariable))...)...)
+	args := []string{"noise", "-taskiso", guestProgram, "-cpu", "3", "-other", "0", "-o", file}
+	c := exec.Command(benchProgram, append(args, strings.Fields(os.Getenv(noiseVariable))...)...)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

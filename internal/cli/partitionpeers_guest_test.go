@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/partition"
-	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/report"
 )
 

@@ -21,8 +21,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/bench/peers"
 	"github.com/taskiso/taskiso/internal/emulator"
-	"github.com/taskiso/taskiso/internal/peers"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/bench/peers"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/cause"
-	"github.com/taskiso/taskiso/internal/peers"
-	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/vmtest"
 	"github.com/taskiso/taskiso/internal/vmtest/debian"
 )
@@ -204,7 +204,7 @@ func TestVMIsolationStorm(t *testing.T) {
 		Programs: map[string]vmtest.Program{
 			guestProgram:     taskiso,
 			isolationProgram: inC("isolation"),
-			isolationCost:    compiled("../peers/isolation/c/isolation.c"),
+			isolationCost:    compiled("../../bench/enter/c/isolation.c"),
 		},
 		Env:     []string{stormVariable + "=100000"},
 		Tests:   "^TestGuest(PriceOfIsolation|IsolationStorm)$",
@@ -235,7 +235,7 @@ func TestVMPartitionOfARunSystemd(t *testing.T) {
 	})
 }
 
-// noiseArgs are for internal/peers/noise in a guest.
+// noiseArgs are for "bench noise" in a guest.
 var noiseArgs = flag.String("noise", "-rounds 3 -d 5s", "`FLAGS` of the comparison with peers of noise")
 
 // TestVMPeersOfNoise measures beside its peers in a guest; part of make bench-noise.
@@ -271,7 +271,7 @@ func TestVMPeersOfNoise(t *testing.T) {
 // is written in.
 func peersOfNoise(t *testing.T) map[string]string {
 	t.Helper()
-	files := map[string]string{guestProgram: buildProgram(t), benchNoise: vmtest.Build(t, vmtest.GoProgram("internal/peers/noise")), "/bin/true": "/bin/true"}
+	files := map[string]string{guestProgram: buildProgram(t), benchProgram: vmtest.Build(t, vmtest.GoProgram("bench")), "/bin/true": "/bin/true"}
 	for _, name := range []string{"oslat", "cyclictest", "rtla", "hwlatdetect"} {
 		path, err := exec.LookPath(name)
 		if err != nil {

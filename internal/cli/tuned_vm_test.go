@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/vmtest"
 )
 

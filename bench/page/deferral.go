@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package page
 
 import (
 	"fmt"
 	"strings"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 )
 
 // comparison is one number beside another. limit is what the ratio must not exceed, or

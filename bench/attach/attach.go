@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// open measures how long observers take until they observe: "make bench-open".
-package main
+// Package attach measures how long observers take until they observe: "make bench-open".
+package attach
 
 import (
 	"bytes"
@@ -13,28 +13,26 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/taskiso/taskiso/bench/peers"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/peers"
-	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 const observedCPU = 1
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-open: ")
-	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flag.Int("rounds", 9, "measure each `N` times, in turns")
-	out := flag.String("o", "docs/bench/open.json", "write what was measured to `FILE`")
-	flag.Parse()
-	path, err := filepath.Abs(*program)
-	if err == nil {
-		err = run(path, *out, *rounds)
-	}
-	if err != nil {
-		log.Fatal(err)
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flags.Int("rounds", 9, "measure each `N` times, in turns")
+	out := flags.String("o", "docs/bench/open.json", "write what was measured to `FILE`")
+	return func() error {
+		path, err := filepath.Abs(*program)
+		if err != nil {
+			return err
+		}
+		return run(path, *out, *rounds)
 	}
 }
 

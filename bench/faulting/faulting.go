@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// pagefault measures what a watched page fault takes from the thread that has it, beside
+// Package faulting measures what a watched page fault takes from the thread that has it, beside
 // perf's tools: "make bench-pagefault".
-package main
+package faulting
 
 import (
 	"errors"
@@ -19,21 +19,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/pagefault"
 )
 
-const sources = "internal/peers/pagefault/c"
+const sources = "bench/faulting/c"
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-pagefault: ")
-	rounds := flag.Int("rounds", 9, "measure each `N` times, in turns")
-	out := flag.String("o", "docs/bench/pagefault.json", "write what was measured to `FILE`")
-	flag.Parse()
-	if err := run(*out, *rounds); err != nil {
-		log.Fatal(err)
-	}
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	rounds := flags.Int("rounds", 9, "measure each `N` times, in turns")
+	out := flags.String("o", "docs/bench/pagefault.json", "write what was measured to `FILE`")
+	return func() error { return run(*out, *rounds) }
 }
 
 func run(out string, rounds int) error {

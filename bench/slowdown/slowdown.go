@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// bench measures how much a program is slowed down while its CPU is observed, by
+// Package slowdown measures how much a program is slowed down while its CPU is observed, by
 // taskiso and by its peers, in one run: "make bench-observers".
-package main
+package slowdown
 
 import (
 	"errors"
@@ -18,9 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/bench/peers"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/peers"
-	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -42,19 +42,17 @@ type load struct {
 	origins bool                // its observers record who sends function calls
 }
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-observers: ")
-	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flag.Int("rounds", 7, "measure each `N` times, in turns")
-	out := flag.String("o", "docs/bench/observers.json", "write what was measured to `FILE`")
-	flag.Parse()
-	path, err := filepath.Abs(*program)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := run(path, *out, *rounds); err != nil {
-		log.Fatal(err)
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flags.Int("rounds", 7, "measure each `N` times, in turns")
+	out := flags.String("o", "docs/bench/observers.json", "write what was measured to `FILE`")
+	return func() error {
+		path, err := filepath.Abs(*program)
+		if err != nil {
+			return err
+		}
+		return run(path, *out, *rounds)
 	}
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package page
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 )
 
-const docs = "../../../docs"
+const docs = "../../docs"
 
 // The page and its figures are what the data gives.
 func TestPageAgreesWithData(t *testing.T) {

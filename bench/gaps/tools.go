@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package gaps
 
 import (
 	"bytes"
@@ -18,11 +18,11 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
-	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
 func command(dir, name string, args ...string) (*exec.Cmd, *bytes.Buffer) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// isolation measures what isolation costs its task: "make bench-isolation".
-package main
+// Package enter measures what isolation costs its task: "make bench-isolation".
+package enter
 
 import (
 	"flag"
@@ -12,22 +12,18 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 )
 
-const source = "internal/peers/isolation/c/isolation.c"
+const source = "bench/enter/c/isolation.c"
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-isolation: ")
-	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	cpu := flag.String("cpu", "1", "`CPU` that nothing else uses")
-	rounds := flag.Int("rounds", 5, "measure `N` times")
-	out := flag.String("o", "docs/bench/isolation.json", "write what was measured to `FILE`")
-	flag.Parse()
-	if err := run(*program, *cpu, *out, *rounds); err != nil {
-		log.Fatal(err)
-	}
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	cpu := flags.String("cpu", "1", "`CPU` that nothing else uses")
+	rounds := flags.Int("rounds", 5, "measure `N` times")
+	out := flags.String("o", "docs/bench/isolation.json", "write what was measured to `FILE`")
+	return func() error { return run(*program, *cpu, *out, *rounds) }
 }
 
 func run(program, cpu, out string, rounds int) error {

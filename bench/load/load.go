@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// load measures what observers record of a high rate of system calls, and how much
+// Package load measures what observers record of a high rate of system calls, and how much
 // memory they need for that: "make bench-load".
-package main
+package load
 
 import (
 	"encoding/json"
@@ -19,9 +19,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/bench/peers"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/peers"
-	"github.com/taskiso/taskiso/internal/peers/results"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -31,27 +31,27 @@ const (
 	rate        = 100_000 // system calls a second; each is two events
 )
 
-// durationVariable makes this program the load, for so long.
-const durationVariable = "TASKISO_BENCH_LOAD"
+// Calls is the subcommand that is the load.
+const Calls = "calls"
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-load: ")
-	if d, err := time.ParseDuration(os.Getenv(durationVariable)); err == nil {
-		load(d)
-		return
-	}
-	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flag.Int("rounds", 3, "measure each `N` times, in turns")
-	each := flag.Duration("d", 10*time.Second, "make calls for `TIME` each time")
-	out := flag.String("o", "docs/bench/load.json", "write what was measured to `FILE`")
-	flag.Parse()
-	path, err := filepath.Abs(*program)
-	if err == nil {
-		err = run(path, *out, *rounds, *each)
-	}
-	if err != nil {
-		log.Fatal(err)
+// DefineCalls adds the flags of the load and returns what it does.
+func DefineCalls(flags *flag.FlagSet) func() error {
+	d := flags.Duration("d", time.Second, "make calls for `TIME`")
+	return func() error { return makeCalls(*d) }
+}
+
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flags.Int("rounds", 3, "measure each `N` times, in turns")
+	each := flags.Duration("d", 10*time.Second, "make calls for `TIME` each time")
+	out := flags.String("o", "docs/bench/load.json", "write what was measured to `FILE`")
+	return func() error {
+		path, err := filepath.Abs(*program)
+		if err != nil {
+			return err
+		}
+		return run(path, *out, *rounds, *each)
 	}
 }
 
@@ -161,8 +161,7 @@ func lostEntries(file string) (lost uint64, err error) {
 
 // startLoad has calls made in a process of its own and returns how many it made.
 func startLoad(d time.Duration) (int, error) {
-	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), durationVariable+"="+d.String())
+	c := exec.Command("/proc/self/exe", Calls, "-d", d.String())
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err != nil {
@@ -171,11 +170,11 @@ func startLoad(d time.Duration) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(out)))
 }
 
-// load makes getppid calls at a steady rate, on the observed CPU, and prints how many.
-func load(d time.Duration) {
+// makeCalls makes getppid calls at a steady rate, on the observed CPU, and prints how many.
+func makeCalls(d time.Duration) error {
 	runtime.LockOSThread()
 	if err := affinity.Pin(observedCPU); err != nil {
-		log.Fatal(err)
+		return err
 	}
 	made, begin := 0, time.Now()
 	for since := time.Since(begin); since < d; since = time.Since(begin) {
@@ -183,5 +182,6 @@ func load(d time.Duration) {
 			unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
 		}
 	}
-	fmt.Println(made)
+	_, err := fmt.Println(made)
+	return err
 }

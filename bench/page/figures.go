@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package page
 
 import (
 	"fmt"
 	"math"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/plot"
 )
 

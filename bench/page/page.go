@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// page makes docs/benchmarks*.md and their figures of docs/bench/*.json and
+// Package page makes docs/benchmarks*.md and their figures of docs/bench/*.json and
 // docs/bench/*.tmpl: "make benchmarks".
-package main
+package page
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"math"
 	"os"
@@ -18,23 +17,26 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/taskiso/taskiso/internal/peers/results"
+	"github.com/taskiso/taskiso/bench/results"
 )
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("page: ")
-	docs := flag.String("docs", "docs", "`DIRECTORY` of the documentation")
-	flag.Parse()
-	pages, err := render(*docs)
+// Define adds the flags of the subcommand and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	docs := flags.String("docs", "docs", "`DIRECTORY` of the documentation")
+	return func() error { return write(*docs) }
+}
+
+func write(docs string) error {
+	pages, err := render(docs)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	for name, text := range pages {
-		if err := os.WriteFile(filepath.Join(*docs, name), text, 0o644); err != nil {
-			log.Fatal(err)
+		if err := os.WriteFile(filepath.Join(docs, name), text, 0o644); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // source is the data under a directory of documentation.
@@ -69,7 +71,7 @@ func render(docs string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// page makes a page of its template.
+// Package page makes a page of its template.
 func (s source) page(name string) ([]byte, error) {
 	file := "bench/" + name + ".tmpl"
 	page, err := template.New(filepath.Base(file)).Funcs(template.FuncMap{

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// deferral measures package deferral beside what else reaches a busy thread: "make
+// Package posting measures package deferral beside what else reaches a busy thread: "make
 // bench-deferral". It needs gcc and liburcu-dev, and two CPUs that are otherwise idle.
-package main
+package posting
 
 import (
 	"cmp"
@@ -17,24 +17,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/deferral"
-	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-deferral: ")
-	root := flag.String("root", ".", "root of the repository")
-	poster := flag.Int("poster", 0, "CPU of posters")
-	owner := flag.Int("owner", 1, "CPU of the owner")
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
+	root := flags.String("root", ".", "root of the repository")
+	poster := flags.Int("poster", 0, "CPU of posters")
+	owner := flags.Int("owner", 1, "CPU of the owner")
 	// Passes repeat everything, so that other work on the machine does not meet one side
 	// of a comparison only.
-	passes := flag.Int("rounds", 5, "measure all `N` times")
-	out := flag.String("o", "docs/bench/deferral.json", "write what was measured to `FILE`")
-	flag.Parse()
-	if err := run(*root, *poster, *owner, *passes, *out); err != nil {
-		log.Fatal(err)
-	}
+	passes := flags.Int("rounds", 5, "measure all `N` times")
+	out := flags.String("o", "docs/bench/deferral.json", "write what was measured to `FILE`")
+	return func() error { return run(*root, *poster, *owner, *passes, *out) }
 }
 
 func run(root string, poster, owner, passes int, out string) error {
@@ -107,7 +103,7 @@ type numbers map[string]float64
 // side: unaligned, the bare ping-pong took 66 to 90 ns, aligned 86 to 108.
 func compile(root, dir string) (string, error) {
 	binary := filepath.Join(dir, "bench")
-	source := filepath.Join(root, "internal/peers/deferral/c/bench.c")
+	source := filepath.Join(root, "bench/posting/c/bench.c")
 	build := exec.Command("gcc", "-std=gnu11", "-O2", "-falign-functions=64", "-falign-loops=64", "-pthread", "-I"+filepath.Join(root, "include"), "-o", binary, source, "-lurcu-qsbr")
 	if text, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compiling %s (needs liburcu-dev): %w\n%s", source, err, text)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// noise measures the gaps on a CPU with taskiso noise and with its peers, in turns,
+// Package gaps measures the gaps on a CPU with taskiso noise and with its peers, in turns,
 // while the other CPU has work and while it has none: "make bench-noise".
-package main
+package gaps
 
 import (
 	"cmp"
@@ -22,8 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/peers/results"
 )
 
 // nobody is a user who may not trace.
@@ -38,26 +38,25 @@ var peerPackages = []string{"rt-tests", "rtla"}
 // limits are lengths in microseconds. How many gaps reach each is what is compared.
 var limits = []int{5, 10, 20, 50, 100, 200, 500}
 
-// stressVariable makes this program the work of the other CPU.
-const stressVariable = "TASKISO_BENCH_STRESS"
+// Stress is the subcommand that is the work of the other CPU.
+const Stress = "stress"
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-noise: ")
-	if cpu, err := strconv.Atoi(os.Getenv(stressVariable)); err == nil {
-		stress(cpu)
-	}
+// DefineStress adds the flags of the work and returns what it does.
+func DefineStress(flags *flag.FlagSet) func() error {
+	cpu := flags.Int("cpu", 0, "work on `CPU`")
+	return func() error { return stress(*cpu) }
+}
+
+// Define adds the flags of the benchmark and returns what it does.
+func Define(flags *flag.FlagSet) func() error {
 	var on places
-	flag.IntVar(&on.measured, "cpu", 1, "measure `CPU`")
-	flag.IntVar(&on.other, "other", 0, "use `CPU` for everything else")
-	program := flag.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flag.Int("rounds", 5, "measure each `N` times, in turns")
-	each := flag.Duration("d", 10*time.Second, "measure for `TIME` each time")
-	out := flag.String("o", "docs/bench/noise.json", "write what was measured to `FILE`")
-	flag.Parse()
-	if err := run(*program, *out, on, *rounds, *each); err != nil {
-		log.Fatal(err)
-	}
+	flags.IntVar(&on.measured, "cpu", 1, "measure `CPU`")
+	flags.IntVar(&on.other, "other", 0, "use `CPU` for everything else")
+	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
+	rounds := flags.Int("rounds", 5, "measure each `N` times, in turns")
+	each := flags.Duration("d", 10*time.Second, "measure for `TIME` each time")
+	out := flags.String("o", "docs/bench/noise.json", "write what was measured to `FILE`")
+	return func() error { return run(*program, *out, on, *rounds, *each) }
 }
 
 func run(program, out string, on places, rounds int, each time.Duration) error {
@@ -217,8 +216,7 @@ func (b *bench) compare(busy bool, rounds int) ([]results.Table, error) {
 
 // startStress gives the other CPU work and returns what ends it.
 func startStress(cpu int) (stop func(), err error) {
-	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), stressVariable+"="+strconv.Itoa(cpu))
+	c := exec.Command("/proc/self/exe", Stress, "-cpu", strconv.Itoa(cpu))
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := c.Start(); err != nil {
@@ -232,27 +230,27 @@ func startStress(cpu int) (stop func(), err error) {
 }
 
 // stress maps, touches and unmaps memory, and starts programs, on a CPU.
-func stress(cpu int) {
+func stress(cpu int) error {
 	runtime.LockOSThread() // what it starts runs there as well
 	if err := affinity.Pin(cpu); err != nil {
-		log.Fatal(err)
+		return err
 	}
 	const size, page = 1 << 20, 4096
 	for {
 		for range 20 {
 			memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 			if err != nil {
-				log.Fatal(err)
+				return err
 			}
 			for i := 0; i < size; i += page {
 				memory[i] = 1
 			}
 			if err := unix.Munmap(memory); err != nil {
-				log.Fatal(err)
+				return err
 			}
 		}
 		if err := exec.Command("/bin/true").Run(); err != nil && !errors.Is(err, exec.ErrNotFound) {
-			log.Fatal(err)
+			return err
 		}
 	}
 }
