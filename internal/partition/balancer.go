@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -17,18 +16,29 @@ import (
 // and takes the list through a socket (irqbalance.1, API), acts on it when it
 // next looks at the interrupts, and forgets it when it ends.
 
-const balancerSetting = "irqbalance"
-
 // balancerSockets is where each irqbalance has a socket, with its number.
 const balancerSockets = "/run/irqbalance/irqbalance*.sock"
 
 // balancerFiles have what irqbalance starts with: of Debian, and of Fedora and SUSE.
 var balancerFiles = []string{"/etc/default/irqbalance", "/etc/sysconfig/irqbalance"}
 
+func balancerKnob() knob {
+	return knob{
+		name: balancerSetting,
+		why:  "irqbalance moves interrupts to any CPU that it is not kept off",
+		// There is nothing of it in the kernel.
+		source: "irqbalance: irqbalance.1, API; cputree.c: setup_banned_cpus",
+		plan:   planBalancer,
+		rate:   rate{perHour: 15000, text: "each interrupt that it moves there"},
+		finish: finishBalancer,
+		reads:  []string{"run/irqbalance/irqbalance*.sock", "etc/default/irqbalance", "etc/sysconfig/irqbalance"},
+	}
+}
+
 func planBalancer(h *host) (found, error) {
 	f := found{later: true}
 	if _, err := h.glob(balancerSockets); err != nil {
-		return f, h.withoutBalancerSocket()
+		return f, withoutBalancerSocket(h)
 	}
 	f.note("irqbalance is asked to keep off CPU %v when the partition is made, and does so at its next round (10 seconds by default)", h.cpus)
 	for _, file := range balancerFiles {
@@ -41,7 +51,7 @@ func planBalancer(h *host) (found, error) {
 
 // withoutBalancerSocket says whether an irqbalance runs that cannot be told. Older
 // ones listen on an abstract socket, which has no file (irqbalance.c: init_socket).
-func (h *host) withoutBalancerSocket() error {
+func withoutBalancerSocket(h *host) error {
 	running := processes(h.files)
 	if pid, runs := running["irqbalance"]; runs {
 		return fmt.Errorf("irqbalance (process %d) runs without a socket %s, as older versions do, and cannot be asked: ban CPU %v with IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS where its service is configured, and restart it: %w", pid, balancerSockets, h.cpus, errTaken)
@@ -54,7 +64,7 @@ func (h *host) withoutBalancerSocket() error {
 
 // bannedWarning says that what irqbalance starts with is no list of CPUs, which it
 // then takes for an empty one.
-func (h *host) bannedWarning() string {
+func bannedWarning(h *host) string {
 	for _, file := range balancerFiles {
 		text, err := h.read(file)
 		if err != nil {
@@ -77,31 +87,30 @@ func (h *host) bannedWarning() string {
 	return ""
 }
 
-// addBalancers adds what each irqbalance that runs is to be told.
-func (p *Plan) addBalancers(files change.Files, view fs.FS) {
-	s := p.setting(balancerSetting)
-	if s == nil || s.State != Changes {
-		return
+// finishBalancer adds what each irqbalance that runs is asked.
+func finishBalancer(s *Setting, on running) error {
+	if s.State != Changes {
+		return nil
 	}
-	sockets, err := fs.Glob(view, strings.TrimPrefix(balancerSockets, "/"))
+	sockets, err := fs.Glob(on.view, strings.TrimPrefix(balancerSockets, "/"))
 	if err != nil {
 		s.State, s.Reason = Unknown, err.Error()
-		return
+		return nil
 	}
 	answered := false
 	for _, name := range sockets {
 		socket := "/" + name
-		banned, _, err := change.ReadBanned(files, socket)
+		banned, _, err := change.ReadBanned(on.files, socket)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // left behind by one that was killed
 		}
 		if err != nil {
 			s.State, s.Reason, s.Changes, s.Notes = Unknown, err.Error(), nil, nil
-			return
+			return nil
 		}
 		answered = true
-		if !p.CPUs.IsSubsetOf(banned) {
-			s.Changes = append(s.Changes, change.Change{Path: socket, From: banned.String(), To: banned.Union(p.CPUs).String(), Kind: change.Banned{}})
+		if !on.cpus.IsSubsetOf(banned) {
+			s.Changes = append(s.Changes, change.Change{Path: socket, From: banned.String(), To: banned.Union(on.cpus).String(), Kind: change.Banned{}})
 		}
 	}
 	if !answered {
@@ -109,10 +118,5 @@ func (p *Plan) addBalancers(files change.Files, view fs.FS) {
 	} else if len(s.Changes) == 0 {
 		s.State = Set
 	}
-}
-
-// leftToBalancer tells whether a value is one that irqbalance chose, which spares
-// the CPUs since it was told to: interrupts are its business, not foreign.
-func (j *journal) leftToBalancer(c change.Change, got string) bool {
-	return slices.ContainsFunc(j.changes, func(asked change.Change) bool { return asked.Governs(c, got, j.CPUs) })
+	return nil
 }

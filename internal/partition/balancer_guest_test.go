@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/partition/change"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
 // startBalancer starts Debian's irqbalance with rounds of a second, and returns the

@@ -145,7 +145,9 @@ func TestBalancerDoesNotAnswer(t *testing.T) {
 	delete(k.tree, "run/irqbalance/irqbalance8.sock")
 	view := k.files(t)
 	k.add("run/irqbalance/irqbalance8.sock", "")
-	plan.addBalancers(k, view)
+	if err := finishBalancer(plan.setting(balancerSetting), running{files: k, view: view, cpus: plan.CPUs}); err != nil {
+		t.Fatal(err)
+	}
 	if s := plan.setting(balancerSetting); s.State != Needless || len(s.Changes) > 0 {
 		t.Errorf("%+v", s)
 	}

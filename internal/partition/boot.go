@@ -12,16 +12,6 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// BootWord is one word of the kernel's command line.
-type BootWord struct {
-	Word  string `json:"word"`
-	Gives string `json:"gives"`
-	State State  `json:"state"` // change, set, needless, lacking or unknown
-	// Present are the words of the same parameter that this boot had, if any.
-	Present string `json:"present,omitempty"`
-	Reason  string `json:"reason,omitempty"`
-}
-
 // Boot is what a kernel must be booted with for what cannot be set later.
 type Boot struct {
 	Schema       int         `json:"schema"`
@@ -124,160 +114,6 @@ func (b *Boot) Line() string {
 	return strings.Join(words, " ")
 }
 
-// says sets the state and its reason.
-func (w *BootWord) says(state State, format string, args ...any) {
-	w.State = state
-	w.Reason = fmt.Sprintf(format, args...)
-}
-
-// because adds to the reason.
-func (w *BootWord) because(format string, args ...any) {
-	if w.Reason != "" {
-		w.Reason += "; "
-	}
-	w.Reason += fmt.Sprintf(format, args...)
-}
-
-// kernelLine is a command line and what the kernel made of it.
-type kernelLine struct {
-	*host
-	line    []argument
-	hasTick bool
-	// like are the behaviours that this kernel may have, oldest first.
-	like []release
-	// explained is true if one of them makes of the line what the kernel shows.
-	explained bool
-	// taken are the CPUs that are isolated at boot by kind, under each behaviour.
-	taken isolation
-	// stay are CPUs that the words judged so far isolate.
-	stay cpulist.Set
-}
-
-func newKernelLine(h *host, text string) *kernelLine {
-	k := &kernelLine{host: h, line: arguments(text), hasTick: h.exists(nohzFullFile)}
-	k.like, k.explained = k.readings()
-	k.taken = isolation{domainKind: h.bootIsolated, tickKind: h.NohzFull, managedKind: h.Possible}
-	for _, r := range k.like {
-		k.taken[managedKind] = k.taken[managedKind].Intersect(r.isolate(k.line, h.Possible, k.hasTick)[managedKind])
-	}
-	if !k.explained {
-		k.taken[managedKind] = cpulist.Set{}
-	}
-	return k
-}
-
-// readings returns the behaviours under which the command line gives what sysfs
-// shows: first among those of the kernel's release, then among all.
-func (k *kernelLine) readings() (like []release, explained bool) {
-	oldest, latest := k.releases(k.line)
-	for i, r := range behaviours {
-		if r <= latest && (i+1 == len(behaviours) || behaviours[i+1] > oldest) {
-			like = append(like, r)
-		}
-	}
-	// What broke with one release may be mended in another that nobody knows yet.
-	if slices.Equal(like, []release{onceSince}) {
-		like = []release{presentSince, onceSince}
-	}
-	for _, some := range [][]release{like, behaviours} {
-		fits := slices.DeleteFunc(slices.Clone(some), func(r release) bool { return !k.shows(r.isolate(k.line, k.Possible, k.hasTick)) })
-		if len(fits) > 0 {
-			return fits, true
-		}
-	}
-	return like, false
-}
-
-// shows tells whether sysfs agrees. A kernel that needs the boot CPU for timekeeping
-// takes it out of nohz_full= (tick_nohz_init), and cpuset partitions are isolated too.
-func (k *kernelLine) shows(is isolation) bool {
-	tick := is[tickKind]
-	return is[domainKind].IsSubsetOf(k.Isolated) && k.Isolated.Minus(is[domainKind]).IsSubsetOf(k.partitioned) &&
-		(tick == k.NohzFull || tick.Minus(bootCPU()) == k.NohzFull)
-}
-
-// all tells whether something holds for each behaviour that the kernel may have.
-func (k *kernelLine) all(holds func(release) bool) bool {
-	return !slices.ContainsFunc(k.like, func(r release) bool { return !holds(r) })
-}
-
-// present returns the words of a parameter as they stand on the command line.
-func (k *kernelLine) present(name string) string {
-	var words []string
-	for _, a := range named(k.line, strings.ReplaceAll(name, "-", "_")) {
-		words = append(words, a.text)
-	}
-	return strings.Join(words, " ")
-}
-
-// asItIs returns the word of a parameter without quotes, or all of several.
-func (k *kernelLine) asItIs(name string) string {
-	var words []string
-	for _, a := range named(k.line, name) {
-		words = append(words, name+"="+a.value)
-	}
-	return strings.Join(words, " ")
-}
-
-// asked returns the CPUs that words of the line name for a kind of isolation,
-// whether or not the kernel has listened.
-func (k *kernelLine) asked(kind kinds) cpulist.Set {
-	last, _ := k.Possible.Last()
-	var all cpulist.Set
-	add := func(list string) {
-		if set, err := cpulist.ParseMax(list, last); err == nil {
-			all = all.Union(set.Intersect(k.Possible))
-		}
-	}
-	for _, a := range k.line {
-		switch a.name {
-		case "isolcpus":
-			if given, list, ok := newest.flags(a.value); ok && given&kind != 0 {
-				add(list)
-			} else if !ok && kind == domainKind {
-				add(a.value) // "all" and "N", which were a list before there were flags
-			}
-		case "nohz_full":
-			if kind == tickKind {
-				add(a.value)
-			}
-		}
-	}
-	return all
-}
-
-// wantsDomain tells whether isolcpus= was to keep the load balancer off, with a list
-// or without: what somebody chose is kept.
-func (k *kernelLine) wantsDomain() bool {
-	return slices.ContainsFunc(named(k.line, "isolcpus"), func(a argument) bool {
-		given, _, _ := newest.flags(a.value)
-		return given&domainKind != 0 || given == 0
-	})
-}
-
-// lists returns what nohz_full= and isolcpus= should name: the CPUs that were asked
-// for, or what is in effect already and has them all. Kernels before 5.18 want the
-// same list in both.
-func (k *kernelLine) lists() (tick, isolated cpulist.Set) {
-	tick, isolated = k.cpus, k.cpus
-	if k.cpus.IsSubsetOf(k.taken[tickKind]) {
-		tick = k.taken[tickKind]
-	}
-	for _, kind := range []kinds{managedKind, domainKind} {
-		if !k.taken[kind].IsEmpty() && k.cpus.IsSubsetOf(k.taken[kind]) {
-			isolated = k.taken[kind]
-		}
-	}
-	separate := k.all(func(r release) bool { return r >= kindsSince || r < flagsSince })
-	if tick == isolated || !k.hasTick || separate {
-		return tick, isolated
-	}
-	if tick == k.cpus {
-		return isolated, isolated
-	}
-	return tick, tick
-}
-
 func (k *kernelLine) judgeTick(w *BootWord) {
 	cpus, _ := k.lists()
 	w.Word = "nohz_full=" + cpus.String()
@@ -294,7 +130,7 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 		k.nameOthers(w, there, "has no tick either", "have no tick either")
 		return
 	}
-	missed := k.cpus.Minus(there).Intersect(k.asked(tickKind))
+	missed := k.cpus.Minus(there).Intersect(askedFor(tickKind, k.line, k.Possible))
 	if missed == bootCPU() && !there.IsEmpty() {
 		w.says(Lacking, "nohz_full= names CPU 0 already, and %s has only CPU %v: this kernel keeps the boot CPU for timekeeping", nohzFullFile, there)
 		return
@@ -315,7 +151,7 @@ func (k *kernelLine) judgeIsolation(w *BootWord) {
 	_, cpus := k.lists()
 	domain, there := k.wantsDomain(), k.taken[domainKind]
 	w.Word = "isolcpus=" + k.flagsFor(domain) + cpus.String()
-	missed := k.cpus.Minus(there).Intersect(k.asked(domainKind))
+	missed := k.cpus.Minus(there).Intersect(askedFor(domainKind, k.line, k.Possible))
 	known := k.all(func(r release) bool { return r >= managedSince })
 	never := k.all(func(r release) bool { return r < managedSince })
 	managed := k.cpus.IsSubsetOf(k.taken[managedKind])
@@ -361,23 +197,6 @@ func (k *kernelLine) flagsFor(domain bool) string {
 		flags += "domain,"
 	}
 	return flags + "managed_irq,"
-}
-
-// repeatsTick tells whether isolcpus= has the flag nohz although nohz_full= will be
-// there, which some kernels do not take.
-func (k *kernelLine) repeatsTick() bool {
-	tick, _ := k.lists()
-	return tick != k.taken[tickKind] && slices.ContainsFunc(named(k.line, "isolcpus"), func(a argument) bool {
-		given, _, _ := newest.flags(a.value)
-		return given&tickKind != 0
-	})
-}
-
-// managedIfKnown tells whether the line gives what is wanted if the kernel knows the flag.
-func (k *kernelLine) managedIfKnown() bool {
-	return k.all(func(r release) bool {
-		return r < managedSince || k.cpus.IsSubsetOf(r.isolate(k.line, k.Possible, k.hasTick)[managedKind])
-	})
 }
 
 // whyDropped says why this kernel has not listened to isolcpus=.
@@ -457,13 +276,13 @@ func (k *kernelLine) check(b *Boot) {
 	}
 }
 
-// warnings says what is not about one of the words.
+// warningsOf says what is not about one of the words.
 func (k *kernelLine) warnings() []string {
 	var list []string
 	if k.cpus.Contains(0) {
 		list = append(list, "CPU 0 is the boot CPU: kernels that can suspend keep it out of nohz_full= for timekeeping, irqaffinity= always has it, and where no other CPU is known yet isolcpus= leaves it out: isolate another one if you can")
 	}
-	if warning := k.vectorWarning(len(k.irqNumbers())); warning != "" {
+	if warning := vectorWarning(k.host, len(k.irqNumbers())); warning != "" {
 		list = append(list, warning)
 	}
 	return list
@@ -500,20 +319,11 @@ func (k *kernelLine) judgeInterrupts(w *BootWord) {
 	}
 }
 
-const (
-	isolatedFile        = "/sys/devices/system/cpu/isolated"
-	nohzFullFile        = "/sys/devices/system/cpu/nohz_full"
-	defaultAffinityFile = "/proc/irq/default_smp_affinity"
-
-	patienceParameter = "rcutree.nohz_full_patience_delay"
-	patienceFile      = "/sys/module/rcutree/parameters/nohz_full_patience_delay"
-)
-
 func (k *kernelLine) judgePatience(w *BootWord) {
 	const want = "1000"
 	w.Word = patienceParameter + "=" + want
 	there, err := k.read(patienceFile)
-	oldest, latest := k.releases(k.line)
+	oldest, latest := k.releases()
 	switch {
 	case !k.hasTick:
 		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL: %v", errLacking)
@@ -545,7 +355,7 @@ const clockDir = "/sys/devices/system/clocksource/clocksource0/"
 // clock is in use, as long as the TSC is not given up (clocksource_enqueue_watchdog).
 func (k *kernelLine) judgeClock(w *BootWord) {
 	w.Word = "tsc=nowatchdog"
-	if _, latest := k.releases(k.line); latest < 5003 {
+	if _, latest := k.releases(); latest < 5003 {
 		w.Word = "tsc=reliable" // older, and stronger: not even checked at boot
 	}
 	for _, a := range named(k.line, "tsc") { // each word counts (tsc_setup)

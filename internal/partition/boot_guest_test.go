@@ -38,7 +38,7 @@ func TestGuestBootLines(t *testing.T) {
 	t.Logf("%sisolated %v, nohz_full %v; to add: %s", line, isolated, nohzFull, b.Line())
 
 	h := &host{files: files}
-	r, known := h.releaseNumber(nil)
+	r, known := (&kernelLine{host: h}).releaseNumber()
 	k := kernelLine{host: h, line: arguments(string(line)), hasTick: true}
 	h.Isolated, h.NohzFull = isolated, nohzFull
 	if h.Possible, err = topology.Possible(files); err != nil {
@@ -51,7 +51,7 @@ func TestGuestBootLines(t *testing.T) {
 	if stopped := b.CPUs.IsSubsetOf(nohzFull); (b.Words[0].State == Set) != stopped {
 		t.Errorf("nohz_full= is %s, and the tick is stopped: %v", b.Words[0].State, stopped)
 	}
-	wants := k.asked(domainKind)
+	wants := askedFor(domainKind, k.line, k.Possible)
 	if b.Words[1].State == Set && !b.CPUs.Intersect(wants).IsSubsetOf(isolated) {
 		t.Errorf("isolcpus= is called set: %+v", b.Words[1])
 	}

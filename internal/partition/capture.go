@@ -10,79 +10,47 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 )
 
-// captured are the files that [New] and [NewBoot] read. A directory is enough
+// captured are the files that [New] and [NewBoot] read, each once.
+func captured() []string {
+	all := capturedForAll()
+	for _, k := range knobs() {
+		all = append(all, k.reads...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// capturedForAll are the files that are not read for one setting. A directory is enough
 // where only its presence counts.
-var captured = []string{
-	"etc/default/irqbalance",
-	"etc/sysconfig/irqbalance",
-	"proc/1/comm", // shows that processes could be seen
-	"proc/cmdline",
-	"proc/irq/*/smp_affinity_list",
-	"proc/irq/default_smp_affinity",
-	"proc/mounts",
-	"proc/pressure",
-	"proc/sys/kernel/numa_balancing",
-	"proc/sys/kernel/printk",
-	"proc/sys/kernel/osrelease",
-	"proc/sys/kernel/random/boot_id",
-	"proc/sys/kernel/sched_rt_runtime_us",
-	"proc/sys/kernel/timer_migration",
-	"proc/sys/kernel/watchdog",
-	"proc/sys/kernel/watchdog_cpumask",
-	"proc/sys/net/core/rps_default_mask",
-	"proc/sys/net/core/skb_defer_max",
-	"proc/sys/vm/stat_interval",
-	"run/irqbalance/irqbalance*.sock",
-	"run/systemd/private",
-	"run/systemd/system",
-	"sys/class/net/*/queues/rx-*/rps_cpus",
-	"sys/devices/system/clocksource/clocksource0/current_clocksource",
-	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/id",
-	"sys/devices/system/cpu/cpu[0-9]*/cache/index*/level",
-	"sys/devices/system/cpu/cpu[0-9]*/cache/index2/shared_cpu_list",
-	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/affected_cpus",
-	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
-	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
-	"sys/devices/system/cpu/cpu[0-9]*/online",
-	"sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us",
-	"sys/devices/system/cpu/cpu[0-9]*/topology/cluster_cpus_list",
-	"sys/devices/system/cpu/cpu[0-9]*/topology/core_cpus_list",
-	"sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list",
-	"sys/devices/system/cpu/isolated",
-	"sys/devices/system/cpu/nohz_full",
-	"sys/devices/system/cpu/online",
-	"sys/devices/system/cpu/possible",
-	"sys/devices/system/cpu/smt/active",
-	"sys/devices/system/cpu/smt/control",
-	"sys/devices/system/machinecheck/machinecheck[0-9]*/check_interval",
-	"sys/devices/system/machinecheck/machinecheck[0-9]*/ignore_ce",
-	"sys/devices/system/node/node[0-9]*/cpulist",
-	"sys/devices/virtual/workqueue/*/cpumask",
-	"sys/devices/virtual/workqueue/cpumask",
-	"sys/fs/cgroup/*/cpuset.cpus",
-	"sys/fs/cgroup/*/cpuset.cpus.partition",
-	"sys/fs/cgroup/cgroup.controllers",
-	"sys/fs/cgroup/cgroup.subtree_control",
-	"sys/fs/cgroup/cpuset",
-	"sys/fs/cgroup/cpuset/cpuset.cpus",
-	"sys/fs/cgroup/taskiso-*",
-	"sys/fs/cgroup/taskiso_*",
-	"sys/fs/resctrl",
-	"sys/fs/resctrl/*/cpus_list",
-	"sys/fs/resctrl/*/schemata",
-	"sys/fs/resctrl/info/*/cbm_mask",
-	"sys/fs/resctrl/info/*/min_cbm_bits",
-	"sys/fs/resctrl/info/*/shareable_bits",
-	"sys/fs/resctrl/info/*/sparse_masks",
-	"sys/fs/resctrl/schemata",
-	"sys/kernel/debug/sched",
-	"sys/kernel/debug/sched/fair_server/cpu*/runtime",
-	"sys/kernel/mm/ksm/run",
-	"sys/kernel/mm/transparent_hugepage/enabled",
-	"sys/module/rcutree/parameters",
-	"sys/module/rcutree/parameters/nohz_full_patience_delay",
+func capturedForAll() []string {
+	return []string{
+		"proc/1/comm", // shows that processes could be seen
+		"proc/cmdline",
+		"proc/mounts",
+		"proc/pressure",
+		"proc/sys/kernel/osrelease",
+		"proc/sys/kernel/random/boot_id",
+		"sys/devices/system/clocksource/clocksource0/current_clocksource",
+		"sys/devices/system/cpu/cpu[0-9]*/cache/index*/id",
+		"sys/devices/system/cpu/cpu[0-9]*/cache/index*/level",
+		"sys/devices/system/cpu/cpu[0-9]*/cache/index2/shared_cpu_list",
+		"sys/devices/system/cpu/cpu[0-9]*/topology/cluster_cpus_list",
+		"sys/devices/system/cpu/cpu[0-9]*/topology/core_cpus_list",
+		"sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list",
+		"sys/devices/system/cpu/isolated",
+		"sys/devices/system/cpu/nohz_full",
+		"sys/devices/system/cpu/online",
+		"sys/devices/system/cpu/possible",
+		"sys/devices/system/cpu/smt/active",
+		"sys/devices/system/cpu/smt/control",
+		"sys/devices/system/machinecheck/machinecheck[0-9]*/ignore_ce",
+		"sys/devices/system/node/node[0-9]*/cpulist",
+		"sys/module/rcutree/parameters",
+		"sys/module/rcutree/parameters/nohz_full_patience_delay",
+	}
 }
 
 // Capture writes all that a plan depends on to a compressed tar archive.
@@ -95,7 +63,7 @@ var captured = []string{
 func Capture(w io.Writer, files fs.FS) (unread []string, err error) {
 	zip := gzip.NewWriter(w)
 	archive := tar.NewWriter(zip)
-	for _, pattern := range captured {
+	for _, pattern := range captured() {
 		paths, err := fs.Glob(files, pattern)
 		if err != nil {
 			return nil, fmt.Errorf("capturing %s: %w", pattern, err)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -70,16 +69,17 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 		return nil, err
 	}
 	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}, balanced: h.cpus.Minus(h.Isolated)}
-	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return w == h.tickWarning() })
+	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return w == tickWarning(h) })
 	var fixed []int // interrupts that nobody can move
-	for _, s := range plan.Settings {
+	all := knobs()
+	for i, s := range plan.Settings { // which are in the order of the list
 		if s.Name == tasksSetting && plan.kind() != None {
 			continue // the cpuset ends it
 		}
 		if s.Name == cpusetSetting && g.balanced.IsEmpty() {
 			continue // isolated already
 		}
-		g.addSetting(s)
+		g.addSetting(all[i], s)
 		fixed = append(fixed, s.fixed...)
 	}
 	for _, w := range boot.Words {
@@ -90,9 +90,12 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	return g, nil
 }
 
-func (g *Grade) addSetting(s Setting) {
-	rate := settingRates[s.Name].read(s)
-	h := Hazard{Name: s.Name, What: s.Why, Rate: rate.text, Targets: targets(s), perHour: rate.perHour}
+func (g *Grade) addSetting(k knob, s Setting) {
+	rate := k.rate.read(s.Changes)
+	h := Hazard{Name: s.Name, What: s.Why, Rate: rate.text, perHour: rate.perHour}
+	if k.targets != nil {
+		h.Targets = k.targets(s.Changes)
+	}
 	if s.Name == tasksSetting && g.balanced.IsEmpty() {
 		h.What, h.Rate = "threads whose affinity names these CPUs run there, although no load is balanced", "each time such a thread runs"
 	}
@@ -152,7 +155,7 @@ func (g *Grade) addWord(w BootWord, fixed []int) {
 // was unstable from the beginning does not.
 func (g *Grade) addClock(h *host) {
 	name, err := h.read(clockDir + "current_clocksource")
-	if err != nil || !isClockOfPC(name) || h.cpus.Intersect(h.NohzFull).IsEmpty() || h.clockStable() {
+	if err != nil || !isClockOfPC(name) || h.cpus.Intersect(h.NohzFull).IsEmpty() || clockStable(h) {
 		return
 	}
 	rate := bootRates["nohz_full"]
@@ -165,7 +168,7 @@ func (g *Grade) addClock(h *host) {
 
 // clockStable tells whether the scheduler shows its clock as stable; it shows that to
 // root only.
-func (h *host) clockStable() bool {
+func clockStable(h *host) bool {
 	text, err := h.read("/sys/kernel/debug/sched/debug")
 	if err != nil {
 		return false
@@ -176,85 +179,6 @@ func (h *host) clockStable() bool {
 		}
 	}
 	return false
-}
-
-// targets returns what a setting's changes are about, where that says more than the
-// name of the setting.
-func targets(s Setting) []string {
-	var names []string
-	var numbers []int
-	for _, c := range s.Changes {
-		parts := strings.Split(c.Path, "/")
-		switch s.Name {
-		case "irq-affinity": // /proc/irq/N/smp_affinity_list
-			if n, err := strconv.Atoi(parts[3]); err == nil {
-				numbers = append(numbers, n)
-			}
-		case "workqueues": // /sys/devices/virtual/workqueue/NAME/cpumask
-			names = append(names, parts[5])
-		case "rps": // /sys/class/net/NAME/queues/rx-0/rps_cpus
-			names = append(names, parts[4])
-		}
-	}
-	if len(numbers) > 0 {
-		return []string{"IRQ " + ranges(numbers)}
-	}
-	return slices.Compact(names)
-}
-
-// rate is how often something is to be expected on one CPU. Where that depends on
-// what else runs, perHour is only a place in the order; 0 is no interrupt at all.
-type rate struct {
-	perHour float64
-	text    string
-	what    string // of words for boot, which say only what they give
-	// seconds is true if the value of the setting is the period. Then the text has a
-	// %s for it.
-	seconds bool
-}
-
-// read puts the period in that the machine has.
-func (r rate) read(s Setting) rate {
-	if !r.seconds {
-		return r
-	}
-	if len(s.Changes) != 1 {
-		r.text = fmt.Sprintf(r.text, "a period")
-		return r
-	}
-	period := s.Changes[0].From
-	if n, err := strconv.ParseFloat(period, 64); err == nil && n > 0 {
-		r.perHour = 3600 / n
-	}
-	r.text = fmt.Sprintf(r.text, period+" s")
-	return r
-}
-
-var settingRates = map[string]rate{
-	"irq-affinity":    {perHour: 20000, text: "each interrupt of the device"},
-	balancerSetting:   {perHour: 15000, text: "each interrupt that it moves there"},
-	"workqueue":       {perHour: 10000, text: "each unbound work item that is put there"},
-	"rps":             {perHour: 9000, text: "each burst of packets"},
-	cpusetSetting:     {perHour: 8000, text: "whenever other CPUs are busy"},
-	tasksSetting:      {perHour: 8000, text: "whenever other CPUs are busy"},
-	"fair-server":     {perHour: 3600, text: "up to one a second (its period)"},
-	"rt-throttling":   {perHour: 3600, text: "one a second, for real-time tasks"},
-	"stat-interval":   {perHour: 3600, text: "one in %s (vm.stat_interval), while the CPU counts", seconds: true},
-	"numa-balancing":  {perHour: 3000, text: "bursts of page faults, one a second or less"},
-	"cpufreq":         {perHour: 2000, text: "each change of load"},
-	"skb-defer":       {perHour: 1000, text: "each burst of packets that it received"},
-	"timer-migration": {perHour: 1000, text: "each timer that an idle CPU sets"},
-	"ksm":             {perHour: 1000, text: "each scan, for processes with mergeable memory"},
-	"watchdog":        {perHour: 900, text: "one in 4 s (2/5 of watchdog_thresh)"},
-	"thp":             {perHour: 360, text: "one scan in 10 s (scan_sleep_millisecs)"},
-	"workqueues":      {perHour: 100, text: "each work item of such a queue"},
-	"mce-polling":     {perHour: 12, text: "one in %s (check_interval)", seconds: true},
-	"irq-default":     {perHour: 10, text: "each interrupt of a device that comes later"},
-	"rps-default":     {perHour: 10, text: "each burst of packets of a device that comes later"},
-	"printk":          {perHour: 10, text: "each message for the console"},
-	cacheSetting:      {perHour: 0, text: "no interrupt: it slows down what runs"},
-	smtSetting:        {perHour: 0, text: "no interrupt: it slows down what runs"},
-	"pm-qos":          {perHour: 0, text: "no interrupt: it takes longer to wake up"},
 }
 
 var bootRates = map[string]rate{

@@ -49,9 +49,9 @@ func TestGradeOrder(t *testing.T) {
 
 // TestGradeRates: every setting and every word for boot has an expected rate.
 func TestGradeRates(t *testing.T) {
-	for _, name := range Settings() {
-		if name != cycleSetting && settingRates[name].text == "" {
-			t.Errorf("setting %s has no rate", name)
+	for _, k := range knobs() {
+		if k.name != cycleSetting && k.rate.text == "" {
+			t.Errorf("setting %s has no rate", k.name)
 		}
 	}
 	for _, p := range bootParameters() {

@@ -8,11 +8,14 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition/change"
+	"github.com/taskiso/taskiso/internal/proc"
+	"github.com/taskiso/taskiso/internal/systemd"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -27,7 +30,7 @@ type host struct {
 	siblingsError      error       // why the siblings of some are not known
 	hidden             cpulist.Set // hardware threads that are offline for good
 	taken              cpulist.Set // by other partitions
-	mounts             []mount
+	mounts             mounts
 	spec               Spec
 }
 
@@ -67,8 +70,7 @@ func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 func (h *host) findBootIsolated() {
 	h.bootIsolated = h.Isolated
 	if text, err := h.read("/proc/cmdline"); err == nil {
-		k := kernelLine{host: h, line: arguments(text)}
-		h.bootIsolated = h.Isolated.Intersect(k.asked(domainKind))
+		h.bootIsolated = h.Isolated.Intersect(askedFor(domainKind, arguments(text), h.Possible))
 	}
 	h.partitioned = h.Isolated.Minus(h.bootIsolated)
 }
@@ -268,4 +270,65 @@ func (h *host) secondCache(cpu int) string {
 		}
 	}
 	return ""
+}
+
+// interrupts returns the numbers of all interrupts, ascending.
+func (h *host) interrupts() ([]int, error) {
+	entries, err := fs.ReadDir(h.files, "proc/irq")
+	if err != nil {
+		return nil, readError("/proc/irq", err)
+	}
+	var numbers []int
+	for _, entry := range entries {
+		if n, err := strconv.Atoi(entry.Name()); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+func (h *host) irqNumbers() []int {
+	numbers, _ := h.interrupts() // a machine that does not list them is not warned of
+	return numbers
+}
+
+// machineCheck returns the directory of a CPU with settings for machine checks, which
+// only x86 has. There is none of a CPU that is offline, which may be CPU 0.
+func (h *host) machineCheck() (dir string, err error) {
+	const top = "/sys/devices/system/machinecheck"
+	for cpu := range h.Online.All() {
+		dir := fmt.Sprintf("%s/machinecheck%d", top, cpu)
+		if h.exists(dir) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("no %s: %w", top, errLacking)
+}
+
+// isSystemd tells whether systemd is there to be asked.
+func (h *host) isSystemd() bool { return h.exists(systemd.Socket) }
+
+// either chooses the word for one CPU or for several.
+func either(cpus cpulist.Set, one, several string) string {
+	if cpus.Len() == 1 {
+		return one
+	}
+	return several
+}
+
+// processes returns the numbers of processes by name, of each the first.
+func processes(files fs.FS) map[string]int {
+	running := make(map[string]int)
+	numbers, err := proc.Processes(files)
+	if err != nil {
+		return running
+	}
+	for _, pid := range numbers {
+		name, err := proc.Comm(files, proc.Process(pid))
+		if _, known := running[name]; err == nil && !known {
+			running[name] = pid
+		}
+	}
+	return running
 }

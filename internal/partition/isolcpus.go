@@ -146,3 +146,30 @@ func single(cpu int) cpulist.Set {
 	set, _ := cpulist.New(cpu) // which is in range
 	return set
 }
+
+// askedFor returns the CPUs that words of the line name for a kind of isolation,
+// whether or not the kernel has listened.
+func askedFor(kind kinds, line []argument, possible cpulist.Set) cpulist.Set {
+	last, _ := possible.Last()
+	var all cpulist.Set
+	add := func(list string) {
+		if set, err := cpulist.ParseMax(list, last); err == nil {
+			all = all.Union(set.Intersect(possible))
+		}
+	}
+	for _, a := range line {
+		switch a.name {
+		case "isolcpus":
+			if given, list, ok := newest.flags(a.value); ok && given&kind != 0 {
+				add(list)
+			} else if !ok && kind == domainKind {
+				add(a.value) // "all" and "N", which were a list before there were flags
+			}
+		case "nohz_full":
+			if kind == tickKind {
+				add(a.value)
+			}
+		}
+	}
+	return all
+}

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
+	"slices"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/partition/change"
@@ -111,50 +109,8 @@ func parseJournal(text []byte) (*journal, error) {
 	return j, nil
 }
 
-const journalSuffix = ".journal"
-
-func (s *Store) path(name string) string { return filepath.Join(s.dir, name+journalSuffix) }
-
-// load reads the journal of a partition. A name that was never given, or not a
-// name at all, is an error that matches [fs.ErrNotExist].
-func (s *Store) load(name string) (*journal, error) {
-	if !nameForm.MatchString(name) {
-		return nil, fmt.Errorf("partition %q: %w", name, ErrNoPartition)
-	}
-	text, err := os.ReadFile(s.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("partition %q: %w", name, ErrNoPartition)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the journal of partition %s: %w", name, err)
-	}
-	j, err := parseJournal(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", s.path(name), err)
-	}
-	return j, nil
-}
-
-// reopen makes a complete journal an incomplete one.
-func (s *Store) reopen(j *journal) error {
-	f, err := os.OpenFile(s.path(j.Name), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("opening the journal: %w", err)
-	}
-	err = f.Truncate(j.size)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("marking the journal: %w", err)
-	}
-	return nil
-}
-
-// drop removes a journal.
-func (s *Store) drop(name string) error {
-	if err := os.Remove(s.path(name)); err != nil {
-		return fmt.Errorf("removing the journal of partition %s: %w", name, err)
-	}
-	return nil
+// leftToBalancer tells whether a value is one that irqbalance chose, which spares
+// the CPUs since it was told to: interrupts are its business, not foreign.
+func (j *journal) leftToBalancer(c change.Change, got string) bool {
+	return slices.ContainsFunc(j.changes, func(asked change.Change) bool { return asked.Governs(c, got, j.CPUs) })
 }

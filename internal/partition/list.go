@@ -4,10 +4,6 @@ package partition
 
 import (
 	"errors"
-	"io/fs"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/partition/change"
@@ -95,15 +91,4 @@ func (s *Store) state(j *journal) Condition {
 	default:
 		return Complete
 	}
-}
-
-// held tells whether the process that made a temporary partition still runs: its
-// lock goes with it.
-func (s *Store) held(name string) bool {
-	f, err := os.Open(s.path(name))
-	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist)
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

@@ -16,14 +16,17 @@ type mount struct {
 	readOnly  bool
 }
 
-// readMounts returns the mounts in their order: of two on a directory the later one
+// mounts are all that are mounted, in their order: of two on a directory the later one
 // is on top.
-func readMounts(files fs.FS) []mount {
+type mounts []mount
+
+// readMounts returns the mounts of a machine.
+func readMounts(files fs.FS) mounts {
 	text, err := fs.ReadFile(files, "proc/mounts")
 	if err != nil {
 		return nil
 	}
-	var list []mount
+	var list mounts
 	for line := range strings.Lines(string(text)) {
 		if fields := strings.Fields(line); len(fields) >= 4 {
 			list = append(list, mount{fields[1], fields[2], slices.Contains(strings.Split(fields[3], ","), "ro")})
@@ -32,9 +35,9 @@ func readMounts(files fs.FS) []mount {
 	return list
 }
 
-// mountOf returns the mount that a path is on.
-func (h *host) mountOf(path string) (on mount) {
-	for _, m := range h.mounts {
+// on returns the mount that a path is on.
+func (all mounts) on(path string) (on mount) {
+	for _, m := range all {
 		below := path == m.dir || strings.HasPrefix(path, strings.TrimSuffix(m.dir, "/")+"/")
 		if below && len(m.dir) >= len(on.dir) {
 			on = m
@@ -45,9 +48,9 @@ func (h *host) mountOf(path string) (on mount) {
 
 // readOnly returns the first change that cannot be made because its file system is
 // mounted read-only, as in a container.
-func (h *host) readOnly(list []change.Change) (dir string, found bool) {
+func (all mounts) readOnly(list []change.Change) (dir string, found bool) {
 	for _, c := range list {
-		if m := h.mountOf(c.Path); m.readOnly && c.IsInFile() {
+		if m := all.on(c.Path); m.readOnly && c.IsInFile() {
 			return m.dir, true
 		}
 	}

@@ -44,7 +44,7 @@ func TestOldJournal(t *testing.T) {
 			k, spec := machine(t)
 			original, dir := k.snapshot(), t.TempDir()
 			create(t, k, dir, spec)
-			written, err := os.ReadFile(journals(t, dir)[0])
+			written, err := os.ReadFile(journalFiles(t, dir)[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestOldJournal(t *testing.T) {
 			if string(written) != string(old) {
 				t.Errorf("the journal differs from %s:\n%s", golden, written)
 			}
-			if err := os.WriteFile(journals(t, dir)[0], old, 0o644); err != nil {
+			if err := os.WriteFile(journalFiles(t, dir)[0], old, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			if drifts, err := verify(t, k, dir, "dpdk"); err != nil || len(drifts) > 0 {

@@ -66,9 +66,6 @@ func claims(files fs.FS) ([]Owner, error) {
 	return w.found, fmt.Errorf("looking for owners of CPUs: %s has more than %d cgroups, or more than %d levels of them", cgroupRoot, cgroupsMost, cgroupDepth)
 }
 
-// inFS is a path as an [fs.FS] has it.
-func inFS(path string) string { return strings.TrimPrefix(path, "/") }
-
 type ownerWalk struct {
 	files fs.FS
 	inV1  bool
@@ -155,51 +152,12 @@ func partitionOf(files fs.FS, o Owner) Owner {
 	return Owner{}
 }
 
-// spareOwners refuses CPUs of somebody else's cpuset partition before anything is
-// written. Without a partition of its own nothing is taken from anybody.
-func (p *Plan) spareOwners(files fs.FS) error {
-	if p.kind() == None {
-		return nil
-	}
-	owners, _ := Owners(files, p.CPUs) // a warning of the plan says that there are more
-	for _, o := range owners {
-		if in := partitionOf(files, o); in.Partition != "" {
-			return fmt.Errorf("CPU %v: %w: %v; nothing was changed: choose other CPUs, have that one give them up, or use --partition none",
-				o.CPUs.Intersect(p.CPUs), ErrOwned, ownerIn(o, in))
-		}
-	}
-	return nil
-}
-
 // ownerIn names an owner and the partition that it is in.
 func ownerIn(o, in Owner) string {
 	if o.Dir == in.Dir {
 		return o.String()
 	}
 	return fmt.Sprintf("%v, below %v", o, in)
-}
-
-// warnOfOwners names those whose CPUs these are already.
-func (h *host) warnOfOwners(warn func(format string, args ...any)) {
-	unnamed := h.cpus.Intersect(h.partitioned)
-	owners, err := Owners(h.files, h.cpus)
-	for _, o := range owners {
-		both := o.CPUs.Intersect(h.cpus)
-		in := partitionOf(h.files, o)
-		switch {
-		case in.Partition != "":
-			unnamed = unnamed.Minus(both)
-			warn("isolated already, or set apart, by %s: CPU %v; \"partition create\" takes none of them, unless with --partition none", ownerIn(o, in), both)
-		case o.inV1:
-			warn("given to %v, whose tasks run there: CPU %v", o, both)
-		}
-	}
-	if !unnamed.IsEmpty() {
-		warn("isolated already, by a cpuset partition that cannot be seen here: CPU %v", unnamed)
-	}
-	if err != nil {
-		warn("%v: not all owners are known", err)
-	}
 }
 
 // takenFrom says who has the CPUs of a partition that the kernel calls invalid.
@@ -227,27 +185,6 @@ func (w *ownerWalk) stateOf(o Owner) string {
 	return string(text)
 }
 
-// RootCgroup is the directory of the cgroup that may hold processes whatever is below it.
-const RootCgroup = cgroupRoot
-
-// OwnCgroup returns the directory of this process's cgroup.
-func OwnCgroup(files fs.FS) string { return ownCgroup(files) }
-
-// Reachable returns the online CPUs on which the tasks of a cgroup may run. It is not
-// known where cpuset is a controller of cgroup version 1.
-func Reachable(files fs.FS, dir string) (cpus cpulist.Set, known bool) {
-	for ; isBelow(dir, cgroupRoot); dir = path.Dir(dir) { // without the controller, those of the one above
-		text, err := fs.ReadFile(files, inFS(dir)+"/cpuset.cpus.effective")
-		if err == nil {
-			cpus, err = cpulist.ParseSysfs(strings.TrimSpace(string(text)))
-			return cpus, err == nil
-		}
-	}
-	return cpulist.Set{}, false
-}
-
-func isBelow(dir, above string) bool { return dir == above || strings.HasPrefix(dir, above+"/") }
-
 // Around returns the innermost cpuset partition that a cgroup is in, if it is in one.
 func Around(files fs.FS, dir string) (Owner, bool) {
 	in := partitionOf(files, Owner{Dir: dir})
@@ -263,10 +200,4 @@ func PartitionWith(files fs.FS, cpus cpulist.Set) (Owner, bool) {
 		}
 	}
 	return Owner{}, false
-}
-
-// IsOurs tells whether a cgroup has the name that those of taskiso's partitions have.
-func IsOurs(dir string) bool {
-	name := path.Base(dir)
-	return path.Dir(dir) == cgroupRoot && (strings.HasPrefix(name, "taskiso-") || strings.HasPrefix(name, "taskiso_"))
 }

@@ -50,8 +50,8 @@ func TestCreateSparesOwners(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 			k.same(t, "after a refused create", before)
-			if k.calls != 0 || len(journals(t, dir)) != 0 {
-				t.Errorf("%d writes, journals %q, want none", k.calls, journals(t, dir))
+			if k.calls != 0 || len(journalFiles(t, dir)) != 0 {
+				t.Errorf("%d writes, journals %q, want none", k.calls, journalFiles(t, dir))
 			}
 			plan, err := New(dpdk, k.files(t))
 			if err != nil || !strings.Contains(strings.Join(plan.Warnings, "\n"), test.want[strings.Index(test.want, "/sys"):]) {

@@ -48,7 +48,7 @@ var watched = append([]string{
 	"sys/fs/cgroup/cpuset.*",
 	"sys/devices/virtual/workqueue/cpumask*",
 	"sys/kernel/debug/sched/domains/cpu*/*",
-}, captured...)
+}, captured()...)
 
 // unwatched are those that others change, each with the reason.
 var unwatched = map[string]string{

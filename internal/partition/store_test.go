@@ -48,8 +48,8 @@ func verify(t *testing.T, k *kernel, dir, name string) ([]Drift, error) {
 	return v.Drifts, nil
 }
 
-// journals returns what is in the directory but the lock.
-func journals(t *testing.T, dir string) []string {
+// journalFiles returns what is in the directory but the lock.
+func journalFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*"+journalSuffix))
 	if err != nil {
@@ -84,7 +84,7 @@ func TestCreateAndUndo(t *testing.T) {
 				t.Fatal(err)
 			}
 			k.same(t, "after undo", original)
-			if left := journals(t, dir); len(left) > 0 {
+			if left := journalFiles(t, dir); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
@@ -113,7 +113,7 @@ func TestCreateFails(t *testing.T) {
 			t.Errorf("write %d: %v, want ENOSPC", n, err)
 		}
 		k.same(t, "after a failed create", original)
-		if left := journals(t, dir); len(left) > 0 {
+		if left := journalFiles(t, dir); len(left) > 0 {
 			t.Errorf("write %d: left behind: %v", n, left)
 		}
 	}
@@ -176,7 +176,7 @@ func TestCreateKilled(t *testing.T) {
 				t.Fatalf("killed at %d (afterwards %v): %v", n, afterwards, err)
 			}
 			k.same(t, "after recover", original)
-			if left := journals(t, dir); len(left) > 0 {
+			if left := journalFiles(t, dir); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}
@@ -211,7 +211,7 @@ func TestJournalTorn(t *testing.T) {
 	k, original := guest(t)
 	dir := t.TempDir()
 	create(t, k, dir, dpdk)
-	file := journals(t, dir)[0]
+	file := journalFiles(t, dir)[0]
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +270,7 @@ func TestJournalFull(t *testing.T) {
 			t.Errorf("after %d lines: %v, want ENOSPC", lines, err)
 		}
 		k.same(t, "after a full file system", original)
-		if names := journals(t, dir); len(names) > 0 {
+		if names := journalFiles(t, dir); len(names) > 0 {
 			t.Errorf("left behind: %v", names)
 		}
 	}
@@ -539,7 +539,7 @@ func TestBooted(t *testing.T) {
 		t.Errorf("recover: %v, %v", gone, err)
 	}
 	rebooted.same(t, "after a boot", fresh)
-	if left := journals(t, dir); len(left) > 0 {
+	if left := journalFiles(t, dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

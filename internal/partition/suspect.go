@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-
-	"github.com/taskiso/taskiso/internal/proc"
 )
 
 // manager is a program that is known to change settings.
@@ -34,15 +32,15 @@ var managers = []manager{
 }
 
 // suspect says of each drift who probably made it.
-func (s *Store) suspect(drifts []Drift) {
+func suspect(view fs.FS, drifts []Drift) {
 	if len(drifts) == 0 {
 		return
 	}
-	running := processes(s.view)
+	running := processes(view)
 	for i, d := range drifts {
 		drifts[i].Suspect = guess(d, running)
-		if strings.Contains(d.Got, " invalid") && path.Base(d.Path) == "cpuset.cpus.partition" {
-			drifts[i].Suspect += "; " + takenFrom(s.view, path.Dir(d.Path))
+		if strings.Contains(d.Got, " invalid") && path.Base(d.Path) == partitionFile {
+			drifts[i].Suspect += "; " + takenFrom(view, path.Dir(d.Path))
 		}
 	}
 }
@@ -54,7 +52,7 @@ func guess(d Drift, running map[string]int) string {
 	if strings.HasPrefix(d.Got, "isolated invalid (") || strings.HasPrefix(d.Got, "root invalid (") {
 		return "the kernel itself: the reason is in parentheses"
 	}
-	if invalid := d.Got == "isolated invalid" || d.Got == "root invalid"; invalid && path.Base(d.Path) == "cpuset.cpus.partition" {
+	if invalid := d.Got == "isolated invalid" || d.Got == "root invalid"; invalid && path.Base(d.Path) == partitionFile {
 		return "the kernel itself, which gives no reason"
 	}
 	if strings.HasSuffix(d.Path, ".slice") {
@@ -85,20 +83,4 @@ func rivals(files fs.FS, plan *Plan) []string {
 		warnings = append(warnings, fmt.Sprintf("tuned (process %d) sets some of this by its profile, which has to agree or to be off (tuned-adm off)", pid))
 	}
 	return warnings
-}
-
-// processes returns the numbers of processes by name, of each the first.
-func processes(files fs.FS) map[string]int {
-	running := make(map[string]int)
-	numbers, err := proc.Processes(files)
-	if err != nil {
-		return running
-	}
-	for _, pid := range numbers {
-		name, err := proc.Comm(files, proc.Process(pid))
-		if _, known := running[name]; err == nil && !known {
-			running[name] = pid
-		}
-	}
-	return running
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 )
 
@@ -54,12 +53,3 @@ func (t *Temporary) Undo() error {
 
 // Cgroup returns the directory of the cgroup for its tasks, "" if it has none.
 func (t *Temporary) Cgroup() string { return cgroupOfChanges(t.Plan.All()) }
-
-// ownCgroup returns the directory of this process's cgroup.
-func ownCgroup(files fs.FS) string {
-	text, err := fs.ReadFile(files, "proc/self/cgroup")
-	if err != nil {
-		return cgroupRoot
-	}
-	return cgroupOf(string(text))
-}

@@ -59,7 +59,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 		}
 		v.Drifts = append(v.Drifts, drift(c, got))
 	}
-	s.suspect(v.Drifts)
+	suspect(s.view, v.Drifts)
 	v.Missed = s.waitForEffect(ctx, j.CPUs, j.Partition, j.changes)
 	return v, nil
 }

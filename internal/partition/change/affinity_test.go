@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskiso/taskiso/cpulist"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/cpulist"
 )
 
 const testThread = "/proc/41/task/41"

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/taskiso/taskiso/internal/kernfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/kernfs"
 )
 
 func TestText(t *testing.T) {

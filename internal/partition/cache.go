@@ -15,26 +15,34 @@ import (
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
-const (
-	cacheSetting = "cache"
-	resctrlRoot  = change.Resctrl
-)
+const resctrlRoot = change.Resctrl
 
 // CacheGroup returns the directory of the resource control group of a partition.
 func CacheGroup(name string) string { return path.Join(resctrlRoot, "taskiso-"+name) }
+
+func cacheKnob() knob {
+	return knob{
+		name:   cacheSetting,
+		why:    "other CPUs fill the same cache and drive out what a task has there",
+		source: "Documentation/filesystems/resctrl.rst",
+		plan:   planCache,
+		rate:   rate{perHour: 0, text: "no interrupt: it slows down what runs"},
+		reads:  []string{"sys/devices/system/cpu/cpu[0-9]*/cache/index*/id", "sys/devices/system/cpu/cpu[0-9]*/cache/index*/level", "sys/fs/resctrl", "sys/fs/resctrl/*/cpus_list", "sys/fs/resctrl/*/schemata", "sys/fs/resctrl/info/*/cbm_mask", "sys/fs/resctrl/info/*/min_cbm_bits", "sys/fs/resctrl/info/*/shareable_bits", "sys/fs/resctrl/info/*/sparse_masks", "sys/fs/resctrl/schemata"},
+	}
+}
 
 // planCache gives isolated CPUs ways of their caches that no others fill: a group
 // with these ways, and the default group without them.
 func planCache(h *host) (found, error) {
 	var f found
-	resources, err := h.cacheResources()
+	resources, err := cacheResources(h)
 	if err != nil {
 		return f, err
 	}
 	if h.spec.CacheWays == 0 {
 		return f, fmt.Errorf("it takes cache from all other CPUs (--cache-ways N, cache_ways = N): %w", errLeft)
 	}
-	if err := h.inNoCacheGroup(); err != nil {
+	if err := inNoCacheGroup(h); err != nil {
 		return f, err
 	}
 	dir := CacheGroup(h.spec.Name)
@@ -43,7 +51,7 @@ func planCache(h *host) (found, error) {
 	}
 	own, others := []change.Change{change.Make(dir)}, []change.Change{}
 	for _, r := range resources {
-		give, leave, err := h.divide(r)
+		give, leave, err := divide(h, r)
 		if err != nil {
 			return found{}, err
 		}
@@ -70,7 +78,7 @@ type cacheResource struct {
 }
 
 // cacheResources returns the kinds of the last cache that can be divided.
-func (h *host) cacheResources() ([]cacheResource, error) {
+func cacheResources(h *host) ([]cacheResource, error) {
 	infos, err := h.glob(resctrlRoot + "/info/L*/cbm_mask")
 	switch {
 	case errors.Is(err, errLacking) && h.exists(resctrlRoot+"/info"):
@@ -84,7 +92,7 @@ func (h *host) cacheResources() ([]cacheResource, error) {
 	}
 	var all []cacheResource
 	for _, info := range infos {
-		r, err := h.cacheResource(path.Dir(info))
+		r, err := readCacheResource(h, path.Dir(info))
 		if err != nil {
 			return nil, err
 		}
@@ -94,13 +102,13 @@ func (h *host) cacheResources() ([]cacheResource, error) {
 	return slices.DeleteFunc(all, func(r cacheResource) bool { return r.level != last }), nil
 }
 
-func (h *host) cacheResource(info string) (r cacheResource, err error) {
+func readCacheResource(h *host, info string) (r cacheResource, err error) {
 	r.name = path.Base(info)
 	r.level = r.name[1:2]
-	if r.mask, err = h.readHex(info + "/cbm_mask"); err != nil {
+	if r.mask, err = readHex(h, info+"/cbm_mask"); err != nil {
 		return r, err
 	}
-	if r.shared, err = h.readHex(info + "/shareable_bits"); err != nil && !errors.Is(err, errLacking) {
+	if r.shared, err = readHex(h, info+"/shareable_bits"); err != nil && !errors.Is(err, errLacking) {
 		return r, err
 	}
 	text, err := h.read(info + "/min_cbm_bits")
@@ -119,14 +127,14 @@ func (h *host) cacheResource(info string) (r cacheResource, err error) {
 	if r.domains, err = change.ParseSchema(text, r.name); err != nil {
 		return r, fmt.Errorf("reading %s/schemata: %w", resctrlRoot, err)
 	}
-	if r.otherGroups, err = h.cacheGroups(r.name); err != nil {
+	if r.otherGroups, err = cacheGroups(h, r.name); err != nil {
 		return r, err
 	}
-	r.domainsOfCPUs, err = h.cacheDomains(r.level)
+	r.domainsOfCPUs, err = cacheDomains(h, r.level)
 	return r, err
 }
 
-func (h *host) readHex(file string) (uint64, error) {
+func readHex(h *host, file string) (uint64, error) {
 	text, err := h.read(file)
 	if err != nil {
 		return 0, err
@@ -139,7 +147,7 @@ func (h *host) readHex(file string) (uint64, error) {
 }
 
 // cacheGroups returns the ways of each group but the default one.
-func (h *host) cacheGroups(resource string) (map[string]map[int]uint64, error) {
+func cacheGroups(h *host, resource string) (map[string]map[int]uint64, error) {
 	files, err := h.glob(resctrlRoot + "/*/schemata")
 	if errors.Is(err, errLacking) {
 		return nil, nil
@@ -161,10 +169,10 @@ func (h *host) cacheGroups(resource string) (map[string]map[int]uint64, error) {
 }
 
 // cacheDomains returns the numbers of the caches of a level that isolated CPUs use.
-func (h *host) cacheDomains(level string) ([]int, error) {
+func cacheDomains(h *host, level string) ([]int, error) {
 	seen := map[int]bool{}
 	for cpu := range h.cpus.All() {
-		id, err := h.cacheOf(cpu, level)
+		id, err := cacheOfCPU(h, cpu, level)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +186,7 @@ func (h *host) cacheDomains(level string) ([]int, error) {
 	return ids, nil
 }
 
-func (h *host) cacheOf(cpu int, level string) (int, error) {
+func cacheOfCPU(h *host, cpu int, level string) (int, error) {
 	levels, err := h.glob(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cache/index*/level", cpu))
 	if err != nil {
 		return 0, err
@@ -205,7 +213,7 @@ func (h *host) cacheOf(cpu int, level string) (int, error) {
 
 // inNoCacheGroup refuses CPUs of a group that somebody made: the kernel would not
 // give them back to it.
-func (h *host) inNoCacheGroup() error {
+func inNoCacheGroup(h *host) error {
 	files, err := h.glob(resctrlRoot + "/*/cpus_list")
 	if errors.Is(err, errLacking) {
 		return nil
@@ -231,7 +239,7 @@ func (h *host) inNoCacheGroup() error {
 
 // divide says what the group of the isolated CPUs is given of each cache they
 // use, and what the default group is left.
-func (h *host) divide(r cacheResource) (give string, leave change.Change, err error) {
+func divide(h *host, r cacheResource) (give string, leave change.Change, err error) {
 	own := lowestBits(r.mask&^r.shared, h.spec.CacheWays)
 	if bits.OnesCount64(own) < h.spec.CacheWays || h.spec.CacheWays < r.fewest || !r.allows(own) {
 		return "", leave, fmt.Errorf("%d ways of %s are not possible: it has %d, devices fill %d of them too, a group has at least %d: %w",
