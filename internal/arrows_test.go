@@ -186,3 +186,32 @@ func (a arrows) improve(order []string) ([]string, bool) {
 	}
 	return order, false
 }
+
+// TestArrowsFind makes sure that arrows are found, also those through methods and fields, and that of a circle one leads
+// back.
+func TestArrowsFind(t *testing.T) {
+	const low, middle, high = "package p\ntype T struct{ f other.U }\nvar x int", "package p\nfunc (t T) m() { _ = t.f }", "package p\nfunc g() { T{}.m(); _ = x }"
+	for _, test := range []struct {
+		name         string
+		sources      []string
+		arrows, back int
+	}{
+		{"a tree", []string{low, middle, high}, 3, 0},
+		{"a circle of two", []string{low + "\nfunc (t T) n() { t.m() }", middle, high}, 4, 1},
+		{"a circle of three", []string{low + "\nfunc (t T) n() { g() }", middle, high}, 4, 1},
+	} {
+		fset := token.NewFileSet()
+		var files []*ast.File
+		for i, source := range test.sources {
+			file, err := parser.ParseFile(fset, fmt.Sprintf("%d.go", i), source, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, file)
+		}
+		a := arrowsAmong(fset, files)
+		if len(a) != test.arrows || len(a.back()) != test.back {
+			t.Errorf("%s: %d arrows, %v lead back; want %d, and %d back", test.name, len(a), a.back(), test.arrows, test.back)
+		}
+	}
+}
