@@ -14,6 +14,7 @@ import (
 
 // knob is one setting: what to change for it, why, and where that is written.
 // How its values are read, applied, verified and restored is in their [change.Change].
+// A new one is a function that returns it, in a file, and its line in [knobs].
 type knob struct {
 	name string
 	why  string // what interrupts isolated CPUs without it
