@@ -44,7 +44,7 @@ func TestPackageMap(t *testing.T) {
 	}
 	for in, isUnused := range unused {
 		if isUnused {
-			t.Errorf("docs/README.md: the package map names %s, which is no package", in)
+			t.Errorf("docs/README.md: the package map names %s, which is not a package", in)
 		}
 	}
 }

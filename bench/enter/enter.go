@@ -53,7 +53,7 @@ func run(program, cpu, out string, rounds int) error {
 		return results.Row{Name: name, Ours: ours, Values: [][]float64{measured[key]}}
 	}
 	f.Tables = []results.Table{
-		{Name: "told", Unit: "ns", Columns: []string{"system call to handler"}, Base: "signal to oneself (tgkill)", Rows: []results.Row{
+		{Name: "notified", Unit: "ns", Columns: []string{"system call to handler"}, Base: "signal to oneself (tgkill)", Rows: []results.Row{
 			row("break (getppid)", "broken", true), row("signal to oneself (tgkill)", "own", false),
 		}},
 		{Name: "asking", Unit: "ns", Columns: []string{"a round"}, Base: "empty loop", Rows: []results.Row{

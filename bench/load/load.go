@@ -81,7 +81,7 @@ func run(taskiso, out string, rounds int, each time.Duration) error {
 		}
 	}
 	memory.Base = bestPeer(&calls, &memory)
-	loss := results.Table{Name: "loss", Columns: []string{"made", "recorded", "said to be lost"}}
+	loss := results.Table{Name: "loss", Columns: []string{"made", "recorded", "reported as lost"}}
 	for range rounds {
 		if err := measureLoss(&loss, taskiso, each); err != nil {
 			return err

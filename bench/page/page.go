@@ -159,14 +159,14 @@ func (s source) goal(file, table, row string, most float64) (string, error) {
 		return "", err
 	}
 	if t.Base == "" {
-		return "cannot be told from this run: no peer recorded enough, or none cost more than the method is wrong by", nil
+		return "not known from this run: no peer recorded enough, or none cost more than the method is wrong by", nil
 	}
 	ratio, err := t.Ratio(row)
 	if err != nil {
 		return "", err
 	}
 	if math.IsNaN(ratio) {
-		return fmt.Sprintf("cannot be told from this run: %s cost nothing in it", t.Base), nil
+		return fmt.Sprintf("not known from this run: %s cost nothing in it", t.Base), nil
 	}
 	verdict := "missed"
 	if ratio <= most {

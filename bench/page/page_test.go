@@ -38,8 +38,8 @@ func TestGoal(t *testing.T) {
 	}{
 		"met":        {"peer", 1, 2, "met here: 0.50 of peer, goal 0.50"},
 		"missed":     {"peer", 3, 2, "missed here: 1.50 of peer, goal 0.50"},
-		"no base":    {"", 1, 2, "cannot be told from this run: no peer recorded enough, or none cost more than the method is wrong by"},
-		"no measure": {"peer", 1, -2, "cannot be told from this run: peer cost nothing in it"},
+		"no base":    {"", 1, 2, "not known from this run: no peer recorded enough, or none cost more than the method is wrong by"},
+		"no measure": {"peer", 1, -2, "not known from this run: peer cost nothing in it"},
 	} {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "bench"), 0o755); err != nil {

@@ -246,7 +246,7 @@ func (o Observer) During(dir string, attach time.Duration, e Event, f func()) (R
 	}
 	n, err := o.Recorded(dir, e)
 	if err != nil {
-		return Recording{}, fmt.Errorf("%w; %s said: %q", err, o.Name, bytes.TrimSpace(complaints.Bytes()))
+		return Recording{}, fmt.Errorf("%w; %s printed: %q", err, o.Name, bytes.TrimSpace(complaints.Bytes()))
 	}
 	return Recording{n, memory}, nil
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Page faults: be told of them, record them, prevent them.
+ * Page faults: be notified of them, record them, prevent them.
  *
  * Header only, for C99 and C++ with gcc or clang on Linux; define _GNU_SOURCE
  * before the first #include. It needs no library and no privileges where the sysctl
@@ -18,7 +18,7 @@
  *                                taskiso_pagefault_expect_none was called
  *   taskiso_pagefault_record     records in a buffer, read when it suits, or just numbers
  *
- * taskiso_pagefault_find_mapping tells what an address belongs to, and
+ * taskiso_pagefault_find_mapping finds what an address belongs to, and
  * taskiso_prefault is the way to have no faults.
  *
  * SIGTRAP: the first watch installs a handler and keeps the one before it, which
@@ -624,7 +624,7 @@ static inline int taskiso_pagefault_maps_(struct taskiso_pagefault_mapping *m, i
 	return 0;
 }
 
-/* The kernel tells kinds with names. */
+/* The kernel marks kinds by names. */
 static inline enum taskiso_pagefault_kind taskiso_pagefault_kind_(const char *name)
 {
 	if (strcmp(name, "[heap]") == 0)
@@ -638,7 +638,7 @@ static inline enum taskiso_pagefault_kind taskiso_pagefault_kind_(const char *na
 }
 
 /*
- * taskiso_pagefault_find_mapping tells what an address of this process belongs to
+ * taskiso_pagefault_find_mapping finds what an address of this process belongs to
  * now. The place in a file is address - start + offset. It may be called by handlers; it reads
  * /proc/self/maps, which takes tens of microseconds or more. -ENOENT: nothing is
  * mapped there.
@@ -694,13 +694,13 @@ static inline int taskiso_pagefault_mark_twice_(const char *name)
 	return err < 0 ? err : taskiso_pagefault_mark_(name);
 }
 
-/* taskiso_pagefault_mark_none tells `taskiso faults --marked` that this thread
+/* taskiso_pagefault_mark_none declares to `taskiso faults --marked` that this thread
  * expects no faults from here on, and taskiso_pagefault_mark_some the contrary. A
  * mapping of a certain name is the mark; nobody has to be watching. */
 static inline int taskiso_pagefault_mark_none(void) { return taskiso_pagefault_mark_twice_("taskiso:expect-no-faults"); }
 static inline int taskiso_pagefault_mark_some(void) { return taskiso_pagefault_mark_twice_("taskiso:expect-faults"); }
 
-/* taskiso_pagefault_explain says what is missing for an error of this header. */
+/* taskiso_pagefault_explain returns what is missing for an error of this header. */
 static inline const char *taskiso_pagefault_explain(int err)
 {
 	int level = 0;

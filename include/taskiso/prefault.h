@@ -117,7 +117,7 @@ static inline void taskiso_prefault_malloc_(const struct taskiso_prefault_option
 static inline const char *taskiso_prefault_why_(const char *mapping, const char *flags, const struct taskiso_prefault_report *r)
 {
 	if (strstr(mapping, " ---"))
-		return "no access is allowed: it cannot be faulted in, and is no memory yet";
+		return "no access is allowed: it cannot be faulted in, and has no memory yet";
 	if (strstr(mapping, "[v"))
 		return "belongs to the kernel";
 	if (strstr(flags, " io") || strstr(flags, " pf"))
@@ -176,7 +176,7 @@ static inline int taskiso_prefault_survey(const struct taskiso_prefault_options 
 }
 
 /*
- * taskiso_prefault does what options say and reports what is missing afterwards.
+ * taskiso_prefault does what options ask for and reports what is missing afterwards.
  * Call it when all libraries are loaded and threads created, for stack in each thread.
  * 0, or a negative errno if there is no report; see report->lock_error besides.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * taskiso/taskiso.h - be isolated, be told of a break with its cause, enter again.
+ * taskiso/taskiso.h - be isolated, be notified of a break with its cause, enter again.
  *
  * For threads of a command that "taskiso run" started. C99 or C++11 and later, gcc or
  * clang, Linux, little endian, nothing to define and nothing to link. A thread has one

@@ -231,7 +231,7 @@ func (p *parser) complete() error {
 	for _, e := range p.edges {
 		for _, name := range []string{e.from, e.to} {
 			if !slices.Contains(a.states, name) {
-				return p.errorf("edge of %q, which is no node", name)
+				return p.errorf("edge of %q, which is not a node", name)
 			}
 		}
 		if _, ok := a.events[e.event]; !ok {

@@ -84,7 +84,7 @@ func (c *Catalogue) add(row Row, r *rule, groups map[string][]string, entries ma
 	c.rows = append(c.rows, row)
 	if row.Visible != "" {
 		if !r.isEmpty() {
-			return errors.New("it says how it shows where no event names it, and has a rule that names it")
+			return errors.New("it has both \"visible\", which is for a cause that no event names, and a rule that names it")
 		}
 		return nil
 	}

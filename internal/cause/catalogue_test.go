@@ -107,9 +107,9 @@ func TestParseErrors(t *testing.T) {
 		minimal + `entry = ["sys_entre"]`:                                                                 `no event is called "sys_entre"`,
 		minimal + `entry = ["csd_function_entry"]`:                                                        `no event is called "csd_function_entry"`,
 		minimal + `entry = ["sys_enter"]` + "\n" + `detail = "foo"`:                                       `nothing is called "foo"`,
-		minimal + `visible = "v"` + "\n" + `next = ["user x"]`:                                            "has a rule that names it",
+		minimal + `visible = "v"` + "\n" + `next = ["user x"]`:                                            "and a rule that names it",
 		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + `kind = "hope"`:                              `kind "hope"`,
-		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + `kind = "boot"`:                              "does not say what to do",
+		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + `kind = "boot"`:                              `has no "do"`,
 		minimal + `visible = "v"` + "\n[[cause.remedy]]\n" + "kind = \"boot\"\ndo = \"d\"\nset = [\"x\"]": `parsing condition "x"`,
 	} {
 		_, err := parse(text)

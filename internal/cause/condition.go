@@ -95,7 +95,7 @@ func (c *check) validate() error {
 		return nil
 	}
 	if !strings.HasPrefix(c.path, "/") {
-		return fmt.Errorf("%s is no absolute path", c.path)
+		return fmt.Errorf("%s is not an absolute path", c.path)
 	}
 	c.path = c.path[1:]
 	switch c.operator {

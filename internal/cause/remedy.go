@@ -92,7 +92,7 @@ func (r *Remedy) prepare() error {
 		return fmt.Errorf("a remedy is of kind %q: want one of %q", r.Kind, kinds)
 	}
 	if r.Do == "" {
-		return fmt.Errorf("a %s remedy does not say what to do", r.Kind)
+		return fmt.Errorf("a %s remedy has no \"do\"", r.Kind)
 	}
 	var err error
 	if r.needs, err = parseChecks(r.Needs); err != nil {

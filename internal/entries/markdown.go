@@ -16,11 +16,11 @@ const markdownHead = `<!-- Generated from internal/entries/entries.toml by "go g
 
 # Entry points
 
-Every way into the kernel, and by what taskiso sees it. "taskiso entries" shows the same for the kernel at hand.
+Every entry point of the kernel, and how taskiso observes it. "taskiso entries" shows the same for the kernel at hand.
 
 - **Event**: a tracepoint of its own, which names the entry.
 - **Catch-all**: context tracking reports it on nohz_full CPUs, but not what it was; elsewhere it is not seen.
-- **Counter**: the row of /proc/interrupts that counts it, but does not say when it came.
+- **Counter**: the row of /proc/interrupts that counts it, but does not record when it came.
 
 What has none of these is blind. The first C functions of all entries are noinstr: no kprobe and no function tracer can
 be put there. Below the kernel, system management interrupts, the hypervisor and microcode take time that nothing

@@ -127,7 +127,7 @@ func TestClasses(t *testing.T) {
 		names[c.name] = true
 		for _, k := range c.kinds {
 			if !k.IsVectorEnter() || seen[k] != "" {
-				t.Errorf("%s: %v is no entry of a vector, or also in %q", c.name, k, seen[k])
+				t.Errorf("%s: %v is not an entry of a vector, or also in %q", c.name, k, seen[k])
 			}
 			seen[k] = c.name
 		}

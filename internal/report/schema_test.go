@@ -138,7 +138,7 @@ func (c *schemaChecker) property(path string, s *schemaObject, typ reflect.Type)
 		return
 	}
 	if !strings.HasSuffix(s.Description, ".") {
-		c.t.Errorf("%s: description %q is no sentence", path, s.Description)
+		c.t.Errorf("%s: description %q is not a sentence", path, s.Description)
 	}
 	if strings.HasSuffix(path, "_ns") != strings.Contains(s.Description, "in nanoseconds") {
 		c.t.Errorf("%s: description %q and its unit", path, s.Description)

@@ -215,7 +215,7 @@ func (s source) signature(kernel *btf.Spec) (string, error) {
 		}
 		proto, ok := function.Type.(*btf.FuncProto)
 		if !ok {
-			return "", fmt.Errorf("%v is no function", function.Type)
+			return "", fmt.Errorf("%v is not a function", function.Type)
 		}
 		return paramNames(proto.Params), nil
 	}
@@ -231,11 +231,11 @@ func (s source) signature(kernel *btf.Spec) (string, error) {
 func tracepointParams(def *btf.Typedef) (string, error) {
 	ptr, ok := def.Type.(*btf.Pointer)
 	if !ok {
-		return "", fmt.Errorf("%v is no pointer", def.Type)
+		return "", fmt.Errorf("%v is not a pointer", def.Type)
 	}
 	proto, ok := ptr.Target.(*btf.FuncProto)
 	if !ok || len(proto.Params) == 0 {
-		return "", fmt.Errorf("%v is no function with arguments", ptr.Target)
+		return "", fmt.Errorf("%v is not a function with arguments", ptr.Target)
 	}
 	return paramNames(proto.Params[1:]), nil
 }

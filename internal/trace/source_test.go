@@ -76,13 +76,13 @@ func TestSourceCheck(t *testing.T) {
 		{"a constant", SendReschedule, kernelWith(t, "ipi_send_cpu", private, &btf.Const{Type: cUnsigned},
 			&btf.Int{Name: "long unsigned int", Size: 8}, private), ""},
 		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "not in this kernel"},
-		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is no pointer"},
-		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is no function"},
+		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is not a pointer"},
+		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is not a function"},
 		{"a function as of 6.2", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"), pointerTo("affinity_context"))), ""},
 		{"a function as before", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"),
 			&btf.Pointer{Target: &btf.Const{Type: pointerTo("cpumask").Target}}, &btf.Typedef{Name: "u32", Type: cUnsigned})), ""},
 		{"a function that has neither", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"))), "not (struct task_struct *, struct affinity_context *) or (struct task_struct *, const struct cpumask *, u32)"},
-		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is no function with arguments"},
+		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is not a function with arguments"},
 	} {
 		err := sourceOf(t, tc.kind).check(tc.kernel)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {

@@ -151,7 +151,7 @@ func parseURIs(out string) ([]Package, error) {
 		}
 		sum, ok := strings.CutPrefix(fields[3], "SHA256:")
 		if !ok {
-			return nil, fmt.Errorf("parsing checksum of %s: %s is no SHA256", fields[1], fields[3])
+			return nil, fmt.Errorf("parsing checksum of %s: %s is not a SHA256 sum", fields[1], fields[3])
 		}
 		packages = append(packages, Package{File: fields[1], Size: size, SHA256: sum})
 	}

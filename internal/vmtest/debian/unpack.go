@@ -28,7 +28,7 @@ func (p Package) verify(dir string) error {
 		return fmt.Errorf("reading %s: %w", p.File, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != p.SHA256 {
-		return fmt.Errorf("verifying %s: SHA256 is %s, the archive says %s", p.File, got, p.SHA256)
+		return fmt.Errorf("verifying %s: SHA256 is %s, the archive lists %s", p.File, got, p.SHA256)
 	}
 	return nil
 }
