@@ -5,6 +5,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/abi"
@@ -20,13 +21,6 @@ import (
 
 // DefaultSettle is how long a call for isolation waits at most.
 const DefaultSettle = session.DefaultSettle
-
-// isolating is the answering of a command's calls for isolation.
-type isolating struct {
-	listener   *seccomp.Listener
-	supervisor *session.Supervisor
-	served     chan error
-}
 
 // isolate lets the command's calls for isolation be answered. That the kernel
 // answers them itself, because something is missing, is told before the command
@@ -114,6 +108,13 @@ func (o *Observation) finishIsolation() error {
 	}
 	o.isolating = nil
 	return err
+}
+
+// Arm isolates a thread that runs already and has not asked for it.
+type Arm struct {
+	TID    int            // 0 for none
+	Signal syscall.Signal // 0 for none
+	Settle time.Duration
 }
 
 // arm prepares to isolate the thread whenever it is quiet.

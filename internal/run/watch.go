@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/place"
@@ -14,13 +13,6 @@ import (
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
-
-// Arm isolates a thread that runs already and has not asked for it.
-type Arm struct {
-	TID    int            // 0 for none
-	Signal syscall.Signal // 0 for none
-	Settle time.Duration
-}
 
 // Watch observes what runs already, from where it is to its verdict. Target is what PlanWatch has planned.
 func Watch(cfg Config, s *Subject, arm Arm, out *Output) (task.Verdict, error) {

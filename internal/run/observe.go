@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/collect"
+	"github.com/taskiso/taskiso/internal/observe"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/task"
+	"github.com/taskiso/taskiso/internal/topology"
+	"github.com/taskiso/taskiso/internal/trace"
+)
+
+// Observe attaches an observer. That none could be attached is no error: a
+// command is worth running, and some things are seen without one.
+func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Observation {
+	m := cfg.Target.Machine
+	o := &Observation{cfg: cfg, Signals: make(chan os.Signal, 16)}
+	tracing.RingBytes = cfg.Buffer
+	last, _ := m.Possible.Last()
+	tracing.PossibleCPUs = last + 1
+	o.observer, o.why = observe.Open(observe.Config{
+		Trace:            tracing,
+		NohzFull:         m.NohzFull,
+		Files:            cfg.Files,
+		OnBreak:          onBreak,
+		OnIsolationBreak: o.told,
+		OnEnd:            o.ended,
+		OnIsolation:      o.isolationEvent,
+		Monitors:         cfg.Monitors,
+		Beside:           cfg.Target.Beside,
+	})
+	if o.why != nil && !cfg.Output.Quiet {
+		fmt.Fprintf(cfg.Console.Stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
+	}
+	signal.Notify(o.Signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	o.Report = report.Report{
+		Schema:  report.Schema,
+		Version: cfg.Version,
+		Host: report.Host{
+			Kernel:   topology.KernelRelease(),
+			Arch:     runtime.GOARCH,
+			Online:   m.Online,
+			Isolated: m.Isolated,
+			NohzFull: m.NohzFull,
+			Sources:  []report.Source{},
+		},
+		CPUs:   []report.CPU{},
+		Limits: append([]string{}, cfg.Target.Limits...),
+	}
+	return o
+}
+
+// Close ends what has not ended yet.
+func (o *Observation) Close() {
+	signal.Stop(o.Signals)
+	if err := o.endHold(); err != nil {
+		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %v\n", err)
+	}
+	if err := o.finishIsolation(); err != nil {
+		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %v\n", err)
+	}
+	if o.observer != nil {
+		o.observer.Close()
+	}
+	if o.counters != nil {
+		o.counters.Close()
+	}
+}
+
+// start begins to record and to count.
+func (o *Observation) start() error {
+	var err error
+	if o.system, err = readSystem(o.cfg.Files); err != nil {
+		return err
+	}
+	if o.observer == nil {
+		return nil
+	}
+	return o.observer.Start()
+}
+
+// until polls until the task has ended and returns how, or nil if the
+// observation is to end first.
+func (o *Observation) until(exited <-chan *os.ProcessState, t *Task) (*os.ProcessState, error) {
+	w := task.Wait{
+		Exited: exited, Signals: o.Signals, WarmUp: o.cfg.WarmUp, Duration: o.cfg.Duration, Interval: observe.PollInterval,
+		Signal: func(sig os.Signal) bool { return signalled(sig, t) },
+		Poll: func(now time.Time) (string, error) {
+			err := o.Poll(now)
+			if err == nil && o.alive != nil && !o.alive() {
+				return task.ByExit, nil
+			}
+			return "", err
+		},
+	}
+	end, err := w.Until()
+	o.Report.Task.EndedBy = end.By
+	return end.State, err
+}
+
+// Poll is to be called every observe.PollInterval.
+func (o *Observation) Poll(now time.Time) error {
+	if o.observer == nil {
+		return nil
+	}
+	if err := o.observer.Poll(); err != nil {
+		return err
+	}
+	o.showProgress(now)
+	if o.aside != nil {
+		if err := o.aside.poll(now); err != nil {
+			return err
+		}
+	}
+	if o.gate != nil {
+		if err := o.gate.Poll(); err != nil {
+			return err
+		}
+	}
+	if o.arming != nil {
+		return errors.Join(o.armingErr, o.arming.Poll())
+	}
+	return nil
+}
+
+// signalled handles a signal to taskiso and tells whether it ends the observation: it is passed on to a command.
+func signalled(sig os.Signal, t *Task) bool {
+	if t == nil || t.Loop != nil {
+		return Ends(sig)
+	}
+	task.PassOn(t.Process, sig)
+	return false
+}
+
+// Ends tells whether a signal ends an observation.
+func Ends(sig os.Signal) bool { return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 }
+
+// Finish ends the observation, then the hold, and completes the report.
+func (o *Observation) Finish() error {
+	o.progress.Clear()
+	if o.observer != nil {
+		if err := o.observer.Finish(&o.Report); err != nil {
+			return err
+		}
+		if err := o.finishIsolation(); err != nil {
+			return err
+		}
+		// After the observation, which would see its programs being detached.
+		if err := o.endHold(); err != nil {
+			return err
+		}
+		if n := collect.Unnamed(&o.Report); n > 0 {
+			o.Report.Limits = append(o.Report.Limits, candidates(o.cfg.Files, n))
+		}
+		return nil
+	}
+	if err := o.endHold(); err != nil {
+		return err
+	}
+	o.Report.Duration = time.Since(o.Report.Started)
+	o.Report.Judge(report.Scope{CPUs: o.cfg.Target.CPUs, WarmUp: o.cfg.WarmUp})
+	o.Report.Limits = append(o.Report.Limits, fmt.Sprintf("kernel entries could not be seen: %v; %s", o.why, nextStep(o.why)))
+	return nil
+}
