@@ -96,7 +96,7 @@ var importRules = []importRule{
 	},
 	{
 		of:    []string{"internal/task/..."},
-		never: []string{"..."}, allow: []string{"internal/launch/...", "cpulist/..."},
+		never: []string{"..."}, allow: []string{"internal/launch/...", "internal/printable", "internal/signame", "cpulist/..."},
 		reason: "how a task is waited for and ended does not depend on what is observed of it",
 	},
 	{
@@ -110,9 +110,14 @@ var importRules = []importRule{
 		reason: "where a command runs is decided before anything is observed",
 	},
 	{
-		of:     []string{"internal/run/...", "internal/measure/...", "internal/faults/...", "internal/task/...", "internal/place/...", "internal/output/..."},
+		of:     []string{"internal/run/...", "internal/measure/...", "internal/faults/...", "internal/task/...", "internal/place/...", "internal/output/...", "internal/explain/..."},
 		never:  []string{"github.com/spf13/..."},
 		reason: "engines get settings and return verdicts; flags are of the command line",
+	},
+	{
+		of:     []string{"internal/explain/..."},
+		never:  []string{"internal/run/...", "internal/trace/...", "internal/observe/...", "internal/hold/...", "internal/session/..."},
+		reason: "a saved report is explained on a machine that need not be able to make one",
 	},
 	{
 		of:     []string{"internal/cli/..."},

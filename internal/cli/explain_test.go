@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/explain"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/report"
 )
@@ -89,7 +90,7 @@ func TestExplainOne(t *testing.T) {
 			}
 		}
 		for _, line := range strings.Split(out.String(), "\n") {
-			if len([]rune(line)) > explainWidth && strings.Contains(strings.TrimSpace(line), " ") {
+			if len([]rune(line)) > 100 && strings.Contains(strings.TrimSpace(line), " ") {
 				t.Errorf("%s: line of %d letters: %q", tc.id, len([]rune(line)), line)
 			}
 		}
@@ -110,7 +111,7 @@ func TestExplainJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Schema != explainSchema || got.ID != "tick" || got.CPUs != "3" || len(got.Remedies) != 2 || got.Remedies[0].State != "set" || got.Remedies[1].State != "impossible" {
+	if got.Schema != explain.Schema || got.ID != "tick" || got.CPUs != "3" || len(got.Remedies) != 2 || got.Remedies[0].State != "set" || got.Remedies[1].State != "impossible" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package explain
 
 import (
 	"bytes"
@@ -12,10 +12,11 @@ import (
 	"github.com/taskiso/taskiso/internal/display"
 )
 
-// explainWidth is the length of lines, of which most terminals have more.
-const explainWidth = 100
+// width is the length of lines, of which most terminals have more.
+const width = 100
 
-func (l causeList) text() string {
+// Text returns the list as a table, for people.
+func (l List) Text() string {
 	rows := [][]string{{"id", "what it is", "remedies"}}
 	for _, c := range l.Causes {
 		rows = append(rows, []string{c.ID, c.Title, strings.Join(c.Kinds(), ", ")})
@@ -26,7 +27,8 @@ func (l causeList) text() string {
 	return b.String()
 }
 
-func (c explainedCause) text() string {
+// Text returns the explanation, for people.
+func (c Cause) Text() string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: %s\n\n", c.ID, c.Title)
 	fold(&b, "  ", c.Explanation)
@@ -44,7 +46,7 @@ func (c explainedCause) text() string {
 	return b.String()
 }
 
-func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
+func (r Remedy) write(b *bytes.Buffer, indent string) {
 	mark := map[cause.State]string{
 		cause.Applies: "→", cause.AlreadySet: "✓", cause.Impossible: "✗", cause.Unknown: "?", cause.Asked: "?",
 	}[r.State]
@@ -62,7 +64,8 @@ func (r explainedRemedy) write(b *bytes.Buffer, indent string) {
 	foldWith(b, indent+mark+" ", indent+"  ", text)
 }
 
-func (r explainedReport) text() string {
+// Text returns the explanation of each cause, for people.
+func (r Report) Text() string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: %s on %s\n", r.File, r.Task.Kind, r.Kernel)
 	if r.Kernel != r.Here {
@@ -86,7 +89,7 @@ func (r explainedReport) text() string {
 }
 
 // found sums up what was seen on one CPU: by noise gaps, and else breaks.
-func (r explainedReport) found(cpu explainedCPU) string {
+func (r Report) found(cpu CPU) string {
 	if r.Task.Kind == "noise" {
 		return display.Count(cpu.Breaks) + " gaps"
 	}
@@ -94,7 +97,7 @@ func (r explainedReport) found(cpu explainedCPU) string {
 }
 
 // write explains the cause unless that has been told already.
-func (s explainedSeen) write(b *bytes.Buffer, told bool) {
+func (s Seen) write(b *bytes.Buffer, told bool) {
 	fmt.Fprintf(b, "\n  %s\n", s.headline())
 	if !told {
 		fold(b, "    ", s.explanation())
@@ -113,14 +116,14 @@ func (s explainedSeen) write(b *bytes.Buffer, told bool) {
 	}
 }
 
-func (s explainedSeen) explanation() string {
+func (s Seen) explanation() string {
 	if s.Explanation == nil {
 		return "This taskiso knows no cause " + s.Seen.ID + ": the report is of another version."
 	}
 	return s.Explanation.Explanation
 }
 
-func (s explainedSeen) headline() string {
+func (s Seen) headline() string {
 	what := s.Seen.Title
 	if s.Seen.Detail != "" {
 		what += ": " + s.Seen.Detail
@@ -140,7 +143,7 @@ func foldWith(b *bytes.Buffer, first, indent, text string) {
 	line := first
 	empty := true
 	for _, word := range strings.Fields(text) {
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > explainWidth {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			b.WriteString(line + "\n")
 			line, empty = indent, true
 		}

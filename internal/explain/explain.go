@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package explain explains causes, and those of a saved report, with the remedies that apply on this machine.
+package explain
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
+)
+
+// Explainer says what causes are on one machine.
+type Explainer struct {
+	catalogue *cause.Catalogue
+	machine   *cause.Machine
+}
+
+// List is the list of all causes.
+type List struct {
+	Schema int         `json:"schema"`
+	Causes []cause.Row `json:"causes"`
+}
+
+// New returns one for the machine that files show.
+func New(catalogue *cause.Catalogue, files fs.FS) *Explainer {
+	return &Explainer{catalogue, cause.NewMachine(files)}
+}
+
+// List lists all causes.
+func (e *Explainer) List() List { return List{Schema, e.catalogue.Rows()} }
+
+// Schema is the version of the JSON, as report.Schema is for reports.
+const Schema = 2
+
+// Cause is a cause with its remedies as they are on this machine.
+type Cause struct {
+	Schema int `json:"schema"`
+	cause.Row
+	CPUs     cpulist.Set `json:"cpus"` // that the remedies are judged for
+	Remedies []Remedy    `json:"remedies"`
+}
+
+// Remedy is a remedy, and whether it applies.
+type Remedy struct {
+	cause.Remedy
+	State cause.State `json:"state"`
+}
+
+// Cause explains a cause, with the remedies judged for the CPUs.
+func (e *Explainer) Cause(row cause.Row, cpus cpulist.Set) Cause {
+	c := Cause{Schema: Schema, Row: row, CPUs: cpus, Remedies: []Remedy{}}
+	for _, r := range row.Remedies {
+		c.Remedies = append(c.Remedies, Remedy{r, r.State(e.machine, cpus)})
+	}
+	return c
+}
+
+// Report is a saved report, cause by cause.
+type Report struct {
+	Schema  int         `json:"schema"`
+	File    string      `json:"file"`
+	Kernel  string      `json:"kernel"`      // on which it was made
+	Here    string      `json:"kernel_here"` // on which remedies were judged
+	Task    report.Task `json:"task"`
+	CPUs    []CPU       `json:"cpus"`
+	Limits  []string    `json:"limits"`  // what it could not see
+	Unknown []string    `json:"unknown"` // ids that this program does not know
+}
+
+// CPU is one in a report.
+type CPU struct {
+	CPU     int    `json:"cpu"`
+	Verdict string `json:"verdict,omitempty"`
+	Breaks  uint64 `json:"breaks"`
+	Causes  []Seen `json:"causes"`
+}
+
+// Seen is a cause that was seen. Explanation is missing for one that
+// this program does not know.
+type Seen struct {
+	Seen        report.Cause `json:"seen"`
+	Explanation *Cause       `json:"explanation,omitempty"`
+}
+
+// Stdin is the name of standard input, and fromStdin what a report from there is called.
+const Stdin, fromStdin = "-", "standard input"
+
+// File explains a report of taskiso that was saved as JSON; that of Stdin is read from in.
+func (e *Explainer) File(path string, in io.Reader) (Report, error) {
+	if path == Stdin {
+		path = fromStdin
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return Report{}, fmt.Errorf("reading a report: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return Report{}, fmt.Errorf("reading a report: %w", err)
+	}
+	return e.report(path, text)
+}
+
+func (e *Explainer) report(file string, text []byte) (Report, error) {
+	r, err := report.Read(bytes.NewReader(text))
+	if errors.Is(err, report.ErrNoise) {
+		r, err = readNoise(text)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("reading %s: %w", file, err)
+	}
+	out := Report{
+		Schema: Schema, File: file, Kernel: r.Host.Kernel, Here: topology.KernelRelease(), Task: r.Task, Limits: r.Limits,
+		CPUs: []CPU{}, Unknown: []string{},
+	}
+	for _, cpu := range r.CPUs {
+		if err := e.cpu(&out, cpu); err != nil {
+			return Report{}, fmt.Errorf("reading %s: %w", file, err)
+		}
+	}
+	return out, nil
+}
+
+// readNoise returns what a report of taskiso noise says of causes: gaps are its breaks.
+func readNoise(text []byte) (*report.Report, error) {
+	var n noise.Report
+	if err := json.Unmarshal(text, &n); err != nil {
+		return nil, report.ErrNotReport
+	}
+	r := &report.Report{Host: report.Host{Kernel: n.Host.Kernel}, Task: report.Task{Kind: "noise"}, Limits: n.Limits}
+	for _, c := range n.CPUs {
+		cpu := report.CPU{CPU: c.CPU, Breaks: c.Gaps}
+		for _, cause := range c.Causes {
+			cpu.Causes = append(cpu.Causes, report.Cause{
+				ID: cause.ID, Title: cause.Title, Detail: cause.Detail, Count: cause.Count, Total: cause.Total, Max: cause.Max,
+			})
+		}
+		r.CPUs = append(r.CPUs, cpu)
+	}
+	return r, nil
+}
+
+func (e *Explainer) cpu(out *Report, cpu report.CPU) error {
+	set, err := cpulist.New(cpu.CPU)
+	if err != nil {
+		return err
+	}
+	explained := CPU{CPU: cpu.CPU, Verdict: cpu.Verdict, Breaks: cpu.Breaks, Causes: []Seen{}}
+	for _, seen := range cpu.Causes {
+		row, err := e.catalogue.Row(seen.ID)
+		if err != nil {
+			out.Unknown = append(out.Unknown, seen.ID)
+			explained.Causes = append(explained.Causes, Seen{Seen: seen})
+			continue
+		}
+		c := e.Cause(row, set)
+		explained.Causes = append(explained.Causes, Seen{seen, &c})
+	}
+	out.CPUs = append(out.CPUs, explained)
+	return nil
+}
