@@ -21,6 +21,8 @@ import (
 // package is read: an arrow leads from a file to each file that it uses a declaration of, and one that closes a circle
 // leads back up. `go test -run TestArrowsBack -v ./internal -args -arrows internal/cli` prints those of any package.
 var backArrows = map[string]int{
+	"internal/cli":              0,
+	"internal/run":              0,
 	"internal/partition":        0,
 	"internal/partition/change": 0,
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/taskiso/taskiso/internal/printable"
+	"github.com/taskiso/taskiso/internal/signame"
 )
 
 // flagProblem says in taskiso's words what is wrong with a flag: the library's name Go's types and functions.
@@ -20,14 +23,14 @@ func flagProblem(c *cobra.Command, err error) error {
 	text := ""
 	switch {
 	case errors.As(err, &value):
-		text = fmt.Sprintf("--%s %s: %s", value.GetFlag().Name, quoted(value.GetValue()), wanted(value.GetFlag(), value.Unwrap()))
+		text = fmt.Sprintf("--%s %s: %s", value.GetFlag().Name, printable.Word(value.GetValue()), wanted(value.GetFlag(), value.Unwrap()))
 	case errors.As(err, &required):
 		name, usage := pflag.UnquoteUsage(required.GetFlag())
 		text = fmt.Sprintf("--%s needs a value: --%[1]s %s, %s", required.GetFlag().Name, name, usage)
 	case errors.As(err, &unknown):
 		text = "unknown option " + unknownFlag(unknown)
 	case errors.As(err, &syntax):
-		text = "not an option: " + quoted(syntax.GetSpecifiedFlag())
+		text = "not an option: " + printable.Word(syntax.GetSpecifiedFlag())
 	default:
 		text = err.Error()
 	}
@@ -39,14 +42,6 @@ func unknownFlag(err *pflag.NotExistError) string {
 		return "--" + err.GetSpecifiedName()
 	}
 	return "-" + err.GetSpecifiedName()
-}
-
-// quoted returns what a user gave, so that an empty word, blanks and line breaks can be seen.
-func quoted(text string) string {
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' }) {
-		return fmt.Sprintf("%q", text)
-	}
-	return text
 }
 
 // wanted says what a flag takes. The flags of our own types do it themselves.
@@ -132,7 +127,7 @@ func noArguments(c *cobra.Command, args []string) error {
 	if c.HasSubCommands() {
 		return unknownCommand(c, args[0])
 	}
-	return usageError("%s takes no arguments, but was given %s; see %[1]s --help", c.CommandPath(), quoted(args[0]))
+	return usageError("%s takes no arguments, but was given %s; see %[1]s --help", c.CommandPath(), printable.Word(args[0]))
 }
 
 // oneArgument is for commands that take exactly one, as what says.
@@ -150,5 +145,24 @@ func unknownCommand(c *cobra.Command, name string) error {
 	if meant == "" {
 		meant = "; see " + c.CommandPath() + " --help"
 	}
-	return usageError("unknown command %s%s", quoted(name), meant)
+	return usageError("unknown command %s%s", printable.Word(name), meant)
+}
+
+// parseSignal returns the signal of that name or number, 0 for "".
+func parseSignal(text string) (syscall.Signal, error) {
+	if text == "" {
+		return 0, nil
+	}
+	signal, err := signame.Parse(text)
+	if err != nil {
+		return 0, usageError("%w", err)
+	}
+	return signal, nil
+}
+
+func didYouMean(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ", did you mean " + strings.Join(ids, " or ") + "?"
 }

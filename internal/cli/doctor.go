@@ -5,8 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -129,21 +127,7 @@ func (p *program) capture(target string) error {
 }
 
 func (p *program) printDoctor(list []feature.Feature) error {
-	rows := deniedRows(list)
-	for _, f := range list {
-		if f.Denied {
-			continue
-		}
-		what := f.Gives
-		if f.Answer != feature.Yes {
-			what += ": " + f.Reason
-		}
-		rows = append(rows, []string{string(f.Answer), f.Name, what})
-		if f.Next != "" {
-			rows = append(rows, []string{"", "", "→ " + f.Next})
-		}
-	}
-	if err := display.WriteTable(p.text(p.stdout), rows); err != nil {
+	if err := display.WriteTable(p.text(p.stdout), feature.Rows(list)); err != nil {
 		return err
 	}
 	verdict := "Kernel entries can be seen."
@@ -152,25 +136,6 @@ func (p *program) printDoctor(list []feature.Feature) error {
 	}
 	_, err := fmt.Fprintln(p.text(p.stdout), "\n"+verdict+p.blindEntries())
 	return err
-}
-
-// deniedRows says of all features that could not be tried without privileges which these are, at once.
-func deniedRows(list []feature.Feature) [][]string {
-	var names, next []string
-	for _, f := range list {
-		if !f.Denied {
-			continue
-		}
-		names = append(names, f.Name)
-		if !slices.Contains(next, f.Next) {
-			next = append(next, f.Next)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	rows := [][]string{{string(feature.Unknown), fmt.Sprintf("%d features", len(names)), "not tried without privileges: " + strings.Join(names, ", ")}}
-	return append(rows, []string{"", "", "→ " + strings.Join(next[:1], "; ")})
 }
 
 // blindEntries says how many ways into the kernel nothing shows.

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/faults/watch"
-	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/trace"
 	"github.com/taskiso/taskiso/pagefault"
 )
@@ -123,18 +122,9 @@ func (o *faultsOptions) complete(c *cobra.Command, args []string) error {
 	case o.maxPerSecond < 0:
 		return usageError("--max-per-second cannot be negative")
 	}
-	return o.parseSignal()
-}
-
-func (o *faultsOptions) parseSignal() error {
-	if o.signal == "" {
-		return nil
-	}
 	var err error
-	if o.sig, err = signame.Parse(o.signal); err != nil {
-		return usageError("%w", err)
-	}
-	return nil
+	o.sig, err = parseSignal(o.signal)
+	return err
 }
 
 func (p *program) faults(o *faultsOptions, args []string) error {

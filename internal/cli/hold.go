@@ -3,14 +3,11 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -184,16 +181,7 @@ func (p *program) hold(o *holdOptions) error {
 	if !o.quiet && !o.json {
 		fmt.Fprintf(p.stderr, "taskiso: holding for CPU %v; end with Ctrl-C\n", cfg.CPUs)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if o.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(o.duration))
-		defer cancel()
-	}
-	// Stopped by Ctrl-Z it could not let go what it holds.
-	signal.Ignore(syscall.SIGTSTP)
-	<-ctx.Done()
+	h.Wait(time.Duration(o.duration))
 	limits, err := h.End()
 	for _, limit := range limits {
 		fmt.Fprintf(p.stderr, "taskiso: %s\n", limit)

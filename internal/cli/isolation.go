@@ -3,14 +3,11 @@
 package cli
 
 import (
-	"syscall"
-
 	"github.com/spf13/pflag"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
-	"github.com/taskiso/taskiso/internal/signame"
 )
 
 // isolationOptions say when a call of prctl(48) succeeds.
@@ -70,16 +67,4 @@ func (o *armOptions) register(f *pflag.FlagSet) {
 	f.IntVar(&o.tid, "arm", 0, "watch thread `TID`, which is pinned to one CPU, and signal it when it is interrupted")
 	f.StringVar(&o.signal, "signal", "", "`SIGNAL` for --arm: SIGUSR1, 10; none by default")
 	f.Var(&o.settle, "settle", "arm when the thread ran undisturbed for this `TIME`, and again after each signal")
-}
-
-// number returns the signal, 0 for none.
-func (o *armOptions) number() (syscall.Signal, error) {
-	if o.signal == "" {
-		return 0, nil
-	}
-	signal, err := signame.Parse(o.signal)
-	if err != nil {
-		return 0, usageError("%w", err)
-	}
-	return signal, nil
 }

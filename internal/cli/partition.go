@@ -5,37 +5,14 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition"
 )
-
-func (p *program) partitionCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "partition",
-		Short: "Set CPUs apart, verify it, and put everything back",
-		Long: `partition keeps work and interrupts off CPUs that are to be isolated: it changes
-the settings of the running system, records their old values in
-` + journals + `, and restores them. Settings that need a reboot are
-only listed.`,
-		Example: `  taskiso partition plan -c 2-3                 # what would be written, and why
-  sudo taskiso partition create -c 2-3 --name dpdk
-  sudo taskiso partition verify dpdk            # what has changed since, and who probably changed it
-  sudo taskiso partition undo dpdk              # exactly what was there before
-  taskiso partition boot -c 2-3                 # the boot parameters for the rest`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand(), p.partitionCreateCommand(), p.partitionVerifyCommand(),
-		p.partitionUndoCommand(), p.partitionListCommand(), p.partitionShowCommand(), p.partitionRecoverCommand())
-	return c
-}
 
 // machineOptions are the flags of every command about partitions.
 type machineOptions struct {
@@ -218,20 +195,6 @@ func (p *program) partitionBoot(o *specOptions) error {
 		}
 		return p.print(o.json, boot, boot.WriteText)
 	})
-}
-
-// print writes v as JSON, or as text.
-func (p *program) print(asJSON bool, v any, text func(io.Writer) error) error {
-	var err error
-	if asJSON {
-		err = display.JSON(p.stdout, v)
-	} else {
-		err = text(p.text(p.stdout))
-	}
-	if err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
 }
 
 // specProblem makes a mistake in what was asked for a usage error; that a file

@@ -8,15 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/partition"
-	"github.com/taskiso/taskiso/internal/signame"
+	"github.com/taskiso/taskiso/internal/task"
 )
 
 // journals is where what was changed is remembered. It goes with the boot, as
@@ -31,6 +29,27 @@ const partitionStatuses = `The exit status is 0 if all is as it should be, or co
 with "later" name what the kernel does when an interrupt next occurs. It is 1 if a
 setting is not what it should be, or has no effect; 2 for a wrong command line;
 125 if it failed; 128+n if signal n ended it.`
+
+func (p *program) partitionCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "partition",
+		Short: "Set CPUs apart, verify it, and put everything back",
+		Long: `partition keeps work and interrupts off CPUs that are to be isolated: it changes
+the settings of the running system, records their old values in
+` + journals + `, and restores them. Settings that need a reboot are
+only listed.`,
+		Example: `  taskiso partition plan -c 2-3                 # what would be written, and why
+  sudo taskiso partition create -c 2-3 --name dpdk
+  sudo taskiso partition verify dpdk            # what has changed since, and who probably changed it
+  sudo taskiso partition undo dpdk              # exactly what was there before
+  taskiso partition boot -c 2-3                 # the boot parameters for the rest`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(p.partitionPlanCommand(), p.partitionBootCommand(), p.partitionCreateCommand(), p.partitionVerifyCommand(),
+		p.partitionUndoCommand(), p.partitionListCommand(), p.partitionShowCommand(), p.partitionRecoverCommand())
+	return c
+}
 
 func (p *program) partitionCreateCommand() *cobra.Command {
 	var o specOptions
@@ -267,42 +286,17 @@ func (p *program) withStore(o *machineOptions, changes bool, do func(context.Con
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	ctx, stop := interruptible()
+	ctx, stop := task.Interruptible()
 	defer stop()
 	return partitionProblem(do(ctx, partition.NewStore(filepath.Join(o.host, journals), partition.Machine{FS: files}, files.View())))
 }
 
-// interrupted is why a context ended.
-type interrupted struct{ signal syscall.Signal }
-
-func (i interrupted) Error() string { return "interrupted by " + signame.Of(i.signal) }
-
-// interruptible returns a context that the signals end which would otherwise end
-// the process, half done. SIGPIPE is ignored: the reader has gone away.
-func interruptible() (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	go func() {
-		for s := range signals {
-			if s, ok := s.(syscall.Signal); ok && s != syscall.SIGPIPE {
-				cancel(interrupted{s})
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		cancel(nil)
-	}
-}
-
 // partitionProblem gives an error of package partition its exit status.
 func partitionProblem(err error) error {
-	var by interrupted
+	var by task.Interrupted
 	switch {
 	case errors.As(err, &by):
-		return &status{exitSignal + int(by.signal), err}
+		return &status{exitSignal + int(by.Signal), err}
 	case errors.Is(err, partition.ErrNoPartition):
 		return usageError("%w; \"taskiso partition list\" shows what there is", err)
 	default:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/task"
 )
 
 // contents returns the text of all files below dir but those of taskiso.
@@ -210,7 +211,7 @@ func TestPartitionInterrupted(t *testing.T) {
 	}
 	// To this process, once the command's own handler is there: until then the
 	// signal has one of the test's.
-	guard, stop := interruptible()
+	guard, stop := task.Interruptible()
 	defer stop()
 	go func() {
 		time.Sleep(200 * time.Millisecond)

@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"time"
 
@@ -108,7 +106,7 @@ type runOptions struct {
 
 // run is the main job, from its plan to its exit status.
 func (p *program) run(opts *options, r *runOptions, args []string) error {
-	spec, err := r.readSpec(opts)
+	spec, err := specOfRun(r.partition.path, opts)
 	if err != nil {
 		return err
 	}
@@ -180,19 +178,11 @@ func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command,
 		return nil, err
 	}
 	if user != "" {
-		if err := assumeUser(c, user); err != nil {
+		if err := task.AssumeUser(c, user); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
-}
-
-// notExecuted returns the exit status that env(1) gives an error about a command.
-func notExecuted(err error) int {
-	if errors.Is(err, fs.ErrNotExist) {
-		return exitNotFound
-	}
-	return exitNotExecutable
 }
 
 // config returns the settings of an observation.

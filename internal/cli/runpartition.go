@@ -14,10 +14,10 @@ import (
 	"github.com/taskiso/taskiso/internal/place"
 )
 
-// readSpec returns the spec of the partition, and takes the CPUs to observe from
+// specOfRun returns the spec of the partition, and takes the CPUs to observe from
 // it if no option names them.
-func (r *runOptions) readSpec(opts *options) (partition.Spec, error) {
-	spec, err := readSpec(r.partition.path)
+func specOfRun(file string, opts *options) (partition.Spec, error) {
+	spec, err := readSpec(file)
 	if err != nil {
 		return spec, err
 	}

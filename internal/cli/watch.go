@@ -59,7 +59,7 @@ not see kernel entries, or if --max-breaks or a --monitor cannot be judged.`,
 			if err := opts.complete(c); err != nil {
 				return err
 			}
-			signal, err := arm.number()
+			signal, err := parseSignal(arm.signal)
 			if err != nil {
 				return err
 			}

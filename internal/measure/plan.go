@@ -10,7 +10,7 @@ import (
 	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
-	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/task"
 )
 
 // Wanted is what is wanted of the loop.
@@ -31,7 +31,7 @@ func (w Wanted) Plan(files fs.FS) (noise.Settings, error) {
 		w.Threshold = max(w.Threshold, smallest) // an emulated CPU is slow
 	}
 	if w.Threshold < smallest {
-		return noise.Settings{}, &place.RequestError{Err: fmt.Errorf("a gap of --threshold %v cannot be distinguished from the loop itself: it takes %v here", w.Threshold, smallest)}
+		return noise.Settings{}, &task.RequestError{Err: fmt.Errorf("a gap of --threshold %v cannot be distinguished from the loop itself: it takes %v here", w.Threshold, smallest)}
 	}
 	s := noise.Settings{
 		Counter:   counter,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -30,7 +31,7 @@ func (r Request) choose(m topology.Machine) (cpulist.Set, error) {
 func Named(m topology.Machine, text string) (cpulist.Set, error) {
 	cpus, err := m.Parse(text)
 	if err != nil {
-		return cpus, &RequestError{err}
+		return cpus, &task.RequestError{Err: err}
 	}
 	return cpus, nil
 }
@@ -39,7 +40,7 @@ func Named(m topology.Machine, text string) (cpulist.Set, error) {
 func housekeeping(m topology.Machine, cpus cpulist.Set) (cpulist.Set, error) {
 	rest, err := m.Beside(cpus)
 	if err != nil {
-		return rest, &RequestError{err}
+		return rest, &task.RequestError{Err: err}
 	}
 	return m.Housekeeping(rest), nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/claim"
+	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -23,12 +24,6 @@ type Request struct {
 	Given        bool   // else a CPU is chosen
 	Housekeeping string // "" for all others
 }
-
-// RequestError is the error of a request that cannot be met on this machine: for a CPU that it does not have.
-type RequestError struct{ Err error }
-
-func (e *RequestError) Error() string { return e.Err.Error() }
-func (e *RequestError) Unwrap() error { return e.Err }
 
 // Target is where to observe.
 type Target struct {
@@ -58,7 +53,7 @@ func Plan(files fs.FS, r Request) (Target, error) {
 			return Target{}, err
 		}
 		if both := t.Housekeeping.Intersect(t.CPUs); !both.IsEmpty() {
-			return Target{}, &RequestError{fmt.Errorf("CPU %v cannot be observed and be used for housekeeping", both)}
+			return Target{}, &task.RequestError{Err: fmt.Errorf("CPU %v cannot be observed and be used for housekeeping", both)}
 		}
 	}
 	return t, nil

@@ -39,3 +39,11 @@ func Text(s string) string {
 func isPrintable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
+
+// Word returns what a user gave, so that an empty word, blanks and line breaks can be seen.
+func Word(text string) string {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' }) {
+		return strconv.Quote(text)
+	}
+	return text
+}

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/report"
@@ -43,6 +46,20 @@ func OpenHold(cfg hold.Config) (*Hold, error) {
 	go func() { h.ran <- keeper.Run(ctx) }()
 	go func() { h.served <- socket.Serve(keeper) }()
 	return h, nil
+}
+
+// Wait returns after the duration, 0 for no end, or when a signal asks for the end.
+func (h *Hold) Wait(d time.Duration) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	// Stopped by Ctrl-Z it could not let go what it holds.
+	signal.Ignore(syscall.SIGTSTP)
+	<-ctx.Done()
 }
 
 func (h *Hold) stop() (limits []string, err error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package task
 
 import (
 	"fmt"
@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
-// assumeUser lets a command run as the named user, with the environment
+// AssumeUser lets a command run as the named user, with the environment
 // variables that name a user set to that one.
-func assumeUser(c *launch.Command, name string) error {
+func AssumeUser(c *launch.Command, name string) error {
 	u, err := lookupUser(name)
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func lookupUser(name string) (*user.User, error) {
 		return u, nil
 	}
 	if _, notNumber := strconv.ParseUint(name, 10, 32); notNumber != nil {
-		return nil, usageError("--user %s: there is no such user", quoted(name))
+		return nil, &RequestError{fmt.Errorf("--user %s: there is no such user", printable.Word(name))}
 	}
 	if u, err = user.LookupId(name); err == nil {
 		return u, nil
