@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
@@ -54,6 +55,34 @@ func TestBalancer(t *testing.T) {
 		}
 		k.same(t, "after undo", start)
 	}
+}
+
+// slowBalancer is an irqbalance that acts on a list only after a second.
+type slowBalancer struct {
+	*kernel
+	asked time.Time
+}
+
+func (s *slowBalancer) Ask(socket, request string) (string, error) {
+	if request != "setup" {
+		s.asked = time.Now()
+	} else if list, waits := s.told[socket]; waits && time.Since(s.asked) < time.Second {
+		delete(s.told, socket)
+		defer func() { s.told[socket] = list }()
+	}
+	return s.kernel.Ask(socket, request)
+}
+
+// TestBalancerIsSlow: create waits for a round of irqbalance before it calls its list without effect.
+func TestBalancerIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _ := guest(t)
+		k.balancer(7, "", "0")
+		created, err := NewStore(t.TempDir(), &slowBalancer{kernel: k}, k.files(t)).Create(t.Context(), dpdk)
+		if err != nil || len(created.Missed) > 0 {
+			t.Errorf("%+v, %v; want all in effect", created, err)
+		}
+	})
 }
 
 // TestBalancerKilled: wherever create is killed, irqbalance has its list in the end,
