@@ -65,11 +65,7 @@ func run(taskiso, out string, rounds int) error {
 		open.Add("package trace alone", true, attach, detach)
 	}
 	f.Tables = []results.Table{whole, open}
-	f.Busy = results.Load()
-	for i := range f.Tables {
-		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
-	}
-	return f.Write(out)
+	return f.Publish(os.Stdout, out)
 }
 
 // once runs a command and returns how many milliseconds it took.

@@ -68,11 +68,7 @@ func run(out string, rounds int) error {
 		}
 	}
 	f.Tables = []results.Table{cost, lost, parts, switching}
-	f.Busy = results.Load()
-	for i := range f.Tables {
-		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
-	}
-	return f.Write(out)
+	return f.Publish(os.Stdout, out)
 }
 
 func compile(dir, name string) (string, error) {

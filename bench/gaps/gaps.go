@@ -92,14 +92,7 @@ func run(program, out string, on places, rounds int, each time.Duration) error {
 		return err
 	}
 	f.Tables = append(f.Tables, processes)
-	f.Busy = results.Load()
-	if err := f.Write(out); err != nil {
-		return err
-	}
-	for i := range f.Tables {
-		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
-	}
-	return nil
+	return f.Publish(os.Stdout, out)
 }
 
 // copyProgram puts a program where nobody may execute it.

@@ -88,11 +88,7 @@ func run(taskiso, out string, rounds int, each time.Duration) error {
 		}
 	}
 	f.Tables = []results.Table{calls, memory, loss}
-	f.Busy = results.Load()
-	for i := range f.Tables {
-		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
-	}
-	return f.Write(out)
+	return f.Publish(os.Stdout, out)
 }
 
 // bestPeer returns the one with the least memory among those that recorded most calls.

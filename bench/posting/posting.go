@@ -71,11 +71,7 @@ func run(root string, poster, owner, passes int, out string) error {
 		}
 	}
 	f.Tables = []results.Table{operations, scale, interrupts}
-	f.Busy = results.Load()
-	for i := range f.Tables {
-		fmt.Printf("%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown())
-	}
-	return f.Write(out)
+	return f.Publish(os.Stdout, out)
 }
 
 // median takes two numbers from where their ratio is the median one.

@@ -7,6 +7,7 @@ package results
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -72,6 +73,17 @@ func (f *File) Write(path string) error {
 		return fmt.Errorf("encoding results: %w", err)
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// Publish notes how busy the machine is, prints each table, and writes the file.
+func (f *File) Publish(w io.Writer, path string) error {
+	f.Busy = Load()
+	for i := range f.Tables {
+		if _, err := fmt.Fprintf(w, "%s\n\n%s\n", f.Tables[i].Name, f.Tables[i].Markdown()); err != nil {
+			return err
+		}
+	}
+	return f.Write(path)
 }
 
 // Table returns a table by its name.

@@ -3,7 +3,9 @@
 package results
 
 import (
+	"bytes"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -86,5 +88,22 @@ func TestNumber(t *testing.T) {
 		if got := Number(v); got != want {
 			t.Errorf("%g: %q, want %q", v, got, want)
 		}
+	}
+}
+
+func TestPublish(t *testing.T) {
+	table := Table{Name: "cost", Columns: []string{"ns"}}
+	table.Add("ours", true, 7)
+	f := File{Tables: []Table{table}}
+	path := filepath.Join(t.TempDir(), "f.json")
+	var printed bytes.Buffer
+	if err := f.Publish(&printed, path); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || !bytes.Contains(text, []byte(`"cost"`)) {
+		t.Errorf("wrote %s, %v", text, err)
+	}
+	if want := "cost\n\n" + table.Markdown() + "\n"; printed.String() != want || f.Busy == "" {
+		t.Errorf("printed %q, want %q; busy: %q", printed.String(), want, f.Busy)
 	}
 }
