@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
@@ -22,6 +23,8 @@ type options struct {
 	output       string
 	events       string
 	maxBreaks    uint64
+	budgetFile   string
+	junit        string
 	buffer       bufferSize
 	quiet        bool
 	verbose      bool
@@ -30,6 +33,7 @@ type options struct {
 	monitors     []*monitor.Monitor
 
 	maxBreaksGiven bool
+	budget         *budget.Budget
 }
 
 // cpuOptions name CPUs.
@@ -45,7 +49,7 @@ func (o *cpuOptions) request() place.Request {
 
 // printed returns what is printed and written of a report.
 func (o *options) printed() run.OutputConfig {
-	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json}
+	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json}
 }
 
 func (o *options) register(c *cobra.Command) {
@@ -58,6 +62,8 @@ func (o *options) register(c *cobra.Command) {
 	registerOutput(f, &o.output)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
+	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
+	f.StringVar(&o.junit, "junit", "", "write what became of the --budget as a JUnit report to `FILE`")
 	f.Var(&o.buffer, "buffer", "`SIZE` of the buffer for the events of each observed CPU, a power of two: 64K, 4M")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each break as it comes")
@@ -86,7 +92,22 @@ func (o *options) complete(c *cobra.Command) error {
 	if o.quiet && o.verbose {
 		return usageError("--quiet and --verbose exclude each other")
 	}
+	if o.junit != "" && o.budgetFile == "" {
+		return usageError("--junit %s needs a --budget, whose limits are its test cases", o.junit)
+	}
+	if err := o.loadBudget(); err != nil {
+		return err
+	}
 	return o.loadMonitors()
+}
+
+func (o *options) loadBudget() error {
+	if o.budgetFile == "" {
+		return nil
+	}
+	b, err := readBudget(o.budgetFile)
+	o.budget = &b
+	return err
 }
 
 func (o *options) loadMonitors() error {

@@ -62,17 +62,18 @@ a CPU that is not nohz_full nothing reports every kernel entry: "no break seen" 
 unknown there, and a number of breaks is a minimum.
 
 The exit status is that of COMMAND, or 128+n if signal n ended it; 0 if
---duration ended it; 3 if there were more than --max-breaks breaks and COMMAND
-succeeded; 4 if COMMAND succeeded but a --monitor was violated ("taskiso watch
---help" has more); 2 for a wrong command line; 125 if taskiso failed, or if
---max-breaks or --monitor cannot be judged; 126 if COMMAND cannot be executed and
-127 if it was not found.`,
+--duration ended it; 3 if COMMAND succeeded, but there were more than --max-breaks
+breaks or a limit of the --budget was exceeded; 4 if COMMAND succeeded but a
+--monitor was violated ("taskiso watch --help" has more); 2 for a wrong command
+line; 125 if taskiso failed, or if --max-breaks, --budget or --monitor cannot be
+judged; 126 if COMMAND cannot be executed and 127 if it was not found.`,
 		Example: `  taskiso run -d 10s                       # a busy loop on the last CPU
   taskiso run -c 3 ./app --fast            # until the command ends
   taskiso run -c 2-3 -d 1m --warm-up 5s --report app.json -- ./app
   taskiso run -c 3 --partition -- ./app    # set apart for this run, then put back
   taskiso run -c 3 --hold -- ./app         # module loads, tracing and the like wait
-  taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed`,
+  taskiso run --max-breaks 0 -d 1h -- ./app && echo undisturbed
+  taskiso run --budget app.toml -d 1m -- ./app   # limits by cause: taskiso budget --help`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := opts.complete(c); err != nil {
 				return err
@@ -196,6 +197,7 @@ func (p *program) config(opts *options, target place.Target) run.Config {
 		WarmUp:   time.Duration(opts.warmUp),
 		Buffer:   int(opts.buffer),
 		Monitors: opts.monitors,
+		Budget:   opts.budget,
 		Output:   opts.printed(),
 	}
 	if opts.maxBreaksGiven {

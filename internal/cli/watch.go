@@ -46,9 +46,10 @@ no task was seen in user mode on a CPU, events were lost, or the kernel counted
 interrupts that were not seen. On a CPU that is not nohz_full nothing reports every
 kernel entry: "no break seen" is unknown there, and a number of breaks is a minimum.
 
-The exit status is 0; 3 if there were more than --max-breaks breaks; 4 if a
-monitor was violated; 2 for a wrong command line; 125 if taskiso failed, if it could
-not see kernel entries, or if --max-breaks or a --monitor cannot be judged.`,
+The exit status is 0; 3 if there were more than --max-breaks breaks or a limit of the
+--budget was exceeded; 4 if a monitor was violated; 2 for a wrong command line; 125 if
+taskiso failed, if it could not see kernel entries, or if --max-breaks, --budget or a
+--monitor cannot be judged.`,
 		Example: `  taskiso watch -c 3 -d 30s
   taskiso watch -c 3 --monitor quiet_user --monitor ./own.dot
   taskiso watch -p $(pidof app) -v

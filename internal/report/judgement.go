@@ -125,8 +125,8 @@ func (r *Report) doubts(reason string) bool {
 	return slices.ContainsFunc(r.Doubts, func(d Doubt) bool { return d.Reason == reason })
 }
 
-// about returns what is in doubt about a CPU or about everything.
-func (r *Report) about(cpu int) []Doubt {
+// About returns what is in doubt about a CPU or about everything.
+func (r *Report) About(cpu int) []Doubt {
 	return slices.DeleteFunc(slices.Clone(r.Doubts), func(d Doubt) bool {
 		return d.CPU != nil && *d.CPU != cpu && d.Reason != DoubtElsewhere
 	})
@@ -136,7 +136,7 @@ func (r *Report) verdict(c *CPU) string {
 	switch {
 	case c.Breaks > 0:
 		return VerdictDisturbed
-	case c.User == 0 || len(r.about(c.CPU)) > 0:
+	case c.User == 0 || len(r.About(c.CPU)) > 0:
 		return VerdictUnknown
 	default:
 		return VerdictQuiet
@@ -148,7 +148,7 @@ func (r *Report) doubtMonitor(m *Monitor) {
 	if m.Verdict != MonitorSatisfied {
 		return
 	}
-	for _, d := range r.about(m.CPU) {
+	for _, d := range r.About(m.CPU) {
 		switch {
 		case d.Reason == DoubtUntracked, d.Reason == DoubtLost, d.Reason == DoubtMissed: // the monitor knows better which events it needs
 		case d.Reason == DoubtNeverRan && !m.OfUserMode:

@@ -167,6 +167,9 @@ type Origin struct {
 	MaxDelay  time.Duration `json:"max_delay_ns"` // from sending to arrival
 }
 
+// IsOthers tells whether an origin stands for those that were too many to be kept apart.
+func (o *Origin) IsOthers() bool { return o.Did == "" }
+
 // What an origin did.
 const (
 	DidCall       = "call"       // had a function called on the CPU

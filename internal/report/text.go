@@ -85,7 +85,7 @@ func (t *text) cpu(r *Report, c *CPU) {
 		t.Printf("  the rest of %s is %s: no watched thread was here, or nothing shows what it did\n", display.Span(r.Duration), display.Span(rest))
 	}
 	if c.Verdict == VerdictUnknown {
-		t.doubts(r.about(c.CPU))
+		t.doubts(r.About(c.CPU))
 	}
 	t.causes(c)
 	t.longest(c)

@@ -174,8 +174,9 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 			return task.Verdict{}, err
 		}
 	}
-	if err := o.out.publish(r); err != nil {
+	judged := o.judged()
+	if err := o.out.publish(r, judged); err != nil {
 		return task.Verdict{}, err
 	}
-	return o.verdict(t, state, ended), nil
+	return o.verdict(t, state, ended, judged), nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/output"
@@ -31,7 +32,8 @@ type Config struct {
 	Buffer   int // bytes for the events of each CPU; 0 for the usual
 
 	Monitors  []*monitor.Monitor
-	MaxBreaks *uint64 // nil if any number will do
+	MaxBreaks *uint64        // nil if any number will do
+	Budget    *budget.Budget // nil for none
 	Output    OutputConfig
 }
 

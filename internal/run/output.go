@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/report"
@@ -18,6 +19,7 @@ import (
 // OutputConfig is what is printed and written of a report.
 type OutputConfig struct {
 	Report, Text, Events string // files, "" for none
+	JUnit                string // file for what became of the budget
 	Quiet                bool   // print no report
 	Verbose              bool   // print each break as it comes
 	JSON                 bool   // print the report as JSON on standard output
@@ -29,6 +31,7 @@ type Output struct {
 	cfg     OutputConfig
 	report  *display.File // nil if none was asked for
 	events  *display.File
+	junit   *display.File
 	sheet   *output.Sheet
 	buffer  *bufio.Writer
 	failed  error // the first error of writing an event
@@ -42,17 +45,16 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 	if o.sheet, err = console.OpenSheet(cfg.Text, out, stream, !cfg.Quiet && !cfg.JSON); err != nil {
 		return nil, err
 	}
-	if cfg.Report != "" {
-		if o.report, err = display.Create(cfg.Report); err != nil {
+	for file, name := range map[**display.File]string{&o.report: cfg.Report, &o.events: cfg.Events, &o.junit: cfg.JUnit} {
+		if name == "" {
+			continue
+		}
+		if *file, err = display.Create(name); err != nil {
 			o.Discard()
 			return nil, err
 		}
 	}
-	if cfg.Events != "" {
-		if o.events, err = display.Create(cfg.Events); err != nil {
-			o.Discard()
-			return nil, err
-		}
+	if o.events != nil {
 		o.buffer = bufio.NewWriterSize(o.events, 1<<16)
 	}
 	return o, nil
@@ -60,7 +62,7 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 
 // Discard drops files that were not published.
 func (o *Output) Discard() {
-	for _, f := range []*display.File{o.report, o.events} {
+	for _, f := range []*display.File{o.report, o.events, o.junit} {
 		if f != nil {
 			f.Discard()
 		}
@@ -85,14 +87,32 @@ func (o *Output) onBreak() func(report.Break) {
 
 // publish prints the report and puts the files in their places. A report that
 // cannot be written to its file is printed even if nothing was to be: the
-// observation cannot be made again.
-func (o *Output) publish(r *report.Report) error {
-	files := errors.Join(o.publishEvents(), o.publishReport(r))
+// observation cannot be made again. judged is what became of the budget, nil if there is none.
+func (o *Output) publish(r *report.Report, judged *budget.Result) error {
+	files := errors.Join(o.publishEvents(), o.publishReport(r), o.publishJUnit(judged))
 	if o.cfg.JSON {
 		files = errors.Join(files, report.WriteJSON(o.console.Stdout, r))
 	}
-	text := func(w io.Writer, colour bool) error { return report.WriteText(w, r, colour) }
+	text := func(w io.Writer, colour bool) error {
+		if err := report.WriteText(w, r, colour); err != nil || judged == nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
+		return judged.WriteText(w)
+	}
 	return o.sheet.Publish(files, text)
+}
+
+func (o *Output) publishJUnit(judged *budget.Result) error {
+	if o.junit == nil || judged == nil {
+		return nil
+	}
+	if err := judged.WriteJUnit(o.junit); err != nil {
+		return err
+	}
+	return o.junit.Publish()
 }
 
 func (o *Output) publishEvents() error {

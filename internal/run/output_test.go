@@ -35,7 +35,7 @@ func TestReportIsNotLostWithItsFile(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		err = out.publish(&report.Report{Task: report.Task{Command: []string{"the-command"}}})
+		err = out.publish(&report.Report{Task: report.Task{Command: []string{"the-command"}}}, nil)
 		if err == nil || !strings.Contains(err.Error(), cfg.Report) {
 			t.Errorf("error %v, want one about %s", err, cfg.Report)
 		}

@@ -6,24 +6,46 @@ import (
 	"os"
 	"strings"
 
+	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/task"
 )
 
 // verdict returns what the run came to. ended: by us.
-func (o *Observation) verdict(t *Task, state *os.ProcessState, ended bool) task.Verdict {
+func (o *Observation) verdict(t *Task, state *os.ProcessState, ended bool, judged *budget.Result) task.Verdict {
 	if v, failed := task.CommandVerdict(state); t.Loop == nil && !ended && failed {
 		return v
 	}
-	return o.ownVerdict()
+	return o.ownVerdict(judged)
 }
 
 // ownVerdict returns what the observation itself came to.
-func (o *Observation) ownVerdict() task.Verdict {
-	if v := o.breaksVerdict(); v.Outcome != task.Passed {
-		return v
+func (o *Observation) ownVerdict(judged *budget.Result) task.Verdict {
+	for _, v := range []task.Verdict{o.breaksVerdict(), budgetVerdict(judged)} {
+		if v.Outcome != task.Passed {
+			return v
+		}
 	}
 	return o.monitorsVerdict()
+}
+
+// judged is what became of the budget, nil if there is none.
+func (o *Observation) judged() *budget.Result {
+	if o.cfg.Budget == nil {
+		return nil
+	}
+	result := budget.Sum(o.cfg.Version, o.cfg.Budget.Judge("", &o.Report))
+	return &result
+}
+
+func budgetVerdict(judged *budget.Result) task.Verdict {
+	switch {
+	case judged == nil || judged.Verdict == budget.Met:
+		return task.Verdict{}
+	case judged.Verdict == budget.Exceeded:
+		return task.Because(task.Exceeded, "%s", judged.Summary())
+	}
+	return task.Because(task.Unknown, "%s", judged.Summary())
 }
 
 // monitorsVerdict prefers a violation to what is not known.

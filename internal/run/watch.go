@@ -96,13 +96,14 @@ func (o *Observation) followSubject(s *Subject) (task.Verdict, error) {
 		return task.Verdict{}, err
 	}
 	o.Report.Usage.Task = after.Since(before)
-	if err := o.out.publish(&o.Report); err != nil {
+	judged := o.judged()
+	if err := o.out.publish(&o.Report, judged); err != nil {
 		return task.Verdict{}, err
 	}
 	if o.observer == nil {
 		return task.Verdict{}, fmt.Errorf("watching %s: nothing was seen; %s", s, nextStep(o.why))
 	}
-	return o.ownVerdict(), nil
+	return o.ownVerdict(judged), nil
 }
 
 func (o *Observation) startWatching(s *Subject) error {
