@@ -38,7 +38,7 @@ const markdownHead = `<!-- Generated from internal/cause/catalogue.toml by "go g
 
 # Causes
 
-What can enter the kernel on a CPU that should be left alone, how taskiso recognises it, and what removes it.
+Causes that can enter the kernel on a CPU that should be left alone, how taskiso recognises each, and what removes it.
 "taskiso explain ID" shows one of them, and which of its remedies apply on the machine at hand.
 
 A remedy at **run time** is a setting of the running system, one at **boot** a boot parameter or a setting of the

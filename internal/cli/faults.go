@@ -83,7 +83,7 @@ func (o *faultsOptions) register(c *cobra.Command) {
 	f.IntVarP(&o.pid, "pid", "p", 0, "watch process `PID`")
 	f.IntVarP(&o.tid, "tid", "t", 0, "watch thread `TID`")
 	f.VarP(&o.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
-	f.Var(&o.warmUp, "warm-up", "do not count what happens in the first `TIME`")
+	f.Var(&o.warmUp, "warm-up", "do not count the faults of the first `TIME`")
 	f.BoolVar(&o.major, "major", false, "only major faults")
 	f.BoolVar(&o.kernel, "kernel", false, "also faults that system calls take")
 	f.BoolVar(&o.marked, "marked", false, "only of threads that expect none")

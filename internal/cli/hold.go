@@ -42,7 +42,7 @@ Attaching to the kernel, when hold starts, and detaching at its end interrupt ev
 340 to 400 times in all (counted on Linux 6.12): start it before anything is isolated.
 
 Each operation is a line on standard output, with --json a JSON object. hold ends after
---duration or on SIGINT or SIGTERM; then, and also after SIGKILL, what waits goes on.
+--duration or on SIGINT or SIGTERM; then, and also after SIGKILL, operations that wait go on.
 
 The exit status is 0; 2 for a wrong command line; 125 if nothing can be held here.`,
 		Example: `  sudo taskiso hold -c 2-3 --while-isolated
@@ -204,8 +204,8 @@ func (p *program) holdRecords(asJSON bool) func(hold.Record) {
 func (p *program) holdStatusCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "status", Short: "Show what waits",
-		Long:    "status shows whether operations are held now, who decides that, and what waits.",
+		Use: "status", Short: "Show the operations that wait",
+		Long:    "status shows whether operations are held now, the rule that decides this, and the\noperations that wait.",
 		Example: "  sudo taskiso hold status\n  sudo taskiso hold status --json",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
@@ -249,7 +249,8 @@ func (p *program) holdWindowCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "window {open | close | auto}", Short: "Decide by hand whether operations are held",
 		Long: `window open lets everything go on, window close holds everything, both until the
-end of --for or another order. window auto goes back to what the hold was started with.`,
+end of --for or another order. window auto goes back to the
+options with which the hold was started.`,
 		Example:   "  sudo taskiso hold window open --for 10s\n  sudo taskiso hold window auto",
 		ValidArgs: []cobra.Completion{string(hold.WindowOpen), string(hold.WindowClose), string(hold.WindowAuto)},
 		Args:      oneOf(string(hold.WindowOpen), string(hold.WindowClose), string(hold.WindowAuto)),

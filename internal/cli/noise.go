@@ -65,7 +65,7 @@ line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 	f.StringVarP(&opts.cpus, "cpus", "c", "", "`CPUS` to measure: 3, 2-3, 1,5-7")
 	f.StringVarP(&opts.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
 	f.VarP(&opts.options.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
-	f.Var(&opts.warmUp, "warm-up", "leave out what happens in the first `TIME`")
+	f.Var(&opts.warmUp, "warm-up", "leave out the first `TIME`")
 	f.Var(&opts.threshold, "threshold", "shortest gap to note, a `TIME`: 500ns, 1us, 10us")
 	f.Var(&opts.traceLimit, "trace-limit", "end with the first gap of this `TIME` or more, and show its details")
 	f.VarP(&opts.priority, "priority", "P", "scheduling `PRIORITY` of the loop: f:95 (FIFO), r:10 (round robin), o:-5 (nice)")

@@ -57,7 +57,7 @@ func (o *options) register(c *cobra.Command) {
 	f.StringVarP(&o.cpus, "cpus", "c", "", "`CPUS` to observe: 3, 2-3, 1,5-7")
 	f.StringVarP(&o.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
 	f.VarP(&o.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
-	f.Var(&o.warmUp, "warm-up", "leave out what happens in the first `TIME`")
+	f.Var(&o.warmUp, "warm-up", "leave out the first `TIME`")
 	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
 	registerOutput(f, &o.output)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")

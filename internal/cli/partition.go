@@ -174,10 +174,10 @@ func (p *program) partitionBootCommand() *cobra.Command {
 		Use:   "boot -c CPUS",
 		Short: "Show the boot parameters that complete the partition",
 		Long: `boot lists the words of the kernel's command line that isolate the given CPUs,
-what each of them gives, and which of them are in effect: what the kernel shows in
-/sys counts, and the words of this boot only say why. Nothing is proposed that this
-kernel does not know, or that would take from these CPUs what they have; where that
-cannot be told the word is "unknown". How words are added depends on the boot
+what each of them gives, and which of them are in effect: /sys decides that, and
+the words of this boot only explain it. Nothing is proposed that this kernel does not
+know, or that would take isolation from these CPUs; where that is not known, the
+word is "unknown". How words are added depends on the boot
 loader; with GRUB they go to GRUB_CMDLINE_LINUX in /etc/default/grub, and
 update-grub writes its configuration.`,
 		Args: noArguments,

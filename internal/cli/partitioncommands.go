@@ -26,9 +26,9 @@ const journals = "/run/taskiso/partitions"
 const exitNotAsMade = 1
 
 const partitionStatuses = `The exit status is 0 if all is as it should be, or comes by itself: lines that begin
-with "later" name what the kernel does when an interrupt next occurs. It is 1 if a
-setting is not what it should be, or has no effect; 2 for a wrong command line;
-125 if it failed; 128+n if signal n ended it.`
+with "later" name changes that the kernel makes when an interrupt next occurs. It is
+1 if a setting is not what it should be, or has no effect; 2 for a wrong command
+line; 125 if it failed; 128+n if signal n ended it.`
 
 func (p *program) partitionCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -59,8 +59,8 @@ func (p *program) partitionCreateCommand() *cobra.Command {
 		Long: `create makes the changes that "taskiso partition plan" shows. Each is written to a
 journal in ` + journals + ` before it is made, and read back after. If one
 fails, or SIGINT or SIGTERM comes in between, those before it are undone. In the
-end it looks whether they have the effect that they are for. irqbalance, where it
-runs, takes its list at its next round: that is waited for, up to 10 seconds.
+end create checks that the changes have their effect. irqbalance, where it runs,
+takes its list at its next round: create waits for that, up to 10 seconds.
 
 Where systemd is the first process, the partition is a slice, taskiso_NAME.slice:
 services run there with Slice=, other processes are written to its cgroup.procs,
@@ -69,7 +69,7 @@ and "taskiso run -c" and "taskiso noise -c" start theirs there. A captured machi
 
 ` + partitionStatuses + `
 With status 0 and 1 the partition is there: "taskiso partition undo" removes it.
-With any other nothing was changed, or what was is undone.`,
+With any other status nothing was changed, or every change is undone.`,
 		Example: `  sudo taskiso partition create -c 2-3
   sudo taskiso partition create -c 2-3 --name dpdk --profile throughput
   sudo taskiso partition create -f spec.toml --require cpuset`,
@@ -113,9 +113,9 @@ func (p *program) partitionVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify NAME",
 		Short: "Show what has changed since, and who probably changed it",
-		Long: `verify compares each setting of a partition with what it was made, and looks
-whether it has its effect: where interrupts really go, what the kernel made of
-the cpuset, which threads may run on the CPUs. It guesses who changed a setting from
+		Long: `verify compares each setting of a partition with the value that create gave it,
+and looks whether it has its effect: where interrupts really go, the state of the
+cpuset, the threads that may run on the CPUs. It guesses who changed a setting from
 the programs that run and the settings that they are known to change.
 
 ` + partitionStatuses,
@@ -159,7 +159,7 @@ The exit status is 0; 2 for a wrong command line; 125 if it failed.`,
 			return p.printUndone(o.json, []string{name}, fmt.Sprintf("Partition %s is undone.", name))
 		}),
 	}
-	c.Flags().BoolVar(&force, "force", false, "overwrite what somebody else has changed since")
+	c.Flags().BoolVar(&force, "force", false, "overwrite settings that somebody else has changed since")
 	p.takesName(c, &o)
 	return c
 }
@@ -169,7 +169,7 @@ func (p *program) partitionRecoverCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "recover",
-		Short: "Undo what a crash or a killed run has left",
+		Short: "Undo partitions that a crash or a killed run has left",
 		Long: `recover undoes every partition whose making or undoing was interrupted, or that
 was made for a "taskiso run" which is over, and forgets those of an earlier boot.
 Complete partitions are left alone. It may be run at any time, for example at boot.
@@ -191,7 +191,7 @@ The exit status is 0, also if there was nothing to do; 125 if it failed.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "overwrite what somebody else has changed since")
+	c.Flags().BoolVar(&force, "force", false, "overwrite settings that somebody else has changed since")
 	o.register(c)
 	return c
 }

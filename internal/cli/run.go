@@ -25,8 +25,8 @@ func (p *program) runCommand() *cobra.Command {
 		Short: "Run a command on its own CPU and report what interrupted it",
 		Long: `run pins COMMAND to CPUs, keeps taskiso itself off them, and reports every
 kernel entry of COMMAND and its descendants there: what it was, how long it
-took, and who caused it. Without COMMAND the task is a busy loop. What follows
-COMMAND is its own; "--" before it is needed only if its name begins with "-".
+took, and who caused it. Without COMMAND the task is a busy loop. Arguments
+after COMMAND are its own; "--" before it is needed only if its name begins with "-".
 
 Where "taskiso partition create" has set the CPUs apart, COMMAND is started in the
 cgroup of that partition, which needs root.

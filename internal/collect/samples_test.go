@@ -157,7 +157,7 @@ func host(t *testing.T) report.Host {
 		Online: mustCPUs(t, 0, 1, 2, 3), Isolated: mustCPUs(t, 3), NohzFull: mustCPUs(t, 3),
 		Sources: []report.Source{
 			{Name: "irq_vectors:local_timer_entry", Active: true, Shows: "the tick and other timers"},
-			{Name: "csd:csd_queue_cpu", Shows: "who sent a function-call interrupt", Reason: "this kernel has no such tracepoint: not supported"},
+			{Name: "csd:csd_queue_cpu", Shows: "the sender of a function-call interrupt", Reason: "this kernel has no such tracepoint: not supported"},
 		},
 	}
 }

@@ -22,7 +22,7 @@ Every entry point of the kernel, and how taskiso observes it. "taskiso entries" 
 - **Catch-all**: context tracking reports it on nohz_full CPUs, but not what it was; elsewhere it is not seen.
 - **Counter**: the row of /proc/interrupts that counts it, but does not record when it came.
 
-What has none of these is blind. The first C functions of all entries are noinstr: no kprobe and no function tracer can
+An entry with none of these is blind. The first C functions of all entries are noinstr: no kprobe and no function tracer can
 be put there. Below the kernel, system management interrupts, the hypervisor and microcode take time that nothing
 reports: only a gap in the task's own clock shows them.
 

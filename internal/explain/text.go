@@ -80,7 +80,7 @@ func (r Report) Text() string {
 		}
 	}
 	if len(r.Limits) > 0 {
-		b.WriteString("\nWhat it could not see\n")
+		b.WriteString("\nLimits\n")
 	}
 	for _, limit := range r.Limits {
 		foldWith(&b, "  - ", "    ", limit)

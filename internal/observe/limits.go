@@ -13,7 +13,7 @@ func (o *Observer) limits() []string {
 	var limits []string
 	if untracked := o.cfg.Trace.CPUs.Minus(o.tracked()); !untracked.IsEmpty() {
 		limits = append(limits, fmt.Sprintf("CPU %v: not nohz_full, so nothing reports every kernel entry; an entry that no event names is not seen, "+
-			"and durations are lower bounds: what nothing shows to be in the kernel is in none", untracked))
+			"and durations are lower bounds: they lack time in the kernel that no event shows", untracked))
 	}
 	if o.cfg.Trace.CPUs.IsEmpty() {
 		limits = append(limits, "threads were followed across CPUs: interrupts are seen only while a watched thread runs, and are not compared with the kernel's counts")

@@ -17,7 +17,7 @@ func candidates(files fs.FS, n uint64) string {
 	unnamed := display.Count(n) + " breaks have no name"
 	here, err := entries.Here(files, feature.Usable(files))
 	if err != nil {
-		return fmt.Sprintf("%s, and what enters this kernel without one is not known: %v", unnamed, err)
+		return fmt.Sprintf("%s, and the entry points of this kernel without an event are not known: %v", unnamed, err)
 	}
 	var silent []string
 	for _, point := range here.Points {
@@ -26,5 +26,5 @@ func candidates(files fs.FS, n uint64) string {
 			silent = append(silent, point.What)
 		}
 	}
-	return fmt.Sprintf("%s; what enters this kernel without one is: %s (\"taskiso entries\")", unnamed, strings.Join(silent, ", "))
+	return fmt.Sprintf("%s; the entry points of this kernel without an event are: %s (\"taskiso entries\")", unnamed, strings.Join(silent, ", "))
 }

@@ -19,7 +19,7 @@ func TestCandidatesOfUnnamedBreaks(t *testing.T) {
 	}
 	got := candidates(kernel, 2)
 	want := map[string]string{"amd64": "double fault", "arm64": "SDEI"}[runtime.GOARCH]
-	if !strings.HasPrefix(got, "2 breaks have no name") || !strings.Contains(got, want) || strings.Contains(got, "is:  ") {
+	if !strings.HasPrefix(got, "2 breaks have no name") || !strings.Contains(got, want) || strings.Contains(got, "are:  ") {
 		t.Errorf("want %q in %q", want, got)
 	}
 	delete(kernel, "proc/kallsyms")

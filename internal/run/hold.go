@@ -74,7 +74,7 @@ func (h *Hold) stop() (limits []string, err error) {
 func canHold() error {
 	inside, err := trace.InPIDNamespace()
 	if err == nil && inside {
-		err = errors.New("holding operations: this is a PID namespace, and who calls them may be outside; run it where all processes are seen")
+		err = errors.New("holding operations: this is a PID namespace, and the calling processes may be outside; run it where all processes are seen")
 	}
 	return err
 }

@@ -77,7 +77,7 @@ var sources = []source{
 	{CSDExit, "csd", "csd_function_exit", "smp_call_func_t, call_single_data_t *", "how long such a function took", false},
 	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *", "which high-resolution timer expired", false},
 	{Timer, "timer", "timer_expire_entry", "struct timer_list *", "which timer expired", false},
-	{Tick, "timer", "tick_stop", "int, int", "what keeps the tick", false},
+	{Tick, "timer", "tick_stop", "int, int", "the reason why the tick goes on", false},
 	{Work, "workqueue", "workqueue_execute_start", "struct work_struct *", "which work a kworker ran", false},
 	{Switch, "sched", "sched_switch", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true},
 
@@ -86,27 +86,27 @@ var sources = []source{
 	{Exit, "sched", "sched_process_exit", "struct task_struct *", "the end of tasks", true},
 	{Migrate, "sched", "sched_migrate_task", "struct task_struct *, int", "threads that leave the CPUs", false},
 
-	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "who sent a function-call interrupt", false},
-	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "who sent a rescheduling interrupt", false},
-	{SendWake, "sched", "sched_waking", "struct task_struct *", "who woke a task", false},
-	{SendWork, "workqueue", "workqueue_queue_work", "int, struct pool_workqueue *, struct work_struct *", "who queued work", false},
-	{SendIRQ, "irq_vectors", "vector_config", "unsigned int, unsigned int, unsigned int", "who moved an interrupt", false},
-	{SendHRTimer, "timer", "hrtimer_start", "struct hrtimer *", "who armed a high-resolution timer", false},
-	{SendTimer, "timer", "timer_start", "struct timer_list *", "who armed a timer", false},
-	{SendCgroup, "cgroup", "cgroup_attach_task", "struct cgroup *, const char *, struct task_struct *", "who moved a task to another cgroup", false},
-	{SendAffinity, kprobes, "set_cpus_allowed_common", "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "who let a task run on the CPU", false},
+	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "the sender of a function-call interrupt", false},
+	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "the sender of a rescheduling interrupt", false},
+	{SendWake, "sched", "sched_waking", "struct task_struct *", "the waker of a task", false},
+	{SendWork, "workqueue", "workqueue_queue_work", "int, struct pool_workqueue *, struct work_struct *", "the origin of queued work", false},
+	{SendIRQ, "irq_vectors", "vector_config", "unsigned int, unsigned int, unsigned int", "the task that moved an interrupt", false},
+	{SendHRTimer, "timer", "hrtimer_start", "struct hrtimer *", "the task that armed a high-resolution timer", false},
+	{SendTimer, "timer", "timer_start", "struct timer_list *", "the task that armed a timer", false},
+	{SendCgroup, "cgroup", "cgroup_attach_task", "struct cgroup *, const char *, struct task_struct *", "the task that moved another to a different cgroup", false},
+	{SendAffinity, kprobes, "set_cpus_allowed_common", "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "the task that let another run on the CPU", false},
 }
 
 // standIns are used where a tracepoint is missing. The compiler may have made one
 // part of another, so the first two overlap.
 var standIns = map[string][]source{
 	"csd_queue_cpu": {
-		{SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "who sent a function-call interrupt", false},
-		{SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "who sent a function-call interrupt to one CPU", false},
-		{SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "who sent function-call interrupts to many CPUs", false},
+		{SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "the sender of a function-call interrupt", false},
+		{SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "the sender of a function-call interrupt to one CPU", false},
+		{SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "the sender of function-call interrupts to many CPUs", false},
 	},
 	"ipi_send_cpu": {
-		{SendReschedule, kprobes, "native_smp_send_reschedule", "int", "who sent a rescheduling interrupt", false},
+		{SendReschedule, kprobes, "native_smp_send_reschedule", "int", "the sender of a rescheduling interrupt", false},
 	},
 }
 
