@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,18 +61,21 @@ func (c Config) policyOf(o Operation) Policy {
 type Keeper struct {
 	cfg     Config
 	guard   *guard
+	hooks   hooks // the guard, but in tests
+	threads threads
+	ops     []Operation
 	inspect inspector
+	now     func() time.Duration // CLOCK_MONOTONIC
+	find    func(stage, happening) (transition[stage, happening, deed], bool)
 	orders  chan func()
 	ended   chan struct{}
 
-	reports  reports
-	watchers atomic.Int32 // goroutines that look whether a released operation has ended
+	reports reports
 
 	// The rest belongs to Run.
-	held     []*held          // in the order of arrival
-	released map[int]*release // by thread
-	given    map[int]*held    // by thread: given up, of which the programs know until the thread ends
-	swept    time.Duration    // when that was last looked at
+	held     []*held       // in the order of arrival: those that are not over, and those that a tracer has
+	given    map[int]*held // by thread: abandoned, of which the programs know until the thread ends
+	swept    time.Duration // when that was last looked at
 	tracers  int
 	hand     hand
 	isolated *bool // set by SetIsolated
@@ -84,24 +85,32 @@ type Keeper struct {
 	err      error
 }
 
-// held is an operation that waits.
-type held struct {
-	event  event
-	record Record
-	life   life    // of its thread
-	tracer *tracer // that stops it, if one does
-	came   bool    // it came to the hook while it still had a tracer
-	let    string  // why it was told to go on; empty: it was not
-	letAt  time.Duration
-	told   bool // it has that answer, or has taken it
-	ended  bool // its account is
+// hooks is what a keeper needs of the programs at the hooks.
+type hooks interface {
+	setMode(mode) error
+	isClosed() (bool, error)
+	next(limit time.Duration) (event, error)
+	wake()
+	waits(*event) (bool, error)
+	answer(e *event, a answer, within time.Duration) (answered bool, err error)
+	isTold(*event) (bool, error)
+	takeBack(*event) (bool, error)
+	forget(*event) error
+	remove(*event) error
+	detach() error
 }
 
-// release is that of a thread into its operation, which may take a while.
-type release struct {
-	at    time.Duration
-	ended atomic.Bool
+// threads is what a keeper needs of those that it holds. No method waits for one of them.
+type threads interface {
+	life(pid, tid int) life
+	// trace stops a thread that is at the hook, and reports once.
+	trace(e event, report func(how tracerState, err error)) stopper
+	// watch reports when a thread is not in its call any more, which may be never.
+	watch(e event, limit time.Duration, ended func())
 }
+
+// stopper is a tracer: release lets its thread go on.
+type stopper interface{ release() }
 
 // running is how long a released thread that runs is taken for being in its operation.
 const running = time.Second
@@ -144,16 +153,23 @@ func Open(cfg Config) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	k := newKeeper(cfg, g, &system{files: cfg.Files}, g.ops)
+	k.guard = g
+	return k, nil
+}
+
+func newKeeper(cfg Config, h hooks, t threads, ops []Operation) *Keeper {
 	return &Keeper{
-		cfg: cfg, guard: g, inspect: inspector{cfg.Files, cfg.CPUs, affinity.Of},
+		cfg: cfg, hooks: h, threads: t, ops: ops, inspect: inspector{cfg.Files, cfg.CPUs, affinity.Of},
+		now: clock.Now, find: stageLines.find,
 		orders: make(chan func(), 16), ended: make(chan struct{}),
-		released: make(map[int]*release), given: make(map[int]*held), counts: make(map[Outcome]uint64),
-	}, nil
+		given: make(map[int]*held), counts: make(map[Outcome]uint64),
+	}
 }
 
 // Operations returns all operations, with the reason for each that this kernel
 // lets nobody guard.
-func (k *Keeper) Operations() []Operation { return slices.Clone(k.guard.ops) }
+func (k *Keeper) Operations() []Operation { return slices.Clone(k.ops) }
 
 // Limits returns what of its task a keeper could not do, and what a user can do about it.
 // It may be called until Close.
@@ -185,7 +201,7 @@ func (k *Keeper) Close() error { return k.guard.close() }
 // goroutine, which reports.
 func (k *Keeper) Run(ctx context.Context) error {
 	defer close(k.ended)
-	wake := context.AfterFunc(ctx, k.guard.wake)
+	wake := context.AfterFunc(ctx, k.hooks.wake)
 	defer wake()
 	done := make(chan error)
 	go func() {
@@ -202,26 +218,44 @@ func (k *Keeper) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		k.step()
 		interval := lookAtClock
-		if len(k.held) > 0 || len(k.released) > 0 {
+		if len(k.held) > 0 {
 			interval = lookAtThreads
 		}
-		e, err := k.guard.next(interval)
-		for ; err == nil; e, err = k.guard.next(0) {
-			k.arrive(e)
-		}
-		if !errors.Is(err, errNoEvent) {
+		reports, err := k.read(interval)
+		if err != nil {
 			k.fail(err)
 			break
 		}
-		k.obeyAll()
+		k.obeyAll(reports)
 	}
 	err := k.end()
 	return errors.Join(k.err, err)
 }
 
-// obeyAll does what was ordered and reported meanwhile.
-func (k *Keeper) obeyAll() {
-	for _, report := range k.reports.take() {
+// read decides about what comes within a time. What is reported is taken before the last of that is read, and
+// done after it: a thread that goes on by itself has recorded that before its call can end.
+func (k *Keeper) read(limit time.Duration) (reports []func(), err error) {
+	e, err := k.hooks.next(limit)
+	if err == nil {
+		k.arrive(e)
+	}
+	reports = k.reports.take()
+	for err == nil || errors.Is(err, errNoEvent) {
+		if e, err = k.hooks.next(0); err != nil {
+			break
+		}
+		k.arrive(e)
+	}
+	k.removeOver()
+	if errors.Is(err, errNoEvent) {
+		return reports, nil
+	}
+	return reports, err
+}
+
+// obeyAll does what was reported and ordered meanwhile.
+func (k *Keeper) obeyAll(reports []func()) {
+	for _, report := range reports {
 		report()
 	}
 	for {
@@ -249,7 +283,7 @@ func (k *Keeper) do(f func()) error {
 	done := make(chan struct{})
 	select {
 	case k.orders <- func() { f(); close(done) }:
-		k.guard.wake()
+		k.hooks.wake()
 	case <-k.ended:
 		return ErrEnded
 	}
@@ -269,10 +303,9 @@ func (k *Keeper) step() {
 	case k.isOpen():
 		k.releaseAll(ByWindow)
 	default:
-		k.keepOn()
+		k.holdOn()
 	}
 	k.advanceAll()
-	k.lookAtReleased()
 	k.sweep()
 }
 
@@ -281,14 +314,18 @@ func (k *Keeper) advanceAll() {
 	for _, h := range k.held {
 		k.advance(h)
 	}
-	k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.ended && h.tracer == nil })
+}
+
+// removeOver forgets operations of which nothing can come any more, when all that was in the ring buffer has been read.
+func (k *Keeper) removeOver() {
+	k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.tracer == nil && (h.stage == isAbandoned || h.stage == isOver) })
 }
 
 func (k *Keeper) setMode(m mode) {
 	if m == k.mode {
 		return
 	}
-	if err := k.guard.setMode(m); err != nil {
+	if err := k.hooks.setMode(m); err != nil {
 		k.fail(err)
 		return
 	}
@@ -299,7 +336,7 @@ func (k *Keeper) isOpen() bool {
 	if k.mode != busy {
 		return k.mode == open
 	}
-	closed, err := k.guard.isClosed()
+	closed, err := k.hooks.isClosed()
 	if err != nil {
 		k.fail(err)
 	}
@@ -309,7 +346,7 @@ func (k *Keeper) isOpen() bool {
 // arrive decides about an operation that came.
 func (k *Keeper) arrive(e event) {
 	if e.exempt == exemptNot {
-		waits, err := k.guard.waits(&e)
+		waits, err := k.hooks.waits(&e)
 		if err != nil {
 			k.fail(err)
 		}
@@ -317,17 +354,16 @@ func (k *Keeper) arrive(e event) {
 			return
 		}
 	}
-	switch h := k.heldBy(e.TID); {
-	case h == nil:
-	case h.event.since == e.since && e.exempt == exemptNot:
-		k.again(h)
+	if h := k.ofVisit(&e); h != nil {
+		if e.exempt == exemptNot {
+			k.on(h, onVisit, "")
+		} else {
+			k.on(h, onLeave, exemptions[e.exempt])
+		}
 		return
-	case h.event.since == e.since: // it went on all the same
-		k.drop(h)
-		k.settle(h, NotHeld, exemptions[e.exempt])
-		return
-	case e.exempt == exemptNot: // its place in the map is that of the new one
-		k.finish(h, ByAbsence)
+	}
+	if h := k.heldBy(e.TID); h != nil && e.exempt == exemptNot { // its place in the map is that of the new one
+		k.abandon(h, onOther, ByAbsence)
 	}
 	found := k.inspect.find(&e)
 	if !found.harmful {
@@ -352,10 +388,25 @@ func (k *Keeper) arrive(e event) {
 	}
 }
 
+// ofVisit returns the operation that came at that visit of the hook, if it is known.
+func (k *Keeper) ofVisit(e *event) *held {
+	if e.since == 0 {
+		return nil
+	}
+	is := func(h *held) bool { return h.event.TID == e.TID && h.event.since == e.since }
+	if i := slices.IndexFunc(k.held, is); i >= 0 {
+		return k.held[i]
+	}
+	if h := k.given[e.TID]; h != nil && is(h) {
+		return h
+	}
+	return nil
+}
+
 // heldBy returns the operation of a thread that waits, if one does.
 func (k *Keeper) heldBy(tid int) *held {
 	for _, h := range k.held {
-		if h.event.TID == tid && !h.ended {
+		if h.event.TID == tid && !h.stage.hasRecord() {
 			return h
 		}
 	}
@@ -368,13 +419,13 @@ func (k *Keeper) operation(e *event, f finding) Operation {
 	if f.code != 0 {
 		code = f.code
 	}
-	return k.guard.ops[slices.IndexFunc(k.guard.ops, func(o Operation) bool { return o.code == code })]
+	return k.ops[slices.IndexFunc(k.ops, func(o Operation) bool { return o.code == code })]
 }
 
 func (k *Keeper) describe(e *event, f finding, o Operation) Record {
 	k.last++
 	r := Record{
-		ID: k.last, Time: time.Now().Add(e.Time - clock.Now()), PID: e.PID, TID: e.TID, Command: e.Comm, UID: e.UID, Cgroup: k.inspect.cgroup(e.PID),
+		ID: k.last, Time: time.Now().Add(e.Time - k.now()), PID: e.PID, TID: e.TID, Command: e.Comm, UID: e.UID, Cgroup: k.inspect.cgroup(e.PID),
 		Operation: o.Name, Detail: f.detail, Spared: o.Spares, CPUs: k.cfg.CPUs,
 	}
 	if f.spares != "" {
@@ -411,69 +462,39 @@ func (k *Keeper) keep(e event, r Record) {
 		k.write(r, NotHeld, exemptions[exemptFull])
 		return
 	}
-	h := &held{event: e, record: r, life: lifeOf(k.cfg.Files, e.PID, e.TID)}
+	h := &held{event: e, record: r, stage: isBlocked, life: k.threads.life(e.PID, e.TID)}
 	k.held = append(k.held, h)
-	k.again(h)
-}
-
-// again begins to stop a thread that came to the hook.
-func (k *Keeper) again(h *held) {
-	if h.tracer != nil || h.let != "" {
-		h.came = true
-		return
-	}
-	h.came = false
-	k.tracers++
-	h.tracer = startTracer(h.event, k.cfg.Files, func(how parting, err error) {
-		k.reports.add(func() { k.parted(h, how, err) })
-		k.guard.wake()
-	})
-}
-
-// parted is called when a thread is not traced any more.
-func (k *Keeper) parted(h *held, how parting, err error) {
-	k.tracers--
-	h.tracer = nil
-	switch {
-	case how == died && h.let == "": // otherwise it may have gone on first: settleReleased
-		k.finish(h, ByDeath)
-	case how == refused && !h.ended && h.let == "": // by another debugger, or a security module does not allow it
-		k.reply(&h.event, pass)
-		k.settle(h, NotHeld, err.Error())
-	case how != refused && err != nil:
-		k.fail(err)
-	}
-	if h.came && !h.ended {
-		k.again(h)
-	}
+	k.on(h, onVisit, "")
 }
 
 // advance looks whether a thread still lives, and lets it go when it is time.
 func (k *Keeper) advance(h *held) {
 	switch {
-	case h.ended || h.let != "":
-	case h.tracer == nil && h.life.hasEnded(lifeOf(k.cfg.Files, h.event.PID, h.event.TID)):
-		k.finish(h, ByDeath)
-	case clock.Now()-h.event.Time >= k.cfg.MaxWait:
-		k.release(h, ByWait)
+	case h.stage == isWorking && k.now()-h.since > running:
+		k.on(h, onCallEnd, "")
+	case h.stage == isRefused:
+		k.advanceRefused(h)
+	case h.stage != isBlocked:
+	case h.tracer == nil && h.life.hasEnded(k.threads.life(h.event.PID, h.event.TID)):
+		k.abandon(h, onEnd, ByDeath)
+	case k.now()-h.event.Time >= k.cfg.MaxWait:
+		k.on(h, onRelease, ByWait)
 	}
 }
 
-// release tells an operation to go on. Its thread does so at once if it is at the hook,
-// and otherwise when it comes back there.
-func (k *Keeper) release(h *held, why string) {
-	if h.ended || h.let != "" {
-		return
-	}
-	h.let, h.letAt = why, clock.Now()
-	h.told = k.tell(&h.event, pass, 2*atLatest) // until then it is given up, or has taken it
-	k.drop(h)
-}
-
-// drop lets the tracer of a thread go, if it has one.
-func (k *Keeper) drop(h *held) {
-	if h.tracer != nil {
-		h.tracer.release()
+// advanceRefused looks whether one that cannot be stopped has gone on.
+func (k *Keeper) advanceRefused(h *held) {
+	life := k.threads.life(h.event.PID, h.event.TID) // before the answer: settleReleased
+	told, err := k.hooks.isTold(&h.event)
+	switch {
+	case err != nil:
+		k.fail(err)
+	case !told:
+		k.on(h, onTaken, "")
+	case h.life.hasEnded(life):
+		k.abandon(h, onEnd, "")
+	case k.now()-h.since > absent: // until then it has that answer
+		k.abandon(h, onAbsence, "")
 	}
 }
 
@@ -481,25 +502,24 @@ func (k *Keeper) drop(h *held) {
 // arrival.
 func (k *Keeper) settleReleased() {
 	for _, h := range k.held {
-		if h.ended || h.let == "" {
+		if h.stage != isTold && h.stage != isLeaving {
 			continue
 		}
 		// In this order: one that had ended and is still told did not take its answer. The
 		// other way round it could take it, do its operation and end between the two.
-		life := lifeOf(k.cfg.Files, h.event.PID, h.event.TID)
+		life := k.threads.life(h.event.PID, h.event.TID)
 		ended := h.tracer == nil && h.life.hasEnded(life)
-		told, err := k.guard.isTold(&h.event)
-		switch {
+		told, err := k.hooks.isTold(&h.event)
+		switch passed := k.now() - h.since; {
 		case err != nil:
 			k.fail(err)
 			return
-		case !told && h.told:
-			k.watch(h)
-			k.settle(h, Held, h.let)
+		case !told && h.stage == isTold:
+			k.on(h, onTaken, h.why)
 		case ended:
-			k.finish(h, ByDeath)
-		case clock.Now()-h.letAt > absent && life.sleeps(), clock.Now()-h.letAt > atLatest:
-			k.finish(h, ByAbsence)
+			k.abandon(h, onEnd, ByDeath)
+		case passed > absent && life.sleeps(), passed > atLatest:
+			k.abandon(h, onAbsence, ByAbsence)
 		default:
 			return
 		}
@@ -508,69 +528,19 @@ func (k *Keeper) settleReleased() {
 
 func (k *Keeper) releaseAll(why string) {
 	for _, h := range k.held {
-		k.release(h, why)
+		if h.stage == isBlocked {
+			k.on(h, onRelease, why)
+		}
 	}
 }
 
-// keepOn takes back what a window released that has closed before its thread went on.
-func (k *Keeper) keepOn() {
+// holdOn takes back what a window released.
+func (k *Keeper) holdOn() {
 	for _, h := range k.held {
-		if h.ended || h.let != ByWindow {
-			continue
-		}
-		taken, err := k.guard.takeBack(&h.event)
-		if err != nil {
-			k.fail(err)
-		}
-		if taken {
-			h.let, h.told = "", false
+		if h.stage == isTold && h.why == ByWindow {
+			k.takeBack(h)
 		}
 	}
-}
-
-// finish gives up an operation that will not go on.
-func (k *Keeper) finish(h *held, why string) {
-	if err := k.guard.forget(&h.event); err != nil {
-		k.fail(err)
-	}
-	if !k.remove(h) {
-		k.given[h.event.TID] = h // the programs know of one operation of a thread
-	}
-	k.drop(h)
-	if !h.ended {
-		k.settle(h, Held, why)
-	}
-}
-
-// sweep lets the programs know of no thread that has ended.
-func (k *Keeper) sweep() {
-	if len(k.given) == 0 || clock.Now()-k.swept < sweeping {
-		return
-	}
-	k.swept = clock.Now()
-	maps.DeleteFunc(k.given, func(_ int, h *held) bool { return k.remove(h) })
-}
-
-// remove has the programs forget a thread, and tells whether they know nothing more of it
-// that is to be removed.
-func (k *Keeper) remove(h *held) bool {
-	if !h.life.hasEnded(lifeOf(k.cfg.Files, h.event.PID, h.event.TID)) {
-		return false
-	}
-	if err := k.guard.remove(&h.event); err != nil {
-		k.fail(err)
-	}
-	return true
-}
-
-// settle ends the account of an operation.
-func (k *Keeper) settle(h *held, o Outcome, why string) {
-	h.ended = true
-	h.record.Held = clock.Now() - h.event.Time
-	if h.let != "" {
-		h.record.Held = h.letAt - h.event.Time
-	}
-	k.write(h.record, o, why)
 }
 
 func (k *Keeper) write(r Record, o Outcome, reason string) {
@@ -582,54 +552,24 @@ func (k *Keeper) write(r Record, o Outcome, reason string) {
 }
 
 // reply answers a thread that has just come, if it waits for an answer.
-func (k *Keeper) reply(e *event, a answer) { k.tell(e, a, absent) }
+func (k *Keeper) reply(e *event, a answer) { k.answer(e, a, absent) }
 
-func (k *Keeper) tell(e *event, a answer, within time.Duration) (answered bool) {
+func (k *Keeper) answer(e *event, a answer, within time.Duration) (answered bool) {
 	if e.exempt != exemptNot {
 		return false
 	}
-	answered, err := k.guard.answer(e, a, within)
+	answered, err := k.hooks.answer(e, a, within)
 	if err != nil {
 		k.fail(err)
 	}
 	return answered
 }
 
-// maxWatchers bounds the goroutines of watch, of which a process can make one wait.
-const maxWatchers = 64
-
-// watch looks until a released thread is not in its operation any more. It may wait for
-// ever for the process (inCall); the keeper does not wait for it.
-func (k *Keeper) watch(h *held) {
-	r := &release{at: clock.Now()}
-	k.released[h.event.TID] = r
-	if k.watchers.Load() >= maxWatchers { // what is not known is at work
-		return
-	}
-	k.watchers.Add(1)
-	go func() {
-		defer k.watchers.Add(-1)
-		for inCall(k.cfg.Files, h.event.TID, h.event.nr) && clock.Now()-r.at < running {
-			time.Sleep(lookAtThreads)
-		}
-		r.ended.Store(true)
-	}()
-}
-
-// lookAtReleased forgets threads whose operation has ended.
-func (k *Keeper) lookAtReleased() {
-	for tid, r := range k.released {
-		if r.ended.Load() || clock.Now()-r.at > running {
-			delete(k.released, tid)
-		}
-	}
-}
-
 // unfinished returns how many operations were let go and have not ended.
 func (k *Keeper) unfinished() int {
-	n := len(k.released)
+	n := 0
 	for _, h := range k.held {
-		if !h.ended && h.let != "" {
+		if h.stage == isTold || h.stage == isLeaving || h.stage == isWorking {
 			n++
 		}
 	}
@@ -640,17 +580,22 @@ func (k *Keeper) unfinished() int {
 // are detached, and its tracer ends.
 func (k *Keeper) end() error {
 	k.setMode(open)
-	for deadline := clock.Now() + lettingGo; ; time.Sleep(lookAtThreads) {
-		for e, err := k.guard.next(0); err == nil; e, err = k.guard.next(0) {
-			k.reply(&e, pass)
-		}
-		for _, report := range k.reports.take() {
-			report()
-		}
-		k.releaseAll(ByEnd)
-		k.advanceAll()
-		if len(k.held) == 0 || clock.Now() > deadline {
-			return k.guard.detach()
+	for deadline := k.now() + lettingGo; ; time.Sleep(lookAtThreads) {
+		k.letAllGo()
+		if !slices.ContainsFunc(k.held, (*held).isOpen) || k.now() > deadline {
+			return k.hooks.detach()
 		}
 	}
+}
+
+func (k *Keeper) letAllGo() {
+	for e, err := k.hooks.next(0); err == nil; e, err = k.hooks.next(0) {
+		k.reply(&e, pass)
+	}
+	k.removeOver()
+	for _, report := range k.reports.take() {
+		report()
+	}
+	k.releaseAll(ByEnd)
+	k.advanceAll()
 }

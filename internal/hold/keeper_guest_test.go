@@ -262,6 +262,12 @@ func TestGuestWindowBeforeStop(t *testing.T) {
 	k.only(t).want(t, Held, ByWindow)
 }
 
+// tellOnly has an operation told to go on, and not its tracer.
+func (k *keeping) tellOnly(h *held, why string) {
+	h.stage = isTold
+	k.tell(h, why)
+}
+
 // A window can close before a thread that it let go has come back to the hook.
 func TestGuestWindowClosesBefore(t *testing.T) {
 	k := keep(t, Config{})
@@ -272,14 +278,10 @@ func TestGuestWindowClosesBefore(t *testing.T) {
 	k.waits(t, 1)
 	err := k.do(func() {
 		h := k.held[0]
-		h.let, h.letAt = ByWindow, clock.Now() // its tracer does not know yet, so that it stays where it is
-		var err error
-		if h.told, err = k.guard.answer(&h.event, pass, time.Minute); err != nil {
-			t.Error(err)
-		}
-		k.step() // isolated: the window is closed
-		if told, err := k.guard.isTold(&h.event); h.let != "" || told || err != nil {
-			t.Errorf("let go %q, told to %v (%v), want it held on", h.let, told, err)
+		k.tellOnly(h, ByWindow) // its tracer does not know yet, so that it stays where it is
+		k.step()                // isolated: the window is closed
+		if told, err := k.guard.isTold(&h.event); h.stage != isBlocked || told || err != nil {
+			t.Errorf("it is %s, told to go on %v (%v), want it held on", h.stage, told, err)
 		}
 	})
 	if err != nil {
@@ -305,13 +307,9 @@ func TestGuestToldIsAtWork(t *testing.T) {
 		if n := k.unfinished(); n != 0 {
 			t.Error("a thread that waits for an answer is taken for being at work")
 		}
-		h.let, h.letAt = ByHand, clock.Now()
-		var err error
-		if h.told, err = k.guard.answer(&h.event, pass, time.Minute); err != nil {
-			t.Error(err)
-		}
+		k.tellOnly(h, ByHand)
 		k.step()
-		if n := k.unfinished(); n != 1 || h.ended {
+		if n := k.unfinished(); n != 1 || h.stage != isTold {
 			t.Error("a thread that has its answer and did not come back is taken for done")
 		}
 		h.tracer.release()
@@ -352,7 +350,7 @@ func TestGuestAnswerIsToOneVisit(t *testing.T) {
 		if waits, err := k.guard.waits(&h.event); !waits {
 			t.Errorf("after all that it does not wait (%v)", err)
 		}
-		k.release(h, ByHand)
+		k.on(h, onRelease, ByHand)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -404,12 +402,12 @@ func TestGuestEndsWhileLookedAt(t *testing.T) {
 	}
 	err := k.do(func() {
 		h := k.held[0]
-		k.release(h, ByHand)
-		h.letAt -= 2 * absent
-		if k.step(); h.ended {
+		k.on(h, onRelease, ByHand)
+		h.since -= 2 * absent
+		if k.step(); h.stage != isTold {
 			t.Error("it is given up, although it is stopped on its way")
 		}
-		h.letAt += 2 * absent
+		h.since += 2 * absent
 		files.name.Store(&stat)
 		k.step()
 	})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // Status is what a keeper does at a moment. It is the output of `taskiso hold
@@ -42,8 +41,8 @@ func (k *Keeper) Status() (Status, error) {
 	ended := k.do(func() {
 		s.Closed, s.Why = !k.isOpen(), k.why()
 		for _, h := range k.held {
-			if r := h.record; !h.ended {
-				r.Outcome, r.Held = Held, clock.Now()-h.event.Time
+			if r := h.record; !h.stage.hasRecord() {
+				r.Outcome, r.Held = Held, k.now()-h.event.Time
 				s.Held = append(s.Held, r)
 			}
 		}
@@ -88,14 +87,7 @@ const All = 0
 
 // Release lets an operation go on that waits, or All.
 func (k *Keeper) Release(id uint64) (released int, err error) {
-	ended := k.do(func() {
-		for _, h := range k.held {
-			if !h.ended && (id == All || h.record.ID == id) {
-				k.release(h, ByHand)
-				released++
-			}
-		}
-	})
+	ended := k.do(func() { released = k.releaseByHand(id) })
 	if ended != nil {
 		return 0, ended
 	}
@@ -103,6 +95,16 @@ func (k *Keeper) Release(id uint64) (released int, err error) {
 		return 0, fmt.Errorf("releasing %d: no such operation waits; \"taskiso hold status\" lists them", id)
 	}
 	return released, nil
+}
+
+func (k *Keeper) releaseByHand(id uint64) (released int) {
+	for _, h := range k.held {
+		if !h.stage.hasRecord() && (id == All || h.record.ID == id) {
+			k.on(h, onRelease, ByHand)
+			released++
+		}
+	}
+	return released
 }
 
 // Window is what can be ordered by hand.

@@ -9,10 +9,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/proc"
 )
 
@@ -36,44 +39,82 @@ func ptrace(request, tid int, data uintptr) error {
 	return nil
 }
 
+// thread is one that a tracer stops.
+type thread struct {
+	event event
+	files fs.FS
+}
+
+// takenOver bounds how long the tracer before this one may take to end.
+const takenOver = 200 * time.Millisecond
+
 // seize lets a thread stop where the program at the hook wants it, which shows in look. It
 // does not interrupt it: not every system call goes on after that as if nothing had been.
 //
 // It waits while the thread's process executes a file, for ever if that is on a file
 // system that does not answer: ptrace_attach() of kernel/ptrace.c takes cred_guard_mutex.
-func seize(tid int) error {
-	if err := ptrace(unix.PTRACE_SEIZE, tid, 0); err != nil {
-		return fmt.Errorf("tracing thread %d: %w", tid, err)
+// It also waits for the end of another tracer of ours that had the thread.
+func (t *thread) seize() error {
+	for deadline := clock.Now() + takenOver; ; time.Sleep(lookAtMoving) {
+		err := ptrace(unix.PTRACE_SEIZE, t.event.TID, 0)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EPERM) || clock.Now() > deadline || !t.isOurs() {
+			return fmt.Errorf("tracing thread %d: %w", t.event.TID, err)
+		}
 	}
-	return nil
+}
+
+// isOurs tells whether the thread is traced by this process, or by nobody any more.
+func (t *thread) isOurs() bool {
+	tid := tracerOf(t.files, t.event.PID, t.event.TID)
+	if tid == 0 {
+		return true
+	}
+	_, err := fs.Stat(t.files, fmt.Sprintf("proc/%d/task/%d", os.Getpid(), tid))
+	return err == nil
 }
 
 // listen lets a stopped thread stay so, and take part when a signal stops or continues its process.
-func listen(tid int) error { return ordered("keeping", unix.PTRACE_LISTEN, tid, 0) }
+func (t *thread) listen() error { return ordered("keeping", unix.PTRACE_LISTEN, t.event.TID, 0) }
 
-// rouse ends listen: the thread shows in look as stopped again.
-func rouse(tid int) error { return ordered("rousing", unix.PTRACE_INTERRUPT, tid, 0) }
+// wake ends listen: the thread shows in look as stopped again.
+func (t *thread) wake() error { return ordered("waking", unix.PTRACE_INTERRUPT, t.event.TID, 0) }
 
 // drop lets a thread that is about to handle a signal do without it, and stop for us instead.
-func drop(tid int) error {
-	return errors.Join(rouse(tid), ordered("continuing", unix.PTRACE_CONT, tid, 0))
+func (t *thread) drop() error {
+	return errors.Join(t.wake(), ordered("continuing", unix.PTRACE_CONT, t.event.TID, 0))
 }
 
-// letGo lets a stopped thread go on, with a signal if that is not 0.
-func letGo(tid int, signal unix.Signal) error {
-	return ordered("letting go", unix.PTRACE_DETACH, tid, uintptr(signal))
+// detach lets a stopped thread go on, with a signal if that is not 0.
+func (t *thread) detach(signal unix.Signal) error {
+	return ordered("letting go", unix.PTRACE_DETACH, t.event.TID, uintptr(signal))
 }
 
 // toCall lets a stopped thread go on to the begin, or the end, of a system call.
-func toCall(tid int) error { return ordered("continuing", unix.PTRACE_SYSCALL, tid, 0) }
+func (t *thread) toCall() error { return ordered("continuing", unix.PTRACE_SYSCALL, t.event.TID, 0) }
+
+func (t *thread) remake() error { return remake(t.event.TID, t.event.nr, t.event.args) }
 
 // suspendSeccomp is PTRACE_O_SUSPEND_SECCOMP of include/uapi/linux/ptrace.h.
 const suspendSeccomp = 1 << 21
 
 // passFilters lets a stopped thread make its calls past its seccomp filters while it is traced.
-func passFilters(tid int) error {
-	return ptrace(unix.PTRACE_SETOPTIONS, tid, suspendSeccomp|unix.PTRACE_O_TRACESYSGOOD)
+func (t *thread) passFilters() bool {
+	return hasFilter(t.files, t.event.PID, t.event.TID) &&
+		ptrace(unix.PTRACE_SETOPTIONS, t.event.TID, suspendSeccomp|unix.PTRACE_O_TRACESYSGOOD) == nil
 }
+
+func (t *thread) isAtItsCall() bool { return isAt(t.event.TID, t.event.nr, t.event.args) }
+
+func (t *thread) isFromHook(signal unix.Signal) bool {
+	return isFromHook(t.files, t.event.PID, t.event.TID, signal)
+}
+
+func (t *thread) hasSignal() bool { return hasSignal(t.files, t.event.PID, t.event.TID) }
+
+func (t *thread) look() (place, unix.Signal, error) { return look(t.event.TID) }
 
 func ordered(what string, request, tid int, data uintptr) error {
 	if err := ptrace(request, tid, data); err != nil && !isGone(err) {
@@ -89,11 +130,11 @@ func isGone(err error) bool { return errors.Is(err, unix.ESRCH) }
 type place int
 
 const (
-	runs    place = iota
-	stopped       // for us
-	signals       // it is about to handle a signal, or to be stopped by one
-	atCall        // it begins or ends a system call
-	gone
+	runs     place = iota
+	atStop         // for us
+	atSignal       // it is about to handle a signal, or to be stopped by one
+	atCall         // it begins or ends a system call
+	atEnd
 )
 
 // eventStop is PTRACE_EVENT_STOP of include/uapi/linux/ptrace.h.
@@ -108,21 +149,21 @@ func look(tid int) (place, unix.Signal, error) {
 	n, err := unix.Wait4(tid, &ws, unix.WALL|unix.WNOHANG, nil)
 	switch {
 	case errors.Is(err, unix.ECHILD): // not ours any more
-		return gone, 0, nil
+		return atEnd, 0, nil
 	case errors.Is(err, unix.EINTR), err == nil && n == 0:
 		return runs, 0, nil
 	case err != nil:
 		return runs, 0, fmt.Errorf("waiting for thread %d: %w", tid, err)
 	case !ws.Stopped():
-		return gone, 0, nil
+		return atEnd, 0, nil
 	case ws.StopSignal() == callStop:
 		return atCall, 0, nil
 	case uint32(ws)>>16 != eventStop:
-		return signals, ws.StopSignal(), nil
+		return atSignal, ws.StopSignal(), nil
 	case ws.StopSignal() != unix.SIGTRAP: // the whole process is stopped by a signal: it stays so without us
-		return signals, 0, nil
+		return atSignal, 0, nil
 	}
-	return stopped, 0, nil
+	return atStop, 0, nil
 }
 
 // fromKernel is SI_KERNEL of include/uapi/asm-generic/siginfo.h, which no process can send.
@@ -205,6 +246,38 @@ func inCall(files fs.FS, tid, nr int) bool {
 	}
 	number, _, _ := strings.Cut(string(text), " ")
 	return number == strconv.Itoa(nr) || strings.TrimSpace(number) == "running"
+}
+
+// maxWatchers bounds the goroutines of watch, of which a process can make one wait.
+const maxWatchers = 64
+
+// system is the threads of this machine.
+type system struct {
+	files    fs.FS
+	watchers atomic.Int32
+}
+
+func (s *system) life(pid, tid int) life { return lifeOf(s.files, pid, tid) }
+
+func (s *system) trace(e event, report func(how tracerState, err error)) stopper {
+	t := newTracer(&thread{event: e, files: s.files})
+	t.start(report)
+	return t
+}
+
+// watch may wait for ever for the process (inCall). If too many do, the operation is at work for as long as it may.
+func (s *system) watch(e event, limit time.Duration, ended func()) {
+	if s.watchers.Load() >= maxWatchers {
+		return
+	}
+	s.watchers.Add(1)
+	go func() {
+		defer s.watchers.Add(-1)
+		for begin := clock.Now(); inCall(s.files, e.TID, e.nr) && clock.Now()-begin < limit; {
+			time.Sleep(lookAtThreads)
+		}
+		ended()
+	}()
 }
 
 // tracerOf returns the thread that traces another, or 0.

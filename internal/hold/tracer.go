@@ -4,11 +4,8 @@ package hold
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,25 +17,33 @@ import (
 // operating system of its own, because to stop somebody may take for ever (seize), and
 // nobody else is to wait for that. When that thread ends, the kernel lets go what it traced.
 type tracer struct {
-	event event
-	files fs.FS
-	// report is called once, when the thread is not traced any more, or soon will not be.
-	report func(parting, error)
+	thread traced
+	now    func() time.Duration
+	find   func(tracerState, tracerEvent) (transition[tracerState, tracerEvent, tracerAction], bool)
 
 	released chan struct{} // closed when it is to go on
-	kept     atomic.Bool
-	rousing  bool
+	state    tracerState
+	signal   unix.Signal // that the thread is about to handle
+	looked   time.Duration
+	err      error
 }
 
-// parting is how a tracer and its thread parted.
-type parting int
-
-const (
-	freed   parting = iota // as was ordered
-	left                   // to handle a signal; it may come back
-	died                   // it ended
-	refused                // it cannot be traced
-)
+// traced is the thread of a tracer, which alone may call its methods.
+type traced interface {
+	seize() error
+	look() (place, unix.Signal, error)
+	listen() error
+	wake() error
+	drop() error
+	detach(unix.Signal) error
+	toCall() error
+	remake() error
+	// passFilters lets its calls pass its seccomp filters, if it has any and the kernel can.
+	passFilters() bool
+	isAtItsCall() bool
+	isFromHook(unix.Signal) bool
+	hasSignal() bool
+}
 
 // How often a tracer looks at a thread: one that it waits for, and one that is kept.
 const (
@@ -51,10 +56,25 @@ const (
 // use the CPU.
 const urgent = -20
 
-func startTracer(e event, files fs.FS, report func(parting, error)) *tracer {
-	t := &tracer{event: e, files: files, report: report, released: make(chan struct{})}
-	go onOwnThread(func() { t.report(t.trace()) })
-	return t
+func newTracer(thread traced) *tracer {
+	return &tracer{thread: thread, now: clock.Now, find: tracerLines.find, released: make(chan struct{}), state: free}
+}
+
+// start traces on a thread of its own. It reports once, when the thread is not traced any
+// more, or soon will not be.
+func (t *tracer) start(report func(how tracerState, err error)) {
+	go onOwnThread(func() {
+		priority := unix.Setpriority(unix.PRIO_PROCESS, 0, urgent)
+		t.seize()
+		for t.look(); !t.state.isGone(); t.look() {
+			t.wait()
+		}
+		if t.state == refused { // its error is the reason
+			report(t.state, t.err)
+			return
+		}
+		report(t.state, errors.Join(priority, t.err))
+	})
 }
 
 // onOwnThread calls f on a thread of the operating system that ends with it. The first
@@ -91,145 +111,134 @@ func (t *tracer) isReleased() bool {
 	}
 }
 
-func (t *tracer) trace() (parting, error) {
-	priority := unix.Setpriority(unix.PRIO_PROCESS, 0, urgent)
-	if err := t.seize(); isGone(err) {
-		return died, nil
-	} else if err != nil {
-		return refused, err
-	}
-	for looked := clock.Now(); ; {
-		at, signal, err := look(t.event.TID)
-		if err != nil {
-			return left, err
-		}
-		if how, ends, err := t.met(at, signal); ends || err != nil {
-			return how, errors.Join(priority, err)
-		}
-		switch {
-		case t.rousing:
-		case t.isReleased() && !t.kept.Load(): // it goes on, or is about to stop: the end of this thread lets it go
-			return freed, priority
-		case t.isReleased():
-			err = t.rouse()
-		case t.kept.Load() && clock.Now()-looked > lookAtSignals:
-			looked = clock.Now()
-			if hasSignal(t.files, t.event.PID, t.event.TID) {
-				err = t.rouse()
-			}
-		}
-		if err != nil {
-			return left, err
-		}
-		t.wait()
-	}
-}
-
-// takenOver bounds how long the tracer before this one may take to end.
-const takenOver = 200 * time.Millisecond
-
-// seize also waits for the end of another tracer of ours that had the thread.
-func (t *tracer) seize() error {
-	for deadline := clock.Now() + takenOver; ; time.Sleep(lookAtMoving) {
-		err := seize(t.event.TID)
-		if !errors.Is(err, unix.EPERM) || clock.Now() > deadline || !t.isOurs() {
-			return err
-		}
-	}
-}
-
-// isOurs tells whether the thread is traced by this process, or by nobody any more.
-func (t *tracer) isOurs() bool {
-	tid := tracerOf(t.files, t.event.PID, t.event.TID)
-	if tid == 0 {
-		return true
-	}
-	_, err := fs.Stat(t.files, fmt.Sprintf("proc/%d/task/%d", os.Getpid(), tid))
-	return err == nil
-}
-
-// met does what is to be done where the thread is now.
-func (t *tracer) met(at place, signal unix.Signal) (how parting, ends bool, err error) {
-	tid := t.event.TID
-	switch at {
-	case gone:
-		return died, true, nil
-	case atCall:
-		return left, true, letGo(tid, 0)
-	case signals:
-		if !t.kept.Load() && isFromHook(t.files, t.event.PID, tid, signal) {
-			return left, false, drop(tid)
-		}
-		return left, true, letGo(tid, signal)
-	case stopped:
-		return t.stopped()
-	}
-	return left, false, nil
-}
-
-func (t *tracer) stopped() (how parting, ends bool, err error) {
-	switch {
-	case t.isReleased():
-		how, err = t.pass()
-		return how, true, err
-	case t.rousing: // for a signal
-		return left, true, letGo(t.event.TID, 0)
-	case !t.kept.Load(): // it may have waited for another thread's load, and is not to see that this ended
-		if err := remake(t.event.TID, t.event.nr, t.event.args); err != nil && !isGone(err) {
-			return left, true, err
-		}
-	}
-	t.kept.Store(true)
-	return left, false, listen(t.event.TID)
-}
-
-func (t *tracer) rouse() error {
-	t.rousing = true
-	return rouse(t.event.TID)
-}
-
-func (t *tracer) wait() {
-	if t.rousing || t.isReleased() {
-		time.Sleep(lookAtMoving)
+// on does what the table has for an event.
+func (t *tracer) on(e tracerEvent) {
+	line, listed := t.find(t.state, e)
+	if !listed {
 		return
 	}
-	interval := lookAtMoving
-	if t.kept.Load() {
-		interval = lookAtKept
+	t.state = line.to
+	for _, a := range line.do {
+		if err := t.act(a); err != nil {
+			t.fail(err)
+			return
+		}
 	}
-	select {
-	case <-t.released:
-	case <-time.After(interval):
+}
+
+func (t *tracer) fail(err error) {
+	t.err = err
+	t.on(sawError)
+}
+
+func (t *tracer) act(a tracerAction) error {
+	switch a {
+	case actRemake:
+		if err := t.thread.remake(); err != nil && !isGone(err) {
+			return err
+		}
+	case actListen:
+		return t.thread.listen()
+	case actWake:
+		return t.thread.wake()
+	case actDrop:
+		return t.thread.drop()
+	case actDetach:
+		return t.thread.detach(t.signal)
+	case actPass:
+		return t.pass()
+	case actToCall:
+		return t.thread.toCall()
 	}
+	return nil
 }
 
 // pass lets the thread make its call again. What watches its calls by a seccomp filter
 // has seen that one, and let it pass: it is not shown it again. The thread is traced to
 // the end of the call then.
-func (t *tracer) pass() (parting, error) {
-	tid := t.event.TID
-	if !hasFilter(t.files, t.event.PID, tid) || passFilters(tid) != nil {
-		return freed, letGo(tid, 0)
+func (t *tracer) pass() error {
+	if !t.thread.passFilters() {
+		t.on(sawNoFilter)
+		return nil
 	}
-	if err := toCall(tid); err != nil {
-		return freed, err
+	return t.thread.toCall()
+}
+
+func (t *tracer) seize() {
+	err := t.thread.seize()
+	t.looked = t.now()
+	switch {
+	case err == nil:
+		t.on(sawSeized)
+	case isGone(err):
+		t.on(sawNoThread)
+	default:
+		t.err = err
+		t.on(sawRefusal)
 	}
-	began := false
-	for ; ; time.Sleep(lookAtMoving) {
-		at, signal, err := look(tid)
-		switch {
-		case err != nil:
-			return freed, err
-		case at == runs:
-		case at == gone:
-			return died, nil
-		case at == atCall && !began && isAt(tid, t.event.nr, t.event.args):
-			began = true
-			if err := toCall(tid); err != nil {
-				return freed, err
-			}
-		default: // the call has ended, or it does something else first
-			return freed, letGo(tid, signal)
+}
+
+// look does what is to be done where the thread is now, and what was ordered.
+func (t *tracer) look() {
+	if t.state.isGone() {
+		return
+	}
+	at, signal, err := t.thread.look()
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	t.signal = signal
+	if e := t.seen(at); e != "" {
+		t.on(e)
+	}
+	switch {
+	case t.state.isGone():
+	case t.isReleased():
+		t.on(sawOrder)
+	case t.state == stopped && t.now()-t.looked > lookAtSignals:
+		t.looked = t.now()
+		if t.thread.hasSignal() {
+			t.on(sawPending)
 		}
+	}
+}
+
+// seen names what a thread was found to do; nothing if it does what it did.
+func (t *tracer) seen(at place) tracerEvent {
+	switch at {
+	case atEnd:
+		return sawEnd
+	case atCall:
+		if t.state == calling && t.thread.isAtItsCall() {
+			return sawCall
+		}
+		return sawOtherCall
+	case atSignal:
+		if t.state == seized && t.thread.isFromHook(t.signal) {
+			return sawHookSignal
+		}
+		return sawSignal
+	case atStop:
+		if t.isReleased() {
+			return sawStopToGo
+		}
+		return sawStop
+	}
+	return ""
+}
+
+func (t *tracer) wait() {
+	interval := lookAtMoving
+	switch {
+	case t.state != seized && t.state != stopped, t.isReleased():
+		time.Sleep(interval)
+		return
+	case t.state == stopped:
+		interval = lookAtKept
+	}
+	select {
+	case <-t.released:
+	case <-time.After(interval):
 	}
 }

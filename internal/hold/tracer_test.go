@@ -13,7 +13,7 @@ import (
 
 // parted is what a tracer reported.
 type parted struct {
-	how parting
+	how tracerState
 	err error
 }
 
@@ -27,8 +27,10 @@ func traceSleeper(t *testing.T) (*exec.Cmd, *tracer, chan parted) {
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
 	reports := make(chan parted, 2)
 	pid := c.Process.Pid
-	tr := startTracer(event{PID: pid, TID: pid}, os.DirFS("/"), func(how parting, err error) { reports <- parted{how, err} })
-	for deadline := time.Now().Add(10 * time.Second); tracerOf(tr.files, pid, pid) == 0; time.Sleep(time.Millisecond) {
+	files := os.DirFS("/")
+	tr := newTracer(&thread{event: event{PID: pid, TID: pid}, files: files})
+	tr.start(func(how tracerState, err error) { reports <- parted{how, err} })
+	for deadline := time.Now().Add(10 * time.Second); tracerOf(files, pid, pid) == 0; time.Sleep(time.Millisecond) {
 		select {
 		case p := <-reports:
 			t.Skipf("a process cannot be traced here: %v", p.err)
@@ -41,11 +43,11 @@ func traceSleeper(t *testing.T) (*exec.Cmd, *tracer, chan parted) {
 	return c, tr, reports
 }
 
-func (p parted) want(t *testing.T, how parting) {
+func (p parted) want(t *testing.T, how tracerState) {
 	t.Helper()
 	// Only root may set the nice value.
 	if p.how != how || p.err != nil && os.Geteuid() == 0 {
-		t.Errorf("parted as %d (%v), want %d", p.how, p.err, how)
+		t.Errorf("parted as %q (%v), want %q", p.how, p.err, how)
 	}
 }
 
@@ -63,19 +65,20 @@ func next(t *testing.T, reports chan parted) parted {
 
 // A process that a signal ends, and one that is killed: neither is taken for one that waits.
 func TestTracerSeesTheEnd(t *testing.T) {
-	for signal, how := range map[unix.Signal]parting{unix.SIGTERM: left, unix.SIGINT: left, unix.SIGKILL: died} {
-		c, tr, reports := traceSleeper(t)
-		was := lifeOf(tr.files, c.Process.Pid, c.Process.Pid)
-		if was.hasEnded(lifeOf(tr.files, c.Process.Pid, c.Process.Pid)) {
+	machine := os.DirFS("/")
+	for signal, how := range map[unix.Signal]tracerState{unix.SIGTERM: left, unix.SIGINT: left, unix.SIGKILL: died} {
+		c, _, reports := traceSleeper(t)
+		was := lifeOf(machine, c.Process.Pid, c.Process.Pid)
+		if was.hasEnded(lifeOf(machine, c.Process.Pid, c.Process.Pid)) {
 			t.Errorf("%+v is taken for the end", was)
 		}
 		if err := c.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
 		next(t, reports).want(t, how)
-		for deadline := time.Now().Add(5 * time.Second); !was.hasEnded(lifeOf(tr.files, c.Process.Pid, c.Process.Pid)); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Second); !was.hasEnded(lifeOf(machine, c.Process.Pid, c.Process.Pid)); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%v: it lives as %+v", signal, lifeOf(tr.files, c.Process.Pid, c.Process.Pid))
+				t.Fatalf("%v: it lives as %+v", signal, lifeOf(machine, c.Process.Pid, c.Process.Pid))
 			}
 		}
 	}
@@ -83,17 +86,18 @@ func TestTracerSeesTheEnd(t *testing.T) {
 
 // A thread that is told to go on before it has stopped is left alone, and not stopped where it is.
 func TestTracerLeavesAlone(t *testing.T) {
+	machine := os.DirFS("/")
 	c, tr, reports := traceSleeper(t)
 	tr.release()
 	next(t, reports).want(t, freed)
-	for deadline := time.Now().Add(5 * time.Second); tracerOf(tr.files, c.Process.Pid, c.Process.Pid) != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); tracerOf(machine, c.Process.Pid, c.Process.Pid) != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is still traced")
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); lifeOf(tr.files, c.Process.Pid, c.Process.Pid).state != "S"; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); lifeOf(machine, c.Process.Pid, c.Process.Pid).state != "S"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%+v, want it asleep as before", lifeOf(tr.files, c.Process.Pid, c.Process.Pid))
+			t.Fatalf("%+v, want it asleep as before", lifeOf(machine, c.Process.Pid, c.Process.Pid))
 		}
 	}
 }
