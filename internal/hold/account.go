@@ -10,7 +10,7 @@ type held struct {
 	record Record
 	life   life // of its thread
 	stage  stage
-	why    string        // it was told to go on
+	why    Reason        // it was told to go on
 	since  time.Duration // when it was told, and then when it had gone on
 	tracer *tracing      // that stops its thread, if one does
 }
@@ -132,8 +132,8 @@ var stageLines = stageTable{
 	{isOver, onRefusal, isOver, nil},
 }
 
-// on does what the table has for a happening. The words are the reason of a record.
-func (k *Keeper) on(h *held, what happening, why string) {
+// on does what the table has for a happening, for a reason that goes into a record.
+func (k *Keeper) on(h *held, what happening, why Reason) {
 	line, listed := k.find(h.stage, what)
 	if !listed {
 		return
@@ -144,7 +144,7 @@ func (k *Keeper) on(h *held, what happening, why string) {
 	}
 }
 
-func (k *Keeper) act(h *held, d deed, why string) {
+func (k *Keeper) act(h *held, d deed, why Reason) {
 	switch d {
 	case doStop:
 		k.stop(h)
@@ -192,7 +192,10 @@ func (k *Keeper) parted(h *held, how tracerState, err error) {
 	case how == died:
 		k.abandon(h, onTracedEnd, ByDeath)
 	case how == refused: // by another debugger, or a security module does not allow it
-		k.on(h, onRefusal, err.Error())
+		if h.stage == isBlocked {
+			h.record.Error = err.Error()
+		}
+		k.on(h, onRefusal, ByRefusal)
 	case err != nil:
 		k.fail(err)
 	}
@@ -203,7 +206,7 @@ func (k *Keeper) parted(h *held, how tracerState, err error) {
 
 // tell lets an operation go on. Its thread does so at once if it is at the hook, and otherwise
 // when it comes back there.
-func (k *Keeper) tell(h *held, why string) {
+func (k *Keeper) tell(h *held, why Reason) {
 	h.why, h.since = why, k.now()
 	if !k.answer(&h.event, pass, 2*atLatest) { // until then it is given up, or has taken it
 		k.on(h, onNoAnswer, "")
@@ -223,7 +226,7 @@ func (k *Keeper) takeBack(h *held) {
 }
 
 // abandon ends the account of an operation that will not go on.
-func (k *Keeper) abandon(h *held, what happening, why string) {
+func (k *Keeper) abandon(h *held, what happening, why Reason) {
 	k.on(h, what, why)
 	if h.stage == isAbandoned {
 		k.sweepIfEnded(h)
@@ -278,7 +281,7 @@ func (k *Keeper) watch(h *held) {
 }
 
 // settle closes the account of an operation.
-func (k *Keeper) settle(h *held, o Outcome, why string) {
+func (k *Keeper) settle(h *held, o Outcome, why Reason) {
 	h.record.Held = k.now() - h.event.Time
 	if h.why != "" {
 		h.record.Held = h.since - h.event.Time

@@ -435,7 +435,7 @@ func (k *Keeper) describe(e *event, f finding, o Operation) Record {
 }
 
 // decide says what is to become of an operation.
-func (k *Keeper) decide(e *event, r Record, policy Policy) (Outcome, string) {
+func (k *Keeper) decide(e *event, r Record, policy Policy) (Outcome, Reason) {
 	if e.exempt == exemptReport || policy == Report {
 		return Reported, ""
 	}
@@ -448,7 +448,7 @@ func (k *Keeper) decide(e *event, r Record, policy Policy) (Outcome, string) {
 		}
 	}
 	if k.inspect.isOurs(e.PID) {
-		return NotHeld, "it belongs to the isolated program"
+		return NotHeld, ByOwner
 	}
 	if policy == Deny {
 		return Denied, ""
@@ -526,7 +526,7 @@ func (k *Keeper) settleReleased() {
 	}
 }
 
-func (k *Keeper) releaseAll(why string) {
+func (k *Keeper) releaseAll(why Reason) {
 	for _, h := range k.held {
 		if h.stage == isBlocked {
 			k.on(h, onRelease, why)
@@ -543,7 +543,7 @@ func (k *Keeper) holdOn() {
 	}
 }
 
-func (k *Keeper) write(r Record, o Outcome, reason string) {
+func (k *Keeper) write(r Record, o Outcome, reason Reason) {
 	r.Outcome, r.Reason = o, reason
 	k.counts[o]++
 	if k.cfg.Record != nil {

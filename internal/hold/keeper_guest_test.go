@@ -177,7 +177,7 @@ func (k *keeping) only(t *testing.T) Record {
 	return all[0]
 }
 
-func (r Record) want(t *testing.T, o Outcome, reason string) {
+func (r Record) want(t *testing.T, o Outcome, reason Reason) {
 	t.Helper()
 	if r.Outcome != o || r.Reason != reason {
 		t.Errorf("got %q because %q, want %q because %q", r.Outcome, r.Reason, o, reason)
@@ -190,7 +190,7 @@ func TestGuestReleased(t *testing.T) {
 		name   string
 		cfg    Config
 		how    func(*keeping, Record) error
-		reason string
+		reason Reason
 	}{
 		{"by hand", Config{}, func(k *keeping, r Record) error { _, err := k.Release(r.ID); return err }, ByHand},
 		{"all by hand", Config{}, func(k *keeping, _ Record) error { _, err := k.Release(All); return err }, ByHand},
@@ -263,7 +263,7 @@ func TestGuestWindowBeforeStop(t *testing.T) {
 }
 
 // tellOnly has an operation told to go on, and not its tracer.
-func (k *keeping) tellOnly(h *held, why string) {
+func (k *keeping) tellOnly(h *held, why Reason) {
 	h.stage = isTold
 	k.tell(h, why)
 }
@@ -442,14 +442,14 @@ func TestGuestSignals(t *testing.T) {
 		send      []unix.Signal
 		out       string
 		released  bool // the operation is still wanted, and released
-		records   []string
+		records   []Reason
 	}{
-		{"killed", "timestamps", []unix.Signal{unix.SIGKILL}, "killed", false, []string{ByDeath}},
-		{"ended", "timestamps", []unix.Signal{unix.SIGTERM}, "terminated", false, []string{ByDeath}},
-		{"handled", "handler", []unix.Signal{unix.SIGUSR1, unix.SIGUSR1}, "done after 2 signals", true, []string{ByHand}},
-		{"stopped and continued", "timestamps", []unix.Signal{unix.SIGSTOP, unix.SIGCONT}, "stopped, done", true, []string{ByHand}},
-		{"stopped by the terminal", "timestamps", []unix.Signal{unix.SIGTSTP, unix.SIGCONT}, "stopped, done", true, []string{ByHand}},
-		{"ignored", "timestamps", []unix.Signal{unix.SIGCHLD, unix.SIGWINCH}, "done", true, []string{ByHand}},
+		{"killed", "timestamps", []unix.Signal{unix.SIGKILL}, "killed", false, []Reason{ByDeath}},
+		{"ended", "timestamps", []unix.Signal{unix.SIGTERM}, "terminated", false, []Reason{ByDeath}},
+		{"handled", "handler", []unix.Signal{unix.SIGUSR1, unix.SIGUSR1}, "done after 2 signals", true, []Reason{ByHand}},
+		{"stopped and continued", "timestamps", []unix.Signal{unix.SIGSTOP, unix.SIGCONT}, "stopped, done", true, []Reason{ByHand}},
+		{"stopped by the terminal", "timestamps", []unix.Signal{unix.SIGTSTP, unix.SIGCONT}, "stopped, done", true, []Reason{ByHand}},
+		{"ignored", "timestamps", []unix.Signal{unix.SIGCHLD, unix.SIGWINCH}, "done", true, []Reason{ByHand}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			k := keep(t, Config{})
@@ -519,7 +519,7 @@ func TestGuestPolicies(t *testing.T) {
 		cfg       Config
 		out       string
 		outcome   Outcome
-		reason    string
+		reason    Reason
 	}{
 		{"deny", "timestamps", Config{Policy: Deny}, "failed: device or resource busy", Denied, ""},
 		{"deny one", "timestamps", Config{Operations: map[string]Policy{"socket-option": Deny}}, "failed: device or resource busy", Denied, ""},
@@ -527,7 +527,7 @@ func TestGuestPolicies(t *testing.T) {
 		{"ignore", "timestamps", Config{Policy: Ignore}, "done", "", ""},
 		{"allow", "timestamps", Config{Allow: []Rule{{Command: "ex?", UID: &zero}}}, "done", Allowed, ""},
 		{"traced", "traced", Config{}, "done", NotHeld, exemptions[exemptTraced]},
-		{"isolated program", "pinned", Config{Operations: map[string]Policy{"affinity": Ignore}}, "done", NotHeld, "it belongs to the isolated program"},
+		{"isolated program", "pinned", Config{Operations: map[string]Policy{"affinity": Ignore}}, "done", NotHeld, ByOwner},
 		{"other CPU", "affinity", Config{}, "done", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -574,7 +574,7 @@ func TestGuestSameModuleTwice(t *testing.T) {
 	}
 	for _, r := range k.all() {
 		// One may be loaded by the other's call, and not come to the hook again.
-		if r.Operation != "module" || r.Outcome != Held || !slices.Contains([]string{ByWait, ByDeath, ByAbsence}, r.Reason) {
+		if r.Operation != "module" || r.Outcome != Held || !slices.Contains([]Reason{ByWait, ByDeath, ByAbsence}, r.Reason) {
 			t.Errorf("record %v", r)
 		}
 	}

@@ -31,8 +31,8 @@ type Status struct {
 	Seen uint64 `json:"seen"`
 }
 
-// Schema is the version of Status and Record.
-const Schema = 1
+// Schema is the version of Status and Record. Until 2 outcomes and reasons were words.
+const Schema = 2
 
 // Status returns what the keeper does now.
 func (k *Keeper) Status() (Status, error) {

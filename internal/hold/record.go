@@ -3,12 +3,13 @@
 package hold
 
 import (
+	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// Outcome is what became of an operation.
+// Outcome is what became of an operation: a code.
 type Outcome string
 
 // Values of Outcome.
@@ -17,18 +18,72 @@ const (
 	Denied   Outcome = "denied"   // it failed with EBUSY
 	Reported Outcome = "reported" // it went on, as its policy says
 	Allowed  Outcome = "allowed"  // it went on, as a rule says
-	NotHeld  Outcome = "not held" // it went on, although its policy says otherwise; Reason says why
+	NotHeld  Outcome = "not_held" // it went on, although its policy says otherwise; Reason says why
 )
 
-// Reasons why a held operation was released.
+// String returns the outcome in words.
+func (o Outcome) String() string { return strings.ReplaceAll(string(o), "_", " ") }
+
+// Reason is why a held operation was released, or why one was not held: a code.
+type Reason string
+
+// Values of Reason of an operation that was held.
 const (
-	ByWindow  = "the window opened"
-	ByWait    = "it had waited for as long as it may"
-	ByHand    = "released by hand"
-	ByEnd     = "the hold ended"
-	ByDeath   = "its thread ended"
-	ByAbsence = "it did not come back" // from the handler of a signal, or because another thread had done it
+	ByWindow  Reason = "window"
+	ByWait    Reason = "max_wait"
+	ByHand    Reason = "hand"
+	ByEnd     Reason = "hold_ended"
+	ByDeath   Reason = "thread_ended"
+	ByAbsence Reason = "absent" // from the handler of a signal, or because another thread had done it
 )
+
+// Values of Reason of an operation that was not held.
+const (
+	ByInit      Reason = "init"
+	ByHelper    Reason = "kernel_helper"
+	ByWorker    Reason = "kernel_worker"
+	ByTracer    Reason = "traced"
+	ByCall      Reason = "call"
+	ByCompat    Reason = "compat"
+	BySignal    Reason = "signal"
+	ByLimit     Reason = "full"
+	BySilence   Reason = "silence"
+	ByChild     Reason = "child"
+	ByInitChild Reason = "init_child"
+	ByOwner     Reason = "isolated_program"
+	ByRefusal   Reason = "untraceable"
+)
+
+var reasonWords = map[Reason]string{
+	ByWindow:  "the window opened",
+	ByWait:    "it had waited for as long as it may",
+	ByHand:    "released by hand",
+	ByEnd:     "the hold ended",
+	ByDeath:   "its thread ended",
+	ByAbsence: "it did not come back",
+
+	ByInit:      "process 1 is never held",
+	ByHelper:    "it descends from what the kernel started and waits for",
+	ByWorker:    "it comes from a worker thread of the kernel, as io_uring has them",
+	ByTracer:    "another process traces it",
+	ByCall:      "it comes by a system call that cannot be restarted for certain",
+	ByCompat:    "it comes from a 32-bit program",
+	BySignal:    "it could not be stopped unseen in time",
+	ByLimit:     "too many threads are held",
+	BySilence:   "taskiso did not answer in time",
+	ByChild:     "it is the command that taskiso runs",
+	ByInitChild: "process 1 waits for it, and does nothing else",
+	ByOwner:     "it belongs to the isolated program",
+	ByRefusal:   "its thread cannot be stopped as a debugger does",
+}
+
+// String returns the reason in words. What is not a code is words already, as records had them until schema 2.
+func (r Reason) String() string {
+	if words, ok := reasonWords[r]; ok {
+		return words
+	}
+	return string(r)
+}
 
 // exemption is enum exemption of bpf/hold.bpf.c.
 type exemption uint32
@@ -49,18 +104,18 @@ const (
 	exemptInitChild
 )
 
-var exemptions = map[exemption]string{
-	exemptInit:      "process 1 is never held",
-	exemptHelper:    "it descends from what the kernel started and waits for",
-	exemptWorker:    "it comes from a worker thread of the kernel, as io_uring has them",
-	exemptTraced:    "another process traces it",
-	exemptCall:      "it comes by a system call that cannot be restarted for certain",
-	exemptCompat:    "it comes from a 32-bit program",
-	exemptSignal:    "it could not be stopped unseen in time",
-	exemptFull:      "too many threads are held",
-	exemptSilence:   "taskiso did not answer in time",
-	exemptChild:     "it is the command that taskiso runs",
-	exemptInitChild: "process 1 waits for it, and does nothing else",
+var exemptions = map[exemption]Reason{
+	exemptInit:      ByInit,
+	exemptHelper:    ByHelper,
+	exemptWorker:    ByWorker,
+	exemptTraced:    ByTracer,
+	exemptCall:      ByCall,
+	exemptCompat:    ByCompat,
+	exemptSignal:    BySignal,
+	exemptFull:      ByLimit,
+	exemptSilence:   BySilence,
+	exemptChild:     ByChild,
+	exemptInitChild: ByInitChild,
 }
 
 // Record is what is to be said of one operation. It is a line of the output of
@@ -77,7 +132,8 @@ type Record struct {
 	Operation string        `json:"operation"`
 	Detail    string        `json:"detail,omitempty"`
 	Outcome   Outcome       `json:"outcome"`
-	Reason    string        `json:"reason,omitempty"`
+	Reason    Reason        `json:"reason,omitempty"`
+	Error     string        `json:"error,omitempty"` // what the kernel said, if that is the reason
 	Held      time.Duration `json:"held_ns"`
 	// Spared is the cause, in the catalogue, of the interruption of CPUs that did
 	// not happen while it was held, or that did if it was not.

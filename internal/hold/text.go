@@ -29,6 +29,9 @@ func (r Record) String() string {
 	if r.Reason != "" {
 		fmt.Fprintf(&b, "; %s", r.Reason)
 	}
+	if r.Error != "" {
+		fmt.Fprintf(&b, " (%s)", r.Error)
+	}
 	fmt.Fprintf(&b, "; %s", r.consequence())
 	return b.String()
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/taskiso/taskiso/internal/hold"
 )
 
 var (
@@ -40,7 +42,13 @@ func Read(in io.Reader) (*Report, error) {
 }
 
 // modernise writes what older forms said in today's words: until schema 2 a CPU was "broken" and a monitor "held".
+// The outcome of an operation was in words until hold had codes, and its reason, which is shown as it is.
 func (r *Report) modernise() {
+	for i := range r.Holds {
+		if r.Holds[i].Outcome == "not held" {
+			r.Holds[i].Outcome = hold.NotHeld
+		}
+	}
 	if r.Schema >= 2 {
 		return
 	}

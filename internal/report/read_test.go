@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/taskiso/taskiso/internal/hold"
 )
 
 func written(t *testing.T, r *Report) string {
@@ -86,6 +88,18 @@ func TestReadsOlderWords(t *testing.T) {
 	got := []string{r.CPUs[0].Verdict, r.CPUs[1].Verdict, r.Monitors[0].Verdict, r.Monitors[1].Verdict}
 	if want := []string{VerdictDisturbed, VerdictUnknown, MonitorSatisfied, MonitorViolated}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Outcomes and reasons of operations were words before they were codes.
+func TestReadsOlderHolds(t *testing.T) {
+	const older = `{"schema":2,"taskiso":"v0","cpus":[],"holds":[{"outcome":"not held","reason":"another process traces it"},{"outcome":"held","reason":"window"}]}`
+	r, err := Read(strings.NewReader(older))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := r.Holds; h[0].Outcome != hold.NotHeld || h[0].Reason.String() != "another process traces it" || h[1].Reason != hold.ByWindow {
+		t.Errorf("got %+v", h)
 	}
 }
 
