@@ -59,7 +59,7 @@ func TestHoldOperations(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 {
 		t.Fatalf("status %d, %v, %s", code, err, stderr)
 	}
-	if all.Schema != 1 || len(all.Operations) < 17 || len(all.NotGuarded) == 0 {
+	if all.Schema != 2 || len(all.Operations) < 17 || len(all.NotGuarded) == 0 {
 		t.Errorf("%+v", all)
 	}
 	tried := feature.SecurityHook("bpf")
