@@ -56,7 +56,14 @@ func (o *Observation) isolate(t *Task) error {
 		return errors.Join(err, listener.Close())
 	}
 	o.isolating = &isolating{listener, supervisor, make(chan error, 1)}
-	go func() { o.isolating.served <- supervisor.Serve() }()
+	served := o.isolating.served
+	go func() {
+		err := supervisor.Serve()
+		if err != nil { // nobody answers any more: calls fail from now on, instead of waiting for ever
+			err = errors.Join(err, listener.Close())
+		}
+		served <- err
+	}()
 	return nil
 }
 

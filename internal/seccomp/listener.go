@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -34,8 +35,9 @@ var ErrGone = errors.New("the caller does not wait any more")
 // Listener receives calls. Its methods are safe for concurrent use, but only one
 // goroutine may call Next.
 type Listener struct {
-	fd   int
-	stop [2]int // a pipe; closing its writing end ends Next
+	fd    int
+	stop  [2]int // a pipe; closing its writing end ends Next
+	close func() error
 }
 
 // Listen takes over a descriptor that [Install] returned in another process.
@@ -44,6 +46,7 @@ func Listen(fd int) (*Listener, error) {
 	if err := unix.Pipe2(l.stop[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("creating a pipe: %w", err)
 	}
+	l.close = sync.OnceValue(func() error { return errors.Join(unix.Close(l.fd), unix.Close(l.stop[0])) })
 	return l, nil
 }
 
@@ -51,8 +54,8 @@ func Listen(fd int) (*Listener, error) {
 func (l *Listener) Stop() { unix.Close(l.stop[1]) }
 
 // Close gives up the descriptors, after Next has returned. Calls that wait, and
-// those to come, fail with ENOSYS.
-func (l *Listener) Close() error { return errors.Join(unix.Close(l.fd), unix.Close(l.stop[0])) }
+// those to come, fail with ENOSYS. It may be called again, and returns the same then.
+func (l *Listener) Close() error { return l.close() }
 
 // Next waits for a call. After Stop, or when nobody is left who could call, it
 // returns [os.ErrClosed].
@@ -65,19 +68,41 @@ func (l *Listener) Next() (Call, error) {
 		} else if err != nil {
 			return Call{}, fmt.Errorf("waiting for calls of prctl: %w", err)
 		}
-		switch {
-		case fds[1].Revents != 0:
+		switch found(fds[0].Revents, fds[1].Revents) {
+		case over:
 			return Call{}, os.ErrClosed
-		case fds[0].Revents&unix.POLLIN != 0:
+		case call:
 			c, err := l.receive()
 			if errors.Is(err, ErrGone) {
 				continue
 			}
 			return c, err
-		case fds[0].Revents != 0:
-			return Call{}, os.ErrClosed
 		}
 	}
+}
+
+// finding is what a wait for calls came to.
+type finding int
+
+const (
+	nothing finding = iota
+	call
+	over // stopped, or nobody is left who could call
+)
+
+// found judges what poll(2) returned for the listener and for the pipe that stops it. POLLERR of a listener is no end: the kernel
+// returns it if a signal, as Go's runtime sends them, comes while it waits for the filter's lock (seccomp_notify_poll() of Linux
+// 5.9 to 7.2). To take it for one left every later call of the task without an answer for ever.
+func found(listener, stop int16) finding {
+	switch {
+	case stop != 0:
+		return over
+	case listener&unix.POLLIN != 0:
+		return call
+	case listener&(unix.POLLHUP|unix.POLLNVAL) != 0:
+		return over
+	}
+	return nothing
 }
 
 // Structures of include/uapi/linux/seccomp.h.

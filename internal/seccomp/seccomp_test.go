@@ -203,6 +203,28 @@ func TestSignalsDoNotLoseFiles(t *testing.T) {
 	}
 }
 
+// Only the end of all callers, or Stop, ends the wait for calls.
+func TestFound(t *testing.T) {
+	for _, tc := range []struct {
+		listener, stop int16
+		want           finding
+	}{
+		{0, 0, nothing},
+		{unix.POLLERR, 0, nothing}, // a signal came
+		{unix.POLLIN, 0, call},
+		{unix.POLLIN | unix.POLLHUP, 0, call},
+		{unix.POLLHUP, 0, over},
+		{unix.POLLNVAL, 0, over},
+		{unix.POLLIN, unix.POLLHUP, over},
+		{0, unix.POLLHUP, over},
+		{unix.POLLERR, unix.POLLHUP, over},
+	} {
+		if got := found(tc.listener, tc.stop); got != tc.want {
+			t.Errorf("listener %#x, stop %#x: %d, want %d", tc.listener, tc.stop, got, tc.want)
+		}
+	}
+}
+
 func scan(text string, n *int) bool {
 	_, err := fmt.Sscan(strings.TrimSpace(text), n)
 	return err == nil
