@@ -66,6 +66,15 @@ var importRules = []importRule{
 		reason: "the names of signals are known to the field, not to us",
 	},
 	{
+		of: []string{"internal/flags/..."}, never: []string{"..."}, allow: []string{"internal/printable/..."},
+		reason: "how a value is written on a command line does not depend on the command",
+	},
+	{
+		of:     []string{"internal/budget/..."},
+		never:  []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...", "internal/run/..."},
+		reason: "a budget judges what is in a report, so that a saved one is judged as a new one",
+	},
+	{
 		of: []string{"internal/display/..."}, never: []string{"..."},
 		reason: "how things are shown does not depend on what is shown",
 	},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -76,6 +77,15 @@ var keys = []string{"cpus", "cause", "except", "from", "count", "per_second", "l
 // maxRules bounds a file: each rule is judged on each CPU.
 const maxRules = 1000
 
+// ReadFile reads the budget in a file.
+func ReadFile(name string) (Budget, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return Budget{}, fmt.Errorf("reading a budget: %w", err)
+	}
+	return Parse(name, string(text))
+}
+
 // Parse reads the text of a budget. name is that of its file, in errors.
 func Parse(name, text string) (Budget, error) {
 	var tables map[string]toml.Primitive
@@ -83,7 +93,7 @@ func Parse(name, text string) (Budget, error) {
 	if parse := (toml.ParseError{}); errors.As(err, &parse) {
 		return Budget{}, fmt.Errorf("%s:%d:%d: %s", name, parse.Position.Line, parse.Position.Col, strings.TrimSuffix(parse.Message, "."))
 	} else if err != nil {
-		return Budget{}, fmt.Errorf("%s: a budget is tables with keys, as [ticks] and below it count = 0: %w", name, err)
+		return Budget{}, fmt.Errorf("%s: a budget consists of tables with keys, such as [ticks] with count = 0 below it: %w", name, err)
 	}
 	isUnknown := func(k toml.Key) bool { return len(k) > 2 || len(k) == 2 && !slices.Contains(keys, k[1]) }
 	if i := slices.IndexFunc(meta.Keys(), isUnknown); i >= 0 {
@@ -102,7 +112,7 @@ func Parse(name, text string) (Budget, error) {
 	}
 	switch {
 	case len(b.Rules) == 0:
-		return Budget{}, fmt.Errorf("%s: no rule: write at least one, as [all] and below it count = 0", name)
+		return Budget{}, fmt.Errorf("%s: no rule: write at least one, such as [all] with count = 0 below it", name)
 	case len(b.Rules) > maxRules:
 		return Budget{}, fmt.Errorf("%s: %d rules, there can be %d", name, len(b.Rules), maxRules)
 	}

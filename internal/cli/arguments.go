@@ -3,92 +3,20 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/signame"
 )
 
-// flagProblem says in taskiso's words what is wrong with a flag: the library's name Go's types and functions.
+// flagProblem returns what is wrong with a flag.
 func flagProblem(c *cobra.Command, err error) error {
-	var value *pflag.InvalidValueError
-	var required *pflag.ValueRequiredError
-	var unknown *pflag.NotExistError
-	var syntax *pflag.InvalidSyntaxError
-	text := ""
-	switch {
-	case errors.As(err, &value):
-		text = fmt.Sprintf("--%s %s: %s", value.GetFlag().Name, printable.Word(value.GetValue()), wanted(value.GetFlag(), value.Unwrap()))
-	case errors.As(err, &required):
-		name, usage := pflag.UnquoteUsage(required.GetFlag())
-		text = fmt.Sprintf("--%s needs a value: --%[1]s %s, %s", required.GetFlag().Name, name, usage)
-	case errors.As(err, &unknown):
-		text = "unknown option " + unknownFlag(unknown)
-	case errors.As(err, &syntax):
-		text = "not an option: " + printable.Word(syntax.GetSpecifiedFlag())
-	default:
-		text = err.Error()
-	}
-	return usageError("%s; see %s --help", text, c.CommandPath())
-}
-
-func unknownFlag(err *pflag.NotExistError) string {
-	if err.GetSpecifiedShortnames() == "" {
-		return "--" + err.GetSpecifiedName()
-	}
-	return "-" + err.GetSpecifiedName()
-}
-
-// wanted says what a flag takes. The flags of our own types do it themselves.
-func wanted(f *pflag.Flag, err error) string {
-	if _, ours := f.Value.(*optionalFile); ours {
-		return err.Error()
-	}
-	switch f.Value.Type() {
-	case "int":
-		return "want a whole number"
-	case "uint64":
-		return "want a whole number, 0 or more"
-	case "bool":
-		return "want true or false, or the option alone"
-	case "stringSlice":
-		return "want names with commas between them"
-	}
-	return err.Error()
-}
-
-// optionalFile is a flag that can be given alone, or with a file: --hold, --hold=FILE.
-type optionalFile struct {
-	given bool
-	path  string // "" for none
-}
-
-// noFile is what the help shows as the value, and what the flag gets when it has none.
-const noFile = "FILE"
-
-func (o *optionalFile) String() string { return o.path }
-
-// Type is that of flags whose help shows no type.
-func (o *optionalFile) Type() string { return "bool" }
-
-func (o *optionalFile) Set(text string) error {
-	if text == "" {
-		return errors.New("the name of its file is empty")
-	}
-	o.given = true
-	if text != noFile {
-		o.path = text
-	}
-	return nil
-}
-
-func (o *optionalFile) register(f *pflag.FlagSet, name, usage string) {
-	f.VarPF(o, name, "", usage).NoOptDefVal = noFile
+	return usageError("%s; see %s --help", flags.Problem(err), c.CommandPath())
 }
 
 // commandOf returns the command that args are, nil for none. Flags end at the first word that is none, or at "--".
@@ -112,7 +40,7 @@ func commandOf(c *cobra.Command, args []string) ([]string, error) {
 func fileWithoutEquals(c *cobra.Command, args []string) (err error) {
 	looksLikeFile := strings.HasSuffix(args[0], ".toml") || len(args) > 1 && args[1] == "--"
 	c.Flags().Visit(func(f *pflag.Flag) {
-		if o, ok := f.Value.(*optionalFile); ok && o.path == "" && looksLikeFile {
+		if o, ok := f.Value.(*flags.OptionalFile); ok && o.Path == "" && looksLikeFile {
 			err = usageError("write --%s=%s: an option that can be given alone takes its file behind =", f.Name, args[0])
 		}
 	})

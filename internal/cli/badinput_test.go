@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/taskiso/taskiso/internal/flags"
 )
 
 // foreign are words of Go and of its libraries, which tell a user nothing.
@@ -67,7 +68,7 @@ func TestEveryFlagWithBadValues(t *testing.T) {
 				args = append(args, ends[c.CommandPath()]...)
 				r := h.runAs(t, as, args...)
 				right, isTyped := typed[f.Value.Type()]
-				if _, optional := f.Value.(*optionalFile); optional {
+				if _, optional := f.Value.(*flags.OptionalFile); optional {
 					isTyped = false
 				}
 				switch {

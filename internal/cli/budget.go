@@ -3,9 +3,6 @@
 package cli
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/budget"
@@ -67,18 +64,18 @@ line; 125 if none is exceeded and one is unknown, or if a file cannot be read.`,
 	return c
 }
 
-func (p *program) budgetCheck(file string, reports []string, opts budgetOptions) error {
-	b, err := readBudget(file)
+func (p *program) budgetCheck(file string, names []string, opts budgetOptions) error {
+	b, err := budget.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	reports, err := report.ReadFiles(names)
 	if err != nil {
 		return err
 	}
 	all := []budget.Judgement{}
-	for _, name := range reports {
-		r, err := reportFile(name)
-		if err != nil {
-			return err
-		}
-		all = append(all, b.Judge(name, r)...)
+	for i, r := range reports {
+		all = append(all, b.Judge(names[i], r)...)
 	}
 	result := budget.Sum(version(), all)
 	if err := p.printBudget(&result, opts); err != nil {
@@ -95,15 +92,7 @@ func (p *program) budgetCheck(file string, reports []string, opts budgetOptions)
 
 func (p *program) printBudget(r *budget.Result, opts budgetOptions) error {
 	if opts.junit != "" {
-		f, err := display.Create(opts.junit)
-		if err != nil {
-			return err
-		}
-		defer f.Discard()
-		if err := r.WriteJUnit(f); err != nil {
-			return fmt.Errorf("writing %s: %w", opts.junit, err)
-		}
-		if err := f.Publish(); err != nil {
+		if err := display.Publish(opts.junit, r.WriteJUnit); err != nil {
 			return err
 		}
 	}
@@ -145,34 +134,9 @@ The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read
 }
 
 func (p *program) budgetInit(names []string, headRoom float64) error {
-	var reports []*report.Report
-	for _, name := range names {
-		r, err := reportFile(name)
-		if err != nil {
-			return err
-		}
-		reports = append(reports, r)
+	reports, err := report.ReadFiles(names)
+	if err != nil {
+		return err
 	}
 	return budget.Propose(p.stdout, headRoom, reports)
-}
-
-func readBudget(name string) (budget.Budget, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return budget.Budget{}, fmt.Errorf("reading a budget: %w", err)
-	}
-	return budget.Parse(name, string(text))
-}
-
-func reportFile(name string) (*report.Report, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading a report: %w", err)
-	}
-	defer f.Close()
-	r, err := report.Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return r, nil
 }

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -108,16 +109,12 @@ func (p *program) grade(o *machineOptions, cpus string) (err error) {
 
 // capture writes an archive that appears whole or not at all.
 func (p *program) capture(target string) error {
-	file, err := display.Create(target)
-	if err != nil {
+	var unread []string
+	err := display.Publish(target, func(w io.Writer) (err error) {
+		unread, err = partition.Capture(w, p.files.View())
 		return err
-	}
-	unread, err := partition.Capture(file, p.files.View())
+	})
 	if err != nil {
-		file.Discard()
-		return fmt.Errorf("writing %s: %w", target, err)
-	}
-	if err := file.Publish(); err != nil {
 		return err
 	}
 	for _, path := range unread {

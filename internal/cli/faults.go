@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/faults/watch"
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/trace"
 	"github.com/taskiso/taskiso/pagefault"
 )
@@ -17,8 +18,8 @@ import (
 // faultsOptions are those of taskiso faults.
 type faultsOptions struct {
 	pid, tid     int
-	duration     duration
-	warmUp       duration
+	duration     flags.Duration
+	warmUp       flags.Duration
 	major        bool
 	kernel       bool
 	marked       bool

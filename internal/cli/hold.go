@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
@@ -67,7 +68,7 @@ type holdOptions struct {
 	spec         hold.Spec
 	file         string
 	housekeeping string
-	duration     duration
+	duration     flags.Duration
 	json, quiet  bool
 	given        func(name string) bool
 }
@@ -100,25 +101,25 @@ func (o *holdOptions) config() (hold.Config, string, error) {
 	if err != nil {
 		return c, "", err
 	}
-	flags := o.spec
+	spec := o.spec
 	if o.file != "" && !o.given("max-wait") {
-		flags.MaxWait = ""
+		spec.MaxWait = ""
 	}
 	if o.file != "" && !o.given("policy") {
-		flags.Policy = ""
+		spec.Policy = ""
 	}
-	if flags.MaxWait != "" {
-		d, err := parseDuration(flags.MaxWait)
+	if spec.MaxWait != "" {
+		d, err := flags.ParseDuration(spec.MaxWait)
 		if err != nil {
 			return c, "", usageError("--max-wait: %w", err)
 		}
-		flags.MaxWait = d.String()
+		spec.MaxWait = d.String()
 	}
-	if err := flags.Apply(&c); err != nil {
+	if err := spec.Apply(&c); err != nil {
 		return c, "", usageError("%w", err)
 	}
-	if flags.CPUs != "" {
-		cpus = flags.CPUs
+	if spec.CPUs != "" {
+		cpus = spec.CPUs
 	}
 	return c, cpus, nil
 }
@@ -245,7 +246,7 @@ func (p *program) holdReleaseCommand() *cobra.Command {
 }
 
 func (p *program) holdWindowCommand() *cobra.Command {
-	var span duration
+	var span flags.Duration
 	c := &cobra.Command{
 		Use: "window {open | close | auto}", Short: "Decide by hand whether operations are held",
 		Long: `window open lets everything go on, window close holds everything, both until the

@@ -6,19 +6,20 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
 // isolationOptions say when a call of prctl(48) succeeds.
 type isolationOptions struct {
-	settle   duration
+	settle   flags.Duration
 	isolable string
 	startOn  string
 }
 
 func (o *isolationOptions) register(f *pflag.FlagSet) {
-	o.settle = duration(run.DefaultSettle)
+	o.settle = flags.Duration(run.DefaultSettle)
 	f.Var(&o.settle, "settle", "`TIME` that prctl(48) waits at most for its CPU to become quiet")
 	f.StringVar(&o.startOn, "start-on", "", "`CPUS` to start the command on, if it pins its own threads later (default: those observed)")
 	f.StringVar(&o.isolable, "isolable", "", "`CPUS`, of those observed, on which prctl(48) may succeed (default: the isolated and nohz_full ones)")
@@ -59,11 +60,11 @@ func (o *isolationOptions) start(t place.Target, partition bool) (cpulist.Set, e
 type armOptions struct {
 	tid    int
 	signal string
-	settle duration
+	settle flags.Duration
 }
 
 func (o *armOptions) register(f *pflag.FlagSet) {
-	o.settle = duration(run.DefaultSettle)
+	o.settle = flags.Duration(run.DefaultSettle)
 	f.IntVar(&o.tid, "arm", 0, "watch thread `TID`, which is pinned to one CPU, and signal it when it is interrupted")
 	f.StringVar(&o.signal, "signal", "", "`SIGNAL` for --arm: SIGUSR1, 10; none by default")
 	f.Var(&o.settle, "settle", "arm when the thread ran undisturbed for this `TIME`, and again after each signal")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/measure"
 	"github.com/taskiso/taskiso/internal/place"
@@ -17,8 +18,8 @@ import (
 // noiseOptions are the flags of `taskiso noise`.
 type noiseOptions struct {
 	options
-	threshold  duration
-	traceLimit duration
+	threshold  flags.Duration
+	traceLimit flags.Duration
 	priority   loop.Priority
 	histogram  string
 	hgrm       string
@@ -29,7 +30,7 @@ type noiseOptions struct {
 }
 
 func (p *program) noiseCommand() *cobra.Command {
-	opts := noiseOptions{threshold: duration(loop.Threshold)}
+	opts := noiseOptions{threshold: flags.Duration(loop.Threshold)}
 	c := &cobra.Command{
 		Use:   "noise [flags]",
 		Short: "Measure the time that is taken from a busy loop, and name the causes",

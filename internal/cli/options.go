@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/taskiso/taskiso/internal/budget"
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
@@ -17,15 +18,15 @@ import (
 // options are those of every observation.
 type options struct {
 	cpuOptions
-	duration     duration
-	warmUp       duration
+	duration     flags.Duration
+	warmUp       flags.Duration
 	report       string
 	output       string
 	events       string
 	maxBreaks    uint64
 	budgetFile   string
 	junit        string
-	buffer       bufferSize
+	buffer       flags.BufferSize
 	quiet        bool
 	verbose      bool
 	json         bool
@@ -105,7 +106,7 @@ func (o *options) loadBudget() error {
 	if o.budgetFile == "" {
 		return nil
 	}
-	b, err := readBudget(o.budgetFile)
+	b, err := budget.ReadFile(o.budgetFile)
 	o.budget = &b
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/place"
@@ -88,8 +89,8 @@ judged; 126 if COMMAND cannot be executed and 127 if it was not found.`,
 	opts.register(c)
 	r.isolation.register(c.Flags())
 	c.Flags().StringVar(&r.user, "user", "", "run the command as `USER`, a name or a number")
-	r.partition.register(c.Flags(), "partition", "set the CPUs apart for the run, by the spec.toml FILE, if one is given")
-	r.hold.register(c.Flags(), "hold", "hold operations that would interrupt an isolated thread of the command, by the hold.toml FILE, if one is given")
+	r.partition.Register(c.Flags(), "partition", "set the CPUs apart for the run, by the spec.toml FILE, if one is given")
+	r.hold.Register(c.Flags(), "hold", "hold operations that would interrupt an isolated thread of the command, by the hold.toml FILE, if one is given")
 	c.Flags().SetInterspersed(false)
 	return c
 }
@@ -98,8 +99,8 @@ judged; 126 if COMMAND cannot be executed and 127 if it was not found.`,
 type runOptions struct {
 	isolation isolationOptions
 	user      string
-	partition optionalFile // a spec.toml
-	hold      optionalFile // a hold.toml
+	partition flags.OptionalFile // a spec.toml
+	hold      flags.OptionalFile // a hold.toml
 
 	isolable cpulist.Set // CPUs on which a thread may be isolated
 	holding  hold.Config
@@ -107,24 +108,24 @@ type runOptions struct {
 
 // run is the main job, from its plan to its exit status.
 func (p *program) run(opts *options, r *runOptions, args []string) error {
-	spec, err := specOfRun(r.partition.path, opts)
+	spec, err := specOfRun(r.partition.Path, opts)
 	if err != nil {
 		return err
 	}
 	if err := trace.CheckNumbers(); err != nil {
 		return err
 	}
-	if r.holding, _, err = holdFile(r.hold.path, true); err != nil {
+	if r.holding, _, err = holdFile(r.hold.Path, true); err != nil {
 		return err
 	}
 	target, err := place.Plan(p.files.View(), opts.request())
 	if err != nil {
 		return err
 	}
-	if r.isolable, err = r.isolation.cpus(target, r.partition.given); err != nil {
+	if r.isolable, err = r.isolation.cpus(target, r.partition.Given); err != nil {
 		return err
 	}
-	start, err := r.isolation.start(target, r.partition.given)
+	start, err := r.isolation.start(target, r.partition.Given)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err := place.KeepOff(target.CPUs, target.Housekeeping); err != nil {
 		return err
 	}
-	if !r.partition.given || command == nil { // a loop gets no cgroup from --partition
+	if !r.partition.Given || command == nil { // a loop gets no cgroup from --partition
 		if err := target.GiveRoom(p.files.View(), command); err != nil {
 			return err
 		}
@@ -151,7 +152,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 		return err
 	}
 	defer out.Discard()
-	if !r.partition.given {
+	if !r.partition.Given {
 		return p.runOn(opts, r, target, command, out)
 	}
 	return p.inPartition(spec, target, command, func() error { return p.runOn(opts, r, target, command, out) })
@@ -160,7 +161,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 // runOn runs the command, or the busy loop, on CPUs that are as they are to be.
 func (p *program) runOn(opts *options, r *runOptions, target place.Target, command *launch.Command, out *run.Output) error {
 	job := run.Job{Command: command, Isolable: r.isolable, Settle: time.Duration(r.isolation.settle)}
-	if r.hold.given {
+	if r.hold.Given {
 		job.Hold = &r.holding
 	}
 	return ended(run.Run(p.config(opts, target), job, out))

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,6 +100,19 @@ const addressLength = len("0xffff") + 12
 // HideAddresses returns text for those to whom the kernel does not show its addresses.
 func HideAddresses(text string) string {
 	return kernelAddress.ReplaceAllString(text, "a function without a name")
+}
+
+// Publish writes what write writes to a file of that name, which appears whole or not at all.
+func Publish(name string, write func(io.Writer) error) error {
+	f, err := Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if err := write(f); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return f.Publish()
 }
 
 // Publish gives the file its name, in place of a file that has it already, and

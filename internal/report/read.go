@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/taskiso/taskiso/internal/hold"
 )
@@ -39,6 +40,23 @@ func Read(in io.Reader) (*Report, error) {
 	}
 	r.modernise()
 	return &r, nil
+}
+
+// ReadFiles reads the reports in files. Its errors are those of [Read], with the name of the file.
+func ReadFiles(names []string) ([]*Report, error) {
+	var reports []*Report
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading a report: %w", err)
+		}
+		r, err := Read(bytes.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
 }
 
 // modernise writes what older forms said in today's words: until schema 2 a CPU was "broken" and a monitor "held".

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package flags has values of command-line flags, in the notations that real-time tools share.
+package flags
 
 import (
 	"fmt"
@@ -10,32 +11,36 @@ import (
 	"time"
 )
 
-// duration is a flag in the notation that real-time tools share: a number of
+// Duration is a flag in the notation that real-time tools share: a number of
 // seconds, or a number with ms, s, m, h or d.
-type duration time.Duration
+type Duration time.Duration
 
-func (d *duration) String() string {
+// String returns it as Go writes durations, and nothing for none.
+func (d *Duration) String() string {
 	if *d == 0 {
 		return ""
 	}
 	return time.Duration(*d).String()
 }
 
-func (d *duration) Type() string { return "duration" }
+// Type is for help texts.
+func (d *Duration) Type() string { return "duration" }
 
-func (d *duration) Set(text string) error {
-	v, err := parseDuration(text)
+// Set takes what was given, which must not be negative.
+func (d *Duration) Set(text string) error {
+	v, err := ParseDuration(text)
 	if err != nil {
 		return err
 	}
 	if v < 0 {
 		return fmt.Errorf("a duration cannot be negative")
 	}
-	*d = duration(v)
+	*d = Duration(v)
 	return nil
 }
 
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads that notation. It takes negative durations as well.
+func ParseDuration(text string) (time.Duration, error) {
 	unit := time.Second
 	number, isDays := strings.CutSuffix(text, "d")
 	if isDays {
