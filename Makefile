@@ -13,8 +13,10 @@ GO          ?= go
 STATICCHECK := $(GO) tool -modfile=internal/tools/go.mod staticcheck
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-# Tests that boot virtual machines (package internal/vmtest) are named so.
-VM_TESTS    := ^TestVM
+# Tests that boot virtual machines (package internal/vmtest) are named so, and those that go through every state of a machine
+# in one goroutine, where the race detector finds nothing and takes eight times as long.
+VM_TESTS     := ^TestVM
+EXPLORATIONS := ^TestExplore
 
 SOAK_TIME   ?= 1m # for each fuzz target
 SOAK_ROUNDS ?= 10 # of all tests under the race detector
@@ -54,7 +56,7 @@ test: setup setup-vm check test-unit test-root model deferral-soak test-vm ## ev
 # -count=1, because tests look at the running kernel, which the test cache does not know.
 test-unit: setup ## unit tests, with the race detector
 	@echo "== test: unit tests, race detector"
-	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
+	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)|$(EXPLORATIONS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
 	$(GO) test -race -short -count=1 -timeout 10m ./deferral/... ./model/... ./examples/deferral-udp # the rest: make model
 
 # What needs root skips itself in test-unit if that did not run as root.

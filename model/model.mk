@@ -9,6 +9,7 @@ model: ## the proof of the deferral protocol; part of make test
 	go run ./model/cmd/model -install
 	go test -count=1 -run 'TestProtocols|TestDropped' -v ./model/explore
 	go test -count=1 -run 'TestExplore|TestSeededBugs' ./deferral
+	go test -count=1 -run '$(EXPLORATIONS)' ./internal/hold # not part of test-unit
 
 model-traces: ## docs/model-traces anew
 	go run ./model/cmd/model -install -run '^(c|a|2)[0-9]' -traces docs/model-traces

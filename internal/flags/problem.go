@@ -48,6 +48,8 @@ func wanted(f *pflag.Flag, err error) string {
 		return "want a whole number"
 	case "uint64":
 		return "want a whole number, 0 or more"
+	case "float64":
+		return "want a number"
 	case "bool":
 		return "want true or false, or the option alone"
 	case "stringSlice":
