@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -224,12 +225,8 @@ func TestInspector(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			i := inspector{
-				files: fstest.MapFS{
-					"proc/7/fd/3": {Data: []byte(tc.path), Mode: fs.ModeSymlink},
-					"sys/fs/cgroup/ours/cpuset.cpus.effective":   {Data: []byte("2-3\n")},
-					"sys/fs/cgroup/shared/cpuset.cpus.effective": {Data: []byte("0-3\n")},
-				},
-				cpus: cpus,
+				files: opened(tc.path, mountOf(tc.path), ourMounts),
+				cpus:  cpus,
 			}
 			f := i.find(writes(tc.code, tc.text))
 			if isMemory := strings.Contains(tc.path, "/memory/"); isMemory != (f.code == opMemory) {
@@ -239,6 +236,71 @@ func TestInspector(t *testing.T) {
 				t.Errorf("got %+v, want harmful %v", f, tc.harmful)
 			}
 		})
+	}
+}
+
+// ourMounts are those of taskiso, and of a process in the same mount namespace.
+const ourMounts = `21 1 0:20 / /proc rw,nosuid - proc proc rw
+22 1 0:21 / /sys rw shared:2 - sysfs sysfs rw
+23 22 0:22 / /sys/fs/cgroup rw shared:3 master:1 - cgroup2 cgroup2 rw
+24 23 0:24 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset
+`
+
+// mountOf is the mount of ours by which a path is reached.
+func mountOf(path string) string {
+	for _, m := range []struct{ dir, id string }{{"/proc", "21"}, {"/sys/fs/cgroup/cpuset", "24"}, {"/sys/fs/cgroup", "23"}, {"/sys", "22"}} {
+		if strings.HasPrefix(path, m.dir) {
+			return m.id
+		}
+	}
+	return "0"
+}
+
+// opened is a machine on which thread 7 has opened a file as descriptor 3, through one of its mounts.
+func opened(path, mount, mounts string) fstest.MapFS {
+	return fstest.MapFS{
+		"proc/7/fd/3":                                    {Data: []byte(path), Mode: fs.ModeSymlink},
+		"proc/7/fdinfo/3":                                {Data: []byte("pos:\t0\nflags:\t0100001\nmnt_id:\t" + mount + "\nino:\t4711\n")},
+		"proc/7/mountinfo":                               {Data: []byte(mounts)},
+		"proc/self/mountinfo":                            {Data: []byte(ourMounts)},
+		"sys/fs/cgroup/ours/cpuset.cpus.effective":       {Data: []byte("2-3\n")},
+		"sys/fs/cgroup/ours/inner/cpuset.cpus.effective": {Data: []byte("3\n")},
+		"sys/fs/cgroup/shared/cpuset.cpus.effective":     {Data: []byte("0-3\n")},
+		"sys/fs/cgroup/cpuset/a/cpuset.effective_cpus":   {Data: []byte("3\n")},
+		"tmp/x/cpuset.cpus.effective":                    {Data: []byte("0-3\n")}, // somebody's
+	}
+}
+
+// Where a file is does not depend on the mount through which it was opened; what is not known counts as harmful.
+func TestInspectorThroughOtherMounts(t *testing.T) {
+	for _, tc := range []struct {
+		name, path, mount string
+		code              code
+		text              string
+		detail            string
+		harmful           bool
+	}{
+		{"the host's /proc in a container", "/host/proc/sys/vm/drop_caches", "31 1 0:20 / /host/proc rw - proc proc rw", opSysctl, "1", "/proc/sys/vm/drop_caches", true},
+		{"another setting there", "/host/proc/sys/net/drop_caches", "31 1 0:20 / /host/proc rw - proc proc rw", opSysctl, "1", "/proc/sys/net/drop_caches", false},
+		{"a directory of it", "/tmp/vm/drop_caches", "31 1 0:20 /sys/vm /tmp/vm rw - proc proc rw", opSysctl, "1", "/proc/sys/vm/drop_caches", true},
+		{"the host's /sys", "/host/sys/devices/system/cpu/cpu1/online", "31 1 0:21 / /host/sys rw - sysfs sysfs rw", opHotplug, "0", "/sys/devices/system/cpu/cpu1/online", true},
+		{"a file alone", "/tmp/y", "31 1 0:21 /devices/system/cpu/cpu1/online /tmp/y rw - sysfs sysfs rw", opHotplug, "0", "/sys/devices/system/cpu/cpu1/online", true},
+		{"an interrupt", "/a b/irq/4/smp_affinity_list", `31 1 0:20 / /a\040b rw - proc proc rw`, opIRQ, "0-1\n", "/proc/irq/4/smp_affinity_list", false},
+		{"a cgroup namespace", "/sys/fs/cgroup/cgroup.procs", "31 1 0:22 /ours /sys/fs/cgroup rw - cgroup2 cgroup2 rw", opCpuset, "0", "/sys/fs/cgroup/ours/cgroup.procs", true},
+		{"a cgroup in it", "/sys/fs/cgroup/inner/cgroup.procs", "31 1 0:22 /ours /sys/fs/cgroup rw - cgroup2 cgroup2 rw", opCpuset, "0", "/sys/fs/cgroup/ours/inner/cgroup.procs", true},
+		{"one of shared CPUs", "/sys/fs/cgroup/cgroup.procs", "31 1 0:22 /shared /sys/fs/cgroup rw - cgroup2 cgroup2 rw", opCpuset, "0", "/sys/fs/cgroup/shared/cgroup.procs", false},
+		{"where somebody else has a file", "/tmp/x/cgroup.procs", "31 1 0:22 /ours /tmp/x rw - cgroup2 cgroup2 rw", opCpuset, "0", "/sys/fs/cgroup/ours/cgroup.procs", true},
+		{"version 1", "/c/a/tasks", "31 1 0:24 / /c rw - cgroup cgroup rw,cpuset", opCpuset, "0", "/sys/fs/cgroup/cpuset/a/tasks", true},
+		{"a hierarchy that is not mounted here", "/tmp/x/cgroup.procs", "31 1 0:99 / /tmp/x rw - cgroup2 cgroup2 rw", opCpuset, "0", "/tmp/x/cgroup.procs", true},
+		{"beyond our cgroup namespace", "/c/cgroup.procs", "31 1 0:22 /../shared /c rw - cgroup2 cgroup2 rw", opCpuset, "0", "/c/cgroup.procs", true},
+		{"a mount that is gone", "/proc/sys/net/drop_caches", "32 1 0:20 / /proc rw - proc proc rw", opSysctl, "1", "/proc/sys/net/drop_caches", true},
+		{"another root directory", "/proc/sys/net/drop_caches", "31 1 0:20 / /jail/proc rw - proc proc rw", opSysctl, "1", "/proc/sys/net/drop_caches", true},
+		{"no line of mounts", "/proc/sys/net/drop_caches", "31 1 - x", opSysctl, "1", "/proc/sys/net/drop_caches", true},
+	} {
+		i := inspector{files: opened(tc.path, "31", "20 1 0:1 / / rw - ext4 x rw\n"+tc.mount+"\n"), cpus: parse(t, "2-3")}
+		if f := i.find(writes(tc.code, tc.text)); f.harmful != tc.harmful || f.detail != tc.detail {
+			t.Errorf("%s: %+v, want harmful %v, %s", tc.name, f, tc.harmful, tc.detail)
+		}
 	}
 }
 
@@ -322,7 +384,7 @@ func FuzzInspector(f *testing.F) {
 	f.Add(uint32(opDevice), uint64(3), uint64(1), uint64(3), uint64(math.MaxUint64), []byte{}, "x")
 	cpus := parse(f, "2-3")
 	f.Fuzz(func(t *testing.T, c uint32, a0, a1, a2, detail uint64, memory []byte, file string) {
-		i := inspector{files: fstest.MapFS{"proc/7/fd/3": {Data: []byte(file), Mode: fs.ModeSymlink}}, cpus: cpus}
+		i := inspector{files: opened(file, mountOf(file), ourMounts), cpus: cpus}
 		for _, nr := range []int{unix.SYS_WRITE, unix.SYS_SCHED_SETAFFINITY, math.MaxInt32} {
 			e := &event{code: code(c), PID: 7, TID: 7, nr: nr, args: [6]uint64{a0, a1, a2}, detail: [2]uint64{detail, detail}, memory: memory}
 			found := i.find(e)
@@ -493,5 +555,18 @@ func FuzzInspectStatus(f *testing.F) {
 		i := inspector{files: files, allowed: affinity.Of}
 		i.isOurs(1)
 		i.cgroup(1)
+	})
+}
+
+// Any text as a list of mounts: of a process, which mounts what it likes by which name it likes.
+func FuzzLocate(f *testing.F) {
+	f.Add(ourMounts, "/proc/sys/vm/drop_caches", "21")
+	f.Add(`31 1 0:20 / /a\040b rw - proc proc rw`, "/a b/x", "31")
+	f.Add(`31 1 0:20 \9 /a\ rw - proc`, "/a", "31")
+	f.Fuzz(func(t *testing.T, mounts, file, id string) {
+		i := inspector{files: opened(file, id, mounts)}
+		if name, known := i.locate(7, 3); known && !path.IsAbs(name) {
+			t.Errorf("%q by mount %q of %q is known to be %q", file, id, mounts, name)
+		}
 	})
 }

@@ -94,7 +94,7 @@ func (i inspector) perf(e *event) finding {
 
 func (i inspector) module(e *event) finding {
 	if sysname.Of(e.nr) == "finit_module" {
-		return finding{detail: i.descriptor(e.PID, e.args[0]), harmful: true}
+		return finding{detail: i.descriptor(e.TID, e.args[0]), harmful: true}
 	}
 	return finding{detail: "from memory", harmful: true}
 }
@@ -146,10 +146,10 @@ var (
 
 // file is an operation by the use of a file: read or write(fd, buffer, size).
 func (i inspector) file(e *event) finding {
-	name := i.descriptor(e.PID, e.args[0])
+	name, known := i.locate(e.TID, e.args[0])
 	f := finding{detail: name, harmful: true}
 	switch {
-	case !path.IsAbs(name):
+	case !known:
 	case microcodeFile.MatchString(name):
 	case memoryFile.MatchString(name):
 		f.code = opMemory
@@ -223,9 +223,9 @@ func written(e *event) (text string, known bool) {
 	return string(e.memory), len(e.memory) > 0 && uint64(len(e.memory)) == e.args[2]
 }
 
-// descriptor returns the path that a descriptor of a process was opened by.
-func (i inspector) descriptor(pid int, fd uint64) string {
-	name, err := fs.ReadLink(i.files, fmt.Sprintf("proc/%d/fd/%d", pid, uint32(fd)))
+// descriptor returns the path by which a descriptor of a thread was opened. Threads of a process may have tables of their own.
+func (i inspector) descriptor(tid int, fd uint64) string {
+	name, err := fs.ReadLink(i.files, fmt.Sprintf("proc/%d/fd/%d", tid, uint32(fd)))
 	if err != nil {
 		return "descriptor " + strconv.Itoa(int(uint32(fd)))
 	}
