@@ -4,6 +4,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -172,8 +173,9 @@ func (p *program) hold(o *holdOptions) error {
 		return err
 	}
 	cfg.CPUs, cfg.Files = t.CPUs, p.files.View()
+	printer := run.PrintHolds(p.holdRecords(o.json))
 	if !o.quiet {
-		cfg.Record = p.holdRecords(o.json)
+		cfg.Record = printer.Add
 	}
 	h, err := run.OpenHold(cfg)
 	if err != nil {
@@ -184,6 +186,9 @@ func (p *program) hold(o *holdOptions) error {
 	}
 	h.Wait(time.Duration(o.duration))
 	limits, err := h.End()
+	if n := printer.Close(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("printing what was held: %d records are missing, because nobody reads standard output", n))
+	}
 	for _, limit := range limits {
 		fmt.Fprintf(p.stderr, "taskiso: %s\n", limit)
 	}

@@ -3,14 +3,19 @@
 package cli
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/hold"
@@ -213,4 +218,64 @@ func ids(breaks []report.Break) map[string]int {
 		n[b.ID]++
 	}
 	return n
+}
+
+// A reader that reads nothing cannot keep operations held, nor the hold from its end.
+func TestGuestYieldThoughNobodyReads(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	fill(t, w)
+	c := exec.Command(guestProgram, "hold", "-c", fmt.Sprint(victimCPU))
+	c.Stdout = w
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Process.Kill()
+	lines := bufio.NewScanner(stderr)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "holding for CPU") {
+		t.Fatalf("hold prints %q", lines.Text())
+	}
+	for range 3 { // each is recorded, held or not
+		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	hung := time.AfterFunc(time.Minute, func() { c.Process.Kill() })
+	defer hung.Stop()
+	var text strings.Builder
+	for lines.Scan() {
+		text.WriteString(lines.Text() + "\n")
+	}
+	if c.Wait(); c.ProcessState.ExitCode() != exitFailed || !strings.Contains(text.String(), "nobody reads standard output") {
+		t.Errorf("it ended with %v and %q", c.ProcessState, &text)
+	}
+}
+
+// fill writes to a pipe until it takes no more.
+func fill(t *testing.T, w *os.File) {
+	t.Helper()
+	fd := int(w.Fd())
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := unix.Write(fd, make([]byte, 1)); errors.Is(err, unix.EAGAIN) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.SetNonblock(fd, false); err != nil { // as a program gets it
+		t.Fatal(err)
+	}
 }
