@@ -209,6 +209,12 @@ func TestMovedLoop(t *testing.T) {
 		for _, cpu := range moves {
 			time.Sleep(50 * time.Millisecond)
 			pin(t, id, cpu)
+			for range 1000 { // it needs a turn there
+				if l.record.Moved() {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
 		}
 		time.Sleep(50 * time.Millisecond)
 		l.record.Stop()
@@ -240,6 +246,28 @@ func TestStoppedBeforeItRuns(t *testing.T) {
 	l.Run()
 	if s := l.record.State(); s.Ran > 10*time.Second {
 		t.Errorf("ran for %v after it was stopped", s.Ran)
+	}
+}
+
+// A loop that gets its CPU only some time after it was to begin has a gap there.
+func TestLateLoop(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		l := timedLoop(cpuCounter, time.Microsecond)
+		before := clock.Now()
+		l.record.Begin()
+		const late = 30 * time.Millisecond
+		time.Sleep(late)
+		if stopped { // and its end has come as well
+			l.record.Stop()
+		} else {
+			time.AfterFunc(late, l.record.Stop)
+		}
+		l.Run()
+		s := l.record.State()
+		first := l.record.ring[0]
+		if s.Count == 0 || first.Length < late || first.At < before || first.At > before+late || s.Began != first.At || s.Ran < first.Length {
+			t.Errorf("stopped %v: %d gaps, the first %+v; began at %v, ran for %v; it was to begin after %v", stopped, s.Count, first, s.Began, s.Ran, before)
+		}
 	}
 }
 

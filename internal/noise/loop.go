@@ -76,7 +76,11 @@ func (l *Loop) Run() {
 	}
 	home := l.whereabouts()
 	begin := l.counter.read()
-	r.state.Began = l.clock(begin)
+	late := l.late(begin)
+	r.state.Began = l.clock(begin) - late
+	if late > 0 {
+		r.note(Gap{At: r.state.Began, Length: late})
+	}
 	atomic.StoreUint32(&r.began, 1)
 	last, stopped := begin, false
 	for {
@@ -108,9 +112,26 @@ func (l *Loop) Run() {
 	if r.state.LostClock = l.lostClock(); compares && !r.state.LostClock {
 		l.compare(l.counter.reading(atEnds))
 	}
-	r.state.Ran = l.duration(last - begin)
+	r.state.Ran = late + l.duration(last-begin)
 	r.state.CPU = currentCPU()
 	atomic.StoreUint32(&r.done, 1)
+}
+
+// lateFrom is the least that the loop counts as a gap between the record's Begin and its first reading: comparing its counter with the
+// clock takes some microseconds.
+const lateFrom = time.Millisecond
+
+// late is how long the loop did not have its CPU when it was to begin. A loop that gets it only after its end would else have run for
+// an instant without any gap.
+func (l *Loop) late(begin uint64) time.Duration {
+	at := time.Duration(atomic.LoadInt64(&l.record.begunAt))
+	if !l.Timed || at == 0 {
+		return 0
+	}
+	if d := l.clock(begin) - at; d >= max(l.threshold, lateFrom) {
+		return d
+	}
+	return 0
 }
 
 // YieldEvery is how many readings a loop that yields makes between two yields.

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // ringGaps is how many gaps wait for a reader. One that looks every 10 ms loses
@@ -32,7 +34,8 @@ func (g Gap) End() time.Duration { return g.At + g.Length }
 type Record struct {
 	// Written by the reader.
 	begin, stop uint32
-	_           [56]byte
+	begunAt     int64 // CLOCK_MONOTONIC, 0 before Begin
+	_           [48]byte
 	tail        uint64
 	_           [56]byte
 
@@ -66,7 +69,10 @@ type State struct {
 }
 
 // Begin lets the loop note gaps from now on.
-func (r *Record) Begin() { atomic.StoreUint32(&r.begin, 1) }
+func (r *Record) Begin() {
+	atomic.StoreInt64(&r.begunAt, int64(clock.Now()))
+	atomic.StoreUint32(&r.begin, 1)
+}
 
 // Stop ends the loop.
 func (r *Record) Stop() {
