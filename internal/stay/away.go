@@ -230,7 +230,7 @@ func (b *Builder) Finish() []Stretch {
 			continue
 		}
 		b.finishRunning(t, cpu)
-		if t.stay == nil && t.quietKnown {
+		if t.stay == nil && t.quietKnown && !b.mayHaveLeft(cpu) {
 			open = append(open, Stretch{CPU: cpu, TID: t.tid, Since: t.quietSince, Until: b.until})
 		}
 	}
@@ -240,6 +240,12 @@ func (b *Builder) Finish() []Stretch {
 		}
 	}
 	return open
+}
+
+// mayHaveLeft tells whether a thread that was last seen in user mode on a CPU may have gone from there unseen: where only switches
+// from and to watched threads are recorded, and some are not.
+func (b *Builder) mayHaveLeft(cpu int) bool {
+	return b.Everywhere && !b.tracked.Contains(cpu) && b.currents.unrecorded[cpu] > 0
 }
 
 func (b *Builder) finishRunning(t *thread, cpu int) {

@@ -67,6 +67,26 @@ func TestQuietBeforeAnUnrecordedSwitch(t *testing.T) {
 	expect(t, r, "10-11 lossy sys_enter quiet -1: sys_enter 1", "1200-1201 sys_enter quiet -1: sys_enter 1")
 }
 
+// Where one switch of a CPU was not recorded, the last one need not have been either: no user mode until the end is claimed.
+func TestFinishAfterAnUnrecordedSwitch(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		unlisted bool
+		want     int
+	}{{"all recorded", false, 1}, {"one not", true, 0}} {
+		r := newRecorder()
+		r.Everywhere = true
+		script := []trace.Event{switched(1, ksoft, app, runnable), at(2, trace.SyscallEnter), at(3, trace.SyscallExit)}
+		if tc.unlisted {
+			script = append(script, switched(9, ksoft, app, sleeping), at(10, trace.SyscallEnter), at(11, trace.SyscallExit))
+		}
+		r.Add(trace.Batch{Events: script, Until: 100})
+		if open := r.Finish(); len(open) != tc.want {
+			t.Errorf("%s: %d threads in user mode at the end, want %d", tc.name, len(open), tc.want)
+		}
+	}
+}
+
 func from(cpu int, e trace.Event) trace.Event {
 	e.CPU = cpu
 	return e
