@@ -52,6 +52,9 @@ to be isolated, while COMMAND runs on the CPUs. prctl(48, 1<<19|1, 0, 0, 0) open
 window in which they continue, and then isolates the thread again. The report lists
 the operations.
 
+Attaching and detaching the tracer interrupts every CPU some hundred times, because it
+changes kernel text: start taskiso before anything else on the machine is isolated.
+
 Signals are passed to COMMAND. At the end of --duration it gets SIGTERM, and
 SIGKILL if it does not end within 5 seconds.
 

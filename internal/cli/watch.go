@@ -34,6 +34,9 @@ It ends after --duration, when the process or thread ends, or on SIGINT or
 SIGTERM. As a service of systemd with Type=notify it is started when it observes. One CPU must be left for taskiso: -c cannot name them all, -p and -t follow
 to every CPU.
 
+Attaching and detaching the tracer interrupts every CPU some hundred times, because it
+changes kernel text, also those on which another program is isolated.
+
 With --monitor it also checks what happens on each CPU against automata, in the
 form that the kernel's own runtime verification uses. A verdict is "satisfied",
 "violated", or "unknown" if events were lost or cannot be seen on this kernel.
