@@ -129,6 +129,12 @@ func TestGuestNoSymbols(t *testing.T) {
 	const restrict = "/proc/sys/kernel/kptr_restrict"
 	writeFile(t, restrict, "2")
 	defer writeFile(t, restrict, "0")
+	for _, args := range [][]string{{"hold", "-c", "3", "-d", "1s"}, {"run", "-c", "3", "--hold", "-d", "1s", "-q"}} {
+		out, err := exec.Command(guestProgram, args...).CombinedOutput()
+		if err == nil || !strings.HasSuffix(string(out), "set kernel.kptr_restrict to 0 or 1\n") || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%q: %v, %s", args, err, out)
+		}
+	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	if out, err := exec.Command(guestProgram, "run", "-c", "1", "-d", "300ms", "--report", file).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

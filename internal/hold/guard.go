@@ -3,11 +3,13 @@
 package hold
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -89,6 +91,9 @@ func openGuard(cfg Config) (*guard, error) {
 	if err != nil {
 		return nil, unsupported("reading the kernel's type information", err)
 	}
+	if addressesHidden(cfg.Files) {
+		return nil, fmt.Errorf("%w: the kernel hides the addresses of its variables, as of its queues of tasks; set kernel.kptr_restrict to 0 or 1", ErrNotSupported)
+	}
 	if err := canStop(); err != nil {
 		return nil, unsupported("stopping a thread as a debugger does", err)
 	}
@@ -103,6 +108,22 @@ func openGuard(cfg Config) (*guard, error) {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
+}
+
+// addressesHidden tells whether each address that the kernel shows is 0: a file system without any tells nothing.
+func addressesHidden(files fs.FS) bool {
+	f, err := files.Open("proc/kallsyms")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	lines := 0
+	for symbols := bufio.NewScanner(io.LimitReader(f, 1<<16)); symbols.Scan(); lines++ {
+		if address, _, _ := strings.Cut(symbols.Text(), " "); strings.Trim(address, "0") != "" {
+			return false
+		}
+	}
+	return lines > 0
 }
 
 // attend lets the programs know whose end is that of the hold.

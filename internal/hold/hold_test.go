@@ -570,3 +570,20 @@ func FuzzLocate(f *testing.F) {
 		}
 	})
 }
+
+// Kernels show zeros to those from whom they hide addresses; the first ones are zero anyway.
+func TestAddressesHidden(t *testing.T) {
+	const first = "0000000000000000 A fixed_percpu_data\n"
+	for text, want := range map[string]bool{
+		first + "0000000000001000 A cpu_debug_store\n": false,
+		first + "0000000000000000 A cpu_debug_store\n": true,
+		"": false,
+	} {
+		if got := addressesHidden(fstest.MapFS{"proc/kallsyms": {Data: []byte(text)}}); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if addressesHidden(fstest.MapFS{}) {
+		t.Error("without the file they are hidden")
+	}
+}
