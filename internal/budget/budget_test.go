@@ -141,6 +141,10 @@ func TestJudge(t *testing.T) {
 	impostor := func(r *report.Report) { r.CPUs[0].Causes[2].Origins[1].Name = "others" }
 	old := func(r *report.Report) { r.Schema = 1 }
 	nothing := func(r *report.Report) { r.Duration = 0 }
+	incomplete := func(r *report.Report) { r.CPUs[0].Complete = false }
+	unnamed := func(r *report.Report) {
+		r.CPUs[0].Causes = append(r.CPUs[0].Causes, report.Cause{ID: report.Unnamed, Count: 1})
+	}
 	unknownStretch := func(r *report.Report) { r.CPUs[0].Quiet.Unknown = 1 }
 	for _, tc := range []struct {
 		rule     string
@@ -159,6 +163,14 @@ func TestJudge(t *testing.T) {
 		{"count = 20", nil, 20, Met},
 		{"cause = \"none\"\ncount = 0", nil, 0, Met},
 		{"cpus = \"2\"\ncount = 20", nil, 0, Unknown},
+		{"cause = \"none\"\ncount = 0", incomplete, 0, Unknown}, // it may have come without an event
+		{"cause = \"none\"\nlongest = \"1s\"", incomplete, 0, Unknown},
+		{"cause = \"tick\"\ncount = 12", incomplete, 12, Met}, // at least, as with --max-breaks
+		{"quiet = \"2s\"", incomplete, 2e9, Unknown},
+		{"quiet = \"3s\"", incomplete, 2e9, Exceeded}, // what came unseen cannot have made it longer
+		{"cause = \"tick\"\ncount = 12", unnamed, 12, Unknown},
+		{"cause = \"tick\"\ncount = 11", unnamed, 12, Exceeded},
+		{"except = \"tick\"\ncount = 8", unnamed, 9, Exceeded},
 		{"per_second = 2.0", nil, 2, Met},
 		{"per_second = 1.9", nil, 2, Exceeded},
 		{"per_second = 2.0", nothing, 0, Unknown},
@@ -191,6 +203,14 @@ func TestJudge(t *testing.T) {
 		if len(got) != 1 || got[0].Verdict != tc.want || got[0].Measured != tc.measured || (tc.want == Unknown) != (len(got[0].Reasons) > 0) {
 			t.Errorf("%q: %+v, want %s of %v", tc.rule, got, tc.want, tc.measured)
 		}
+	}
+}
+
+// Of many CPUs that a rule names in vain one is judged.
+func TestCPUsOfARule(t *testing.T) {
+	got := judgeOne(t, "[a]\ncpus = \"0-8191\"\ncount = 20", sample())
+	if len(got) != 2 || got[0].CPU != 3 || got[0].Verdict != Met || got[1].CPU != 0 || got[1].Verdict != Unknown {
+		t.Errorf("%+v", got)
 	}
 }
 

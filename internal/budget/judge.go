@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -54,7 +55,7 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 			for _, l := range rule.Limits {
 				j := Judgement{Report: name, Rule: rule.Name, CPU: cpu, Figure: l.Figure, Allowed: l.Allowed}
 				j.Measured, j.Reasons = m.figure(l.Figure)
-				j.judge()
+				j.judge(m.incomplete)
 				all = append(all, j)
 			}
 		}
@@ -77,11 +78,15 @@ func Sum(version string, all []Judgement) Result {
 	return r
 }
 
-// judge compares. Whatever was not seen can only have been more breaks, longer ones, and a shorter time without them.
-func (j *Judgement) judge() {
+// judge compares. Whatever was not seen can only have been more breaks, longer ones, and a shorter time without them. incomplete is
+// why there may be breaks that nothing reported: with none seen, or over a quiet stretch, that is a doubt.
+func (j *Judgement) judge(incomplete []string) {
 	within := j.Measured <= j.Allowed
 	if j.Figure == Quiet {
 		within = j.Measured >= j.Allowed
+	}
+	if within && (j.Figure == Quiet || j.Measured == 0) {
+		j.Reasons = slices.Concat(j.Reasons, incomplete)
 	}
 	switch {
 	case !within && (j.Figure != Quiet || len(j.Reasons) == 0):
@@ -93,35 +98,49 @@ func (j *Judgement) judge() {
 	}
 }
 
-// cpusOf are the CPUs on which a rule is judged: those that it names, observed or not, or all that were observed.
+// cpusOf are the CPUs on which a rule is judged: those observed that it names, or all, and the first that it names in vain.
 func (r *Rule) cpusOf(of *report.Report) []int {
-	if !r.CPUs.IsEmpty() {
-		return slices.Collect(r.CPUs.All())
-	}
 	var list []int
 	for _, c := range of.CPUs {
-		list = append(list, c.CPU)
+		if r.CPUs.IsEmpty() || r.CPUs.Contains(c.CPU) {
+			list = append(list, c.CPU)
+		}
+	}
+	if first, ok := r.unobserved(of).First(); ok {
+		list = append(list, first)
 	}
 	return list
 }
 
+// unobserved are the CPUs that a rule names in vain.
+func (r *Rule) unobserved(of *report.Report) cpulist.Set {
+	set := r.CPUs
+	for _, c := range of.CPUs {
+		if one, err := cpulist.New(c.CPU); err == nil {
+			set = set.Minus(one)
+		}
+	}
+	return set
+}
+
 // measured is what a report has of one rule on one CPU.
 type measured struct {
-	duration  time.Duration
-	breaks    uint64
-	total     time.Duration
-	longest   time.Duration
-	quiet     time.Duration
-	doubts    []string // about every figure
-	lengths   []string // about longest and share
-	stretches []string // about quiet
+	duration   time.Duration
+	breaks     uint64
+	total      time.Duration
+	longest    time.Duration
+	quiet      time.Duration
+	doubts     []string // about every figure
+	lengths    []string // about longest and share
+	stretches  []string // about quiet
+	incomplete []string // breaks may have had no event
 }
 
 func (r *Rule) measure(of *report.Report, cpu int) measured {
 	m := measured{duration: of.Duration}
 	i := slices.IndexFunc(of.CPUs, func(c report.CPU) bool { return c.CPU == cpu })
 	if i < 0 {
-		m.doubts = []string{fmt.Sprintf("CPU %d was not observed", cpu)}
+		m.doubts = []string{fmt.Sprintf("CPU %v was not observed", r.unobserved(of))}
 		return m
 	}
 	if of.Schema < 2 {
@@ -131,13 +150,19 @@ func (r *Rule) measure(of *report.Report, cpu int) measured {
 		m.doubts = append(m.doubts, d.Text)
 	}
 	c := &of.CPUs[i]
+	if !c.Complete {
+		m.incomplete = []string{fmt.Sprintf("CPU %d is not nohz_full: nothing reports every kernel entry there", cpu)}
+	}
 	m.quiet = c.Quiet.Longest
 	if c.Quiet.Unknown > 0 {
 		m.stretches = append(m.stretches, fmt.Sprintf("of %d stretches it is not known how long they were", c.Quiet.Unknown))
 	}
 	for _, cause := range c.Causes {
-		if r.selects(cause.ID) {
+		switch {
+		case r.selects(cause.ID):
 			m.add(r, cause)
+		case cause.ID == report.Unnamed && len(r.Causes) > 0:
+			m.doubts = append(m.doubts, fmt.Sprintf("of %d breaks the cause is not known", cause.Count))
 		}
 	}
 	return m

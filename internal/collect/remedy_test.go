@@ -11,6 +11,13 @@ import (
 	"github.com/taskiso/taskiso/internal/session"
 )
 
+// A budget knows the breaks without a cause by the same ID.
+func TestUnnamedIsThatOfTheCatalogue(t *testing.T) {
+	if report.Unnamed != cause.Unnamed {
+		t.Errorf("%q in reports, %q in the catalogue", report.Unnamed, cause.Unnamed)
+	}
+}
+
 func TestRemediesAreForTheCPU(t *testing.T) {
 	catalogue, err := cause.Load()
 	if err != nil {

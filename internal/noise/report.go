@@ -76,7 +76,7 @@ type Settings struct {
 // CPU is what was seen on one CPU.
 type CPU struct {
 	CPU       int           `json:"cpu"`
-	Ran       time.Duration `json:"ran_ns"` // from the first reading to the last
+	Ran       time.Duration `json:"ran_ns"` // from the first reading to the last, or from when it was to begin: lateFrom
 	Gaps      uint64        `json:"gaps"`
 	Total     time.Duration `json:"total_ns"` // of all gaps
 	Available float64       `json:"available_percent"`

@@ -129,6 +129,9 @@ const (
 	VerdictUnknown   = "unknown"
 )
 
+// Unnamed is the ID of breaks whose cause nothing showed. Package collect takes it from the catalogue, which a test compares.
+const Unnamed = "unnamed"
+
 // Cause is one cause and the breaks it made.
 type Cause struct {
 	ID     string        `json:"id"`
