@@ -11,7 +11,6 @@ import (
 
 	"github.com/taskiso/taskiso/internal/faults/watch"
 	"github.com/taskiso/taskiso/internal/flags"
-	"github.com/taskiso/taskiso/internal/trace"
 	"github.com/taskiso/taskiso/pagefault"
 )
 
@@ -129,11 +128,9 @@ func (o *faultsOptions) complete(c *cobra.Command, args []string) error {
 }
 
 func (p *program) faults(o *faultsOptions, args []string) error {
-	if err := trace.CheckNumbers(); err != nil {
-		return err
-	}
 	return faultsFailed(ended(watch.Run(watch.Config{
 		Console:      p.console(),
+		Files:        p.files.View(),
 		Version:      version(),
 		PID:          o.pid,
 		TID:          o.tid,

@@ -12,7 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/measure"
 	"github.com/taskiso/taskiso/internal/place"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 // noiseOptions are the flags of `taskiso noise`.
@@ -104,10 +104,7 @@ func (o *noiseOptions) complete(c *cobra.Command) error {
 
 // noise measures, from its plan to its exit status.
 func (p *program) noise(opts *noiseOptions) error {
-	if err := trace.CheckNumbers(); err != nil {
-		return err
-	}
-	target, err := place.Plan(p.files.View(), opts.request())
+	target, err := run.Plan(p.files.View(), opts.request())
 	if err != nil {
 		return err
 	}

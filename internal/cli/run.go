@@ -15,7 +15,6 @@ import (
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 	"github.com/taskiso/taskiso/internal/task"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 func (p *program) runCommand() *cobra.Command {
@@ -115,13 +114,10 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := trace.CheckNumbers(); err != nil {
-		return err
-	}
 	if r.holding, _, err = holdFile(r.hold.Path, true); err != nil {
 		return err
 	}
-	target, err := place.Plan(p.files.View(), opts.request())
+	target, err := run.Plan(p.files.View(), opts.request())
 	if err != nil {
 		return err
 	}

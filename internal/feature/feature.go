@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/ksym"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -199,7 +200,7 @@ func systemProbes(files fs.FS) []probe {
 		{
 			name: "numbers of threads", gives: threadNumbers(), needed: true,
 			next: "mount the /proc of this PID namespace",
-			try:  trace.CheckNumbers,
+			try:  func() error { return proc.CheckNumbers(files) },
 		},
 		{
 			name: "open files", gives: "room for what observes one CPU", needed: true,

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"io/fs"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -11,9 +12,19 @@ import (
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/trace"
 )
+
+// Plan decides where a command or a busy loop runs and is observed. Its threads must have the numbers by which /proc calls them.
+func Plan(files fs.FS, cpus place.Request) (place.Target, error) {
+	if err := proc.CheckNumbers(files); err != nil {
+		return place.Target{}, err
+	}
+	return place.Plan(files, cpus)
+}
 
 // Job is what a run runs.
 type Job struct {

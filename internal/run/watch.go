@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -44,7 +45,7 @@ func PlanWatch(files fs.FS, cpus place.Request, s *Subject) (place.Target, error
 	}
 	m, err := topology.ReadMachine(files)
 	if err == nil {
-		err = trace.CheckNumbers()
+		err = proc.CheckNumbers(files)
 	}
 	if err != nil {
 		return place.Target{}, err

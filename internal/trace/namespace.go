@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -63,17 +61,4 @@ func setNamespace(spec *ebpf.CollectionSpec) error {
 func InPIDNamespace() (bool, error) {
 	inode, err := pidNamespace()
 	return inode != initialPIDNamespace, err
-}
-
-// CheckNumbers returns an error if /proc calls a thread by another number than this process. (Children in another namespace
-// than their parent's need no check: the kernel gives such a parent no second thread.)
-func CheckNumbers() error {
-	self, err := os.Readlink("/proc/self")
-	if err != nil {
-		return fmt.Errorf("reading this process's number in /proc: %w", err)
-	}
-	if pid := os.Getpid(); self != strconv.Itoa(pid) {
-		return unsupported(fmt.Sprintf("/proc is that of another PID namespace, in which this process is %s, not %d: mount it anew (mount -t proc proc /proc, or unshare --mount-proc)", self, pid))
-	}
-	return nil
 }

@@ -5,10 +5,11 @@ package watch
 
 import (
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	"github.com/taskiso/taskiso/internal/faults"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/usersym"
@@ -31,6 +33,7 @@ import (
 // Config is what is watched, and how.
 type Config struct {
 	Console output.Console
+	Files   fs.FS  // of the machine
 	Version string // of taskiso
 
 	PID, TID int      // 0 but for one, or for both with a Command
@@ -70,6 +73,9 @@ type watching struct {
 
 // Run watches from the beginning to the verdict.
 func Run(cfg Config) (task.Verdict, error) {
+	if err := proc.CheckNumbers(cfg.Files); err != nil {
+		return task.Verdict{}, err
+	}
 	r := &watching{cfg: cfg, report: faults.Report{Version: cfg.Version, Kernel: topology.KernelRelease(), Limits: []string{}}}
 	defer r.discard()
 	if err := r.openFiles(); err != nil {
@@ -95,23 +101,19 @@ func (r *watching) attach() error {
 		MajorOnly: r.cfg.MajorOnly, KernelMode: r.cfg.KernelMode, Durations: !r.cfg.NoTimes, ThreadStacks: true, Stack: r.cfg.Profile != "",
 		MaxPerSecond: r.cfg.MaxPerSecond,
 	}
-	r.program, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", max(r.cfg.PID, r.cfg.TID))) // "" where that is not allowed
+	r.program, _ = fs.ReadLink(r.cfg.Files, path.Join(proc.Process(max(r.cfg.PID, r.cfg.TID)), "exe")) // "" where that is not allowed
 	target := pagefault.Process(r.cfg.PID)
-	root := fmt.Sprintf("/proc/%d/root", r.cfg.PID)
 	switch {
 	case r.cfg.TID != 0:
-		target, root = pagefault.Thread(r.cfg.TID), fmt.Sprintf("/proc/%d/root", r.cfg.TID)
+		target = pagefault.Thread(r.cfg.TID)
 	case r.cfg.PID == 0:
 		if err := r.start(); err != nil {
 			return err
 		}
-		target, root = pagefault.Process(r.process.PID()), ""
+		target = pagefault.Process(r.process.PID())
 		options.OnExec, options.Children = true, true
 	}
-	if _, err := os.Readlink(root); err != nil {
-		root = "" // of another user: look for files where they are here
-	}
-	r.collector = faults.NewCollector(usersym.New(root), r.profile != nil)
+	r.collector = faults.NewCollector(usersym.New(r.root()), r.profile != nil)
 	r.collector.Marked = r.cfg.MarkedOnly
 	r.collector.OnFault = r.onFault
 	r.report.Started = time.Now()
@@ -122,6 +124,19 @@ func (r *watching) attach() error {
 		return err
 	}
 	return r.release()
+}
+
+// root returns the directory in which the target sees its files, "" for that of taskiso: of a command, and of a process of
+// another user, whose files are looked for where they are here.
+func (r *watching) root() string {
+	if r.process != nil {
+		return ""
+	}
+	root := path.Join(proc.Process(max(r.cfg.PID, r.cfg.TID)), "root")
+	if _, err := fs.ReadLink(r.cfg.Files, root); err != nil {
+		return ""
+	}
+	return "/" + root
 }
 
 func (r *watching) start() error {
