@@ -71,7 +71,7 @@ var importRules = []importRule{
 	},
 	{
 		of:     []string{"internal/budget/..."},
-		never:  []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...", "internal/run/..."},
+		never:  []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...", "internal/run/...", "internal/hold"},
 		reason: "a budget judges what is in a report, so that a saved one is judged as a new one",
 	},
 	{
@@ -203,8 +203,12 @@ var importRules = []importRule{
 	{
 		of: []string{"internal/report/..."},
 		never: []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...",
-			"internal/monitor/...", "internal/observe/...", "internal/session/..."},
+			"internal/monitor/...", "internal/observe/...", "internal/session/...", "internal/hold"},
 		reason: "a report is data and text: reading and writing one needs nothing that made it",
+	},
+	{
+		of: []string{"internal/hold/operation/..."}, never: []string{"*"}, allow: []string{"std", "cpulist/...", "internal/printable"},
+		reason: "what became of an operation is data of reports, which are read and written without what holds",
 	},
 	{
 		of: []string{"internal/remedy/..."}, never: []string{"..."},
@@ -339,6 +343,9 @@ func TestRulesFind(t *testing.T) {
 		{"internal/report", module + "/internal/cli", 1},
 		{"internal/report", module + "/internal/stay", 1},
 		{"internal/report", module + "/internal/collect", 1},
+		{"internal/report", module + "/internal/hold", 1},
+		{"internal/report", module + "/internal/hold/operation", 0},
+		{"internal/hold/operation", module + "/internal/clock", 1},
 		{"internal/collect", module + "/internal/report", 0},
 		{"internal/stay", module + "/internal/collect", 1},
 		{"cmd/taskiso", module + "/internal/cli", 0},

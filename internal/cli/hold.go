@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 )
@@ -196,9 +197,9 @@ func (p *program) hold(o *holdOptions) error {
 }
 
 // holdRecords returns what prints records.
-func (p *program) holdRecords(asJSON bool) func(hold.Record) {
+func (p *program) holdRecords(asJSON bool) func(operation.Record) {
 	enc := json.NewEncoder(p.stdout)
-	return func(r hold.Record) {
+	return func(r operation.Record) {
 		if asJSON {
 			enc.Encode(r)
 		} else {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -63,8 +64,8 @@ type doing struct {
 	released time.Duration // when the window opened
 	to       time.Duration
 	said     string
-	waited   []hold.Record // when the window opened
-	held     []hold.Record // the same, as the report has them
+	waited   []operation.Record // when the window opened
+	held     []operation.Record // the same, as the report has them
 	breaks   []report.Break
 	began    time.Duration
 }
@@ -112,7 +113,7 @@ func observeGuarded(t *testing.T, by *operator, ops []guardedOperation, args []s
 	for i := range all {
 		all[i].breaks, all[i].began = breaks, r.Began
 		for _, h := range r.Holds {
-			if slices.ContainsFunc(all[i].waited, func(r hold.Record) bool { return r.ID == h.ID }) {
+			if slices.ContainsFunc(all[i].waited, func(r operation.Record) bool { return r.ID == h.ID }) {
 				all[i].held = append(all[i].held, h)
 			}
 		}
@@ -150,7 +151,7 @@ func order(t *testing.T, w hold.Window) {
 }
 
 // waitHeld waits until an operation is held and returns it, or none if it has ended.
-func waitHeld(t *testing.T, by *operator) []hold.Record {
+func waitHeld(t *testing.T, by *operator) []operation.Record {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && len(by.said) == 0; time.Sleep(20 * time.Millisecond) {
 		s, err := hold.Connect(hold.Dir).Status()
@@ -186,7 +187,7 @@ func compareGuarded(t *testing.T, o guardedOperation, kernel string, free, held 
 	if len(held.held) == 0 {
 		t.Fatalf("not held: it ended with %q before the window opened", held.said)
 	}
-	if r := held.held[0]; r.Outcome != hold.Held || r.Reason != hold.ByWindow || r.Operation != o.operation {
+	if r := held.held[0]; r.Outcome != operation.Held || r.Reason != operation.ByWindow || r.Operation != o.operation {
 		t.Errorf("record %v", r)
 	}
 	for _, b := range within(held, held.from, held.released) {

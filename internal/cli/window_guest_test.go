@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -85,7 +85,7 @@ func TestGuestYieldWindow(t *testing.T) {
 		t.Errorf("%d operations in the report, want %d or more: %v", len(r.Holds), windows, r.Holds)
 	}
 	for _, h := range r.Holds {
-		if h.Outcome != hold.Held || h.Reason != hold.ByWindow {
+		if h.Outcome != operation.Held || h.Reason != operation.ByWindow {
 			t.Errorf("record %v", h)
 		}
 	}

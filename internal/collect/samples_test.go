@@ -15,7 +15,7 @@ import (
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
@@ -373,12 +373,12 @@ func isolationSample(t *testing.T) *report.Report {
 func holdsSample(t *testing.T) *report.Report {
 	r := quietSample(t)
 	at := time.Date(2026, 11, 26, 9, 30, 0, 123e6, time.UTC)
-	r.Holds = []hold.Record{
-		{ID: 1, Time: at, PID: 812, TID: 812, Command: "bpftrace", Operation: "bpf", Detail: "PROG_LOAD", Outcome: hold.Held, Reason: hold.ByWindow, Held: 1300 * time.Millisecond, Spared: "ipi-text-patching-bpf", CPUs: mustCPUs(t, 3)},
-		{ID: 2, Time: at, PID: 900, TID: 901, Command: "gdb", UID: 1000, Cgroup: "/user.slice", Operation: "perf", Detail: "type 6 event on every CPU", Outcome: hold.NotHeld, Reason: hold.ByTracer, Spared: "ipi-text-patching-perf", CPUs: mustCPUs(t, 3)},
+	r.Holds = []operation.Record{
+		{ID: 1, Time: at, PID: 812, TID: 812, Command: "bpftrace", Operation: "bpf", Detail: "PROG_LOAD", Outcome: operation.Held, Reason: operation.ByWindow, Held: 1300 * time.Millisecond, Spared: "ipi-text-patching-bpf", CPUs: mustCPUs(t, 3)},
+		{ID: 2, Time: at, PID: 900, TID: 901, Command: "gdb", UID: 1000, Cgroup: "/user.slice", Operation: "perf", Detail: "type 6 event on every CPU", Outcome: operation.NotHeld, Reason: operation.ByTracer, Spared: "ipi-text-patching-perf", CPUs: mustCPUs(t, 3)},
 	}
 	for id := uint64(3); id < 25; id++ {
-		r.Holds = append(r.Holds, hold.Record{ID: id, Time: at, PID: 7, TID: 7, Command: "udevd", Operation: "module", Outcome: hold.Denied, Spared: "ipi-text-patching-module", CPUs: mustCPUs(t, 3)})
+		r.Holds = append(r.Holds, operation.Record{ID: id, Time: at, PID: 7, TID: 7, Command: "udevd", Operation: "module", Outcome: operation.Denied, Spared: "ipi-text-patching-module", CPUs: mustCPUs(t, 3)})
 	}
 	return r
 }

@@ -2,17 +2,21 @@
 
 package hold
 
-import "time"
+import (
+	"time"
+
+	"github.com/taskiso/taskiso/internal/hold/operation"
+)
 
 // held is an operation that was held, until nothing has to be known of it any more.
 type held struct {
 	event  event
-	record Record
+	record operation.Record
 	life   life // of its thread
 	stage  stage
-	why    Reason        // it was told to go on
-	since  time.Duration // when it was told, and then when it had gone on
-	tracer *tracing      // that stops its thread, if one does
+	why    operation.Reason // it was told to go on
+	since  time.Duration    // when it was told, and then when it had gone on
+	tracer *tracing         // that stops its thread, if one does
 }
 
 // tracing is what a keeper knows of a tracer that has not ended.
@@ -133,7 +137,7 @@ var stageLines = stageTable{
 }
 
 // on does what the table has for a happening, for a reason that goes into a record.
-func (k *Keeper) on(h *held, what happening, why Reason) {
+func (k *Keeper) on(h *held, what happening, why operation.Reason) {
 	line, listed := k.find(h.stage, what)
 	if !listed {
 		return
@@ -144,7 +148,7 @@ func (k *Keeper) on(h *held, what happening, why Reason) {
 	}
 }
 
-func (k *Keeper) act(h *held, d deed, why Reason) {
+func (k *Keeper) act(h *held, d deed, why operation.Reason) {
 	switch d {
 	case doStop:
 		k.stop(h)
@@ -164,9 +168,9 @@ func (k *Keeper) act(h *held, d deed, why Reason) {
 	case doWatch:
 		k.watch(h)
 	case doHeld:
-		k.settle(h, Held, why)
+		k.settle(h, operation.Held, why)
 	case doNotHeld:
-		k.settle(h, NotHeld, why)
+		k.settle(h, operation.NotHeld, why)
 	}
 }
 
@@ -190,12 +194,12 @@ func (k *Keeper) parted(h *held, how tracerState, err error) {
 	h.tracer = nil
 	switch {
 	case how == died:
-		k.abandon(h, onTracedEnd, ByDeath)
+		k.abandon(h, onTracedEnd, operation.ByDeath)
 	case how == refused: // by another debugger, or a security module does not allow it
 		if h.stage == isBlocked {
 			h.record.Error = err.Error()
 		}
-		k.on(h, onRefusal, ByRefusal)
+		k.on(h, onRefusal, operation.ByRefusal)
 	case err != nil:
 		k.fail(err)
 	}
@@ -206,7 +210,7 @@ func (k *Keeper) parted(h *held, how tracerState, err error) {
 
 // tell lets an operation go on. Its thread does so at once if it is at the hook, and otherwise
 // when it comes back there.
-func (k *Keeper) tell(h *held, why Reason) {
+func (k *Keeper) tell(h *held, why operation.Reason) {
 	h.why, h.since = why, k.now()
 	if !k.answer(&h.event, pass, 2*atLatest) { // until then it is given up, or has taken it
 		k.on(h, onNoAnswer, "")
@@ -226,7 +230,7 @@ func (k *Keeper) takeBack(h *held) {
 }
 
 // abandon ends the account of an operation that will not go on.
-func (k *Keeper) abandon(h *held, what happening, why Reason) {
+func (k *Keeper) abandon(h *held, what happening, why operation.Reason) {
 	k.on(h, what, why)
 	if h.stage == isAbandoned {
 		k.sweepIfEnded(h)
@@ -281,7 +285,7 @@ func (k *Keeper) watch(h *held) {
 }
 
 // settle closes the account of an operation.
-func (k *Keeper) settle(h *held, o Outcome, why Reason) {
+func (k *Keeper) settle(h *held, o operation.Outcome, why operation.Reason) {
 	h.record.Held = k.now() - h.event.Time
 	if h.why != "" {
 		h.record.Held = h.since - h.event.Time

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/model/explore"
 )
 
@@ -577,7 +578,7 @@ func TestGivenUpOperationsAreBounded(t *testing.T) {
 			t.Fatalf("%d operations of %d threads", n, threads)
 		}
 	}
-	if n := w.k.counts[Held]; n != threads*(rounds-1) {
+	if n := w.k.counts[operation.Held]; n != threads*(rounds-1) {
 		t.Errorf("%d operations were given up, want %d", n, threads*(rounds-1))
 	}
 	for _, thread := range w.threads {

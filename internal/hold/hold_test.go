@@ -23,6 +23,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/specfile"
 	"github.com/taskiso/taskiso/internal/sysname"
 )
@@ -57,7 +58,7 @@ func TestEnumsAreThoseOfThePrograms(t *testing.T) {
 		}
 	}
 	for e := exemptInit; e <= exemptInitChild; e++ {
-		if reasonWords[exemptions[e]] == "" {
+		if reason := exemptions[e]; reason.String() == string(reason) {
 			t.Errorf("exemption %d has no words", e)
 		}
 	}
@@ -126,7 +127,7 @@ func TestParseHours(t *testing.T) {
 }
 
 func TestRules(t *testing.T) {
-	who := Record{Command: "nft", UID: 1000, Cgroup: "/system.slice/a.service"}
+	who := operation.Record{Command: "nft", UID: 1000, Cgroup: "/system.slice/a.service"}
 	for text, want := range map[string]bool{
 		"comm=nft": true, "comm=n*": true, "comm=tc": false, "uid=1000": true, "uid=0": false,
 		"cgroup=/system.slice": true, "cgroup=/system.slice/a.service": true, "cgroup=/system": false, "cgroup=/": true,
@@ -155,7 +156,7 @@ func TestParseSpec(t *testing.T) {
 	if err := s.Apply(&c); err != nil {
 		t.Fatal(err)
 	}
-	module, err := operation("module")
+	module, err := operationNamed("module")
 	if err != nil || c.MaxWait != time.Minute || len(c.Allow) != 1 || c.policyOf(module) != Deny || !c.When.During.isSet() {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -407,7 +408,7 @@ func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]reflect.Type{"record": reflect.TypeFor[Record](), "status": reflect.TypeFor[Status]()} {
+	for name, v := range map[string]reflect.Type{"record": reflect.TypeFor[operation.Record](), "status": reflect.TypeFor[Status]()} {
 		var fields, properties []string
 		for i := range v.NumField() {
 			field, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
@@ -490,9 +491,9 @@ func TestSocket(t *testing.T) {
 
 // A name of a thread or file is no line of the output, and no order to a terminal.
 func TestNamesArePlain(t *testing.T) {
-	r := Record{Command: "a\nb\x1b[2J", Detail: "/tmp/x\ny", Outcome: Held, Operation: "irq"}
+	r := operation.Record{Command: "a\nb\x1b[2J", Detail: "/tmp/x\ny", Outcome: operation.Held, Operation: "irq"}
 	var status strings.Builder
-	if err := (Status{Held: []Record{r}}).WriteText(&status); err != nil {
+	if err := (Status{Held: []operation.Record{r}}).WriteText(&status); err != nil {
 		t.Fatal(err)
 	}
 	if line := r.String(); strings.ContainsAny(line, "\n\x1b") || !strings.Contains(line, `a\nb`) {

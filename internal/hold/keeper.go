@@ -17,6 +17,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // DefaultMaxWait is how long an operation waits at most.
@@ -45,7 +46,7 @@ type Config struct {
 	Files      fs.FS // the root of the file tree; the keeper reads it only
 	// Record is called by Run with each record, in the order in which they were
 	// decided. It is not to block.
-	Record func(Record)
+	Record func(operation.Record)
 
 	first int // stands for process 1 in a test, if it is not 0
 }
@@ -81,7 +82,7 @@ type Keeper struct {
 	isolated *bool // set by SetIsolated
 	mode     mode
 	last     uint64 // ID
-	counts   map[Outcome]uint64
+	counts   map[operation.Outcome]uint64
 	err      error
 }
 
@@ -163,7 +164,7 @@ func newKeeper(cfg Config, h hooks, t threads, ops []Operation) *Keeper {
 		cfg: cfg, hooks: h, threads: t, ops: ops, inspect: inspector{cfg.Files, cfg.CPUs, affinity.Of},
 		now: clock.Now, find: stageLines.find,
 		orders: make(chan func(), 16), ended: make(chan struct{}),
-		given: make(map[int]*held), counts: make(map[Outcome]uint64),
+		given: make(map[int]*held), counts: make(map[operation.Outcome]uint64),
 	}
 }
 
@@ -301,7 +302,7 @@ func (k *Keeper) step() {
 	switch {
 	case len(k.held) == 0:
 	case k.isOpen():
-		k.releaseAll(ByWindow)
+		k.releaseAll(operation.ByWindow)
 	default:
 		k.holdOn()
 	}
@@ -363,7 +364,7 @@ func (k *Keeper) arrive(e event) {
 		return
 	}
 	if h := k.heldBy(e.TID); h != nil && e.exempt == exemptNot { // its place in the map is that of the new one
-		k.abandon(h, onOther, ByAbsence)
+		k.abandon(h, onOther, operation.ByAbsence)
 	}
 	found := k.inspect.find(&e)
 	if !found.harmful {
@@ -377,11 +378,11 @@ func (k *Keeper) arrive(e event) {
 	}
 	r := k.describe(&e, found, o)
 	switch outcome, reason := k.decide(&e, r, k.cfg.policyOf(o)); outcome {
-	case Held:
+	case operation.Held:
 		k.keep(e, r)
-	case Denied:
+	case operation.Denied:
 		k.reply(&e, deny)
-		k.write(r, Denied, reason)
+		k.write(r, operation.Denied, reason)
 	default:
 		k.reply(&e, pass)
 		k.write(r, outcome, reason)
@@ -422,9 +423,9 @@ func (k *Keeper) operation(e *event, f finding) Operation {
 	return k.ops[slices.IndexFunc(k.ops, func(o Operation) bool { return o.code == code })]
 }
 
-func (k *Keeper) describe(e *event, f finding, o Operation) Record {
+func (k *Keeper) describe(e *event, f finding, o Operation) operation.Record {
 	k.last++
-	r := Record{
+	r := operation.Record{
 		ID: k.last, Time: time.Now().Add(e.Time - k.now()), PID: e.PID, TID: e.TID, Command: e.Comm, UID: e.UID, Cgroup: k.inspect.cgroup(e.PID),
 		Operation: o.Name, Detail: f.detail, Spared: o.Spares, CPUs: k.cfg.CPUs,
 	}
@@ -435,31 +436,31 @@ func (k *Keeper) describe(e *event, f finding, o Operation) Record {
 }
 
 // decide says what is to become of an operation.
-func (k *Keeper) decide(e *event, r Record, policy Policy) (Outcome, Reason) {
+func (k *Keeper) decide(e *event, r operation.Record, policy Policy) (operation.Outcome, operation.Reason) {
 	if e.exempt == exemptReport || policy == Report {
-		return Reported, ""
+		return operation.Reported, ""
 	}
 	if e.exempt != exemptNot {
-		return NotHeld, exemptions[e.exempt]
+		return operation.NotHeld, exemptions[e.exempt]
 	}
 	for _, rule := range k.cfg.Allow {
 		if rule.allows(r) {
-			return Allowed, ""
+			return operation.Allowed, ""
 		}
 	}
 	if k.inspect.isOurs(e.PID) {
-		return NotHeld, ByOwner
+		return operation.NotHeld, operation.ByOwner
 	}
 	if policy == Deny {
-		return Denied, ""
+		return operation.Denied, ""
 	}
-	return Held, ""
+	return operation.Held, ""
 }
 
-func (k *Keeper) keep(e event, r Record) {
+func (k *Keeper) keep(e event, r operation.Record) {
 	if k.tracers >= maxTracers {
 		k.reply(&e, pass)
-		k.write(r, NotHeld, exemptions[exemptFull])
+		k.write(r, operation.NotHeld, exemptions[exemptFull])
 		return
 	}
 	h := &held{event: e, record: r, stage: isBlocked, life: k.threads.life(e.PID, e.TID)}
@@ -476,9 +477,9 @@ func (k *Keeper) advance(h *held) {
 		k.advanceRefused(h)
 	case h.stage != isBlocked:
 	case h.tracer == nil && h.life.hasEnded(k.threads.life(h.event.PID, h.event.TID)):
-		k.abandon(h, onEnd, ByDeath)
+		k.abandon(h, onEnd, operation.ByDeath)
 	case k.now()-h.event.Time >= k.cfg.MaxWait:
-		k.on(h, onRelease, ByWait)
+		k.on(h, onRelease, operation.ByWait)
 	}
 }
 
@@ -517,16 +518,16 @@ func (k *Keeper) settleReleased() {
 		case !told && h.stage == isTold:
 			k.on(h, onTaken, h.why)
 		case ended:
-			k.abandon(h, onEnd, ByDeath)
+			k.abandon(h, onEnd, operation.ByDeath)
 		case passed > absent && life.sleeps(), passed > atLatest:
-			k.abandon(h, onAbsence, ByAbsence)
+			k.abandon(h, onAbsence, operation.ByAbsence)
 		default:
 			return
 		}
 	}
 }
 
-func (k *Keeper) releaseAll(why Reason) {
+func (k *Keeper) releaseAll(why operation.Reason) {
 	for _, h := range k.held {
 		if h.stage == isBlocked {
 			k.on(h, onRelease, why)
@@ -537,13 +538,13 @@ func (k *Keeper) releaseAll(why Reason) {
 // holdOn takes back what a window released.
 func (k *Keeper) holdOn() {
 	for _, h := range k.held {
-		if h.stage == isTold && h.why == ByWindow {
+		if h.stage == isTold && h.why == operation.ByWindow {
 			k.takeBack(h)
 		}
 	}
 }
 
-func (k *Keeper) write(r Record, o Outcome, reason Reason) {
+func (k *Keeper) write(r operation.Record, o operation.Outcome, reason operation.Reason) {
 	r.Outcome, r.Reason = o, reason
 	k.counts[o]++
 	if k.cfg.Record != nil {
@@ -596,6 +597,6 @@ func (k *Keeper) letAllGo() {
 	for _, report := range k.reports.take() {
 		report()
 	}
-	k.releaseAll(ByEnd)
+	k.releaseAll(operation.ByEnd)
 	k.advanceAll()
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/proc"
 )
 
@@ -41,10 +42,10 @@ func keep(t *testing.T, cfg Config) *keeping {
 	t.Helper()
 	k := &keeping{}
 	cfg = testConfig(t, cfg)
-	cfg.Record = func(r Record) {
+	cfg.Record = func(r operation.Record) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.records = append(k.records, r)
+		k.records = append(k.records, Record{r})
 	}
 	var err error
 	if k.Keeper, err = Open(cfg); err != nil {
@@ -152,7 +153,7 @@ func (k *keeping) waits(t *testing.T, n int) []Record {
 			}
 		}
 		if len(s.Held) == n && kept == n {
-			return s.Held
+			return recordsOf(s.Held)
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d operations wait, %d of them stopped, want %d: %+v", len(s.Held), kept, n, s)
@@ -175,13 +176,6 @@ func (k *keeping) only(t *testing.T) Record {
 		t.Fatalf("%d records, want 1: %v", len(all), all)
 	}
 	return all[0]
-}
-
-func (r Record) want(t *testing.T, o Outcome, reason Reason) {
-	t.Helper()
-	if r.Outcome != o || r.Reason != reason {
-		t.Errorf("got %q because %q, want %q because %q", r.Outcome, r.Reason, o, reason)
-	}
 }
 
 // How a hold can end, and that the operation then succeeds.

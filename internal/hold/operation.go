@@ -132,8 +132,8 @@ func NotGuarded() [][2]string {
 	}
 }
 
-// operation returns what a name stands for.
-func operation(name string) (Operation, error) {
+// operationNamed returns what a name stands for.
+func operationNamed(name string) (Operation, error) {
 	all := Operations()
 	i := slices.IndexFunc(all, func(o Operation) bool { return o.Name == name })
 	if i < 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // Status is what a keeper does at a moment. It is the output of `taskiso hold
@@ -22,9 +23,9 @@ type Status struct {
 	Why    string `json:"why"`
 	// Held are the operations that wait, in the order of their arrival, with the
 	// time they have waited.
-	Held   []Record           `json:"held"`
-	Counts map[Outcome]uint64 `json:"counts"` // of what has ended
-	Lost   uint64             `json:"lost"`   // events, which were told again
+	Held   []operation.Record           `json:"held"`
+	Counts map[operation.Outcome]uint64 `json:"counts"` // of what has ended
+	Lost   uint64                       `json:"lost"`   // events, which were told again
 	// Missed is how often the kernel passed our programs by: each may have been an operation.
 	Missed uint64 `json:"missed"`
 	// Seen is how often an operation was held in a way that its program can see.
@@ -36,13 +37,13 @@ const Schema = 2
 
 // Status returns what the keeper does now.
 func (k *Keeper) Status() (Status, error) {
-	s := Status{Schema: Schema, PID: os.Getpid(), CPUs: k.cfg.CPUs, Held: []Record{}, Counts: make(map[Outcome]uint64)}
+	s := Status{Schema: Schema, PID: os.Getpid(), CPUs: k.cfg.CPUs, Held: []operation.Record{}, Counts: make(map[operation.Outcome]uint64)}
 	var err error
 	ended := k.do(func() {
 		s.Closed, s.Why = !k.isOpen(), k.why()
 		for _, h := range k.held {
 			if r := h.record; !h.stage.hasRecord() {
-				r.Outcome, r.Held = Held, k.now()-h.event.Time
+				r.Outcome, r.Held = operation.Held, k.now()-h.event.Time
 				s.Held = append(s.Held, r)
 			}
 		}
@@ -100,7 +101,7 @@ func (k *Keeper) Release(id uint64) (released int, err error) {
 func (k *Keeper) releaseByHand(id uint64) (released int) {
 	for _, h := range k.held {
 		if !h.stage.hasRecord() && (id == All || h.record.ID == id) {
-			k.on(h, onRelease, ByHand)
+			k.on(h, onRelease, operation.ByHand)
 			released++
 		}
 	}

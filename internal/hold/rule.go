@@ -8,6 +8,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // Rule allows who matches all that it names.
@@ -74,7 +76,7 @@ func userNumber(text string) (uint32, error) {
 }
 
 // allows tells whether the rule is about who r is.
-func (r Rule) allows(who Record) bool {
+func (r Rule) allows(who operation.Record) bool {
 	if r.Command != "" {
 		if ok, _ := path.Match(r.Command, who.Command); !ok { // ParseRule has tried the pattern
 			return false

@@ -101,7 +101,7 @@ func (s Spec) applyOperations(c *Config) error {
 		names  []string
 	}{{Hold, s.Hold}, {Deny, s.Deny}, {Report, s.Report}, {Ignore, s.Ignore}} {
 		for _, name := range list.names {
-			if _, err := operation(name); err != nil {
+			if _, err := operationNamed(name); err != nil {
 				return err
 			}
 			if other, ok := c.Operations[name]; ok && other != list.policy {

@@ -15,46 +15,6 @@ import (
 	"github.com/taskiso/taskiso/internal/printable"
 )
 
-// String returns the record as one line.
-func (r Record) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s %s", r.Time.Format("15:04:05.000"), r.Operation, r.Outcome)
-	if r.Outcome == Held || r.Held > 0 {
-		fmt.Fprintf(&b, " for %v", r.Held.Round(100*time.Microsecond))
-	}
-	fmt.Fprintf(&b, ": %s (%s)", printable.Text(r.Command), r.who())
-	if r.Detail != "" {
-		fmt.Fprintf(&b, ": %s", printable.Text(r.Detail))
-	}
-	if r.Reason != "" {
-		fmt.Fprintf(&b, "; %s", r.Reason)
-	}
-	if r.Error != "" {
-		fmt.Fprintf(&b, " (%s)", r.Error)
-	}
-	fmt.Fprintf(&b, "; %s", r.consequence())
-	return b.String()
-}
-
-func (r Record) who() string {
-	if r.TID != r.PID {
-		return fmt.Sprintf("process %d, thread %d, uid %d", r.PID, r.TID, r.UID)
-	}
-	return fmt.Sprintf("process %d, uid %d", r.PID, r.UID)
-}
-
-// consequence names the interruption that was prevented, or not. An operation that was held and then
-// released by time or by hand can interrupt the CPUs after all.
-func (r Record) consequence() string {
-	switch r.Outcome {
-	case Held:
-		return fmt.Sprintf("prevented %s on CPU %v until then", r.Spared, r.CPUs)
-	case Denied:
-		return fmt.Sprintf("prevented %s on CPU %v", r.Spared, r.CPUs)
-	}
-	return fmt.Sprintf("%s on CPU %v not prevented", r.Spared, r.CPUs)
-}
-
 // WriteText writes the status for people.
 func (s Status) WriteText(w io.Writer) error {
 	state := "open: nothing is held"

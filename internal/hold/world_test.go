@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // world is a keeper with its tracers, and a kernel that is none: what the programs at the hooks do, what
@@ -27,7 +29,7 @@ type world struct {
 	watched []watched
 	let     map[uint64]bool // visits that were told to go on, and not taken back
 	given   map[uint64]bool // visits that were given up
-	records map[uint64]Record
+	records map[uint64]operation.Record
 	current uint64 // visit of the event that is being handled
 	left    budget
 	ending  bool
@@ -118,7 +120,7 @@ type watched struct {
 }
 
 func newWorld(workers int, filter bool, b budget) *world {
-	w := &world{left: b, let: map[uint64]bool{}, given: map[uint64]bool{}, records: map[uint64]Record{}, unread: map[uint64]bool{}, now: time.Hour}
+	w := &world{left: b, let: map[uint64]bool{}, given: map[uint64]bool{}, records: map[uint64]operation.Record{}, unread: map[uint64]bool{}, now: time.Hour}
 	cfg := Config{Policy: Hold, MaxWait: 2 * time.Second, Files: fstest.MapFS{}, Record: w.record}
 	w.k = newKeeper(cfg, (*fakeHooks)(w), (*fakeThreads)(w), Operations())
 	w.k.now = func() time.Duration { return w.now }
@@ -137,7 +139,7 @@ func (w *world) fail(format string, args ...any) {
 	}
 }
 
-func (w *world) record(r Record) {
+func (w *world) record(r operation.Record) {
 	visit := w.visit(r.ID)
 	if old, ok := w.records[visit]; ok {
 		w.fail("one operation, two records: %s (%s) and %s (%s)", old.Outcome, old.Reason, r.Outcome, r.Reason)

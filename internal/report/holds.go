@@ -4,7 +4,7 @@ package report
 
 import (
 	"github.com/taskiso/taskiso/internal/display"
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // shownHolds is how many operations are listed; all are in the JSON report.
@@ -15,12 +15,12 @@ func (t *text) holds(r *Report) {
 	if len(r.Holds) == 0 {
 		return
 	}
-	outcomes := make(map[hold.Outcome]uint64)
+	outcomes := make(map[operation.Outcome]uint64)
 	for _, h := range r.Holds {
 		outcomes[h.Outcome]++
 	}
-	t.Printf("\nOperations of others that would interrupt: %s held", display.Count(outcomes[hold.Held]))
-	for _, o := range []hold.Outcome{hold.Denied, hold.Reported, hold.Allowed, hold.NotHeld} {
+	t.Printf("\nOperations of others that would interrupt: %s held", display.Count(outcomes[operation.Held]))
+	for _, o := range []operation.Outcome{operation.Denied, operation.Reported, operation.Allowed, operation.NotHeld} {
 		if n := outcomes[o]; n > 0 {
 			t.Printf(", %s %s", display.Count(n), o)
 		}

@@ -10,7 +10,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 var (
@@ -64,7 +64,7 @@ func ReadFiles(names []string) ([]*Report, error) {
 func (r *Report) modernise() {
 	for i := range r.Holds {
 		if r.Holds[i].Outcome == "not held" {
-			r.Holds[i].Outcome = hold.NotHeld
+			r.Holds[i].Outcome = operation.NotHeld
 		}
 	}
 	if r.Schema >= 2 {

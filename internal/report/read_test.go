@@ -11,7 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 func written(t *testing.T, r *Report) string {
@@ -98,7 +98,7 @@ func TestReadsOlderHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := r.Holds; h[0].Outcome != hold.NotHeld || h[0].Reason.String() != "another process traces it" || h[1].Reason != hold.ByWindow {
+	if h := r.Holds; h[0].Outcome != operation.NotHeld || h[0].Reason.String() != "another process traces it" || h[1].Reason != operation.ByWindow {
 		t.Errorf("got %+v", h)
 	}
 }

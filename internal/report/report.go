@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // Schema is the version of the JSON report. It is raised when a field changes
@@ -42,7 +42,7 @@ type Report struct {
 	// Monitors is what each automaton of --monitor says of each CPU.
 	Monitors []Monitor `json:"monitors,omitempty"`
 	// Holds are the operations that --hold kept back, or did not, and why.
-	Holds []hold.Record `json:"holds,omitempty"`
+	Holds []operation.Record `json:"holds,omitempty"`
 }
 
 // Host is where it was observed.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/trace"
 )
@@ -86,12 +87,12 @@ const maxHolds = 1000
 // HoldLog keeps what was held for the report. Its methods are safe for concurrent use.
 type HoldLog struct {
 	mu      sync.Mutex
-	records []hold.Record
+	records []operation.Record
 	omitted uint64
 }
 
 // Add keeps a record, or counts it.
-func (l *HoldLog) Add(r hold.Record) {
+func (l *HoldLog) Add(r operation.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.records) == maxHolds {

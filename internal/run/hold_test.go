@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestHoldsOfARunAreBounded(t *testing.T) {
 	var l HoldLog
 	for id := range uint64(3 * maxHolds) {
-		l.Add(hold.Record{ID: id})
+		l.Add(operation.Record{ID: id})
 	}
 	var r report.Report
 	l.Fill(&r)

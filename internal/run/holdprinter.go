@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/hold"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // maxUnprinted is how many records wait to be printed: some thousand lines, while a reader looks elsewhere.
@@ -18,14 +18,14 @@ const printing = time.Second
 // HoldPrinter prints records as they come, from a goroutine of its own. A pipe that nobody reads, or a terminal stopped by
 // Ctrl-S, must not stop the keeper: it would let nobody go any more.
 type HoldPrinter struct {
-	records chan hold.Record
+	records chan operation.Record
 	ended   chan struct{}
 	left    atomic.Uint64 // records that are not printed yet, and those that never will be
 }
 
 // PrintHolds returns a printer that calls print with each record.
-func PrintHolds(print func(hold.Record)) *HoldPrinter {
-	p := &HoldPrinter{records: make(chan hold.Record, maxUnprinted), ended: make(chan struct{})}
+func PrintHolds(print func(operation.Record)) *HoldPrinter {
+	p := &HoldPrinter{records: make(chan operation.Record, maxUnprinted), ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		for r := range p.records {
@@ -37,7 +37,7 @@ func PrintHolds(print func(hold.Record)) *HoldPrinter {
 }
 
 // Add never waits: a record for which there is no room is counted. It is not called after Close.
-func (p *HoldPrinter) Add(r hold.Record) {
+func (p *HoldPrinter) Add(r operation.Record) {
 	p.left.Add(1)
 	select {
 	case p.records <- r:

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package hold
+// Package operation is what a hold records of the operations of others: it is part of reports, and needs nothing that holds.
+package operation
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Outcome is what became of an operation: a code.
@@ -85,39 +88,6 @@ func (r Reason) String() string {
 	return string(r)
 }
 
-// exemption is enum exemption of bpf/hold.bpf.c.
-type exemption uint32
-
-const (
-	exemptNot exemption = iota
-	exemptReport
-	exemptInit
-	exemptHelper
-	exemptWorker
-	exemptTraced
-	exemptCall
-	exemptCompat
-	exemptSignal
-	exemptFull
-	exemptSilence
-	exemptChild
-	exemptInitChild
-)
-
-var exemptions = map[exemption]Reason{
-	exemptInit:      ByInit,
-	exemptHelper:    ByHelper,
-	exemptWorker:    ByWorker,
-	exemptTraced:    ByTracer,
-	exemptCall:      ByCall,
-	exemptCompat:    ByCompat,
-	exemptSignal:    BySignal,
-	exemptFull:      ByLimit,
-	exemptSilence:   BySilence,
-	exemptChild:     ByChild,
-	exemptInitChild: ByInitChild,
-}
-
 // Record is what is to be said of one operation. It is a line of the output of
 // `taskiso hold --json`, and part of reports: a contract, described by
 // docs/hold.schema.json.
@@ -139,4 +109,44 @@ type Record struct {
 	// not happen while it was held, or that did if it was not.
 	Spared string      `json:"spared"`
 	CPUs   cpulist.Set `json:"cpus"`
+}
+
+// String returns the record as one line.
+func (r Record) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s %s", r.Time.Format("15:04:05.000"), r.Operation, r.Outcome)
+	if r.Outcome == Held || r.Held > 0 {
+		fmt.Fprintf(&b, " for %v", r.Held.Round(100*time.Microsecond))
+	}
+	fmt.Fprintf(&b, ": %s (%s)", printable.Text(r.Command), r.who())
+	if r.Detail != "" {
+		fmt.Fprintf(&b, ": %s", printable.Text(r.Detail))
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(&b, "; %s", r.Reason)
+	}
+	if r.Error != "" {
+		fmt.Fprintf(&b, " (%s)", r.Error)
+	}
+	fmt.Fprintf(&b, "; %s", r.consequence())
+	return b.String()
+}
+
+func (r Record) who() string {
+	if r.TID != r.PID {
+		return fmt.Sprintf("process %d, thread %d, uid %d", r.PID, r.TID, r.UID)
+	}
+	return fmt.Sprintf("process %d, uid %d", r.PID, r.UID)
+}
+
+// consequence names the interruption that was prevented, or not. An operation that was held and then
+// released by time or by hand can interrupt the CPUs after all.
+func (r Record) consequence() string {
+	switch r.Outcome {
+	case Held:
+		return fmt.Sprintf("prevented %s on CPU %v until then", r.Spared, r.CPUs)
+	case Denied:
+		return fmt.Sprintf("prevented %s on CPU %v", r.Spared, r.CPUs)
+	}
+	return fmt.Sprintf("%s on CPU %v not prevented", r.Spared, r.CPUs)
 }
