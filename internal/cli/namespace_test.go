@@ -19,12 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
 // namespaceVariable makes the test binary run a program in its PID namespace, which is new, with a /proc of that one.
 const namespaceVariable = "TASKISO_TEST_PID_NAMESPACE"
 
-// beInNamespace watches, from the same namespace, a process that works now and then, and runs the busy loop there.
+// beInNamespace watches, from the same namespace, a process that works now and then, and runs the busy loop there. The time namespace is
+// another as well, as in a container that was moved from another machine: attaching for each of them alone takes an emulator long.
 func beInNamespace(spec string) error {
 	program, cpu, _ := strings.Cut(spec, " ")
 	if program == "" {
@@ -44,13 +46,13 @@ func beInNamespace(spec string) error {
 	if err := victim.Start(); err != nil {
 		return err
 	}
-	err := tell(program, "watch", "-d", "300ms", "-p", strconv.Itoa(victim.Process.Pid))
+	err := tell(os.Getenv(timensVariable), "86400", program, "watch", "--json", "-d", "300ms", "-p", strconv.Itoa(victim.Process.Pid))
 	victim.Process.Kill()
 	victim.Wait()
 	if err != nil || cpu == "" {
 		return err
 	}
-	return tell(program, "run", "-c", cpu, "-d", "300ms")
+	return tell(program, "run", "--json", "-c", cpu, "-d", "300ms")
 }
 
 // work computes a little and sleeps much: attaching, beside a task that does not give way, takes an emulator long.
@@ -67,7 +69,7 @@ func work() error {
 
 // tell runs taskiso with a report on standard output.
 func tell(program string, args ...string) error {
-	c := exec.Command(program, append(args[:1:1], append([]string{"--json"}, args[1:]...)...)...)
+	c := exec.Command(program, args...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	if err := c.Run(); err != nil && c.ProcessState == nil {
 		return fmt.Errorf("running %q: %w", args, err)
@@ -75,11 +77,12 @@ func tell(program string, args ...string) error {
 	return nil
 }
 
-// checkInPIDNamespace checks that what taskiso says in a PID namespace is of the threads there.
-func checkInPIDNamespace(t *testing.T, program, cpu string, want ...string) {
+// checkInPIDNamespace checks that what taskiso says in a PID namespace is of the threads there, and in a time namespace of
+// the kernel's clock: with the clock that a process reads there nothing lasts any time.
+func checkInPIDNamespace(t *testing.T, timens, program, cpu string, want ...string) {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s", namespaceVariable, program, cpu))
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s", namespaceVariable, program, cpu), timensVariable+"="+timens)
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
 	var said bytes.Buffer
 	c.Stderr = &said
@@ -93,18 +96,19 @@ func checkInPIDNamespace(t *testing.T, program, cpu string, want ...string) {
 		if err := reports.Decode(&r); err != nil {
 			t.Fatalf("reading the report of the %s: %v\n%s%s", what, err, said.String(), out)
 		}
-		var user time.Duration
+		var user, kernel time.Duration
 		var calls uint64
 		for _, c := range r.CPUs {
 			user += c.User
 			for _, cause := range c.Causes {
+				kernel += cause.Total
 				if cause.ID == "syscall" && strings.HasSuffix(cause.Detail, "nanosleep") {
 					calls += cause.Count
 				}
 			}
 		}
-		if r.Task.Kind != what || !r.Tracing || user == 0 {
-			t.Errorf("report of %+v, tracing %v, %v in user mode of %v; want a %s that was seen to run", r.Task, r.Tracing, user, r.Duration, what)
+		if r.Task.Kind != what || !r.Tracing || user == 0 || kernel == 0 {
+			t.Errorf("report of %+v, tracing %v, %v in user mode of %v, %v in breaks; want a %s that was seen to run", r.Task, r.Tracing, user, r.Duration, kernel, what)
 		}
 		if what != "busy loop" && calls < 2 {
 			t.Errorf("%s: %d sleeps seen", what, calls)
@@ -116,12 +120,12 @@ func TestInPIDNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("loading BPF programs needs root")
 	}
-	checkInPIDNamespace(t, buildProgram(t), "1", "process", "busy loop")
+	checkInPIDNamespace(t, vmtest.Build(t, inC("timens")), buildProgram(t), "1", "process", "busy loop")
 }
 
 // The busy loop is left out: to attach beside it takes long.
 func TestGuestNumbersOfAPIDNamespace(t *testing.T) {
-	checkInPIDNamespace(t, guestProgram, "", "process")
+	checkInPIDNamespace(t, timensProgram, guestProgram, "", "process")
 }
 
 // Where the kernel hides its symbols, what is seen is the same, and has addresses, which are for root only.

@@ -64,7 +64,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline:  vmtest.Isolated,
 		Also:     []string{debian.RealTime, debian.ARM64},
-		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller")},
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller"), timensProgram: inC("timens")},
 		Tests:    "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
 		Timeout:  10 * time.Minute,
 	})

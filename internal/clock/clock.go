@@ -11,9 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Now returns CLOCK_MONOTONIC: the time since the machine was booted, without the
-// time that it was suspended.
-func Now() time.Duration {
+// Now returns the kernel's own CLOCK_MONOTONIC: the time since the machine was booted, without the
+// time that it was suspended. A process in a time namespace reads another one: [Here].
+func Now() time.Duration { return Here() - Ahead() }
+
+// Here returns CLOCK_MONOTONIC as this process reads it.
+func Here() time.Duration {
 	var ts unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail: every Linux has the clock, and ts is ours
 	return time.Duration(ts.Nano())

@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/ksym"
 	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/seccomp"
@@ -203,6 +204,11 @@ func systemProbes(files fs.FS) []probe {
 			try:  func() error { return proc.CheckNumbers(files) },
 		},
 		{
+			name: "clock", gives: clockShown(), needed: true,
+			next: "start taskiso from a shell in its time namespace",
+			try:  clock.Check,
+		},
+		{
 			name: "open files", gives: "room for what observes one CPU", needed: true,
 			next: "raise the limit with ulimit -n",
 			try:  func() error { return trace.CheckDescriptors(1) },
@@ -227,6 +233,14 @@ func threadNumbers() string {
 		return "a PID namespace: threads have the numbers of this one, and those outside are shown as 0"
 	}
 	return "processes and threads are those that this process calls so"
+}
+
+// clockShown says which clock times are of.
+func clockShown() string {
+	if ahead := clock.Ahead(); ahead != 0 {
+		return fmt.Sprintf("a time namespace: CLOCK_MONOTONIC is %v ahead of the kernel's, which events and reports have", ahead)
+	}
+	return "times of events are those of CLOCK_MONOTONIC"
 }
 
 // tracepoints says which of them are there, one feature each.

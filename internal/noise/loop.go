@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // Loop looks for gaps on the thread that runs it.
@@ -32,6 +34,7 @@ type Loop struct {
 	// Timed gives gaps their times on CLOCK_MONOTONIC, for which the loop reads that
 	// clock now and then. Else they are counts of the counter, in nanoseconds.
 	Timed     bool
+	ahead     time.Duration // of the kernel's clock is the one that the loop reads
 	anchor    reading
 	certain   uint64 // less lies between the counts of an undisturbed reading at the CPU's first speed
 	disturbed int    // readings in a row
@@ -46,7 +49,8 @@ func CPUCounter() Counter { return cpuCounter }
 func NewLoop(c Counter, threshold time.Duration, record *Record) *Loop {
 	return &Loop{
 		counter: c, threshold: threshold, scale: c.scale(), record: record, canTellCPU: canTellCPU(),
-		pace: pace{slow: slower * c.sample(), speed: newSpeed(c)}, turn: YieldEvery,
+		ahead: clock.Ahead(),
+		pace:  pace{slow: slower * c.sample(), speed: newSpeed(c)}, turn: YieldEvery,
 	}
 }
 
@@ -188,11 +192,11 @@ func (l *Loop) duration(counts uint64) time.Duration {
 	return time.Duration(float64(counts) * l.scale)
 }
 
-// clock returns CLOCK_MONOTONIC when the counter showed count.
+// clock returns the kernel's CLOCK_MONOTONIC when the counter showed count.
 //
 //go:nosplit
 func (l *Loop) clock(count uint64) time.Duration {
-	return time.Duration(l.anchor.at) + time.Duration(float64(int64(count-l.anchor.count))*l.scale)
+	return time.Duration(l.anchor.at) - l.ahead + time.Duration(float64(int64(count-l.anchor.count))*l.scale)
 }
 
 // What counter and clock may differ by: how exact the scale is and how fast the

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/emulator"
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/launch"
@@ -18,8 +19,12 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Plan decides where a command or a busy loop runs and is observed. Its threads must have the numbers by which /proc calls them.
+// Plan decides where a command or a busy loop runs and is observed. Its threads must have the numbers by which /proc calls them, and the
+// kernel's clock must be known.
 func Plan(files fs.FS, cpus place.Request) (place.Target, error) {
+	if err := clock.Check(); err != nil {
+		return place.Target{}, err
+	}
 	if err := proc.CheckNumbers(files); err != nil {
 		return place.Target{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/hold"
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
@@ -71,8 +72,11 @@ func (h *Hold) stop() (limits []string, err error) {
 }
 
 // canHold returns an error in a PID namespace: who calls an operation may be outside, where this process can neither
-// see nor stop it.
+// see nor stop it. Where the kernel's clock is not known no hold would end in time.
 func canHold() error {
+	if err := clock.Check(); err != nil {
+		return err
+	}
 	inside, err := trace.InPIDNamespace()
 	if err == nil && inside {
 		err = errors.New("holding operations: this is a PID namespace, and the calling processes may be outside; run it where all processes are seen")

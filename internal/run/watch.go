@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/task"
@@ -36,6 +37,9 @@ func Watch(cfg Config, s *Subject, arm Arm, out *Output) (task.Verdict, error) {
 
 // PlanWatch decides where to observe, and moves taskiso off the CPUs concerned.
 func PlanWatch(files fs.FS, cpus place.Request, s *Subject) (place.Target, error) {
+	if err := clock.Check(); err != nil {
+		return place.Target{}, err
+	}
 	if s.describe.Kind == kindCPUs {
 		t, err := place.Plan(files, cpus)
 		if err != nil {

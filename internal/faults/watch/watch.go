@@ -73,6 +73,9 @@ type watching struct {
 
 // Run watches from the beginning to the verdict.
 func Run(cfg Config) (task.Verdict, error) {
+	if err := clock.Check(); err != nil {
+		return task.Verdict{}, err
+	}
 	if err := proc.CheckNumbers(cfg.Files); err != nil {
 		return task.Verdict{}, err
 	}
