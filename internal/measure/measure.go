@@ -143,7 +143,7 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err err
 		m.collectors[cpu] = noise.NewCollector(cpu, m.shared.Records[i], began, m.cfg.TraceLimit)
 	}
 	w := task.Wait{
-		Exited: exited, Signals: m.observe.Signals, Signal: run.Ends,
+		Exited: exited, Signals: m.observe.Signals, Signal: task.Ends,
 		WarmUp: began - clock.Now(), Warm: m.beginLoops, Duration: cfg.Duration,
 		Interval: observe.PollInterval, Poll: m.poll,
 	}

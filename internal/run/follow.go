@@ -91,7 +91,7 @@ func (o *Observation) unlessInterrupted(doing string, f func() error) error {
 		case <-expired:
 			return notStarted(doing, interrupted)
 		case sig := <-o.Signals:
-			if interrupted == nil && Ends(sig) {
+			if interrupted == nil && task.Ends(sig) {
 				interrupted, expired = sig, time.After(interruptedTime)
 			}
 		}

@@ -93,7 +93,7 @@ func (o *Observation) start() error {
 func (o *Observation) until(exited <-chan *os.ProcessState, t *Task) (*os.ProcessState, error) {
 	w := task.Wait{
 		Exited: exited, Signals: o.Signals, WarmUp: o.cfg.WarmUp, Duration: o.cfg.Duration, Interval: observe.PollInterval,
-		Signal: func(sig os.Signal) bool { return signalled(sig, t) },
+		Signal: func(sig os.Signal) bool { return task.Signalled(t.command(), sig) },
 		Poll: func(now time.Time) (string, error) {
 			err := o.Poll(now)
 			if err == nil && o.alive != nil && !o.alive() {
@@ -131,18 +131,6 @@ func (o *Observation) Poll(now time.Time) error {
 	}
 	return nil
 }
-
-// signalled handles a signal to taskiso and tells whether it ends the observation: it is passed on to a command.
-func signalled(sig os.Signal, t *Task) bool {
-	if t == nil || t.Loop != nil {
-		return Ends(sig)
-	}
-	task.PassOn(t.Process, sig)
-	return false
-}
-
-// Ends tells whether a signal ends an observation.
-func Ends(sig os.Signal) bool { return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 }
 
 // Finish ends the observation, then the hold, and completes the report.
 func (o *Observation) Finish() error {

@@ -18,6 +18,14 @@ type Task struct {
 	Isolable bool         // its calls for isolation can be answered
 }
 
+// command returns the process that signals are passed on to, nil if there is none.
+func (t *Task) command() *launch.Process {
+	if t == nil || t.Loop != nil {
+		return nil
+	}
+	return t.Process
+}
+
 func startCommand(c launch.Command) (Task, error) {
 	process, err := launch.Start(c)
 	if err != nil {

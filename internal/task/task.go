@@ -14,8 +14,21 @@ import (
 	"github.com/taskiso/taskiso/internal/launch"
 )
 
-// PassOn gives a signal to a command, unless the terminal has sent it to both.
-func PassOn(command *launch.Process, sig os.Signal) {
+// Signalled handles a signal to taskiso and tells whether it ends what is done: it is passed on to a command instead. That
+// is nil for what is no command of the user's.
+func Signalled(command *launch.Process, sig os.Signal) (ends bool) {
+	if command == nil {
+		return Ends(sig)
+	}
+	passOn(command, sig)
+	return false
+}
+
+// Ends tells whether a signal to taskiso ends what is done.
+func Ends(sig os.Signal) bool { return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 }
+
+// passOn gives a signal to a command, unless the terminal has sent it to both.
+func passOn(command *launch.Process, sig os.Signal) {
 	fromTerminal := sig == syscall.SIGINT || sig == syscall.SIGQUIT
 	if !fromTerminal || !controlsTerminal() {
 		command.Signal(sig)

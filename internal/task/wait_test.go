@@ -72,3 +72,15 @@ func TestWaitEnds(t *testing.T) {
 		})
 	}
 }
+
+// Where there is no command to pass them on to, signals end what taskiso does, except those that have a meaning for commands only.
+func TestSignalledWithoutCommand(t *testing.T) {
+	for sig, ends := range map[syscall.Signal]bool{
+		syscall.SIGINT: true, syscall.SIGQUIT: true, syscall.SIGTERM: true, syscall.SIGHUP: true,
+		syscall.SIGUSR1: false, syscall.SIGUSR2: false,
+	} {
+		if Signalled(nil, sig) != ends {
+			t.Errorf("%v ends it: %v, want %v", sig, !ends, ends)
+		}
+	}
+}

@@ -218,7 +218,7 @@ func (r *watching) follow() error {
 // until waits for the end, and then for the last of the faults.
 func (r *watching) until(exited <-chan *os.ProcessState, signals <-chan os.Signal, read <-chan error) error {
 	w := task.Wait{
-		Exited: exited, Read: read, Signals: signals, Signal: r.signalled,
+		Exited: exited, Read: read, Signals: signals, Signal: func(sig os.Signal) bool { return task.Signalled(r.process, sig) },
 		WarmUp: r.cfg.WarmUp, Duration: r.cfg.Duration,
 	}
 	if progress := r.newProgress(); progress != nil {
@@ -238,15 +238,6 @@ func (r *watching) until(exited <-chan *os.ProcessState, signals <-chan os.Signa
 		r.state = <-exited
 	}
 	return err
-}
-
-// signalled passes a signal on to a command; it ends the watching of another program.
-func (r *watching) signalled(sig os.Signal) (ends bool) {
-	if r.process == nil {
-		return true
-	}
-	task.PassOn(r.process, sig)
-	return false
 }
 
 // newProgress returns nil where no progress is to be shown: in a pipe, and where
