@@ -42,7 +42,11 @@ func ReadStat(files fs.FS, dir string) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	return ParseStat(text)
+	s, err := ParseStat(text)
+	if err != nil {
+		return s, fmt.Errorf("reading /%s/stat: %w", dir, err)
+	}
+	return s, nil
 }
 
 // ParseStat parses its text.

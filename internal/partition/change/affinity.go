@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,17 +32,9 @@ func (Affinity) traits() traits { return traits{ofThread: true} }
 // read returns the CPUs of a thread. One of another start has only its
 // number.
 func (Affinity) read(files Files, c Change) (string, error) {
-	status, err := files.Read(c.Path + "/status")
+	t, err := thread.Read(readOnly{files}, strings.TrimPrefix(c.Path, "/"))
 	if err != nil {
 		return "", gone(err)
-	}
-	stat, err := files.Read(c.Path + "/stat")
-	if err != nil {
-		return "", gone(err)
-	}
-	t, err := thread.Parse(c.Path, status, stat)
-	if err != nil {
-		return "", err
 	}
 	if t.Start != c.Start {
 		return "", fmt.Errorf("thread %s: %w: the number has been given anew", c.Path, fs.ErrNotExist)

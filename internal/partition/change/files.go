@@ -25,6 +25,19 @@ type Files interface {
 	StopSlice(name string) error
 }
 
+// readOnly reads them as packages do that take an [fs.FS]: whole, and by names without a leading slash.
+type readOnly struct{ files Files }
+
+func (r readOnly) ReadFile(name string) ([]byte, error) {
+	text, err := r.files.Read("/" + name)
+	return []byte(text), err
+}
+
+// Open opens nothing: no directory is read.
+func (readOnly) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
+}
+
 // notGone leaves out the error that something is not there.
 func notGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

@@ -53,29 +53,19 @@ func All(files fs.FS) ([]Thread, error) {
 
 // Read returns the thread with a directory such as "proc/12/task/13".
 func Read(files fs.FS, dir string) (Thread, error) {
-	status, err := fs.ReadFile(files, dir+"/status")
+	status, err := proc.ReadStatus(files, dir)
 	if err != nil {
 		return Thread{}, err
 	}
-	stat, err := fs.ReadFile(files, dir+"/stat")
+	stat, err := proc.ReadStat(files, dir)
 	if err != nil {
 		return Thread{}, err
 	}
-	return Parse("/"+dir, string(status), string(stat))
-}
-
-// Parse returns the thread with the texts of two files of its directory.
-func Parse(dir, status, stat string) (Thread, error) {
-	shown, err := proc.ParseStat(stat)
-	if err != nil {
-		return Thread{}, fmt.Errorf("reading %s: %w", dir, err)
-	}
-	text := proc.Status(status)
-	allowed, err := cpulist.ParseSysfs(text.Value("Cpus_allowed_list"))
+	allowed, err := cpulist.ParseSysfs(status.Value("Cpus_allowed_list"))
 	if err != nil || allowed.IsEmpty() {
-		return Thread{}, errors.Join(fmt.Errorf("reading %s: no CPUs in status", dir), err)
+		return Thread{}, errors.Join(fmt.Errorf("reading /%s: no CPUs in status", dir), err)
 	}
-	return Thread{Dir: dir, Name: printable.Text(text.Value("Name")), Allowed: allowed, Flags: shown.Flags, Start: shown.Start}, nil
+	return Thread{Dir: "/" + dir, Name: printable.Text(status.Value("Name")), Allowed: allowed, Flags: stat.Flags, Start: stat.Start}, nil
 }
 
 // Movable tells whether its affinity can be set. That of other threads is the

@@ -6,18 +6,24 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
+
+// files are those of the thread 12.
+func files(status, stat string) fstest.MapFS {
+	return fstest.MapFS{"proc/12/task/12/status": {Data: []byte(status)}, "proc/12/task/12/stat": {Data: []byte(stat)}}
+}
 
 func stat(flags int) string {
 	return fmt.Sprintf("12 (te) st) S 1 1 1 0 -1 %d"+strings.Repeat(" 0", 12)+" 1012 0 0", flags)
 }
 
-// FuzzParse: a thread that is taken for one has CPUs.
-func FuzzParse(f *testing.F) {
+// FuzzRead: a thread that is taken for one has CPUs.
+func FuzzRead(f *testing.F) {
 	f.Add("Name:\ttest\nCpus_allowed_list:\t0-3\n", "12 (te) st) S 1 1 1 0 -1 69238880 0 0 0 0 0 0 0 0 0 0 0 0 1012 0 0")
 	f.Fuzz(func(t *testing.T, status, stat string) {
-		th, err := Parse("/proc/1/task/1", status, stat)
-		if err == nil && (th.Allowed.IsEmpty() || th.Start == "") {
+		th, err := Read(files(status, stat), "proc/12/task/12")
+		if err == nil && (th.Allowed.IsEmpty() || th.Start == "" || th.Dir != "/proc/12/task/12") {
 			t.Errorf("%q, %q: %+v", status, stat, th)
 		}
 	})
@@ -35,7 +41,7 @@ func TestInterrupt(t *testing.T) {
 		{"irq/24", Kthread, ""},
 		{"kworker/u8:1", Kthread | NoSetAffinity, ""},
 	} {
-		th, err := Parse("/proc/12/task/12", "Name:\t"+test.name+"\nCpus_allowed_list:\t2-3\n", stat(test.flags))
+		th, err := Read(files("Name:\t"+test.name+"\nCpus_allowed_list:\t2-3\n", stat(test.flags)), "proc/12/task/12")
 		if err != nil {
 			t.Fatal(err)
 		}
