@@ -15,6 +15,7 @@ import (
 	"github.com/taskiso/taskiso/internal/explain"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/topology"
 )
 
 // fakeProgram is taskiso on a machine that consists of files.
@@ -120,7 +121,7 @@ func TestExplainJSON(t *testing.T) {
 func savedReport(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "r.json")
-	r := &report.Report{Schema: report.Schema, Version: "v0.1", Host: report.Host{Kernel: "5.0-test"}, Task: report.Task{Kind: "busy loop"}}
+	r := &report.Report{Schema: report.Schema, Version: "v0.1", Host: report.Host{Host: topology.Host{Kernel: "5.0-test"}}, Task: report.Task{Kind: "busy loop"}}
 	for _, n := range []int{1, 3} {
 		r.CPUs = append(r.CPUs, report.CPU{CPU: n, Verdict: report.VerdictDisturbed, Breaks: 7, Causes: []report.Cause{
 			{ID: "tick", Title: "tick", Count: 5, Total: 5000, Max: 2000},

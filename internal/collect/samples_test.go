@@ -19,6 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
+	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -153,8 +154,10 @@ func sentBy(kind trace.Kind, sender trace.Sender) trace.Event {
 func host(t *testing.T) report.Host {
 	t.Helper()
 	return report.Host{
-		Kernel: "6.18.0-test", Arch: "amd64",
-		Online: mustCPUs(t, 0, 1, 2, 3), Isolated: mustCPUs(t, 3), NohzFull: mustCPUs(t, 3),
+		Host: topology.Host{
+			Kernel: "6.18.0-test", Arch: "amd64",
+			Online: mustCPUs(t, 0, 1, 2, 3), Isolated: mustCPUs(t, 3), NohzFull: mustCPUs(t, 3),
+		},
 		Sources: []report.Source{
 			{Name: "irq_vectors:local_timer_entry", Active: true, Shows: "the tick and other timers"},
 			{Name: "csd:csd_queue_cpu", Shows: "the sender of a function-call interrupt", Reason: "this kernel has no such tracepoint: not supported"},

@@ -140,7 +140,7 @@ func readNoise(text []byte) (*report.Report, error) {
 	if err := json.Unmarshal(text, &n); err != nil {
 		return nil, report.ErrNotReport
 	}
-	r := &report.Report{Host: report.Host{Kernel: n.Host.Kernel}, Task: report.Task{Kind: "noise"}, Limits: n.Limits}
+	r := &report.Report{Host: report.Host{Host: topology.Host{Kernel: n.Host.Kernel}}, Task: report.Task{Kind: "noise"}, Limits: n.Limits}
 	for _, c := range n.CPUs {
 		cpu := report.CPU{CPU: c.CPU, Breaks: c.Gaps}
 		for _, cause := range c.Causes {

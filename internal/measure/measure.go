@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -80,11 +79,10 @@ func Run(cfg Config) (task.Verdict, error) {
 }
 
 func (m *measurement) begin() {
-	host := m.observe.Report.Host
 	m.report = noise.Report{
 		Schema:  noise.Schema,
 		Version: m.cfg.Observation.Version,
-		Host:    noise.Host{Kernel: host.Kernel, Arch: runtime.GOARCH, Online: host.Online, Isolated: host.Isolated, NohzFull: host.NohzFull},
+		Host:    m.observe.Report.Host.Host,
 		Loop:    m.cfg.Settings,
 		Tracing: m.observe.Sees(),
 		Limits:  []string{},

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/longest"
+	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/total"
 )
 
@@ -27,7 +27,7 @@ type Report struct {
 	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
 	Duration time.Duration `json:"duration_ns"`
 	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved" or "clock"
-	Host     Host          `json:"host"`
+	Host     topology.Host `json:"host"`
 	Loop     Settings      `json:"loop"`
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
 	CPUs     []CPU         `json:"cpus"`
@@ -47,15 +47,6 @@ type Doubt struct {
 
 // DoubtNotBegun means that the measurement ended within the warm-up.
 const DoubtNotBegun = "not-begun"
-
-// Host is where it was measured.
-type Host struct {
-	Kernel   string      `json:"kernel"`
-	Arch     string      `json:"arch"`
-	Online   cpulist.Set `json:"cpus_online"`
-	Isolated cpulist.Set `json:"cpus_isolated"`
-	NohzFull cpulist.Set `json:"cpus_nohz_full"`
-}
 
 // Settings are those of the loop.
 type Settings struct {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/taskiso/taskiso/internal/topology"
 )
 
 const schemaFile = "../../docs/noise.schema.json"
@@ -89,7 +91,7 @@ func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, typ := range map[string]reflect.Type{
-		"": reflect.TypeFor[Report](), "host": reflect.TypeFor[Host](), "settings": reflect.TypeFor[Settings](),
+		"": reflect.TypeFor[Report](), "host": reflect.TypeFor[topology.Host](), "settings": reflect.TypeFor[Settings](),
 		"cpu": reflect.TypeFor[CPU](), "percentile": reflect.TypeFor[Percentile](), "share": reflect.TypeFor[Share](), "interrupts": reflect.TypeFor[Interrupts](),
 		"cause": reflect.TypeFor[Cause](), "gap": reflect.TypeFor[ExplainedGap](), "stay": reflect.TypeFor[Stay](), "exceeded": reflect.TypeFor[Exceeded](),
 	} {

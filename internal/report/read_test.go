@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 
 	"github.com/taskiso/taskiso/internal/hold/operation"
+	"github.com/taskiso/taskiso/internal/topology"
 )
 
 func written(t *testing.T, r *Report) string {
@@ -25,7 +26,7 @@ func written(t *testing.T, r *Report) string {
 
 func sample() *Report {
 	return &Report{
-		Schema: Schema, Version: "v0.1", Host: Host{Kernel: "6.12.1", Sources: []Source{}}, Limits: []string{},
+		Schema: Schema, Version: "v0.1", Host: Host{Host: topology.Host{Kernel: "6.12.1"}, Sources: []Source{}}, Limits: []string{},
 		CPUs: []CPU{{CPU: 3, Verdict: VerdictDisturbed, Breaks: 3, Longest: []Break{}, Quiet: Quiet{Histogram: []Bucket{}}, Causes: []Cause{
 			{ID: "tick", Title: "tick", Count: 2, Total: 3000, Max: 2000},
 			{ID: "syscall", Title: "system call", Detail: "read", Count: 1, Unmeasured: 1},

@@ -8,8 +8,8 @@ package report
 import (
 	"time"
 
-	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/hold/operation"
+	"github.com/taskiso/taskiso/internal/topology"
 )
 
 // Schema is the version of the JSON report. It is raised when a field changes
@@ -47,12 +47,8 @@ type Report struct {
 
 // Host is where it was observed.
 type Host struct {
-	Kernel   string      `json:"kernel"`
-	Arch     string      `json:"arch"`
-	Online   cpulist.Set `json:"cpus_online"`
-	Isolated cpulist.Set `json:"cpus_isolated"`
-	NohzFull cpulist.Set `json:"cpus_nohz_full"`
-	Sources  []Source    `json:"sources"`
+	topology.Host
+	Sources []Source `json:"sources"`
 }
 
 // Source is a tracepoint and whether it was active.

@@ -124,8 +124,8 @@ func (c *schemaChecker) object(path string, s *schemaObject, typ reflect.Type) {
 
 func structFields(typ reflect.Type) func(func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range typ.NumField() {
-			if f := typ.Field(i); f.Tag.Get("json") != "-" && !yield(f) {
+		for _, f := range reflect.VisibleFields(typ) { // those of an embedded struct are its own in JSON
+			if f.Tag.Get("json") != "-" && !f.Anonymous && !yield(f) {
 				return
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/task"
-	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -45,16 +43,9 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 	o.Report = report.Report{
 		Schema:  report.Schema,
 		Version: cfg.Version,
-		Host: report.Host{
-			Kernel:   topology.KernelRelease(),
-			Arch:     runtime.GOARCH,
-			Online:   m.Online,
-			Isolated: m.Isolated,
-			NohzFull: m.NohzFull,
-			Sources:  []report.Source{},
-		},
-		CPUs:   []report.CPU{},
-		Limits: append([]string{}, cfg.Target.Limits...),
+		Host:    report.Host{Host: m.Host(), Sources: []report.Source{}},
+		CPUs:    []report.CPU{},
+		Limits:  append([]string{}, cfg.Target.Limits...),
 	}
 	return o
 }
