@@ -257,10 +257,6 @@ func (i inspector) isOurs(pid int) bool {
 
 // cgroup returns the path of a process in the unified hierarchy, or in the first one.
 func (i inspector) cgroup(pid int) string {
-	text, err := fs.ReadFile(i.files, fmt.Sprintf("proc/%d/cgroup", pid))
-	if err != nil {
-		return ""
-	}
-	dir, _ := proc.Cgroup(string(text))
+	dir, _, _ := proc.Cgroup(i.files, proc.Process(pid)) // "" if it has ended
 	return dir
 }

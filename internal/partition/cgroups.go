@@ -41,22 +41,19 @@ func cgroupOfChanges(changes []change.Change) string {
 	return ""
 }
 
-// cgroupOf returns the directory of the cgroup that a file of procfs names.
-func cgroupOf(text string) string {
-	dir, unified := proc.Cgroup(text)
+// cgroupOf returns the directory of the cgroup of a process or thread.
+func cgroupOf(files fs.FS, dir string) (string, error) {
+	cgroup, unified, err := proc.Cgroup(files, dir)
 	if !unified {
-		return cgroupRoot
+		return cgroupRoot, err
 	}
-	return path.Join(cgroupRoot, path.Clean("/"+dir))
+	return path.Join(cgroupRoot, path.Clean("/"+cgroup)), nil
 }
 
 // ownCgroup returns the directory of this process's cgroup.
 func ownCgroup(files fs.FS) string {
-	text, err := fs.ReadFile(files, "proc/self/cgroup")
-	if err != nil {
-		return cgroupRoot
-	}
-	return cgroupOf(string(text))
+	dir, _ := cgroupOf(files, "proc/self") // the root if that is not known
+	return dir
 }
 
 // inFS is a path as an [fs.FS] has it.

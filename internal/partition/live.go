@@ -34,11 +34,10 @@ func (l live) affinityOf(c change.Change) cpulist.Set {
 // cpusetOf returns the CPUs that the cpuset of a thread allows: what a thread has
 // that nobody has given an affinity.
 func (l live) cpusetOf(t thread.Thread) cpulist.Set {
-	text, err := l.files.Read(t.Dir + "/cgroup")
+	dir, err := cgroupOf(l.view, inFS(t.Dir))
 	if err != nil {
 		return cpulist.Set{}
 	}
-	dir := cgroupOf(text)
 	for {
 		effective := l.masked(dir+"/cpuset.cpus.effective", cpulist.ParseSysfs)
 		if !effective.IsEmpty() || dir == cgroupRoot {
@@ -63,11 +62,10 @@ func (l live) masked(file string, parse func(string) (cpulist.Set, error)) cpuli
 
 // isInside tells whether a thread is in a cgroup or below it.
 func (l live) isInside(t thread.Thread, cgroup string) bool {
-	text, err := l.files.Read(t.Dir + "/cgroup")
+	dir, err := cgroupOf(l.view, inFS(t.Dir))
 	if err != nil || cgroup == "" {
 		return false
 	}
-	dir := cgroupOf(text)
 	return dir == cgroup || strings.HasPrefix(dir, cgroup+"/")
 }
 

@@ -52,9 +52,15 @@ func Comm(files fs.FS, dir string) (string, error) {
 	return strings.TrimSpace(text), err
 }
 
-// Cgroup returns the path of a cgroup from the text of a file "cgroup": that of
-// the unified hierarchy (cgroups(7)), or else that of the first one of version 1.
-func Cgroup(text string) (dir string, unified bool) {
+// Cgroup returns the path of the cgroup of a process or thread: that of the unified
+// hierarchy (cgroups(7)), or else that of the first one of version 1.
+func Cgroup(files fs.FS, dir string) (cgroup string, unified bool, err error) {
+	text, err := read(files, dir, "cgroup")
+	cgroup, unified = parseCgroup(text)
+	return cgroup, unified, err
+}
+
+func parseCgroup(text string) (dir string, unified bool) {
 	for line := range strings.Lines(text) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		switch {

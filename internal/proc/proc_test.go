@@ -73,7 +73,7 @@ func TestCgroup(t *testing.T) {
 		"5:cpu:/x\n4:io:/y\n":           {"/x", false},
 		"12:cpuset:/z\nnot\n1:name=s:/": {"/z", false},
 	} {
-		if dir, unified := Cgroup(text); dir != want.dir || unified != want.unified {
+		if dir, unified := parseCgroup(text); dir != want.dir || unified != want.unified {
 			t.Errorf("%q: got %q, %v, want %q, %v", text, dir, unified, want.dir, want.unified)
 		}
 	}
