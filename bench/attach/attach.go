@@ -10,7 +10,6 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/taskiso/taskiso/bench/peers"
@@ -24,16 +23,7 @@ const observedCPU = 1
 
 // Define adds the flags of the benchmark and returns what it does.
 func Define(flags *flag.FlagSet) func() error {
-	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flags.Int("rounds", 9, "measure each `N` times, in turns")
-	out := flags.String("o", "docs/bench/open.json", "write what was measured to `FILE`")
-	return func() error {
-		path, err := filepath.Abs(*program)
-		if err != nil {
-			return err
-		}
-		return run(path, *out, *rounds)
-	}
+	return peers.Define(flags, 9, "docs/bench/open.json", run)
 }
 
 func run(taskiso, out string, rounds int) error {

@@ -5,7 +5,6 @@
 package load
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
@@ -22,7 +21,6 @@ import (
 	"github.com/taskiso/taskiso/bench/peers"
 	"github.com/taskiso/taskiso/bench/results"
 	"github.com/taskiso/taskiso/internal/affinity"
-	"github.com/taskiso/taskiso/internal/report"
 )
 
 const (
@@ -139,12 +137,8 @@ func measureLoss(t *results.Table, taskiso string, each time.Duration) error {
 
 // lostEntries returns how many entries of system calls a report says are lost.
 func lostEntries(file string) (lost uint64, err error) {
-	text, err := os.ReadFile(file)
+	r, err := peers.Report(file)
 	if err != nil {
-		return 0, err
-	}
-	var r report.Report
-	if err := json.Unmarshal(text, &r); err != nil {
 		return 0, err
 	}
 	for _, e := range r.CPUs[0].Events {

@@ -7,7 +7,6 @@ package peers
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -81,14 +80,19 @@ func Taskiso(program string, cpu int) Observer {
 	}
 }
 
+// Report reads a report of taskiso.
+func Report(file string) (*report.Report, error) {
+	reports, err := report.ReadFiles([]string{file})
+	if err != nil {
+		return nil, err
+	}
+	return reports[0], nil
+}
+
 // reported counts what is in a report of taskiso.
 func reported(file string, e Event) (int, error) {
-	text, err := os.ReadFile(file)
+	r, err := Report(file)
 	if err != nil {
-		return 0, err
-	}
-	var r report.Report
-	if err := json.Unmarshal(text, &r); err != nil {
 		return 0, err
 	}
 	n := uint64(0)

@@ -11,7 +11,6 @@ import (
 	"log"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -44,16 +43,7 @@ type load struct {
 
 // Define adds the flags of the benchmark and returns what it does.
 func Define(flags *flag.FlagSet) func() error {
-	program := flags.String("taskiso", "bin/taskiso", "`PROGRAM` to measure")
-	rounds := flags.Int("rounds", 7, "measure each `N` times, in turns")
-	out := flags.String("o", "docs/bench/observers.json", "write what was measured to `FILE`")
-	return func() error {
-		path, err := filepath.Abs(*program)
-		if err != nil {
-			return err
-		}
-		return run(path, *out, *rounds)
-	}
+	return peers.Define(flags, 7, "docs/bench/observers.json", run)
 }
 
 func run(taskiso, out string, rounds int) error {
