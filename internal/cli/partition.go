@@ -138,36 +138,6 @@ func (p *program) withSpec(o *specOptions, do func(partition.Spec, fs.FS) error)
 	return specProblem(do(spec, files.View()))
 }
 
-func (p *program) partitionPlanCommand() *cobra.Command {
-	var o specOptions
-	c := &cobra.Command{
-		Use:   "plan -c CPUS",
-		Short: "Show what would be written, and why; changes nothing",
-		Long: `plan lists every setting that keeps work off the given CPUs: what it is now, what
-it would be changed to, and what this machine lacks. It needs no root and
-changes nothing; without root, some settings cannot be read.
-
-The exit status is 0 even if the machine lacks settings, or if they cannot be known
-or cannot be written from here (for example in a container), unless --require names
-one of them.`,
-		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return p.partitionPlan(&o) },
-	}
-	o.register(c)
-	o.registerSettings(c)
-	return c
-}
-
-func (p *program) partitionPlan(o *specOptions) error {
-	return p.withSpec(o, func(spec partition.Spec, files fs.FS) error {
-		plan, err := partition.New(spec, files)
-		if plan == nil {
-			return err
-		}
-		return errors.Join(p.print(o.json, plan, plan.WriteText), err)
-	})
-}
-
 func (p *program) partitionBootCommand() *cobra.Command {
 	var o specOptions
 	c := &cobra.Command{

@@ -75,6 +75,29 @@ func TestPartitionPlan(t *testing.T) {
 	}
 }
 
+// TestPartitionPlanRefused: plan has the words of create, and with the partition of another name there is nothing to
+// refuse.
+func TestPartitionPlanRefused(t *testing.T) {
+	host := capturedMachine(t)
+	if code, _, errs := partitionProgram(t, "partition", "create", "--host", host, "-c", "1", "--partition", "none"); code != 0 {
+		t.Fatalf("create: exit status %d, %s", code, errs)
+	}
+	_, out, _ := partitionProgram(t, "partition", "plan", "--host", host, "-c", "1")
+	code, _, errs := partitionProgram(t, "partition", "create", "--host", host, "-c", "1")
+	reason := strings.TrimPrefix(errs, "taskiso: creating partition default, nothing was changed: ")
+	if code != exitFailed || !strings.HasPrefix(reason, "partition default: there is a partition of that name") {
+		t.Fatalf("create: exit status %d, %s", code, errs)
+	}
+	if want := "Refused by \"taskiso partition create\": " + strings.TrimSpace(reason) + ".\n"; !strings.Contains(out, want) || !strings.Contains(out, "0 writes for 0 settings") {
+		t.Errorf("plan printed\n%s, want %s", out, want)
+	}
+	code, out, _ = partitionProgram(t, "partition", "plan", "--host", host, "-c", "1", "--json", "--require", "tasks")
+	if code != exitFailed {
+		t.Errorf("a refused plan with a setting that is required: exit status %d", code)
+	}
+	validateStrictly(t, "a refused plan", "partition", "#/$defs/plan", out)
+}
+
 func TestPartitionSpecFile(t *testing.T) {
 	host, spec := capturedMachine(t), filepath.Join(t.TempDir(), "spec.toml")
 	write := func(text string) {

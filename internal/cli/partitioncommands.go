@@ -51,6 +51,41 @@ only listed.`,
 	return c
 }
 
+func (p *program) partitionPlanCommand() *cobra.Command {
+	var o specOptions
+	c := &cobra.Command{
+		Use:   "plan -c CPUS",
+		Short: "Show what would be written, and why; changes nothing",
+		Long: `plan lists every setting that keeps work off the given CPUs: what it is now, what
+it would be changed to, and what this machine lacks. It needs no root and
+changes nothing; without root, some settings cannot be read. A plan that "taskiso
+partition create" refuses has the reason in its second line, and no writes.
+
+The exit status is 0 even if the machine lacks settings, or if they cannot be known
+or cannot be written from here (for example in a container), or if create refuses the
+plan, unless --require names one of the settings.`,
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return p.partitionPlan(&o) },
+	}
+	o.register(c)
+	o.registerSettings(c)
+	return c
+}
+
+func (p *program) partitionPlan(o *specOptions) error {
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	return p.withStore(&o.machineOptions, false, func(_ context.Context, s *partition.Store) error {
+		plan, err := s.Plan(spec)
+		if plan == nil {
+			return err
+		}
+		return errors.Join(p.print(o.json, plan, plan.WriteText), err)
+	})
+}
+
 func (p *program) partitionCreateCommand() *cobra.Command {
 	var o specOptions
 	c := &cobra.Command{

@@ -3,10 +3,10 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -54,9 +54,10 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	if err != nil {
 		return nil, err
 	}
-	if err := plan.writable(); err != nil {
-		return nil, fmt.Errorf("creating partition %s: %w", plan.Name, err)
+	if err := s.finish(plan, spec); err != nil {
+		return nil, err
 	}
+	plan.Warnings = append(plan.Warnings, rivals(s.view, plan)...)
 	f, err := s.begin(spec, plan, kind)
 	if err != nil {
 		return nil, err
@@ -84,31 +85,31 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 	return nil, err
 }
 
-// planBesideOthers plans a partition that takes nothing from others, with what
-// only a machine that runs has: threads, and programs that will interfere.
-func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
+// Plan plans spec as [Store.Create] does, and only reads. That all of it would be
+// refused is in the plan, and no error.
+func (s *Store) Plan(spec Spec) (*Plan, error) {
 	others, err := s.others()
 	if err != nil {
 		return nil, err
 	}
-	if err := others.lack(spec.Name); err != nil {
-		return nil, err
-	}
 	plan, err := newBeside(spec, s.view, others.cpus())
-	if err != nil {
+	if plan == nil {
 		return nil, err
 	}
-	if err := others.spare(plan.CPUs); err != nil {
-		return nil, err
+	if taken := cmp.Or(others.lack(plan.Name), others.spare(plan.CPUs)); taken != nil {
+		plan.refuse(taken)
+		err = plan.missing(spec)
 	}
-	if err := refuseOwned(plan, s.view); err != nil {
-		return nil, err
+	return plan, err
+}
+
+// planBesideOthers plans a partition that takes nothing from others.
+func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
+	plan, err := s.Plan(spec)
+	if plan != nil && plan.refusal != nil {
+		return nil, fmt.Errorf("creating partition %s, nothing was changed: %w", plan.Name, plan.refusal)
 	}
-	if err := s.finish(plan, spec); err != nil {
-		return nil, err
-	}
-	plan.Warnings = append(plan.Warnings, rivals(s.view, plan)...)
-	return plan, nil
+	return plan, err
 }
 
 // finish adds to a plan what only a machine that runs shows.
@@ -210,22 +211,6 @@ func (s *Store) keepAffinities(cpus cpulist.Set, changes []change.Change) error 
 		}
 		if err := c.SetAffinity(s.files, want.String()); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// refuseOwned refuses CPUs of somebody else's cpuset partition before anything is
-// written. Without a partition of its own nothing is taken from anybody.
-func refuseOwned(p *Plan, files fs.FS) error {
-	if p.kind() == None {
-		return nil
-	}
-	owners, _ := Owners(files, p.CPUs) // a warning of the plan says that there are more
-	for _, o := range owners {
-		if in := partitionOf(files, o); in.Partition != "" {
-			return fmt.Errorf("CPU %v: %w: %v; nothing was changed: choose other CPUs, have that one give them up, or use --partition none",
-				o.CPUs.Intersect(p.CPUs), ErrOwned, ownerIn(o, in))
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ package partition
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -50,6 +51,7 @@ type Grade struct {
 	Slower   []Hazard    `json:"slower"` // what interrupts nothing, but makes things take longer
 	Warnings []string    `json:"warnings,omitempty"`
 
+	making   string      // the command that ends what ends now
 	balanced cpulist.Set // those of the CPUs that get load from others
 }
 
@@ -60,6 +62,14 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	if err != nil {
 		return nil, err
 	}
+	making := "taskiso partition create"
+	if errors.Is(plan.refusal, ErrOwned) {
+		making += " --partition none"
+		spec.Partition = None
+		if plan, err = New(spec, files); err != nil {
+			return nil, err
+		}
+	}
 	boot, err := NewBoot(spec, files)
 	if err != nil {
 		return nil, err
@@ -68,7 +78,7 @@ func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}, balanced: h.cpus.Minus(h.Isolated)}
+	g := &Grade{Schema: 1, CPUs: plan.CPUs, Hazards: []Hazard{}, Slower: []Hazard{}, making: making, balanced: h.cpus.Minus(h.Isolated)}
 	g.Warnings = slices.DeleteFunc(plan.Warnings, func(w string) bool { return w == tickWarning(h) })
 	var fixed []int // interrupts that nobody can move
 	all := knobs()
@@ -101,12 +111,14 @@ func (g *Grade) addSetting(k knob, s Setting) {
 	}
 	switch s.State {
 	case Changes:
-		h.When, h.Remedy = Now, "taskiso partition create"
+		h.When, h.Remedy = Now, g.making
 		if s.Short != "" {
-			h.When, h.Remedy = Maybe, "in part by taskiso partition create: "+s.Short
+			h.When, h.Remedy = Maybe, "in part by "+g.making+": "+s.Short
 		}
 	case Elsewhere:
 		h.When, h.Remedy = There, s.Reason
+	case Refused:
+		h.When, h.Remedy = There, "not from here, as other settings cannot be written from here"
 	case Unknown:
 		h.When, h.Remedy = Maybe, s.Reason
 	case Lacking:
@@ -248,6 +260,6 @@ func (g *Grade) summary() string {
 	if count[There] > 0 {
 		elsewhere = fmt.Sprintf(" %d not from here,", count[There])
 	}
-	return fmt.Sprintf("%d things will interrupt CPU %v: %d end with \"taskiso partition create\",%s %d only with a boot, %d not on this kernel; unknown: %d.",
-		len(g.Hazards), g.CPUs, count[Now], elsewhere, count[Reboot], count[Never], count[Maybe])
+	return fmt.Sprintf("%d things will interrupt CPU %v: %d end with %q,%s %d only with a boot, %d not on this kernel; unknown: %d.",
+		len(g.Hazards), g.CPUs, count[Now], g.making, elsewhere, count[Reboot], count[Never], count[Maybe])
 }

@@ -3,6 +3,8 @@
 package partition
 
 import (
+	"cmp"
+	"errors"
 	"io/fs"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -26,10 +28,12 @@ func newBeside(spec Spec, files fs.FS, taken cpulist.Set) (*Plan, error) {
 	}
 	p := &Plan{
 		Schema: 1, Name: spec.Name, CPUs: h.cpus, Housekeeping: h.housekeeping,
-		Profile: spec.Profile, Partition: spec.Partition, Warnings: warningsOf(h),
+		Profile: spec.Profile, Partition: spec.Partition, Settings: settings(h),
 	}
-	p.Settings = settings(h)
-	p.leaveTasks()
+	if err := cmp.Or(refuseOwned(p, files), p.writable()); err != nil {
+		p.refuse(err)
+	}
+	p.Warnings = warningsOf(h, errors.Is(p.refusal, ErrOwned))
 	for _, s := range p.Settings {
 		if s.Short != "" {
 			p.Warnings = append(p.Warnings, s.Short)

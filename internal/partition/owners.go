@@ -201,3 +201,19 @@ func PartitionWith(files fs.FS, cpus cpulist.Set) (Owner, bool) {
 	}
 	return Owner{}, false
 }
+
+// refuseOwned refuses CPUs of somebody else's cpuset partition before anything is
+// written. Without a partition of its own nothing is taken from anybody.
+func refuseOwned(p *Plan, files fs.FS) error {
+	if p.kind() == None {
+		return nil
+	}
+	owners, _ := Owners(files, p.CPUs) // a warning of the plan says that there are more
+	for _, o := range owners {
+		if in := partitionOf(files, o); in.Partition != "" {
+			return fmt.Errorf("CPU %v: %w: %v; choose other CPUs, have that one give them up, or use --partition none",
+				o.CPUs.Intersect(p.CPUs), ErrOwned, ownerIn(o, in))
+		}
+	}
+	return nil
+}

@@ -53,13 +53,64 @@ func TestCreateSparesOwners(t *testing.T) {
 			if k.calls != 0 || len(journalFiles(t, dir)) != 0 {
 				t.Errorf("%d writes, journals %q, want none", k.calls, journalFiles(t, dir))
 			}
-			plan, err := New(dpdk, k.files(t))
-			if err != nil || !strings.Contains(strings.Join(plan.Warnings, "\n"), test.want[strings.Index(test.want, "/sys"):]) {
-				t.Errorf("plan: %v, warnings %q, want %q", err, plan.Warnings, test.want)
+			plan, planErr := New(dpdk, k.files(t))
+			if planErr != nil || !strings.HasSuffix(err.Error(), plan.Refused) || !strings.Contains(plan.Refused, test.want) {
+				t.Errorf("plan: %v, refused by %q; create by %v", planErr, plan.Refused, err)
+			}
+			if writes := plan.All(); len(writes) > 0 || plan.setting("stat-interval").State != Refused || !strings.Contains(plan.summary(), "0 writes for 0 settings") {
+				t.Errorf("the plan has %d writes, stat-interval %s: %s", len(writes), plan.setting("stat-interval").State, plan.summary())
+			}
+			g, err := NewGrade(dpdk, k.files(t))
+			if err != nil || !strings.Contains(g.summary(), `end with "taskiso partition create --partition none",`) {
+				t.Errorf("doctor: %v, %s", err, g.summary())
 			}
 			spec := dpdk
 			spec.Partition = None
 			create(t, k, dir, spec)
+		})
+	}
+}
+
+// TestPlanHasWhatCreateRefuses: also because of one setting that cannot be written, of a partition of the same name,
+// and of one that has the CPUs.
+func TestPlanHasWhatCreateRefuses(t *testing.T) {
+	same := dpdk
+	same.CPUs = "1"
+	other := dpdk
+	other.Name = "other"
+	for _, test := range []struct {
+		name string
+		spec Spec
+		add  func(*kernel, string)
+		want string
+	}{
+		{"nothing in the way", dpdk, func(*kernel, string) {}, ""},
+		{"one file system is read-only", dpdk, func(k *kernel, _ string) {
+			k.add("proc/mounts", "proc /proc/sys proc ro 0 0")
+		}, "some settings are on a read-only file system (usual in a container), in /proc/sys; make"},
+		{"the name is taken", same, func(k *kernel, dir string) { create(t, k, dir, dpdk) }, ErrExists.Error()},
+		{"the CPUs are taken", other, func(k *kernel, dir string) {
+			spec := dpdk
+			spec.Partition = None
+			create(t, k, dir, spec)
+		}, ErrOverlap.Error()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k, _ := guest(t)
+			dir := t.TempDir()
+			test.add(k, dir)
+			before := k.snapshot()
+			plan, err := k.store(t, dir).Plan(test.spec)
+			if err != nil || !strings.Contains(plan.Refused, test.want) || (plan.Refused == "") != (test.want == "") {
+				t.Fatalf("refused by %q, %v; want %q", plan.Refused, err, test.want)
+			}
+			k.same(t, "after a plan", before)
+			if len(plan.All()) > 0 == (test.want != "") {
+				t.Errorf("%d writes", len(plan.All()))
+			}
+			if _, err := k.store(t, dir).Create(t.Context(), test.spec); (err != nil) != (test.want != "") || err != nil && !strings.HasSuffix(err.Error(), plan.Refused) {
+				t.Errorf("create: %v; the plan: %q", err, plan.Refused)
+			}
 		})
 	}
 }
@@ -94,8 +145,8 @@ func TestOwnersBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings := strings.Join(plan.Warnings, "\n")
-	if !strings.Contains(warnings, "/sys/fs/cgroup/lpm") || !strings.Contains(warnings, "not all owners are known") {
-		t.Errorf("warnings:\n%s", warnings)
+	if !strings.Contains(plan.Refused, "/sys/fs/cgroup/lpm") || !strings.Contains(warnings, "not all owners are known") {
+		t.Errorf("refused by %q; warnings:\n%s", plan.Refused, warnings)
 	}
 	var archive bytes.Buffer
 	if unread, err := Capture(&archive, k.files(t)); err != nil || !strings.Contains(fmt.Sprint(unread), "below what was read") {

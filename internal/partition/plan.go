@@ -27,6 +27,8 @@ const (
 	// Elsewhere: the machine has it, but it cannot be written from here.
 	Elsewhere State = "elsewhere"
 	Unknown   State = "unknown" // it could not be read
+	// Refused: it would be changed, but nothing of this plan is made.
+	Refused State = "refused"
 )
 
 // Setting is one setting in a plan.
@@ -41,7 +43,8 @@ type Setting struct {
 	// Short is what the machine has too little of for all changes to take effect.
 	Short string `json:"short,omitempty"`
 
-	fixed []int // interrupts that the kernel lets nobody move
+	fixed    []int  // interrupts that the kernel lets nobody move
+	readOnly string // the mount that it cannot be written on
 }
 
 // Plan is what would be done for a spec on a machine.
@@ -52,8 +55,11 @@ type Plan struct {
 	Housekeeping cpulist.Set `json:"housekeeping"`
 	Profile      string      `json:"profile"`
 	Partition    string      `json:"partition"`
+	Refused      string      `json:"refused,omitempty"` // why [Store.Create] makes nothing of it
 	Warnings     []string    `json:"warnings,omitempty"`
 	Settings     []Setting   `json:"settings"`
+
+	refusal error // of which Refused is the text
 }
 
 // ErrRequired means that a setting that the spec requires is not possible.
@@ -64,7 +70,7 @@ func (p *Plan) missing(spec Spec) error {
 	var names, why []string
 	for _, s := range p.Settings {
 		required := slices.Contains(spec.Require, s.Name) || s.Name == smtSetting && spec.Siblings == Offline
-		if required && (s.State == Lacking || s.State == Unknown || s.State == Elsewhere) {
+		if required && (s.State == Lacking || s.State == Unknown || s.State == Elsewhere || s.State == Refused) {
 			names, why = append(names, s.Name), append(why, s.Reason)
 		}
 	}
@@ -77,24 +83,29 @@ func (p *Plan) missing(spec Spec) error {
 // writable refuses a plan of which something cannot be written from here: half of it
 // would isolate nothing.
 func (p *Plan) writable() error {
-	var names []string
-	reason := ""
+	var names, dirs []string
 	for _, s := range p.Settings {
-		if s.State == Elsewhere {
-			names, reason = append(names, s.Name), s.Reason
+		if s.State != Elsewhere {
+			continue
+		}
+		names = append(names, s.Name)
+		if !slices.Contains(dirs, s.readOnly) {
+			dirs = append(dirs, s.readOnly)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	return fmt.Errorf("setting %s: %s (%w); make the partition on the host itself, or leave these out (--skip)", strings.Join(names, ", "), reason, unix.EROFS)
+	return fmt.Errorf("some settings are on a %w (usual in a container), in %s; make the partition on the host itself, or leave them out: --skip %s",
+		unix.EROFS, strings.Join(dirs, ", "), strings.Join(names, ","))
 }
 
-// leaveTasks leaves threads where they are if other settings cannot be made.
-func (p *Plan) leaveTasks() {
-	for _, s := range p.Settings {
-		if tasks := p.setting(tasksSetting); s.State == Elsewhere && tasks != nil && tasks.State == Changes {
-			tasks.State, tasks.Reason, tasks.Notes = Elsewhere, s.Reason+", so that nothing is made", nil
+// refuse takes out of a plan what would be changed: nothing of it is made.
+func (p *Plan) refuse(err error) {
+	p.refusal, p.Refused = err, err.Error()
+	for i := range p.Settings {
+		if s := &p.Settings[i]; s.State == Changes {
+			s.State, s.Reason, s.Changes, s.Notes, s.Short = Refused, "nothing is made of a plan that is refused", nil, nil, ""
 		}
 	}
 }

@@ -127,6 +127,8 @@ func reportedMachines() []reported {
 		{"isolated-more", "more than was asked for", Spec{CPUs: "4-7"}, pc(8, 6012, "isolcpus=managed_irq,domain,2-7 nohz_full=2-7 irqaffinity=0-1 tsc=reliable", "2-7", "2-7")},
 		{"isolated-others", "boots with other CPUs", Spec{CPUs: "2-4"}, pc(8, 6012, "isolcpus=4-7", "4-7", "(null)")},
 		{"isolated-by-partition", "not at boot", Spec{CPUs: "2-3"}, pc(4, 6012, "nohz_full=2-3", "2-3", "2-3")},
+		{"partition-of-others", "isolated by another program, which keeps them", Spec{CPUs: "2-3"}, pc(4, 6012, "nohz_full=2-3", "2-3", "2-3").with("sys/fs/cgroup/other/cpuset.cpus", "2-3").with("sys/fs/cgroup/other/cpuset.cpus.partition", "isolated")},
+		{"read-only-in-part", "one setting that cannot be written is enough", Spec{CPUs: "2-3"}, pc(4, 6001, "ro", "", "(null)").with("proc/mounts", "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\nproc /proc/irq proc ro 0 0")},
 		{"isolated-first-cpu", "CPU 0 is asked for", Spec{CPUs: "0-1"}, pc(4, 6012, "quiet", "", "(null)")},
 		{"kept-for-time", "a kernel that can suspend keeps CPU 0", Spec{CPUs: "0-1"}, pc(4, 6012, "nohz_full=0-1", "", "1")},
 		{"cluster", "four cores share a cache", Spec{CPUs: "4-5"}, modules},
@@ -156,6 +158,9 @@ func TestReported(t *testing.T) {
 		g, gradeErr := NewGrade(m.spec, files)
 		if err := errors.Join(bootErr, gradeErr); err != nil || p == nil {
 			t.Fatalf("%s: %v", m.name, err)
+		}
+		if p.Refused != "" {
+			fmt.Fprintf(&b, "create refuses: %s.\n", p.Refused)
 		}
 		for _, w := range p.Warnings {
 			fmt.Fprintf(&b, "Warning: %s.\n", w)

@@ -68,6 +68,7 @@ func (k knob) on(h *host) Setting {
 	}
 	f, err := k.plan(h)
 	if dir, found := h.mounts.readOnly(f.changes); err == nil && found {
+		s.readOnly = dir
 		err = fmt.Errorf("%w: %s is mounted read-only (usual in a container)", errElsewhere, dir)
 	}
 	switch {

@@ -14,6 +14,9 @@ import (
 func (p *Plan) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Partition %s: CPU %v isolated, CPU %v for everything else; profile %s.\n", p.Name, p.CPUs, p.Housekeeping, p.Profile)
+	if p.Refused != "" {
+		fmt.Fprintf(&b, "Refused by \"taskiso partition create\": %s.\n", p.Refused)
+	}
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(&b, "Warning: %s.\n", warning)
 	}
@@ -86,7 +89,7 @@ func (p *Plan) summary() string {
 		count[s.State]++
 	}
 	text := fmt.Sprintf("%d writes for %d settings; %d are as they should be", len(p.All()), count[Changes], count[Set])
-	for _, state := range []State{Needless, Left, Lacking, Elsewhere, Unknown} {
+	for _, state := range []State{Needless, Left, Lacking, Elsewhere, Refused, Unknown} {
 		if count[state] > 0 {
 			text += fmt.Sprintf(", %d %s", count[state], state)
 		}

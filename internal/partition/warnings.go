@@ -9,8 +9,9 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// warnOfOwners names those whose CPUs these are already.
-func warnOfOwners(h *host, warn func(format string, args ...any)) {
+// warnOfOwners names those whose CPUs these are already. A plan that is refused names
+// the partitions as the reason.
+func warnOfOwners(h *host, refused bool, warn func(format string, args ...any)) {
 	unnamed := h.cpus.Intersect(h.partitioned)
 	owners, err := Owners(h.files, h.cpus)
 	for _, o := range owners {
@@ -19,7 +20,9 @@ func warnOfOwners(h *host, warn func(format string, args ...any)) {
 		switch {
 		case in.Partition != "":
 			unnamed = unnamed.Minus(both)
-			warn("isolated already, or set apart, by %s: CPU %v; \"partition create\" takes none of them, unless with --partition none", ownerIn(o, in), both)
+			if !refused {
+				warn("isolated already, or set apart, by %s, which keeps them: CPU %v", ownerIn(o, in), both)
+			}
 		case o.inV1:
 			warn("given to %v, whose tasks run there: CPU %v", o, both)
 		}
@@ -42,7 +45,7 @@ func tickWarning(h *host) string {
 }
 
 // warningsOf says what about the choice of CPUs cannot be helped by a setting.
-func warningsOf(h *host) []string {
+func warningsOf(h *host, refused bool) []string {
 	var list []string
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if h.cpus.Contains(0) {
@@ -63,7 +66,7 @@ func warningsOf(h *host) []string {
 	if warning := tickWarning(h); warning != "" {
 		warn("%s", warning)
 	}
-	warnOfIsolated(h, warn)
+	warnOfIsolated(h, refused, warn)
 	for _, node := range nodesWithoutHousekeeping(h) {
 		warn("%s has no CPU for housekeeping: interrupts of its devices and kernel threads for its memory run on another node", node)
 	}
@@ -108,11 +111,11 @@ func readOnlyDirs(h *host) []string {
 }
 
 // warnOfIsolated says which CPUs are isolated already, by whom, and which others are.
-func warnOfIsolated(h *host, warn func(format string, args ...any)) {
+func warnOfIsolated(h *host, refused bool, warn func(format string, args ...any)) {
 	if atBoot := h.cpus.Intersect(h.bootIsolated); !atBoot.IsEmpty() {
 		warn("isolated at boot already, by isolcpus=: CPU %v", atBoot)
 	}
-	warnOfOwners(h, warn)
+	warnOfOwners(h, refused, warn)
 	if others := h.bootIsolated.Minus(h.cpus); !others.IsEmpty() {
 		warn("isolated at boot by isolcpus=, and not asked for: CPU %v; nothing here changes that", others)
 	}
