@@ -102,7 +102,7 @@ func tryLock(lock *os.File) error {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		// A process that has just taken the lock may not have noted itself yet.
 		owner, _ := io.ReadAll(io.LimitReader(lock, 32))
-		return fmt.Errorf("taskiso process %s %w", cmp.Or(strings.TrimSpace(string(owner)), "that begins"), ErrInUse)
+		return fmt.Errorf("taskiso process %s %w; name another CPU with -c, or wait until it ends", cmp.Or(strings.TrimSpace(string(owner)), "that begins"), ErrInUse)
 	}
 	if err != nil {
 		return fmt.Errorf("locking %s: %w", lock.Name(), err)

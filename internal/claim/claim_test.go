@@ -47,7 +47,7 @@ func TestOneRunHasACPU(t *testing.T) {
 	// None of several is kept when one is in use.
 	for range 2 {
 		_, err = CPUs(dir, cpus(2, 3))
-		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("CPU 3: taskiso process %d is using it", os.Getpid())) {
+		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("CPU 3: taskiso process %d is using it; name another CPU with -c, or wait until it ends", os.Getpid())) {
 			t.Errorf("error %v, want one that names the process", err)
 		}
 	}

@@ -101,18 +101,14 @@ func (o *faultsOptions) register(c *cobra.Command) {
 
 // complete refuses what cannot be meant.
 func (o *faultsOptions) complete(c *cobra.Command, args []string) error {
-	given := 0
-	for _, name := range []string{"pid", "tid"} {
-		if c.Flags().Changed(name) {
-			given++
-		}
-	}
+	subjects := given(c, "pid", "tid")
 	if len(args) > 0 {
-		given++
+		subjects = append(subjects, "a command")
+	}
+	if err := oneSubject(subjects, "-p PID, -t TID and a COMMAND"); err != nil {
+		return err
 	}
 	switch {
-	case given != 1:
-		return usageError("nothing to watch: give one of -p PID, -t TID and a COMMAND")
 	case len(args) == 0 && o.pid+o.tid <= 0:
 		return usageError("%d is not the number of a process or thread", o.pid+o.tid)
 	case c.Flags().Changed("duration") && o.duration == 0:

@@ -735,6 +735,12 @@ func (h host) testUnprivileged(t *testing.T) {
 		t.Errorf("watch: exit status %d, want 125: nothing was seen", w.code)
 	}
 	checkOneLine(t, w.stderr, "nothing was seen")
+	// The next step of somebody who is not root is in the line.
+	hold := h.runAs(t, as, "hold", "-c", "1")
+	if hold.code != exitFailed {
+		t.Errorf("hold: exit status %d, want %d", hold.code, exitFailed)
+	}
+	checkOneLine(t, hold.stderr, "hold is for root, run it with sudo")
 	j := h.runAs(t, as, "run", "-d", "300ms", "--json")
 	if j.code != 0 {
 		t.Fatalf("exit status %d, want 0; %s", j.code, j.stderr)

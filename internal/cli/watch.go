@@ -4,6 +4,7 @@ package cli
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,16 +85,31 @@ taskiso failed, if it could not see kernel entries, or if --max-breaks, --budget
 	return c
 }
 
-// subject returns what the flags name: exactly one of CPUs, process and thread.
-func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*run.Subject, error) {
-	given := 0
-	for _, name := range []string{"cpus", "pid", "tid", "arm"} {
+// given returns which of these flags the command line has, as they are written there.
+func given(c *cobra.Command, names ...string) (flags []string) {
+	for _, name := range names {
 		if c.Flags().Changed(name) {
-			given++
+			flags = append(flags, "--"+name)
 		}
 	}
-	if given != 1 {
-		return nil, usageError("nothing to watch: give one of --cpus, --pid, --tid and --arm")
+	return flags
+}
+
+// oneSubject refuses a command line that names nothing to observe, or more than one.
+func oneSubject(given []string, choice string) error {
+	switch len(given) {
+	case 0:
+		return usageError("nothing to watch: give one of %s", choice)
+	case 1:
+		return nil
+	}
+	return usageError("%s are given together: give only one of %s", strings.Join(given, " and "), choice)
+}
+
+// subject returns what the flags name: exactly one of CPUs, process and thread.
+func (p *program) subject(c *cobra.Command, pid, tid, armed int) (*run.Subject, error) {
+	if err := oneSubject(given(c, "cpus", "pid", "tid", "arm"), "--cpus, --pid, --tid and --arm"); err != nil {
+		return nil, err
 	}
 	files := p.files.View()
 	var s *run.Subject

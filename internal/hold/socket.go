@@ -52,11 +52,11 @@ type Socket struct {
 // with the process, so that what a killed keeper left is in nobody's way.
 func Listen(dir string) (*Socket, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making a place for the socket of hold: %w", err)
+		return nil, fmt.Errorf("making a place for the socket of hold: %w", forRoot(err))
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock of hold: %w", err)
+		return nil, fmt.Errorf("opening the lock of hold: %w", forRoot(err))
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		who, _ := io.ReadAll(lock)
@@ -71,6 +71,14 @@ func Listen(dir string) (*Socket, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
+}
+
+// forRoot adds the next step of somebody who is not root to a refusal.
+func forRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: hold is for root, run it with sudo", err)
+	}
+	return err
 }
 
 func (s *Socket) open(name string) error {
@@ -154,7 +162,7 @@ func (r Remote) ask(q request) (reply, error) {
 		return reply{}, ErrNoHold
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("asking the hold that runs: %w", err)
+		return reply{}, fmt.Errorf("asking the hold that runs: %w", forRoot(err))
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(talkTimeout))
