@@ -77,9 +77,12 @@ func (s *Subject) Alive() bool {
 	return err == nil && !stat.HasEnded()
 }
 
-// threads returns the numbers of the subject's threads.
+// threads returns the numbers of the subject's threads that have not ended.
 func (s *Subject) threads() ([]int, error) {
 	if s.describe.Kind != kindProcess {
+		if !s.Alive() {
+			return nil, nil
+		}
 		return []int{s.describe.TID}, nil
 	}
 	tids, err := proc.Threads(s.files, s.describe.PID)

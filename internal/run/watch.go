@@ -120,7 +120,7 @@ func (o *Observation) startWatching(s *Subject) error {
 		return nil
 	}
 	if s.describe.Kind != kindCPUs {
-		if err := o.watchThreads(s); err != nil {
+		if err := watchThreads(o.observer, s.threads); err != nil {
 			return err
 		}
 	}
@@ -128,13 +128,19 @@ func (o *Observation) startWatching(s *Subject) error {
 	return nil
 }
 
+// watcher is what threads are given to.
+type watcher interface {
+	Watch(tid int) error
+	Unwatch(tid int) error
+}
+
 // watchThreads adds every thread. Children of those that are watched are
 // followed by the kernel side; a thread made by one that was not yet watched is
 // found by looking again until there is no new one.
-func (o *Observation) watchThreads(s *Subject) error {
+func watchThreads(w watcher, threads func() ([]int, error)) error {
 	watched := make(map[int]bool)
 	for {
-		tids, err := s.threads()
+		tids, err := threads()
 		if err != nil {
 			return err
 		}
@@ -143,24 +149,24 @@ func (o *Observation) watchThreads(s *Subject) error {
 			if watched[tid] {
 				continue
 			}
-			if err := o.observer.Watch(tid); err != nil {
+			if err := w.Watch(tid); err != nil {
 				return err
 			}
 			watched[tid], fresh = true, true
 		}
 		if !fresh {
-			return o.unwatchEnded(watched, tids)
+			return unwatchEnded(w, watched, tids)
 		}
 	}
 }
 
 // unwatchEnded forgets threads that ended when they were just to be watched: another thread may have their number.
-func (o *Observation) unwatchEnded(watched map[int]bool, alive []int) error {
+func unwatchEnded(w watcher, watched map[int]bool, alive []int) error {
 	for tid := range watched {
 		if slices.Contains(alive, tid) {
 			continue
 		}
-		if err := o.observer.Unwatch(tid); err != nil {
+		if err := w.Unwatch(tid); err != nil {
 			return err
 		}
 	}
