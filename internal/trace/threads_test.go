@@ -239,3 +239,68 @@ func TestWorkersOfAProcessAreNotInUserMode(t *testing.T) {
 		t.Error("the worker was not seen to run")
 	}
 }
+
+// A thread that ends gives up its number wherever it ends, also on a CPU on which nothing else is recorded: the number
+// will be another's. The event says where that was.
+func TestExitOfAWatchedThreadIsSeenAnywhere(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		config    Config
+		on        int // the CPU on which it ends
+		watched   bool
+		elsewhere uint64
+	}{
+		{"on a CPU that is watched", Config{CPUs: mustParse(t, "1")}, 1, true, 0},
+		{"on one that is not", Config{CPUs: mustParse(t, "1")}, 0, true, 1},
+		{"wherever threads are", Config{}, 0, true, 0},
+		{"of whoever runs there", Config{CPUs: mustParse(t, "1"), AllTasks: true}, 0, false, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tracer := open(t, tc.config)
+			c := exec.Command("cat")
+			in, out := start(t, c)
+			var only unix.CPUSet
+			only.Set(tc.on)
+			if err := unix.SchedSetaffinity(c.Process.Pid, &only); err != nil {
+				t.Fatal(err)
+			}
+			if tc.watched {
+				if err := tracer.Watch(c.Process.Pid); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tracer.Start(); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(in, "x")
+			if _, err := out.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			in.(io.Closer).Close()
+			if err := c.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			exits := 0
+			for _, e := range read(t, tracer) {
+				if int(e.TID) != c.Process.Pid {
+					continue
+				}
+				switch {
+				case e.Kind == Exit:
+					exits++
+					if e.CPU != tc.on || e.A != tc.elsewhere {
+						t.Errorf("it ended on CPU %d, elsewhere %d; want CPU %d, elsewhere %d", e.CPU, e.A, tc.on, tc.elsewhere)
+					}
+				case tc.elsewhere == 1 && e.Kind == SyscallEnter:
+					t.Errorf("%v on CPU %d, which is not watched", e.Kind, e.CPU)
+				}
+			}
+			if exits != 1 {
+				t.Errorf("%d exits seen, want 1", exits)
+			}
+			if left, err := tracer.Watched(); err != nil || len(left) != 0 {
+				t.Errorf("threads %v are watched, %v; want none: it has ended", left, err)
+			}
+		})
+	}
+}
