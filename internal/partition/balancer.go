@@ -54,12 +54,12 @@ func planBalancer(h *host) (found, error) {
 func withoutBalancerSocket(h *host) error {
 	running := processes(h.files)
 	if pid, runs := running["irqbalance"]; runs {
-		return fmt.Errorf("irqbalance (process %d) runs without a socket %s, as older versions do, and cannot be asked: ban CPU %v with IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS where its service is configured, and restart it: %w", pid, balancerSockets, h.cpus, errTaken)
+		return because(errTaken, "irqbalance (process %d) runs without a socket %s, as older versions do, and cannot be asked: ban CPU %v with IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS where its service is configured, and restart it", pid, balancerSockets, h.cpus)
 	}
 	if len(running) == 0 {
 		return fmt.Errorf("there is no socket %s, and no process can be seen here: an older irqbalance has no such socket", balancerSockets)
 	}
-	return fmt.Errorf("irqbalance does not run: %w", errNeedless)
+	return because(errNeedless, "irqbalance does not run")
 }
 
 // bannedWarning says that what irqbalance starts with is no list of CPUs, which it

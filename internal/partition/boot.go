@@ -118,7 +118,7 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 	cpus, _ := k.lists()
 	w.Word = "nohz_full=" + cpus.String()
 	if !k.hasTick {
-		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL: %v", errLacking)
+		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
 		return
 	}
 	there := k.taken[tickKind]
@@ -326,14 +326,14 @@ func (k *kernelLine) judgePatience(w *BootWord) {
 	oldest, latest := k.releases()
 	switch {
 	case !k.hasTick:
-		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL: %v", errLacking)
+		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
 	case err == nil && atLeast(there, want):
 		w.State, w.Word = Set, patienceParameter+"="+there
 	case err == nil:
 	case !errors.Is(err, errLacking):
 		w.says(Unknown, "%v", err)
 	case k.exists("/sys/module/rcutree/parameters") || latest < 6011:
-		w.says(Lacking, "this kernel does not know it (Linux 6.11 and later do): %v", errLacking)
+		w.says(Lacking, "this kernel does not know it (Linux 6.11 and later do)")
 	case oldest < 6011:
 		w.says(Unknown, "whether this kernel knows it (Linux 6.11 and later do) cannot be seen here: there is no /sys/module/rcutree")
 	default:
@@ -361,7 +361,7 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 	for _, a := range named(k.line, "tsc") { // each word counts (tsc_setup)
 		switch a.value {
 		case "unstable":
-			w.says(Needless, "tsc=unstable is there, so that the TSC is neither used nor watched: %v", errNeedless)
+			w.says(Needless, "tsc=unstable is there, so that the TSC is neither used nor watched")
 			return
 		case "reliable", "nowatchdog":
 			w.State, w.Word = Set, a.text
@@ -374,7 +374,7 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 		w.says(Unknown, "%v", err)
 	case name == "tsc":
 	case !isClockOfPC(name):
-		w.says(Needless, "the clocksource is %s, not tsc: %v", name, errNeedless)
+		w.says(Needless, "the clocksource is %s, not tsc", name)
 	default:
 		w.says(Unknown, "the clocksource is %s, not tsc: by choice, or because the TSC was found unstable, and then no parameter helps; \"dmesg | grep -i tsc\" shows which", name)
 	}
@@ -388,7 +388,7 @@ func isClockOfPC(name string) bool {
 func (k *kernelLine) judgePressure(w *BootWord) {
 	w.Word = "psi=0"
 	if !k.exists("/proc/pressure") {
-		w.says(Needless, "no /proc/pressure: %v", errNeedless)
+		w.says(Needless, "there is no /proc/pressure, so no averages are computed")
 		return
 	}
 	if value, _ := last(k.line, "psi"); value == "0" {

@@ -40,7 +40,7 @@ func planCache(h *host) (found, error) {
 		return f, err
 	}
 	if h.spec.CacheWays == 0 {
-		return f, fmt.Errorf("it takes cache from all other CPUs (--cache-ways N, cache_ways = N): %w", errLeft)
+		return f, because(errLeft, "it takes cache from all other CPUs (--cache-ways N, cache_ways = N)")
 	}
 	if err := inNoCacheGroup(h); err != nil {
 		return f, err
@@ -82,11 +82,11 @@ func cacheResources(h *host) ([]cacheResource, error) {
 	infos, err := h.glob(resctrlRoot + "/info/L*/cbm_mask")
 	switch {
 	case errors.Is(err, errLacking) && h.exists(resctrlRoot+"/info"):
-		return nil, fmt.Errorf("these caches cannot be divided: no %s/info/L*/cbm_mask: %w", resctrlRoot, errLacking)
+		return nil, because(errLacking, "these caches cannot be divided: no %s/info/L*/cbm_mask", resctrlRoot)
 	case errors.Is(err, errLacking) && h.exists(resctrlRoot):
-		return nil, fmt.Errorf("%s is not mounted (mount -t resctrl resctrl %[1]s): %w", resctrlRoot, errLacking)
+		return nil, because(errLacking, "%s is not mounted (mount -t resctrl resctrl %[1]s)", resctrlRoot)
 	case errors.Is(err, errLacking):
-		return nil, fmt.Errorf("no %s: neither these caches nor this kernel divide them: %w", resctrlRoot, errLacking)
+		return nil, because(errLacking, "no %s: neither these caches nor this kernel divide them", resctrlRoot)
 	case err != nil:
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func cacheOfCPU(h *host, cpu int, level string) (int, error) {
 		}
 		return id, nil
 	}
-	return 0, fmt.Errorf("CPU %d has no cache of level %s: %w", cpu, level, errLacking)
+	return 0, because(errLacking, "CPU %d has no cache of level %s", cpu, level)
 }
 
 // inNoCacheGroup refuses CPUs of a group that somebody made: the kernel would not
@@ -231,7 +231,7 @@ func inNoCacheGroup(h *host) error {
 			return fmt.Errorf("reading %s: %w", file, err)
 		}
 		if theirs := set.Intersect(h.cpus); !theirs.IsEmpty() {
-			return fmt.Errorf("CPU %v are in the group %s, and would not be given back to it: %w", theirs, path.Dir(file), errTaken)
+			return because(errTaken, "CPU %v are in the group %s, and would not be given back to it", theirs, path.Dir(file))
 		}
 	}
 	return nil
@@ -242,23 +242,23 @@ func inNoCacheGroup(h *host) error {
 func divide(h *host, r cacheResource) (give string, leave change.Change, err error) {
 	own := lowestBits(r.mask&^r.shared, h.spec.CacheWays)
 	if bits.OnesCount64(own) < h.spec.CacheWays || h.spec.CacheWays < r.fewest || !r.allows(own) {
-		return "", leave, fmt.Errorf("%d ways of %s are not possible: it has %d, devices fill %d of them too, a group has at least %d: %w",
-			h.spec.CacheWays, r.name, bits.OnesCount64(r.mask), bits.OnesCount64(r.shared), r.fewest, errTaken)
+		return "", leave, because(errTaken, "%d ways of %s are not possible: it has %d, devices fill %d of them too, a group has at least %d",
+			h.spec.CacheWays, r.name, bits.OnesCount64(r.mask), bits.OnesCount64(r.shared), r.fewest)
 	}
 	gives, from, to := map[int]uint64{}, map[int]uint64{}, map[int]uint64{}
 	for _, id := range r.domainsOfCPUs {
 		now, there := r.domains[id]
 		if !there {
-			return "", leave, fmt.Errorf("%s/schemata has no %s %d: %w", resctrlRoot, r.name, id, errLacking)
+			return "", leave, because(errLacking, "%s/schemata has no %s %d", resctrlRoot, r.name, id)
 		}
 		for group, theirs := range r.otherGroups {
 			if theirs[id]&own != 0 {
-				return "", leave, fmt.Errorf("the group %s has some of the first %d ways of %s %d too: %w", group, h.spec.CacheWays, r.name, id, errTaken)
+				return "", leave, because(errTaken, "the group %s has some of the first %d ways of %s %d too", group, h.spec.CacheWays, r.name, id)
 			}
 		}
 		rest := now &^ own
 		if bits.OnesCount64(rest) < r.fewest || !r.allows(rest) {
-			return "", leave, fmt.Errorf("%d ways of %s %d cannot be taken from the default group, which has %x: %w", h.spec.CacheWays, r.name, id, now, errTaken)
+			return "", leave, because(errTaken, "%d ways of %s %d cannot be taken from the default group, which has %x", h.spec.CacheWays, r.name, id, now)
 		}
 		gives[id], from[id], to[id] = own, now, rest
 	}

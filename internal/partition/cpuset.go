@@ -28,14 +28,14 @@ func cpusetKnob() knob {
 func planCpuset(h *host) (found, error) {
 	var f found
 	if h.spec.Partition == None {
-		return f, fmt.Errorf("the spec wants no cpuset partition: %w", errNeedless)
+		return f, because(errNeedless, "the spec wants no cpuset partition")
 	}
 	controllers, err := controllers(h)
 	if err != nil {
 		return f, err
 	}
 	if !slices.Contains(controllers, "cpuset") {
-		return f, fmt.Errorf("cgroup v2 does not have the controller cpuset, only %q: %w", strings.Join(controllers, " "), errLacking)
+		return f, because(errLacking, "cgroup v2 does not have the controller cpuset, only %q", strings.Join(controllers, " "))
 	}
 	dir := Cgroup(h.spec.Name)
 	if h.isSystemd() {
@@ -102,7 +102,7 @@ func controllers(h *host) ([]string, error) {
 		return strings.Fields(text), nil
 	}
 	if errors.Is(err, errLacking) && h.exists(cgroupRoot+"/cpuset") {
-		return nil, fmt.Errorf("the controller cpuset belongs to cgroup v1, which has no partitions (systemd.unified_cgroup_hierarchy=1 gives cgroup v2): %w", errLacking)
+		return nil, because(errLacking, "the controller cpuset belongs to cgroup v1, which has no partitions (systemd.unified_cgroup_hierarchy=1 gives cgroup v2)")
 	}
 	return nil, err
 }

@@ -34,6 +34,7 @@ type host struct {
 	spec               Spec
 }
 
+// Verdicts of the functions that plan a setting; [because] gives them a reason.
 var (
 	// errLacking means that the machine has no such setting.
 	errLacking = errors.New("not on this machine")
@@ -46,6 +47,20 @@ var (
 	// errNeedless means that the machine has it, but it would change nothing.
 	errNeedless = errors.New("not needed")
 )
+
+// reason is a verdict for a reader: the state has a word of its own, so the text is
+// the reason alone.
+type reason struct {
+	verdict error
+	text    string
+}
+
+func (r reason) Error() string { return r.text }
+func (r reason) Unwrap() error { return r.verdict }
+
+func because(verdict error, format string, args ...any) error {
+	return reason{verdict, fmt.Sprintf(format, args...)}
+}
 
 // readHost reads what a spec is about; taken are the CPUs of other partitions.
 func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
@@ -172,7 +187,7 @@ func (h *host) readWritable(path string) (text string, writable bool, err error)
 
 func readError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no %s: %w", path, errLacking)
+		return because(errLacking, "no %s", path)
 	}
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -193,7 +208,7 @@ func (h *host) glob(pattern string) ([]string, error) {
 		return nil, fmt.Errorf("looking for %s: %w", pattern, err)
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no %s: %w", pattern, errLacking)
+		return nil, because(errLacking, "no %s", pattern)
 	}
 	for i, path := range paths {
 		paths[i] = "/" + path
@@ -303,7 +318,7 @@ func (h *host) machineCheck() (dir string, err error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("no %s: %w", top, errLacking)
+	return "", because(errLacking, "no %s", top)
 }
 
 // isSystemd tells whether systemd is there to be asked.

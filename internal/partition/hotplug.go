@@ -29,9 +29,9 @@ func planSiblings(h *host) (found, error) {
 	case h.siblingsError != nil:
 		return f, h.siblingsError
 	case others.IsEmpty():
-		return f, fmt.Errorf("no other thread is online on these cores: %w", errNeedless)
+		return f, because(errNeedless, "no other thread is online on these cores")
 	case h.spec.Siblings != Offline:
-		return f, fmt.Errorf("CPU %v %s online, because the spec does not name siblings: %w", others, either(others, "stays", "stay"), errLeft)
+		return f, because(errLeft, "CPU %v %s online, because the spec does not name siblings", others, either(others, "stays", "stay"))
 	}
 	for cpu := range others.All() {
 		changes, err := h.set(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu), change.Text{}, "0")
@@ -59,7 +59,7 @@ func cycleKnob() knob {
 func planCycle(h *host) (found, error) {
 	var f found
 	if !h.spec.Cycle && !slices.Contains(h.spec.Require, cycleSetting) {
-		return f, fmt.Errorf("timers and work that were armed on these CPUs before stay there; --cycle (cycle = true) moves them, and stops for a moment what runs there: %w", errLeft)
+		return f, because(errLeft, "timers and work that were armed on these CPUs before stay there; --cycle (cycle = true) moves them, and stops for a moment what runs there")
 	}
 	for cpu := range h.cpus.All() {
 		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", cpu)

@@ -76,7 +76,7 @@ func hasGovernor(h *host, dir, governor string) error {
 		return err
 	}
 	if !slices.Contains(strings.Fields(available), governor) {
-		return fmt.Errorf("no governor %q in %sscaling_available_governors, only %s: %w", governor, dir, available, errLacking)
+		return because(errLacking, "no governor %q in %sscaling_available_governors, only %s", governor, dir, available)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func planFairServer(h *host) (found, error) {
 		return found{}, fmt.Errorf("reading /sys/kernel/debug: %w: plan as root to see it", fs.ErrPermission)
 	}
 	if !h.exists("/sys/kernel/debug/sched") {
-		return found{}, fmt.Errorf("no /sys/kernel/debug/sched: is debugfs mounted? %w", errLacking)
+		return found{}, because(errLacking, "no /sys/kernel/debug/sched: is debugfs mounted?")
 	}
 	f, err := perCPU("/sys/kernel/debug/sched/fair_server/cpu%d/runtime", "0")(h)
 	for i := range f.changes {

@@ -4,7 +4,6 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -69,7 +68,7 @@ func (k knob) on(h *host) Setting {
 	f, err := k.plan(h)
 	if dir, found := h.mounts.readOnly(f.changes); err == nil && found {
 		s.readOnly = dir
-		err = fmt.Errorf("%w: %s is mounted read-only (usual in a container)", errElsewhere, dir)
+		err = because(errElsewhere, "%s is mounted read-only (usual in a container)", dir)
 	}
 	switch {
 	case errors.Is(err, errLacking), errors.Is(err, errTaken):

@@ -3,8 +3,6 @@
 package partition
 
 import (
-	"fmt"
-
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
@@ -81,11 +79,18 @@ func timerMigrationKnob() knob {
 // planTimerMigration leaves migration on where it cannot reach the isolated
 // CPUs: off, their own timers would no longer leave them when they are idle.
 func planTimerMigration(h *host) (found, error) {
-	if (h.spec.Partition == Isolated && makesCpuset(h)) || h.cpus.IsSubsetOf(h.Isolated) {
-		return found{}, fmt.Errorf("the isolated CPUs are in no scheduling domain with others: %w", errNeedless)
+	apart := ""
+	switch {
+	case h.cpus.IsSubsetOf(h.Isolated):
+		apart = "the isolated CPUs are in no scheduling domain with others"
+	case h.spec.Partition == Isolated && makesCpuset(h):
+		apart = "the cpuset partition takes the isolated CPUs out of all scheduling domains with others"
+	}
+	if apart != "" {
+		return found{}, because(errNeedless, "%s", apart)
 	}
 	if h.cpus.IsSubsetOf(h.NohzFull) {
-		return found{}, fmt.Errorf("timers migrate to no nohz_full CPU: %w", errNeedless)
+		return found{}, because(errNeedless, "timers migrate to no nohz_full CPU")
 	}
 	return value("/proc/sys/kernel/timer_migration", "0")(h)
 }
