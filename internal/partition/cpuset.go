@@ -35,7 +35,7 @@ func planCpuset(h *host) (found, error) {
 		return f, err
 	}
 	if !slices.Contains(controllers, "cpuset") {
-		return f, because(errLacking, "cgroup v2 does not have the controller cpuset, only %q", strings.Join(controllers, " "))
+		return f, because(errFixed, "cgroup v2 does not have the controller cpuset, only %q", strings.Join(controllers, " "))
 	}
 	dir := Cgroup(h.spec.Name)
 	if h.isSystemd() {
@@ -102,7 +102,10 @@ func controllers(h *host) ([]string, error) {
 		return strings.Fields(text), nil
 	}
 	if errors.Is(err, errLacking) && h.exists(cgroupRoot+"/cpuset") {
-		return nil, because(errLacking, "the controller cpuset belongs to cgroup v1, which has no partitions (systemd.unified_cgroup_hierarchy=1 gives cgroup v2)")
+		return nil, because(errFixed, "the controller cpuset belongs to cgroup v1, which has no partitions (systemd.unified_cgroup_hierarchy=1 gives cgroup v2)")
+	}
+	if errors.Is(err, errLacking) {
+		return nil, because(errFixed, "%v", err)
 	}
 	return nil, err
 }

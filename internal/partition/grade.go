@@ -16,19 +16,6 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// When says when something that interrupts can be ended.
-type When string
-
-// Answers to when.
-const (
-	Now    When = "now"     // by making a partition
-	Reboot When = "reboot"  // only by words on the kernel's command line
-	Never  When = "never"   // by nothing that this kernel has
-	Maybe  When = "unknown" // it could not be read whether there is anything to end, or whether that ends it
-	// There: by making a partition, but not from here, as in a container.
-	There When = "elsewhere"
-)
-
 // Hazard is one thing that will interrupt CPUs that are to be isolated.
 type Hazard struct {
 	Name   string `json:"name"` // of the setting, or the parameter of the kernel
@@ -122,10 +109,10 @@ func (g *Grade) addSetting(k knob, s Setting) {
 	case Unknown:
 		h.When, h.Remedy = Maybe, s.Reason
 	case Lacking:
-		if s.Name != cpusetSetting {
+		h.When, h.Remedy = s.goesOn, s.Reason
+		if h.When == "" {
 			return // what the machine lacks does not interrupt either
 		}
-		h.When, h.Remedy = Never, s.Reason
 	default:
 		return
 	}

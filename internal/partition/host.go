@@ -36,8 +36,10 @@ type host struct {
 
 // Verdicts of the functions that plan a setting; [because] gives them a reason.
 var (
-	// errLacking means that the machine has no such setting.
+	// errLacking means that the machine has no such setting, nor what it would end.
 	errLacking = errors.New("not on this machine")
+	// errFixed means that it has what the setting would end, and lets nobody change it.
+	errFixed = errors.New("not changeable on this machine")
 	// errLeft means that it is changed only on request.
 	errLeft = errors.New("only on request")
 	// errTaken means that the machine has it, but others have taken it.

@@ -31,6 +31,19 @@ const (
 	Refused State = "refused"
 )
 
+// When says when something that interrupts can be ended.
+type When string
+
+// Answers to when.
+const (
+	Now    When = "now"     // by making a partition
+	Reboot When = "reboot"  // only by words on the kernel's command line
+	Never  When = "never"   // by nothing that this kernel has
+	Maybe  When = "unknown" // it could not be read whether there is anything to end, or whether that ends it
+	// There: by making a partition, but not from here, as in a container.
+	There When = "elsewhere"
+)
+
 // Setting is one setting in a plan.
 type Setting struct {
 	Name    string          `json:"name"`
@@ -44,6 +57,7 @@ type Setting struct {
 	Short string `json:"short,omitempty"`
 
 	fixed    []int  // interrupts that the kernel lets nobody move
+	goesOn   When   // of what the machine lacks: when that can be ended which the setting would end
 	readOnly string // the mount that it cannot be written on
 }
 

@@ -39,12 +39,27 @@ func fairServerKnob() knob {
 	}
 }
 
+// withoutSchedulerFiles tells whether there may be deadline servers that nothing shows.
+func withoutSchedulerFiles(h *host) error {
+	line, _ := h.read("/proc/cmdline") // without it, what the machine has tells its release
+	if _, latest := (&kernelLine{host: h, line: arguments(line)}).releases(); latest < serversSince {
+		return because(errLacking, "this kernel has no deadline servers (Linux 6.8 and later do)")
+	}
+	if h.mounts.on("/sys/kernel/debug").kind == "debugfs" {
+		return errors.New("debugfs does not have /sys/kernel/debug/sched, which would show it (CONFIG_SCHED_DEBUG)")
+	}
+	return errors.New("there is no /sys/kernel/debug/sched, which would show it: mount -t debugfs debugfs /sys/kernel/debug")
+}
+
+// serversSince is the first release with deadline servers.
+const serversSince release = 6008
+
 func planFairServer(h *host) (found, error) {
 	if _, err := fs.ReadDir(h.files, "sys/kernel/debug"); errors.Is(err, fs.ErrPermission) {
 		return found{}, fmt.Errorf("reading /sys/kernel/debug: %w: plan as root to see it", fs.ErrPermission)
 	}
 	if !h.exists("/sys/kernel/debug/sched") {
-		return found{}, because(errLacking, "no /sys/kernel/debug/sched: is debugfs mounted?")
+		return found{}, withoutSchedulerFiles(h)
 	}
 	f, err := perCPU("/sys/kernel/debug/sched/fair_server/cpu%d/runtime", "0")(h)
 	for i := range f.changes {

@@ -47,6 +47,12 @@ func pc(cpus int, since release, line, isolated, nohzFull string) tree {
 	for cpu := range cpus {
 		m.add(fmt.Sprintf("sys/devices/system/cpu/cpu%d/topology/%s", cpu, siblings), fmt.Sprint(cpu))
 	}
+	if since >= 4002 {
+		m.add("sys/devices/virtual/workqueue/cpumask", "1")
+	}
+	if since >= 5013 {
+		m.add("sys/kernel/debug/sched/debug", "")
+	}
 	if since >= 6000 {
 		m.add("proc/sys/net/core/skb_defer_max", "0")
 	}
@@ -116,10 +122,11 @@ func reportedMachines() []reported {
 		{"list-to-the-end", "N, all CPUs for interrupts, and a stronger word for the TSC", Spec{CPUs: "2-7"}, pc(8, 6012, "tsc=reliable isolcpus=managed_irq,domain,2-N nohz_full=2-N irqaffinity=0,1,2,3,4,5,6,7", "2-7", "2-7")},
 		{"isolated-and-offline", "before flags; what was isolated is offline", Spec{CPUs: "4-5"}, pc(6, 4009, "isolcpus=1-2", "1-2", "").board().cgroup1().without("sys/devices/system/cpu/nohz_full").with("sys/devices/system/cpu/online", "0,3-5")},
 		{"old-siblings", "threads by the older file", Spec{CPUs: "1-2"}, pc(8, 3010, "ro", "", "(null)").cgroup1().twoThreads(8, "thread_siblings_list")},
-		{"old-required", "what cannot be done is refused", Spec{CPUs: "1-2", Require: []string{"cpuset", "workqueue"}}, old("ro").cgroup1()},
+		{"old-required", "what cannot be done is refused", Spec{CPUs: "1-2", Require: []string{"cpuset", "workqueue"}}, old("ro").without("sys/devices/virtual/workqueue").cgroup1()},
 		{"siblings-unknown", "they cannot be taken offline", Spec{CPUs: "1-2", Siblings: Offline}, pc(4, 6012, "ro", "", "").without("sys/devices/system/cpu/cpu")},
 		{"balancer-unknown", "an older irqbalance has no file", Spec{CPUs: "2-3", Require: []string{"irqbalance"}}, old("ro").without("proc/1/")},
 		{"balancer-abstract", "one that runs", Spec{CPUs: "2-3", Require: []string{"irqbalance"}}, old("ro").with("proc/77/comm", "irqbalance")},
+		{"no-debugfs", "what only debugfs shows is unknown", Spec{CPUs: "2-3"}, pc(4, 6012, "quiet", "", "(null)").without("sys/kernel/debug/")},
 		{"too-many-interrupts", "600 for two CPUs", Spec{CPUs: "2-31"}, many},
 		{"first-cpu-offline", "its settings are those of the next one", Spec{CPUs: "2-3"}, zero},
 		{"isolated-cgroup1", "isolated at boot, no cpuset partition", Spec{CPUs: "2-3"}, pc(4, 5016, "BOOT_IMAGE=/boot/vmlinuz-5.16.0-1-amd64 isolcpus=2-3 nohz_full=2-3 irqaffinity=0,1", "2-3", "2-3").cgroup1()},
@@ -166,7 +173,7 @@ func TestReported(t *testing.T) {
 			fmt.Fprintf(&b, "Warning: %s.\n", w)
 		}
 		for _, s := range p.Settings {
-			if slices.Contains([]string{"irqbalance", "irq-affinity", "mce-polling", "smt", "cpuset"}, s.Name) {
+			if slices.Contains([]string{"irqbalance", "irq-affinity", "workqueue", "fair-server", "mce-polling", "smt", "cpuset"}, s.Name) {
 				fmt.Fprintf(&b, "plan: %s %s %s\n", s.State, s.Name, s.Reason)
 				writeChanges(&b, s.Changes)
 			}

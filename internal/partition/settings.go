@@ -71,8 +71,12 @@ func (k knob) on(h *host) Setting {
 		err = because(errElsewhere, "%s is mounted read-only (usual in a container)", dir)
 	}
 	switch {
-	case errors.Is(err, errLacking), errors.Is(err, errTaken):
+	case errors.Is(err, errLacking):
 		s.State = Lacking
+	case errors.Is(err, errTaken):
+		s.State, s.goesOn = Lacking, There
+	case errors.Is(err, errFixed):
+		s.State, s.goesOn = Lacking, Never
 	case errors.Is(err, errElsewhere):
 		s.State = Elsewhere
 	case errors.Is(err, errLeft):

@@ -3,6 +3,8 @@
 package partition
 
 import (
+	"errors"
+
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
@@ -61,6 +63,9 @@ func planWatchdog(h *host) (found, error) {
 		return found{}, nil
 	}
 	changes, err := h.keepOff("/proc/sys/kernel/watchdog_cpumask", change.List{}, h.housekeeping)
+	if errors.Is(err, errLacking) {
+		err = because(errFixed, "%v, so the lockup detectors run on all CPUs or on none: booting with nowatchdog, or 0 in /proc/sys/kernel/watchdog, ends them", err)
+	}
 	return found{changes: changes}, err
 }
 

@@ -3,6 +3,8 @@
 package partition
 
 import (
+	"errors"
+
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
@@ -19,6 +21,9 @@ func workqueueKnob() knob {
 
 func planUnboundWork(h *host) (found, error) {
 	f, err := masked("/sys/devices/virtual/workqueue/cpumask")(h)
+	if errors.Is(err, errLacking) {
+		return f, because(errFixed, "%v: unbound work goes to any CPU (Linux 4.2 and later have that file)", err)
+	}
 	f.note("work that is bound to CPU %v stays there (causes work-bound, task-kernel): beside a program that never sleeps it waits, beside a real-time one for as long as that runs, and so does whoever waits for it, as for I/O, a flush or a module that is unloaded", h.cpus)
 	return f, err
 }
