@@ -125,7 +125,7 @@ var jobs = map[string]func(args []string) (said string, err error){
 				err = affinity.Set(0, cpus)
 			}
 			started <- err
-			time.Sleep(time.Second)
+			select {} // its thread is there until the process ends
 		}()
 		if err := <-started; err != nil {
 			return "", err
@@ -142,20 +142,20 @@ var jobs = map[string]func(args []string) (said string, err error){
 	// traced is done by a child that this process traces.
 	"traced": func([]string) (string, error) {
 		runtime.LockOSThread()
-		c := command("slow")
+		c := command("awaiting-tracer")
 		if err := c.Start(); err != nil {
 			return "", err
 		}
-		for _, tid := range threadsOf(c.Process.Pid) {
-			if err := traceOnly(tid); err != nil {
-				return "", err
-			}
+		if err := traceAll(c.Process.Pid); err != nil {
+			return "", err
 		}
 		return "", waitTraced(c.Process.Pid)
 	},
-	"slow": func([]string) (string, error) {
+	"awaiting-tracer": func([]string) (string, error) {
 		runtime.LockOSThread()
-		time.Sleep(500 * time.Millisecond)
+		for tracerOf(os.DirFS("/"), os.Getpid(), unix.Gettid()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
 		return "", timestamps()
 	},
 	"modules": func([]string) (string, error) { return "", loadTwice() },
@@ -232,6 +232,23 @@ func threadsOf(pid int) []int {
 		}
 	}
 	return tids
+}
+
+// traceAll traces the threads that a process has, and with them those that it will have.
+func traceAll(pid int) error {
+	for found := true; found; {
+		found = false
+		for _, tid := range threadsOf(pid) {
+			if tracerOf(os.DirFS("/"), pid, tid) != 0 {
+				continue
+			}
+			found = true // and others may have come from it
+			if err := traceOnly(tid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // traceOnly traces a thread without stopping it.

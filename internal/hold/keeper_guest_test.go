@@ -103,8 +103,26 @@ const patience = time.Minute
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	out  strings.Builder
+	out  output
 	done chan error
+}
+
+// output is what a process has printed so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 func begin(t *testing.T, name string) *process {
@@ -188,7 +206,7 @@ func TestGuestReleased(t *testing.T) {
 	}{
 		{"by hand", Config{}, func(k *keeping, r Record) error { _, err := k.Release(r.ID); return err }, ByHand},
 		{"all by hand", Config{}, func(k *keeping, _ Record) error { _, err := k.Release(All); return err }, ByHand},
-		{"by a window", Config{}, func(k *keeping, _ Record) error { return k.Order(WindowOpen, time.Second) }, ByWindow},
+		{"by a window", Config{}, func(k *keeping, _ Record) error { return k.Order(WindowOpen, patience) }, ByWindow},
 		{"because nothing is isolated", Config{}, func(k *keeping, _ Record) error { return k.SetIsolated(false) }, ByWindow},
 		{"by time", Config{MaxWait: 300 * time.Millisecond}, func(*keeping, Record) error { return nil }, ByWait},
 		{"by the end", Config{}, func(k *keeping, _ Record) error { k.stop(); return nil }, ByEnd},
@@ -453,7 +471,7 @@ func TestGuestSignals(t *testing.T) {
 				if err := unix.Kill(pid, s); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(200 * time.Millisecond)
+				p.tookSignal(t, pid, s)
 			}
 			if tc.released {
 				k.waits(t, 1)
@@ -474,6 +492,20 @@ func TestGuestSignals(t *testing.T) {
 			eventually(t, "no thread is left in the map", func() bool { return waiting(t, k) == 0 })
 		})
 	}
+}
+
+// tookSignal waits until a signal has had its effect: the next one of its number would be lost before, and a stop that
+// ends before the parent has looked is none to it.
+func (p *process) tookSignal(t *testing.T, pid int, s unix.Signal) {
+	t.Helper()
+	if s == unix.SIGSTOP || s == unix.SIGTSTP {
+		eventually(t, "the parent sees the stop", func() bool { return strings.Contains(p.out.String(), "stopped") })
+		return
+	}
+	eventually(t, "the signal is not pending any more", func() bool {
+		status, err := proc.ReadStatus(os.DirFS("/"), proc.Process(pid))
+		return err != nil || signalsOf(status, "ShdPnd")&bit(s) == 0 // an error: it ended
+	})
 }
 
 func eventually(t *testing.T, what string, is func() bool) {
