@@ -85,7 +85,7 @@ func countPatches(t *testing.T, kernel string) (known bool) {
 	if cal := rowOf(r, "CAL"); cal < quiet.Violations {
 		t.Errorf("%d function-call interrupts in /proc/interrupts, and %d violations", cal, quiet.Violations)
 	}
-	if poke.Verdict == report.MonitorUnknown && strings.Contains(strings.Join(poke.Reasons, " "), "their recording was preempted") {
+	if recordingPreempted(poke) {
 		return false
 	}
 	if poke.Verdict != report.MonitorSatisfied || poke.Events < uint64(synced) {
@@ -115,14 +115,36 @@ func TestGuestMonitorHolds(t *testing.T) {
 	if traceCalls(t) == "" {
 		return // then it cannot be known, as shown above
 	}
+	for range 5 {
+		if monitorHolds(t) {
+			return
+		}
+	}
+	t.Error("never known")
+}
+
+// monitorHolds returns false if nothing can be said of who sent an interrupt: see countPatches.
+func monitorHolds(t *testing.T) (known bool) {
 	w := startWatch(t, "--monitor", "quiet_user")
 	_, stopSpinning := startPoller(t)
 	time.Sleep(time.Second)
 	stopSpinning()
 	r, code, out := w.stop(t)
-	if m := verdictOf(t, r, "quiet_user"); m.Verdict != report.MonitorSatisfied || code != 0 {
+	m := verdictOf(t, r, "quiet_user")
+	if recordingPreempted(m) {
+		t.Logf("unknown: %+v", m)
+		return false
+	}
+	if m.Verdict != report.MonitorSatisfied || code != 0 {
 		t.Errorf("nothing was patched, but %+v, exit status %d\n%s", m, code, out)
 	}
+	return true
+}
+
+// recordingPreempted tells whether a monitor's verdict is unknown because the kernel ran another task while a program
+// recorded who sent an interrupt.
+func recordingPreempted(m report.Monitor) bool {
+	return m.Verdict == report.MonitorUnknown && strings.Contains(strings.Join(m.Reasons, " "), "their recording was preempted")
 }
 
 // A CPU that ticks tells nobody when it leaves user mode.
