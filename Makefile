@@ -56,14 +56,14 @@ test: setup setup-vm check test-unit test-root model deferral-soak test-vm ## ev
 # -count=1, because tests look at the running kernel, which the test cache does not know.
 test-unit: setup ## unit tests, with the race detector
 	@echo "== test: unit tests, race detector"
-	$(GO) test -race -count=1 -timeout 10m -skip '$(VM_TESTS)|$(EXPLORATIONS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
-	$(GO) test -race -short -count=1 -timeout 10m ./deferral/... ./model/... ./examples/deferral-udp # the rest: make model
+	$(GO) test -race -count=1 -timeout 30m -skip '$(VM_TESTS)|$(EXPLORATIONS)' $$($(GO) list ./... | grep -v -e /deferral -e /model)
+	$(GO) test -race -short -count=1 -timeout 30m ./deferral/... ./model/... ./examples/deferral-udp # the rest: make model
 
 # What needs root skips itself in test-unit if that did not run as root.
 test-root: ## tests that need root
 	@echo "== test: tests that need root"
 	@if [ "$$(id -u)" = 0 ]; then echo "have run above, as root"; \
-	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 10m -skip '$(VM_TESTS)' -exec '$(SUDO) -E' ./...; \
+	elif [ -n "$(SUDO)" ]; then $(GO) test -count=1 -timeout 30m -skip '$(VM_TESTS)' -exec '$(SUDO) -E' ./...; \
 	else echo "NOT RUN: neither root nor sudo"; [ -z "$${CI:-}" ]; fi
 
 # Without cgo, because the test binary is the whole guest. Guests of all packages run side by side: one on each CPU of the
