@@ -138,7 +138,7 @@ func TestPartitionCommandErrors(t *testing.T) {
 		{[]string{"create"}, exitUsage, "no CPU given"},
 		{[]string{"create", "-c", "7"}, exitUsage, "cpus: CPU 7: this machine has only CPU 0-1"},
 		{[]string{"create", "-c", "1", "--name", "../x"}, exitUsage, `name "../x"`},
-		{[]string{"create", "-c", "0", "--name", "two", "--partition", "none"}, exitUsage, "CPU 0 are all that no other partition has, or its cores"},
+		{[]string{"create", "-c", "0", "--name", "two", "--partition", "none"}, exitUsage, "CPU 0 is all that no other partition has, or its cores"},
 		{[]string{"plan", "-c", "1", "--require", "rps"}, exitFailed, "setting rps: required, but not possible here"},
 		{[]string{"verify"}, exitUsage, "taskiso partition verify takes the NAME of a partition"},
 		{[]string{"verify", "none"}, exitUsage, `partition "none": no such partition; "taskiso partition list" shows what there is`},

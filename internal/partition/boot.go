@@ -36,6 +36,10 @@ func bootParameters() []bootParameter {
 			(*kernelLine).judgeTick,
 		},
 		{
+			"nohz", "lets any tick be stopped",
+			(*kernelLine).judgeAnyTick,
+		},
+		{
 			"isolcpus", "keeps interrupts away whose affinity only the kernel sets, as far as they have other CPUs",
 			(*kernelLine).judgeIsolation,
 		},
@@ -77,10 +81,13 @@ func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 		return nil, fmt.Errorf("finding out how this kernel was booted: %w", err)
 	}
 	k := newKernelLine(h, text)
-	b := &Boot{Schema: 1, CPUs: h.cpus, Housekeeping: h.housekeeping, Warnings: k.warnings()}
+	b := &Boot{Schema: 1, CPUs: h.cpus, Housekeeping: h.housekeeping, Warnings: append(k.warnings(), lineWarnings(text)...)}
 	for _, parameter := range bootParameters() {
 		w := BootWord{Gives: parameter.gives, State: Changes, Present: k.present(parameter.name)}
 		parameter.judge(k, &w)
+		if w.Word == "" {
+			continue // nothing to say of it
+		}
 		k.settle(parameter.name, w)
 		b.Words = append(b.Words, w)
 	}
@@ -114,6 +121,29 @@ func (b *Boot) Line() string {
 	return strings.Join(words, " ")
 }
 
+// judgeAnyTick proposes a word only where another has switched it off for all CPUs,
+// also those in the mask of nohz_full= (tick_nohz_activate, tick_nohz_full_update_tick).
+func (k *kernelLine) judgeAnyTick(w *BootWord) {
+	if k.hasTick && ticksForever(k.line) {
+		w.Word = "nohz=on"
+		w.because("with nohz=off the tick is never stopped, also not on CPUs of nohz_full=; the last of these words counts")
+	}
+}
+
+// ticksForever tells whether the command line has the kernel stop no tick.
+func ticksForever(line []argument) bool {
+	off := false
+	for _, a := range named(line, "nohz") {
+		switch v := strings.ToLower(a.value); { // kstrtobool of the kernel's lib/kstrtox.c
+		case strings.HasPrefix(v, "n"), strings.HasPrefix(v, "f"), strings.HasPrefix(v, "0"), strings.HasPrefix(v, "of"):
+			off = true
+		case strings.HasPrefix(v, "y"), strings.HasPrefix(v, "t"), strings.HasPrefix(v, "1"), strings.HasPrefix(v, "on"):
+			off = false
+		}
+	}
+	return off
+}
+
 func (k *kernelLine) judgeTick(w *BootWord) {
 	cpus, _ := k.lists()
 	w.Word = "nohz_full=" + cpus.String()
@@ -126,6 +156,9 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 		w.State = Set
 		if len(named(k.line, "nohz_full")) == 0 {
 			w.because("by the flag nohz of isolcpus=")
+		}
+		if ticksForever(k.line) {
+			w.because("without effect as long as nohz=off is there")
 		}
 		k.nameOthers(w, there, "has no tick either", "have no tick either")
 		return

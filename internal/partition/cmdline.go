@@ -2,7 +2,11 @@
 
 package partition
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/printable"
+)
 
 // argument is one word of the kernel's command line, as the kernel takes it.
 type argument struct {
@@ -27,6 +31,23 @@ func arguments(line string) []argument {
 		}
 		list = append(list, a)
 	}
+}
+
+// lineWarnings says where on a command line new words would not be taken.
+func lineWarnings(line string) (list []string) {
+	for _, a := range arguments(line) {
+		if strings.Count(a.text, `"`)%2 == 1 {
+			list = append(list, "a quote of the command line is not closed, and all that stands behind it is a part of "+printable.Text(a.text)+": close it, or write new words in front of it")
+		}
+	}
+	rest := line
+	for range arguments(line) {
+		_, rest = nextArgument(strings.TrimLeft(rest, blanks))
+	}
+	if rest = strings.TrimSpace(rest); rest != "" {
+		list = append(list, "the command line has \"--\": what stands behind it is for init, so write new words in front of it")
+	}
+	return list
 }
 
 const blanks = " \t\n\v\f\r"

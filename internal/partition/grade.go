@@ -182,6 +182,7 @@ func clockStable(h *host) bool {
 
 var bootRates = map[string]rate{
 	"nohz_full":                        {perHour: 900000, text: "100 to 1,000 a second (CONFIG_HZ)", what: "the tick"},
+	"nohz":                             {perHour: 900000, text: "100 to 1,000 a second (CONFIG_HZ)", what: "the tick, on all CPUs"},
 	"isolcpus":                         {perHour: 15000, text: "each interrupt of a managed queue", what: "interrupts whose affinity only the kernel sets"},
 	"tsc":                              {perHour: 3600, text: "one in 0.5 s, on each CPU in turn or on all", what: "the clocksource watchdog, unless this kernel trusts the TSC by itself, as those from 5.16 on do on many machines"},
 	"psi":                              {perHour: 1800, text: "one in 2 s, for each group with tasks that ran or waited", what: "averages of pressure stall information, where a task of the group was last active"},

@@ -24,6 +24,7 @@ type host struct {
 	topology.Machine
 	files              fs.FS
 	bootIsolated       cpulist.Set // those of the isolated ones that isolcpus= has isolated
+	unseen             bool        // isolated are those that the command line names: nothing shows more
 	partitioned        cpulist.Set // the others, which cpuset partitions have
 	cpus, housekeeping cpulist.Set // as the spec wants them
 	siblings           cpulist.Set // hardware threads of all cores with an isolated CPU
@@ -33,6 +34,13 @@ type host struct {
 	mounts             mounts
 	spec               Spec
 }
+
+// Files that show what the kernel made of its command line.
+const (
+	isolatedFile        = "/sys/devices/system/cpu/isolated"
+	nohzFullFile        = "/sys/devices/system/cpu/nohz_full"
+	defaultAffinityFile = "/proc/irq/default_smp_affinity"
+)
 
 // Verdicts of the functions that plan a setting; [because] gives them a reason.
 var (
@@ -84,9 +92,16 @@ func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 // findBootIsolated tells the CPUs that isolcpus= has isolated from those of cpuset
 // partitions, which newer kernels show in the same file. Without the command line
 // none of them is known to be of a partition.
+//
+// A kernel without that file (before 4.2) is taken to have done what its command line
+// says.
 func (h *host) findBootIsolated() {
+	text, err := h.read("/proc/cmdline")
+	if h.unseen = err == nil && !h.exists(isolatedFile); h.unseen {
+		h.Isolated = askedFor(domainKind, arguments(text), h.Possible)
+	}
 	h.bootIsolated = h.Isolated
-	if text, err := h.read("/proc/cmdline"); err == nil {
+	if err == nil {
 		h.bootIsolated = h.Isolated.Intersect(askedFor(domainKind, arguments(text), h.Possible))
 	}
 	h.partitioned = h.Isolated.Minus(h.bootIsolated)
@@ -149,7 +164,7 @@ func (h *host) chooseHousekeeping() error {
 		rest = rest.Minus(h.siblings)
 	}
 	if rest = rest.Minus(h.taken); rest.IsEmpty() {
-		return wrong("CPU %v are all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus)
+		return wrong("CPU %v %s all that no other partition has, or its cores: one must be left for the rest of the system", h.cpus, either(h.cpus, "is", "are"))
 	}
 	if h.spec.Housekeeping == "" {
 		h.housekeeping = h.Housekeeping(rest)

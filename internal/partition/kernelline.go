@@ -142,10 +142,6 @@ func (k *kernelLine) managedIfKnown() bool {
 }
 
 const (
-	isolatedFile        = "/sys/devices/system/cpu/isolated"
-	nohzFullFile        = "/sys/devices/system/cpu/nohz_full"
-	defaultAffinityFile = "/proc/irq/default_smp_affinity"
-
 	patienceParameter = "rcutree.nohz_full_patience_delay"
 	patienceFile      = "/sys/module/rcutree/parameters/nohz_full_patience_delay"
 )

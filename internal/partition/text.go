@@ -130,5 +130,5 @@ func (b *Boot) rest() string {
 	if count[Lacking]+count[Unknown] == 0 {
 		return ": this kernel was booted with all of it"
 	}
-	return fmt.Sprintf(": %d of these words are of no use on this kernel, of %d it is not known", count[Lacking], count[Unknown])
+	return fmt.Sprintf(": words of no use on this kernel: %d; not known: %d", count[Lacking], count[Unknown])
 }

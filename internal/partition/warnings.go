@@ -37,6 +37,9 @@ func warnOfOwners(h *host, refused bool, warn func(format string, args ...any)) 
 
 // tickWarning is a warning of a plan that a grade has as a hazard.
 func tickWarning(h *host) string {
+	if text, err := h.read("/proc/cmdline"); err == nil && ticksForever(arguments(text)) {
+		return fmt.Sprintf("CPU %v: the tick continues there: nohz=off is on the command line; see \"taskiso partition boot\"", h.cpus)
+	}
 	rest := h.cpus.Minus(h.NohzFull)
 	if rest.IsEmpty() {
 		return ""
@@ -113,14 +116,18 @@ func readOnlyDirs(h *host) []string {
 // warnOfIsolated says which CPUs are isolated already, by whom, and which others are.
 func warnOfIsolated(h *host, refused bool, warn func(format string, args ...any)) {
 	if atBoot := h.cpus.Intersect(h.bootIsolated); !atBoot.IsEmpty() {
-		warn("isolated at boot already, by isolcpus=: CPU %v", atBoot)
+		by := "isolcpus="
+		if h.unseen {
+			by = "isolcpus= as the command line has it (no " + isolatedFile + " shows what the kernel did)"
+		}
+		warn("isolated at boot already, by %s: CPU %v", by, atBoot)
 	}
 	warnOfOwners(h, refused, warn)
 	if others := h.bootIsolated.Minus(h.cpus); !others.IsEmpty() {
 		warn("isolated at boot by isolcpus=, and not asked for: CPU %v; nothing here changes that", others)
 	}
 	if dropped := droppedIsolated(h); !dropped.IsEmpty() {
-		warn("isolcpus= names CPU %v, and the kernel does not isolate them (%s): see \"taskiso partition boot\"", dropped, isolatedFile)
+		warn("isolcpus= names CPU %v, and the kernel does not isolate %s (%s): see \"taskiso partition boot\"", dropped, either(dropped, "it", "them"), isolatedFile)
 	}
 }
 

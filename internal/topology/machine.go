@@ -50,9 +50,16 @@ func (m Machine) Parse(text string) (cpulist.Set, error) {
 		return cpulist.Set{}, fmt.Errorf("CPU %v: this machine has only CPU %v", unknown, m.Possible)
 	}
 	if offline := cpus.Minus(m.Online); !offline.IsEmpty() {
-		return cpulist.Set{}, fmt.Errorf("CPU %v is offline", offline)
+		return cpulist.Set{}, fmt.Errorf("CPU %v %s offline", offline, isOrAre(offline))
 	}
 	return cpus, nil
+}
+
+func isOrAre(cpus cpulist.Set) string {
+	if cpus.Len() == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // SetApart returns the CPUs that run and are isolated or nohz_full.
@@ -70,7 +77,7 @@ func (m Machine) SetApartOrAll() cpulist.Set {
 func (m Machine) Beside(cpus cpulist.Set) (cpulist.Set, error) {
 	rest := m.Online.Minus(cpus)
 	if rest.IsEmpty() {
-		return rest, fmt.Errorf("CPU %v are all this machine has: one must be left for the rest of the system", cpus)
+		return rest, fmt.Errorf("CPU %v %s all this machine has: one must be left for the rest of the system", cpus, isOrAre(cpus))
 	}
 	return rest, nil
 }
