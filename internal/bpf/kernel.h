@@ -166,6 +166,23 @@ struct sched_dl_entity {
 	unsigned int dl_yielded : 1;
 };
 
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
+struct timens_offsets {
+	struct timespec64 monotonic;
+};
+
+struct time_namespace {
+	struct timens_offsets offsets; /* not there without CONFIG_TIME_NS */
+};
+
+struct nsproxy {
+	struct time_namespace *time_ns;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	struct seccomp seccomp;
@@ -181,6 +198,7 @@ struct task_struct {
 	unsigned int frozen : 1; /* by its cgroup, in version 2 */
 	__u8 throttled;		 /* since 6.18, where a quota keeps each task by itself, not its group */
 	struct pid *thread_pid;
+	struct nsproxy *nsproxy;
 	struct task_struct *real_parent;
 	struct task_struct *parent; /* the tracer, if there is one */
 	struct task_struct *group_leader;

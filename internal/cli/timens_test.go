@@ -19,6 +19,9 @@ import (
 // timensProgram runs a command in a time namespace.
 const timensProgram = "/bin/timens"
 
+// clockProgram is testdata/clock.c.
+const clockProgram = "/bin/clock"
+
 // timensVariable names it to the test binary.
 const timensVariable = "TASKISO_TEST_TIMENS"
 
@@ -67,5 +70,13 @@ func TestInTimeNamespace(t *testing.T) {
 		if !r.Tracing || user == 0 || user > took || calls < 2 || kernel == 0 || kernel > took {
 			t.Errorf("%s s ahead: tracing %v, %v in user mode, %d sleeps, %v in the kernel in them, in %v", seconds, r.Tracing, user, calls, kernel, took)
 		}
+	}
+}
+
+// What an isolated thread reads on its pages is of the clock that it reads itself, whatever taskiso reads.
+func TestGuestIsolationClock(t *testing.T) {
+	c := exec.Command(timensProgram, "86400", guestProgram, "run", "-c", "3", "-q", "--", timensProgram, "-2", clockProgram)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v: %v\n%s", c, err, out)
 	}
 }

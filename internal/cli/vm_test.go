@@ -116,6 +116,8 @@ func TestVMIsolation(t *testing.T) {
 			goExample:        vmtest.GoProgram("examples/go"),
 			cExample:         compiled("../../examples/c/isolated.c"),
 			isolationProgram: inC("isolation"),
+			clockProgram:     inC("clock"),
+			timensProgram:    inC("timens"),
 		},
 		Tests:   "^TestGuestIsolation",
 		Timeout: 10 * time.Minute,

@@ -51,6 +51,7 @@ type Watch interface {
 	Occupant(cpu int) (slot int, ok bool)
 	Idle(cpu int) bool
 	Disturbed(cpu int) (time.Duration, taskiso.Cause)
+	Ahead(slot int) time.Duration
 	Pages() int
 }
 
@@ -400,14 +401,14 @@ func (s *Supervisor) Ended(tid uint32, at time.Duration) {
 	}
 }
 
-// Tell lets a thread read what became known of its break at a time of
-// CLOCK_MONOTONIC, that of its status page: the cause's id, and a text for people.
+// Tell lets a thread read what became known of its break at a time of the kernel's
+// CLOCK_MONOTONIC: the cause's id, and a text for people. The thread reads it with the time of its own clock, as that of its status page.
 func (s *Supervisor) Tell(tid uint32, at time.Duration, id, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, owner := range s.slots {
 		if owner.tid == tid {
-			s.stories.tell(i, at, id, text)
+			s.stories.tell(i, at+s.cfg.Isolation.Ahead(i), id, text)
 		}
 	}
 }

@@ -34,6 +34,7 @@ type fakeWatch struct {
 	withdrawn int
 	slots     map[uint32]int
 	stuck     uint32 // thread that never comes back from its call
+	ahead     time.Duration
 }
 
 func (w *fakeWatch) Assign(tid uint32, slot int) error {
@@ -94,6 +95,8 @@ func (w *fakeWatch) Disturbed(int) (time.Duration, taskiso.Cause) {
 	defer w.mu.Unlock()
 	return w.disturbed, taskiso.Timer
 }
+
+func (w *fakeWatch) Ahead(int) time.Duration { return w.ahead }
 
 func (w *fakeWatch) Pages() int { return 77 }
 
@@ -413,10 +416,11 @@ func TestStory(t *testing.T) {
 	for i := range long {
 		long[i] = 'x'
 	}
+	f.watch.ahead = 1000 // in its time namespace
 	f.Tell(100, 4711, "tick", "the tick")
 	f.Tell(101, 1, "not", "its own") // has no page
-	if id, text := unix.ByteSliceToString(story.ID[:]), unix.ByteSliceToString(story.Text[:]); id != "tick" || text != "the tick" || story.Seq != 2 {
-		t.Errorf("%q %q, sequence %d", id, text, story.Seq)
+	if id, text := unix.ByteSliceToString(story.ID[:]), unix.ByteSliceToString(story.Text[:]); id != "tick" || text != "the tick" || story.Seq != 2 || story.Time != 5711 {
+		t.Errorf("%q %q, sequence %d, at %d", id, text, story.Seq, story.Time)
 	}
 	f.Tell(100, 4712, string(long), string(long))
 	if id, text := unix.ByteSliceToString(story.ID[:]), unix.ByteSliceToString(story.Text[:]); len(id) != 63 || len(text) != 1023 {

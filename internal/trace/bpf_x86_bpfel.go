@@ -66,6 +66,7 @@ type bpfIsolated struct {
 	State  uint32
 	Owed   uint32
 	Away   uint32
+	Ahead  int64
 }
 
 type bpfStatus struct {

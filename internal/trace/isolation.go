@@ -27,6 +27,7 @@ type Isolation struct {
 	cpus    *ebpf.Memory
 	slots   *ebpf.Map
 	pages   *ebpf.Map
+	threads *ebpf.Map
 	unwatch *ebpf.Program
 	arm     *ebpf.Program
 	state   *ebpf.Memory // the pages, to read
@@ -50,7 +51,7 @@ func (t *Tracer) openIsolation() error {
 		return fmt.Errorf("mapping the status pages: %w", err)
 	}
 	t.isolation = &Isolation{
-		cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, state: state,
+		cpus: t.state, slots: t.coll.Maps["slots"], pages: pages, threads: t.coll.Maps["threads"], state: state,
 		unwatch: t.coll.Programs["unwatch"], arm: t.coll.Programs["arm"],
 	}
 	return nil
@@ -154,6 +155,16 @@ func (i *Isolation) Occupant(cpu int) (slot int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// Ahead returns by how much the clock that the thread of a slot reads was ahead of the kernel's when it was isolated last: the
+// times on its status page are of that clock.
+func (i *Isolation) Ahead(slot int) time.Duration {
+	var th bpfIsolated
+	if err := i.threads.Lookup(uint32(slot), &th); err != nil {
+		return 0 // no such slot
+	}
+	return time.Duration(th.Ahead)
 }
 
 func (i *Isolation) page32(slot int, field uintptr) uint32 {

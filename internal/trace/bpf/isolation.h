@@ -63,9 +63,9 @@ struct status {
 	__u32 seq;
 	__u32 tid;
 	__u64 entered; /* how often isolation began */
-	__u64 since;   /* ... last; CLOCK_MONOTONIC, ns */
+	__u64 since;   /* ... last; CLOCK_MONOTONIC as the thread reads it, ns */
 	__u64 breaks;
-	__u64 time; /* of the last break */
+	__u64 time; /* of the last break, likewise */
 	__u64 detail;
 	__u32 cause; /* enum break_cause */
 	__u32 cpu;
@@ -78,6 +78,7 @@ struct isolated {
 	__u32 state;  /* enum isolated_state */
 	__u32 owed;   /* signal that could not be sent yet */
 	__u32 away;   /* it gave its CPU away in a state other than SETTLED, or owed a signal */
+	__s64 ahead;  /* of the kernel's CLOCK_MONOTONIC is the one that the thread reads, ns */
 };
 
 enum isolated_state {
@@ -168,25 +169,42 @@ static __always_inline __u32 stopped_by(void)
 	return jobctl & JOBCTL_STOP_PENDING ? jobctl & JOBCTL_STOP_SIGMASK : 0;
 }
 
+/* By how much CLOCK_MONOTONIC is ahead of the kernel's in the time namespace of the current thread. */
+static __always_inline __s64 clock_ahead(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct time_namespace *ns;
+
+	if (!bpf_core_field_exists(struct time_namespace, offsets))
+		return 0;
+	ns = BPF_CORE_READ(task, nsproxy, time_ns);
+	return ns ? BPF_CORE_READ(ns, offsets.monotonic.tv_sec) * 1000000000 + BPF_CORE_READ(ns, offsets.monotonic.tv_nsec) : 0;
+}
+
 /* Nobody else changes these pages but unwatch(), once, when supervisor_gone is set. */
-static __always_inline void set_isolated(struct status *p, __u32 isolated, __u32 cpu)
+static __always_inline void set_isolated(struct status *p, struct isolated *th, __u32 cpu)
 {
 	__sync_fetch_and_add(&p->seq, 1); /* full barriers */
-	p->isolated = isolated;
-	if (isolated) {
-		p->since = bpf_ktime_get_ns();
-		p->entered++;
-		p->cpu = cpu;
-	}
+	p->isolated = 1;
+	p->since = bpf_ktime_get_ns() + th->ahead;
+	p->entered++;
+	p->cpu = cpu;
 	__sync_fetch_and_add(&p->seq, 1);
 }
 
-static __always_inline void set_broken(struct status *p, __u32 cause, __u64 detail)
+static __always_inline void set_left(struct status *p)
+{
+	__sync_fetch_and_add(&p->seq, 1);
+	p->isolated = 0;
+	__sync_fetch_and_add(&p->seq, 1);
+}
+
+static __always_inline void set_broken(struct status *p, struct isolated *th, __u32 cause, __u64 detail)
 {
 	__sync_fetch_and_add(&p->seq, 1);
 	p->isolated = 0;
 	p->breaks++;
-	p->time = bpf_ktime_get_ns();
+	p->time = bpf_ktime_get_ns() + th->ahead;
 	p->detail = detail;
 	p->cause = cause;
 	__sync_fetch_and_add(&p->seq, 1);
@@ -246,18 +264,18 @@ static __always_inline void end(struct cpu_state *s, __u32 cause, __u64 detail, 
 	if (!named || !th || !p)
 		return;
 	if (p->tid != current_number(s)) { /* see arm(): user space sends the signal */
-		set_broken(p, cause, detail);
+		set_broken(p, th, cause, detail);
 		conclude(slot, 0);
 		return;
 	}
 	s->named = named;
 	stop = cause == BREAK_SYSCALL ? 0 : stopped_by();
 	if (stop) {
-		set_broken(p, BREAK_SIGNAL, stop);
+		set_broken(p, th, BREAK_SIGNAL, stop);
 		conclude(slot, 0);
 		return;
 	}
-	set_broken(p, cause, detail);
+	set_broken(p, th, cause, detail);
 	if (state == SETTLED && cause != BREAK_SYSCALL && signal_pends())
 		state = OPEN;
 	th->state = state;
@@ -383,7 +401,7 @@ __noinline int leave(void)
 		return 0;
 	p = status_of(slot - 1);
 	if (p)
-		set_isolated(p, 0, 0);
+		set_left(p);
 	record(s, KIND_LEFT, slot - 1, 0, 0);
 	return 0;
 }
@@ -429,7 +447,7 @@ static __always_inline void enter(struct cpu_state *s, struct isolated *th, __u3
 	s->ours = 0;
 	s->left = 0;
 	s->entering = 1;
-	set_isolated(p, 1, bpf_get_smp_processor_id());
+	set_isolated(p, th, bpf_get_smp_processor_id());
 	record(s, KIND_ISOLATED, slot, th->signal, 0); /* an interrupt may come right after the next line */
 	__sync_lock_test_and_set(&s->isolated, slot + 1);
 	if (supervisor_gone)
@@ -471,7 +489,7 @@ static __always_inline void give_page(struct status *p, struct isolated *th, __u
 /* A thread whose call said that it is isolated is not where it was to be. */
 static __always_inline void is_moved(struct cpu_state *s, struct isolated *th, __u32 slot, struct status *p)
 {
-	set_broken(p, BREAK_MOVED, bpf_get_smp_processor_id());
+	set_broken(p, th, BREAK_MOVED, bpf_get_smp_processor_id());
 	conclude(slot, th->signal);
 }
 
@@ -506,11 +524,12 @@ static __always_inline void isolation_prctl(struct cpu_state *s, struct pt_regs 
 	if (result != 0 || !(flags & ISOLATION_ENABLE))
 		return;
 	th->signal = signal_of(flags);
+	th->ahead = clock_ahead();
 	if (here) {
 		enter(s, th, *slot, p);
 		return;
 	}
-	set_isolated(p, 1, bpf_get_smp_processor_id()); /* as the call said, and no longer than this */
+	set_isolated(p, th, bpf_get_smp_processor_id()); /* as the call said, and no longer than this */
 	record(s, KIND_ISOLATED, *slot, th->signal, 0);
 	is_moved(s, th, *slot, p);
 }
@@ -723,11 +742,12 @@ int arm(struct arm_args *a)
 	if (p->tid != a->tid)
 		give_page(p, th, a->tid);
 	th->signal = a->signal;
+	th->ahead = 0; /* it reads no page */
 	s->named = 0;
 	s->ours = 0;
 	s->left = 0;
 	s->entering = 0;
-	set_isolated(p, 1, a->cpu);
+	set_isolated(p, th, a->cpu);
 	e = reserve(own, KIND_ISOLATED, sizeof(*e));
 	if (e) {
 		e->cpu = a->cpu;
