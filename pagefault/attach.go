@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // group is the events of one thread on one CPU. They are switched together.
@@ -43,8 +45,11 @@ type output struct {
 // CPUs (perf_mmap in kernel/events/core.c), because many CPUs would write to it.
 // So a process has a buffer for each CPU, and a thread just one.
 func attach(t Target, o Options, open opener) (*attachment, error) {
+	if err := clock.Check(); err != nil {
+		return nil, err
+	}
 	a := &attachment{open: open, target: t, pid: t.id, options: o, cpus: []int{-1}}
-	a.layout = layout{stack: o.Stack, stackPointer: o.ThreadStacks && stackPointer != 0}
+	a.layout = layout{stack: o.Stack, stackPointer: o.ThreadStacks && stackPointer != 0, ahead: clock.Ahead()}
 	var err error
 	if t.thread {
 		a.pid, err = processOf(t.id)

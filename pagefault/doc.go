@@ -53,7 +53,7 @@
 //
 // # Units and time
 //
-// Times are durations since the start of CLOCK_MONOTONIC. Addresses are virtual
+// Times are of CLOCK_MONOTONIC as this process reads it, also in a time namespace. Addresses are virtual
 // addresses of the watched process, exact to the byte, except on arm64 with older
 // kernels, which give the start of the page (addr & PAGE_MASK in arch/arm64/mm/fault.c).
 package pagefault

@@ -68,7 +68,7 @@ func runHeaderTests(t *testing.T, program string) {
 			t.Error(strings.TrimSpace(line))
 		}
 	}
-	const tests = 43
+	const tests = 44
 	if passed != tests {
 		t.Errorf("%d tests passed, want %d\n%s", passed, tests, out)
 	}

@@ -42,6 +42,7 @@ type layout struct {
 	ids          bool // with the number of the event
 	stackPointer bool
 	stack        bool
+	ahead        time.Duration // of the kernel's clock is the one that this process reads
 }
 
 // sampleType lets the kinds differ in length, for that is how they are told apart:
@@ -147,7 +148,7 @@ func (l layout) sample(rec *record, misc uint16, r *reader) {
 		rec.ip = r.u64()
 	}
 	l.thread(rec, r)
-	rec.time = time.Duration(r.u64())
+	rec.time = time.Duration(r.u64()) + l.ahead
 	rec.address = r.u64()
 	if begins {
 		rec.fault = entry
@@ -205,7 +206,7 @@ func (l layout) trailer(rec *record, r *reader) {
 	}
 	end := reader{rest: r.rest[len(r.rest)-n:]}
 	l.thread(rec, &end)
-	rec.time = time.Duration(end.u64())
+	rec.time = time.Duration(end.u64()) + l.ahead
 	r.rest = r.rest[:len(r.rest)-n]
 }
 

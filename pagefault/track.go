@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // tracker knows, from records in the order of time, what processes look like:
@@ -64,16 +66,8 @@ func newTracker() *tracker {
 		last:    make(map[int]sample),
 		covered: make(map[int]bool),
 		read:    readSpace,
-		now:     monotonic,
+		now:     clock.Here,
 	}
-}
-
-func monotonic() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		panic(err) // every Linux has this clock
-	}
-	return time.Duration(t.Nano())
 }
 
 // take takes in a record. It returns a fault if the record is the end of one.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/clock"
 )
 
 // interval is how often the buffers are looked at.
@@ -154,7 +156,7 @@ func (w *Watcher) look() error {
 			return err
 		}
 	}
-	began := monotonic()
+	began := clock.Here()
 	for _, r := range w.open.rings {
 		if err := w.open.layout.parse(r.drain(), func(rec record) { w.pending = append(w.pending, rec) }); err != nil {
 			return err

@@ -402,7 +402,31 @@ struct taskiso_pagefault_recorder {
 	int tid;       /* that is recorded */
 	unsigned flags;
 	uint64_t lost; /* faults that found no room, as far as read */
+	int64_t ahead; /* ns; of the kernel's clock is CLOCK_MONOTONIC here */
 };
+
+/* taskiso_pagefault_ahead_ finds the offset of CLOCK_MONOTONIC in a time namespace: perf's times are without it. The kernel
+ * shows that of the namespace that children get. */
+static inline int taskiso_pagefault_ahead_(int64_t *ahead)
+{
+	char own[64] = "", children[64] = "", text[256] = "";
+	long long seconds, nanoseconds;
+	ssize_t n;
+	int fd;
+	*ahead = 0;
+	if (readlink("/proc/self/ns/time", own, sizeof own - 1) < 0 || !strcmp(own, "time:[4026531834]"))
+		return 0; /* no such namespaces, or the first one */
+	if (readlink("/proc/self/ns/time_for_children", children, sizeof children - 1) < 0 || strcmp(own, children))
+		return -ENOTSUP;
+	if ((fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC)) < 0)
+		return -errno;
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n < 0 || sscanf(text, "monotonic %lld %lld", &seconds, &nanoseconds) != 2)
+		return -EIO;
+	*ahead = seconds * 1000000000 + nanoseconds;
+	return 0;
+}
 
 static inline void taskiso_pagefault_record_close(struct taskiso_pagefault_recorder *r)
 {
@@ -460,7 +484,8 @@ static inline int taskiso_pagefault_record_map_(struct taskiso_pagefault_recorde
  * and TASKISO_PAGEFAULT_THREADS counts those of threads created later, too.
  * -EPERM: kernel.perf_event_mlock_kb does not allow a buffer of that size. -EINVAL: order
  * is above 16, or TASKISO_PAGEFAULT_THREADS without TASKISO_PAGEFAULT_COUNT: the
- * kernel has a buffer for one thread only, and others call this themselves.
+ * kernel has a buffer for one thread only, and others call this themselves. -ENOTSUP: in a
+ * time namespace that is not that of its children.
  */
 static inline int taskiso_pagefault_record(struct taskiso_pagefault_recorder *r, unsigned order, unsigned flags)
 {
@@ -471,6 +496,8 @@ static inline int taskiso_pagefault_record(struct taskiso_pagefault_recorder *r,
 	r->flags = flags;
 	if (order > 16 || (flags & (TASKISO_PAGEFAULT_THREADS | TASKISO_PAGEFAULT_COUNT)) == TASKISO_PAGEFAULT_THREADS)
 		return -EINVAL;
+	if ((err = taskiso_pagefault_ahead_(&r->ahead)) < 0)
+		return err;
 	if ((err = r->fd[1] = taskiso_pagefault_record_open_(r, 1)) < 0)
 		return err;
 	if (!(flags & TASKISO_PAGEFAULT_MAJOR_ONLY) && (err = r->fd[0] = taskiso_pagefault_record_open_(r, 0)) < 0)
@@ -552,7 +579,7 @@ static inline int taskiso_pagefault_read_stack(struct taskiso_pagefault_recorder
 			memset(f, 0, sizeof *f);
 			f->address = sample.address;
 			f->ip = sample.ip;
-			f->time = sample.time;
+			f->time = sample.time + (uint64_t)r->ahead;
 			f->tid = r->tid;
 			if (r->flags & TASKISO_PAGEFAULT_STACK)
 				chain = taskiso_pagefault_callchain_(r, tail + sizeof h + sizeof sample, stack, depth);
@@ -726,6 +753,8 @@ static inline const char *taskiso_pagefault_explain(int err)
 		return "too many open files: two descriptors are needed for each watch (ulimit -n)";
 	case ENOSPC:
 		return "too many watches in this process";
+	case ENOTSUP:
+		return "the offsets of this time namespace are not known: start the program from a shell in it";
 	}
 	return strerror(err < 0 ? -err : err);
 }

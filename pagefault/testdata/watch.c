@@ -176,21 +176,32 @@ static void test_notify(int sig)
 	check("notify: SIGTRAP refused", taskiso_pagefault_notify_on(&w, SIGTRAP, 0) == -EINVAL, "", 0, 0);
 }
 
+static uint64_t now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void test_record(void)
 {
 	struct taskiso_pagefault_recorder r;
 	struct taskiso_pagefault f;
 	char *m = map(PAGES);
-	int err = taskiso_pagefault_record(&r, 4, 0), n = 0, wrong = 0;
+	int err = taskiso_pagefault_record(&r, 4, 0), n = 0, wrong = 0, late = 0;
+	uint64_t before = now(), after;
 	for (int i = 0; i < PAGES; i++)
 		touch(m, i);
+	after = now();
 	taskiso_pagefault_record_pause(&r);
 	while (taskiso_pagefault_read(&r, &f)) {
 		if (f.address - (uintptr_t)m >= (uintptr_t)PAGES * page)
 			continue;
 		wrong += f.address != (uintptr_t)(m + n * page + 8 * n) || f.tid != gettid() || f.major;
+		late += f.time < before || f.time > after;
 		n++;
 	}
+	check("record: time", !late, "not when they were", late, 0);
 	check("record", err == 0 && n == PAGES && !wrong && !r.lost, taskiso_pagefault_explain(err), n * 1000 + wrong, PAGES * 1000);
 	taskiso_pagefault_record_close(&r);
 

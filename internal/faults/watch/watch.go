@@ -120,7 +120,7 @@ func (r *watching) attach() error {
 	r.collector.Marked = r.cfg.MarkedOnly
 	r.collector.OnFault = r.onFault
 	r.report.Started = time.Now()
-	r.collector.Begin = clock.Now() + r.cfg.WarmUp
+	r.collector.Begin = clock.Here() + r.cfg.WarmUp
 	var err error
 	if r.watcher, err = pagefault.Watch(target, options); err != nil {
 		r.abandon()
@@ -211,7 +211,7 @@ func (r *watching) follow() error {
 		r.ended = true
 		r.state = task.End(r.process, exited, signals)
 	}
-	r.report.Duration = max(0, clock.Now()-r.collector.Begin)
+	r.report.Duration = max(0, clock.Here()-r.collector.Begin)
 	return err
 }
 
@@ -225,7 +225,7 @@ func (r *watching) until(exited <-chan *os.ProcessState, signals <-chan os.Signa
 		defer progress.Clear()
 		w.Interval = output.ProgressInterval
 		w.Poll = func(time.Time) (string, error) {
-			progress.Print(clock.Now()-r.collector.Begin, r.soFar())
+			progress.Print(clock.Here()-r.collector.Begin, r.soFar())
 			return "", nil
 		}
 	}
