@@ -30,6 +30,12 @@ func Ahead() time.Duration {
 	return offsets.Monotonic
 }
 
+// BoottimeAhead is Ahead for CLOCK_BOOTTIME, which the starts of threads in /proc are of.
+func BoottimeAhead() time.Duration {
+	offsets, _ := ofThisProcess()
+	return offsets.Boottime
+}
+
 // Check returns an error if this process is in a time namespace whose offsets are not known.
 func Check() error {
 	_, err := ofThisProcess()

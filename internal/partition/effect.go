@@ -114,7 +114,7 @@ func (e *effects) affinities() {
 			continue
 		}
 		t, err := thread.Read(e.view, inFS(c.Path))
-		if err != nil || t.Start != c.Start || t.Allowed == want || t.Allowed != e.cpusetOf(t) || want == e.cpusetOf(t) {
+		if err != nil || !thread.Same(t.Start, c.Start) || t.Allowed == want || t.Allowed != e.cpusetOf(t) || want == e.cpusetOf(t) {
 			continue
 		}
 		e.miss(tasksSetting, "%s (%s) had CPU %v to itself and may run on CPU %v now: the kernel has forgotten its affinity, or it has given it up", t.Name, t.Dir, want, t.Allowed)

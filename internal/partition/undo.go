@@ -182,7 +182,7 @@ func (s *Store) wishes(j *journal) ([]change.Change, error) {
 	for _, t := range running {
 		c := change.OfThread(t, t.Allowed)
 		known := slices.ContainsFunc(j.changes, func(k change.Change) bool {
-			return k.Path == c.Path && k.Start == c.Start && s.isOurs(j, k, c.From)
+			return k.Path == c.Path && thread.Same(k.Start, c.Start) && s.isOurs(j, k, c.From)
 		})
 		own := t.Movable() && t.Allowed != online && t.Allowed.Intersect(j.CPUs).IsEmpty()
 		if own && !known && t.Allowed != s.cpusetOf(t) {

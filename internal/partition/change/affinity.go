@@ -36,7 +36,7 @@ func (Affinity) read(files Files, c Change) (string, error) {
 	if err != nil {
 		return "", gone(err)
 	}
-	if t.Start != c.Start {
+	if !thread.Same(t.Start, c.Start) {
 		return "", fmt.Errorf("thread %s: %w: the number has been given anew", c.Path, fs.ErrNotExist)
 	}
 	return t.Allowed.String(), nil

@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/proc"
 )
@@ -27,7 +29,38 @@ type Thread struct {
 	Name    string
 	Allowed cpulist.Set
 	Flags   uint64
-	Start   string // in ticks since boot
+	Start   string // in ticks since boot; compare it with [Same]
+}
+
+// tick is the unit in which /proc shows starts: 1 s / USER_HZ.
+const tick = 10 * time.Millisecond
+
+// began returns the start that the kernel's clock has, of the one that /proc shows a process whose clock is ahead of it: the kernel adds the offset of
+// the reader's time namespace (timens_add_boottime_ns() in do_task_stat()). It may be one tick too late if the offset is no number of ticks.
+func began(shown string, ahead time.Duration) (string, error) {
+	if ahead == 0 {
+		return shown, nil
+	}
+	ticks, err := strconv.ParseInt(shown, 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("parsing the start %q: %w", shown, err)
+	}
+	whole := ahead / tick
+	if ahead%tick < 0 {
+		whole--
+	}
+	return strconv.FormatInt(ticks-int64(whole), 10), nil
+}
+
+// Same tells whether two starts of threads with the same number are of the same thread. Read in different time namespaces they may differ by a
+// tick; that soon no number is used again.
+func Same(a, b string) bool {
+	if a == b {
+		return true
+	}
+	m, err := strconv.ParseInt(a, 10, 64)
+	n, err2 := strconv.ParseInt(b, 10, 64)
+	return err == nil && err2 == nil && max(m-n, n-m) <= 1
 }
 
 // All returns all that run. Threads that end meanwhile are left out.
@@ -61,11 +94,15 @@ func Read(files fs.FS, dir string) (Thread, error) {
 	if err != nil {
 		return Thread{}, err
 	}
+	start, err := began(stat.Start, clock.BoottimeAhead())
+	if err != nil {
+		return Thread{}, fmt.Errorf("reading /%s: %w", dir, err)
+	}
 	allowed, err := cpulist.ParseSysfs(status.Value("Cpus_allowed_list"))
 	if err != nil || allowed.IsEmpty() {
 		return Thread{}, errors.Join(fmt.Errorf("reading /%s: no CPUs in status", dir), err)
 	}
-	return Thread{Dir: "/" + dir, Name: printable.Text(status.Value("Name")), Allowed: allowed, Flags: stat.Flags, Start: stat.Start}, nil
+	return Thread{Dir: "/" + dir, Name: printable.Text(status.Value("Name")), Allowed: allowed, Flags: stat.Flags, Start: start}, nil
 }
 
 // Movable tells whether its affinity can be set. That of other threads is the

@@ -4,9 +4,15 @@ package thread
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/proc"
+	"github.com/taskiso/taskiso/internal/vmtest"
 )
 
 // files are those of the thread 12.
@@ -47,6 +53,62 @@ func TestInterrupt(t *testing.T) {
 		}
 		if got := th.Interrupt(); got != test.want || th.Start != "1012" || th.Movable() == (test.flags&NoSetAffinity != 0) {
 			t.Errorf("%s with flags %#x: interrupt %q, want %q; %+v", test.name, test.flags, got, test.want, th)
+		}
+	}
+}
+
+func TestBegan(t *testing.T) {
+	for _, test := range []struct {
+		shown string
+		ahead time.Duration
+		want  string
+	}{
+		{"1012", 0, "1012"},
+		{"8641012", 24 * time.Hour, "1012"},
+		{"1512", 5*time.Second + 3*time.Millisecond, "1012"}, // or 1011
+		{"512", -5 * time.Second, "1012"},
+		{"511", -5*time.Second - 3*time.Millisecond, "1012"}, // or 1011
+		{"x", time.Second, ""},
+	} {
+		if got, err := began(test.shown, test.ahead); got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s with a clock %v ahead: %q, %v; want %q", test.shown, test.ahead, got, err, test.want)
+		}
+	}
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{{"1012", "1012", true}, {"1012", "1013", true}, {"1012", "1011", true}, {"1012", "1014", false}, {"", "1012", false}, {"", "", true}} {
+		if got := Same(test.a, test.b); got != test.want {
+			t.Errorf("%q and %q are the same: %v", test.a, test.b, got)
+		}
+	}
+}
+
+// startVariable makes the test binary print the start of the thread that it names.
+const startVariable = "TASKISO_TEST_START"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(startVariable); dir != "" {
+		th, err := Read(os.DirFS("/"), dir)
+		fmt.Println(th.Start, err)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A journal that was written in one time namespace is read in another.
+func TestStartInTimeNamespace(t *testing.T) {
+	dir := proc.Thread(os.Getpid(), os.Getpid())
+	here, err := Read(os.DirFS("/"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []time.Duration{0, 24 * time.Hour, 1500*time.Microsecond + time.Hour} {
+		c := exec.Command("/proc/self/exe")
+		c.Env = append(os.Environ(), startVariable+"="+dir)
+		out := vmtest.InTimeNamespace(t, ahead, c)
+		if start, _, _ := strings.Cut(out, " "); !Same(start, here.Start) {
+			t.Errorf("%v ahead: begun at %q, here at %s", ahead, out, here.Start)
 		}
 	}
 }
