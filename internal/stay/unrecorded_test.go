@@ -43,6 +43,8 @@ func TestUnrecorded(t *testing.T) {
 			switched(1, app, kworker, runnable), switched(9, ksoft, app, sleeping), at(10, trace.SyscallEnter)}},
 		{name: "threads are followed: the switch away from one", everywhere: true, want: 1, script: []trace.Event{
 			switched(1, ksoft, app, runnable), at(2, trace.SyscallEnter), switched(9, ksoft, app, sleeping)}},
+		{name: "threads are followed: the switch away from one, shown by that between two others", everywhere: true, want: 1, script: []trace.Event{
+			switched(1, ksoft, app, runnable), at(2, trace.SyscallEnter), switched(9, kworker, ksoft, sleeping)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRecorder()
@@ -70,17 +72,18 @@ func TestQuietBeforeAnUnrecordedSwitch(t *testing.T) {
 // Where one switch of a CPU was not recorded, the last one need not have been either: no user mode until the end is claimed.
 func TestFinishAfterAnUnrecordedSwitch(t *testing.T) {
 	for _, tc := range []struct {
-		name     string
-		unlisted bool
-		want     int
-	}{{"all recorded", false, 1}, {"one not", true, 0}} {
+		name string
+		rest []trace.Event
+		want int
+	}{
+		{"all recorded", nil, 1},
+		{"one not", []trace.Event{switched(9, ksoft, app, sleeping), at(10, trace.SyscallEnter), at(11, trace.SyscallExit)}, 0},
+		{"the last one not", []trace.Event{switched(9, kworker, ksoft, sleeping)}, 0},
+	} {
 		r := newRecorder()
 		r.Everywhere = true
 		script := []trace.Event{switched(1, ksoft, app, runnable), at(2, trace.SyscallEnter), at(3, trace.SyscallExit)}
-		if tc.unlisted {
-			script = append(script, switched(9, ksoft, app, sleeping), at(10, trace.SyscallEnter), at(11, trace.SyscallExit))
-		}
-		r.Add(trace.Batch{Events: script, Until: 100})
+		r.Add(trace.Batch{Events: append(script, tc.rest...), Until: 100})
 		if open := r.Finish(); len(open) != tc.want {
 			t.Errorf("%s: %d threads in user mode at the end, want %d", tc.name, len(open), tc.want)
 		}

@@ -41,7 +41,8 @@ type bpfCpuState struct {
 	CachedAt     uint32
 	Running      uint32
 	Preempted    uint32
-	Pad          [9]uint32
+	Shown        uint32
+	Pad          [8]uint32
 	Answered     uint32
 	Granted      uint32
 	Isolated     uint32

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -302,5 +303,52 @@ func TestExitOfAWatchedThreadIsSeenAnywhere(t *testing.T) {
 				t.Errorf("threads %v are watched, %v; want none: it has ended", left, err)
 			}
 		})
+	}
+}
+
+// A switch between two tasks that are not watched is recorded once where the last one recorded was to a watched task: that was switched away
+// without an event then, which no test can make the kernel do.
+func TestSwitchAfterAnUnreportedOne(t *testing.T) {
+	tracer := open(t, Config{Follow: FollowThreads})
+	c := exec.Command("cat") // waits for input
+	start(t, c)
+	if err := errors.Join(tracer.Watch(c.Process.Pid), tracer.Start()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	cpu := 0
+	for !before.IsSet(cpu) {
+		cpu++
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	others := func() (n int) { // after some switches from and to this thread
+		for range 5 {
+			unix.Nanosleep(&unix.Timespec{Nsec: 1_000_000}, nil)
+		}
+		for _, e := range read(t, tracer) {
+			if e.Kind == Switch && e.CPU == cpu && !e.Watched && !e.Task.Watched {
+				n++
+			}
+		}
+		return n
+	}
+	if n := others(); n != 0 {
+		t.Errorf("%d switches between others recorded, want none", n)
+	}
+	at := int64(cpu*cpuStateSize) + int64(unsafe.Offsetof(bpfCpuState{}.Shown))
+	if _, err := tracer.state.WriteAt(binary.NativeEndian.AppendUint32(nil, 1), at); err != nil {
+		t.Fatal(err)
+	}
+	if n := others(); n != 1 {
+		t.Errorf("%d switches between others recorded where a watched task was taken to run, want 1", n)
 	}
 }

@@ -19,6 +19,10 @@ static __always_inline void fill_task(struct task_event *t, struct task_struct *
 /*
  * Current is still the previous task here, so the answer kept for
  * current_flags() is set to the next one's.
+ *
+ * Where watched tasks are followed, the switches from and to one are recorded. The kernel reports some to
+ * nobody: if such a task was there according to the last one and it is not the task that leaves, this switch, between
+ * two others, is recorded too. Else the task would be taken to run until the CPU has another event.
  */
 PROGRAM(sched_switch)
 {
@@ -39,7 +43,8 @@ PROGRAM(sched_switch)
 	number = number_of(next);
 	flags = task_flags(next, number);
 	isolation_turn(s, number, number && !(flags & TASK_WATCHED));
-	if (s->watched || (prev_flags | flags) & TASK_WATCHED) {
+	if (s->watched || s->shown || (prev_flags | flags) & TASK_WATCHED) {
+		s->shown = any_cpu && flags & TASK_WATCHED;
 		t = reserve(s, KIND_SWITCH, sizeof(*t));
 		if (t) {
 			t->e.ip = prev_flags & TASK_WATCHED ? user_ip(s) : 0;
