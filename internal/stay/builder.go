@@ -37,6 +37,7 @@ type Builder struct {
 	senders  senders
 	currents currents
 	lossy    map[int]uint64 // CPUs that lost events in the batch at hand
+	missed   bool           // a sender may have been missed in it
 	until    time.Duration  // end of the last batch
 	found    []found        // in the order of their time
 }
@@ -73,7 +74,7 @@ func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 
 // Add takes in the next batch.
 func (b *Builder) Add(batch trace.Batch) {
-	b.lossy = batch.Lost
+	b.lossy, b.missed = batch.Lost, batch.SendersMissed
 	for _, e := range batch.Events {
 		if len(b.found) > 0 {
 			b.place(e.Time)
@@ -86,7 +87,7 @@ func (b *Builder) Add(batch trace.Batch) {
 	for cpu := range batch.Lost {
 		b.lost(cpu)
 	}
-	if len(batch.Lost) > 0 {
+	if len(batch.Lost) > 0 || batch.SendersMissed {
 		b.senders.forgetLatest()
 	}
 	b.until = max(b.until, batch.Until)
@@ -177,14 +178,14 @@ func (b *Builder) event(e trace.Event) {
 }
 
 // arrived returns those who sent what e shows the arrival of. Where events were lost, what was sent before can
-// have arrived with one of them, or what was sent since be among them.
+// have arrived with one of them, or what was sent since be among them. The latter is so too where a sender was missed.
 func (b *Builder) arrived(e trace.Event) []trace.Event {
 	_, here := b.lossy[e.CPU]
 	if here {
 		b.senders.disown(e)
 	}
 	from := b.senders.arrived(e)
-	if len(b.lossy) == 0 {
+	if len(b.lossy) == 0 && !b.missed {
 		return from
 	}
 	switch e.Kind {
@@ -194,9 +195,13 @@ func (b *Builder) arrived(e trace.Event) []trace.Event {
 		if !here || len(b.lossy) == 1 {
 			return from
 		}
-	case trace.RescheduleEnter, trace.CallFunctionExit, trace.CallFunctionSingleExit:
+	case trace.RescheduleEnter:
 		if !here {
 			return from
+		}
+	case trace.CallFunctionExit, trace.CallFunctionSingleExit: // what may not have been sent was if nothing else was, which is not known
+		if !here {
+			return slices.DeleteFunc(from, func(sent trace.Event) bool { return sent.Sender.Conditional })
 		}
 	}
 	return nil

@@ -257,6 +257,36 @@ func conditional(t int, sender string, number uint64) trace.Event {
 	return e
 }
 
+// Where a sender was missed, whatever counts only if nothing was sent since is nobody's; so it is in the next batch.
+func TestOriginWhereASenderWasMissed(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		sent   trace.Event
+		script []trace.Event
+		want   []string
+	}{
+		{"timer", send(1, trace.SendHRTimer, "bash", 0, 7),
+			[]trace.Event{at(10, trace.LocalTimerEnter), at(11, trace.HRTimer, argB(7)), at(12, trace.LocalTimerExit)}, nil},
+		{"call that may not have been sent", conditional(1, "bash", 1),
+			[]trace.Event{at(10, single), at(12, singleExit)}, nil},
+		{"call, whose csd is taken until it arrives", queued(1, "bash", 1),
+			[]trace.Event{at(10, single), called(11, 1), at(12, trace.CSDExit), at(13, singleExit)}, []string{"bash csd_function_entry"}},
+	} {
+		for _, missed := range []bool{false, true} {
+			r := newRecorder()
+			r.Add(trace.Batch{Events: []trace.Event{tc.sent}, Until: 5})
+			r.Add(trace.Batch{Events: append(tc.script, at(1000, trace.SyscallEnter)), Until: 2000, SendersMissed: missed})
+			if len(r.stays) == 0 {
+				t.Fatalf("%s: no stay", tc.name)
+			}
+			got := causedBy(&r.stays[0])
+			if missed && !slices.Equal(got, append([]string{}, tc.want...)) || !missed && len(got) != 1 {
+				t.Errorf("%s, a sender was missed: %v: blamed on %q", tc.name, missed, got)
+			}
+		}
+	}
+}
+
 // An NMI that is seen before the interrupt it came in does not hide its senders.
 func TestOriginBehindAnNMI(t *testing.T) {
 	r := newRecorder(scriptCPU)

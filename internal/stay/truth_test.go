@@ -100,6 +100,7 @@ type machine struct {
 	t          *testing.T
 	everywhere bool
 	lossRate   int // one of so many events is lost; 0: none
+	missRate   int // one of so many senders is missed; 0: none
 	now        time.Duration
 	cpus       [machineCPUs]*simCPU
 	tasks      []*simTask
@@ -112,6 +113,7 @@ type machine struct {
 
 	batch   trace.Batch
 	lossy   map[int]bool // of the batch before
+	missed  bool         // in the batch before
 	senders map[time.Duration][]string
 
 	builder *Builder
@@ -130,6 +132,9 @@ func newMachine(t *testing.T, seed uint64) *machine {
 	m.everywhere = m.IntN(2) == 0
 	if m.IntN(3) == 0 {
 		m.lossRate = 50 + m.IntN(300)
+	}
+	if m.IntN(3) == 0 {
+		m.missRate = 20 + m.IntN(300)
 	}
 	tracked, err := cpulist.New(2, 3)
 	if err != nil {
@@ -203,6 +208,10 @@ func (m *machine) record(when bool, cpu int, kind trace.Kind, changes ...change)
 	}
 	for _, c := range changes {
 		c(&e)
+	}
+	if m.missRate > 0 && kind.IsSend() && m.IntN(m.missRate) == 0 {
+		m.batch.SendersMissed = true
+		return m.now
 	}
 	if m.lossRate > 0 && m.IntN(m.lossRate) == 0 {
 		if m.batch.Lost == nil {
@@ -568,6 +577,9 @@ func (m *machine) hand() {
 		m.batch.Lost[cpu] += 0
 	}
 	m.lossy = counted
+	missed := m.batch.SendersMissed
+	m.batch.SendersMissed = missed || m.missed
+	m.missed = missed
 	m.builder.Add(m.batch)
 	m.batch = trace.Batch{}
 	m.now++
@@ -659,7 +671,7 @@ func runMachine(t *testing.T, seed uint64, steps int) *machine {
 	}
 	m.finish()
 	if t.Failed() {
-		t.Logf("seed %d, everywhere %v, loss rate %d", seed, m.everywhere, m.lossRate)
+		t.Logf("seed %d, everywhere %v, loss rate %d, miss rate %d", seed, m.everywhere, m.lossRate, m.missRate)
 	}
 	return m
 }

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -62,6 +63,28 @@ func TestLossIsMarkedInEveryBatchItCanLieIn(t *testing.T) {
 	}
 	if fourth, err := tracer.Read(); err != nil || len(fourth.Lost) > 0 {
 		t.Errorf("the last batch says it lost %v, error %v", fourth.Lost, err)
+	}
+}
+
+// A sender that was missed is counted after the end of the batch: it may belong to that one or to the next.
+func TestMissedSendersDoubtTwoBatches(t *testing.T) {
+	var m misses
+	for i, tc := range []struct {
+		total uint64
+		want  bool
+	}{{0, false}, {3, true}, {3, true}, {3, false}, {4, true}, {5, true}, {5, true}, {5, false}} {
+		if got, err := m.since(func() (uint64, error) { return tc.total, nil }); got != tc.want || err != nil {
+			t.Errorf("batch %d, %d missed so far: %v, %v; want %v", i, tc.total, got, err, tc.want)
+		}
+	}
+}
+
+// All programs of senders that can be interrupted are there by that name.
+func TestInterruptibleAreSenders(t *testing.T) {
+	for _, name := range interruptible {
+		if !slices.ContainsFunc(allSources(), func(s source) bool { return s.name == name && s.kind.IsSend() }) {
+			t.Errorf("no sender %s", name)
+		}
 	}
 }
 

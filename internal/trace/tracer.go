@@ -87,6 +87,7 @@ type Tracer struct {
 	lost  map[int]uint64 // by CPU, as last seen
 
 	doubtful []int // CPUs whose losses were counted by the last Read
+	missing  misses
 }
 
 const (
@@ -411,14 +412,17 @@ func (t *Tracer) Missed() (uint64, error) {
 }
 
 // MissedOf returns how many of those were of kind k.
-func (t *Tracer) MissedOf(k Kind) (uint64, error) {
-	p := t.coll.Programs[k.String()]
+func (t *Tracer) MissedOf(k Kind) (uint64, error) { return t.missedBy(k.String()) }
+
+// missedBy returns how many of those a program had to see; 0 if there is no program of that name.
+func (t *Tracer) missedBy(program string) (uint64, error) {
+	p := t.coll.Programs[program]
 	if p == nil {
 		return 0, nil
 	}
 	stats, err := p.Stats()
 	if err != nil {
-		return 0, fmt.Errorf("reading the statistics of program %s: %w", k, err)
+		return 0, fmt.Errorf("reading the statistics of program %s: %w", program, err)
 	}
 	return stats.RecursionMisses, nil
 }
