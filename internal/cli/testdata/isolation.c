@@ -470,8 +470,9 @@ static int break_once(struct broken *arg)
 }
 
 /*
- * What else can come in a case. An interrupt that is being moved can enter where no event
- * shows it: now and then, on 6.1 and 6.12, that is a break without a name.
+ * What else can come in a case. An interrupt that has just been moved can come while its handler still runs
+ * on the CPU from which it was moved: handle_edge_irq() then masks it and calls no handler, without an event
+ * (irq_may_run(), kernel/irq/chip.c). That break has no name, and no case but this one has it.
  */
 static unsigned foreign(const struct breaks *b)
 {
