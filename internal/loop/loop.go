@@ -71,12 +71,12 @@ const exitFailed = 125
 // nobody listens any more.
 func Main() int {
 	out := json.NewEncoder(os.Stdout)
-	seen, err := spinUntilTold(os.Args[1], out)
+	seen, used, err := spinUntilTold(os.Args[1], out)
 	if err != nil {
 		out.Encode(message{Error: err.Error()})
 		return exitFailed
 	}
-	if err := out.Encode(message{Seen: seen}); err != nil {
+	if err := out.Encode(message{Seen: seen, Used: used}); err != nil {
 		return exitFailed
 	}
 	return 0
@@ -88,16 +88,18 @@ type message struct {
 	Spinning bool          `json:"spinning,omitempty"`
 	Seen     []report.Loop `json:"seen,omitempty"`
 	Error    string        `json:"error,omitempty"`
+	// Used is what the threads of the loops have used up while they spun.
+	Used report.TaskUsage `json:"used"`
 }
 
-func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
+func spinUntilTold(config string, out *json.Encoder) (seen []report.Loop, used report.TaskUsage, err error) {
 	var cfg Config
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
-		return nil, fmt.Errorf("parsing the settings of the busy loop: %w", err)
+		return nil, used, fmt.Errorf("parsing the settings of the busy loop: %w", err)
 	}
 	records, err := cfg.records()
 	if err != nil {
-		return nil, err
+		return nil, used, err
 	}
 	end := make(chan os.Signal, 2)
 	signal.Notify(end, syscall.SIGTERM)
@@ -111,12 +113,13 @@ func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
 	runtime.GOMAXPROCS(len(records) + 2)
 
 	pinned := make(chan error)
+	each := make([]report.TaskUsage, len(records))
 	var running sync.WaitGroup
 	for i, cpu := range cfg.CPUs.Slice() {
 		loop := noise.NewLoop(cfg.Counter, cfg.Threshold, records[i])
 		loop.Timed = cfg.Shared // nobody else wants to know when
 		loop.Yields = cfg.Yields
-		running.Go(func() { cfg.spin(cpu, loop, pinned) })
+		running.Go(func() { each[i] = cfg.spin(cpu, loop, pinned) })
 	}
 	for range records {
 		err = firstError(err, <-pinned)
@@ -136,7 +139,10 @@ func spinUntilTold(config string, out *json.Encoder) ([]report.Loop, error) {
 		r.Stop()
 	}
 	running.Wait()
-	return cfg.seen(records), err
+	for _, one := range each {
+		used.Add(&one)
+	}
+	return cfg.seen(records), used, err
 }
 
 // records returns one for each CPU, all in memory already: what Go allocates is not until it is first written, and each
@@ -190,7 +196,7 @@ func firstError(a, b error) error {
 	return b
 }
 
-func (cfg *Config) spin(cpu int, loop *noise.Loop, pinned chan<- error) {
+func (cfg *Config) spin(cpu int, loop *noise.Loop, pinned chan<- error) (used report.TaskUsage) {
 	runtime.LockOSThread() // never unlocked: the thread is not fit for anything else
 	set, err := cpulist.New(cpu)
 	if err == nil {
@@ -200,7 +206,21 @@ func (cfg *Config) spin(cpu int, loop *noise.Loop, pinned chan<- error) {
 		err = cfg.Priority.apply()
 	}
 	pinned <- err
-	if err == nil {
-		loop.Run()
+	if err != nil {
+		return used
 	}
+	before := usedByThread()
+	loop.Run()
+	after := usedByThread()
+	return *after.Since(&before)
+}
+
+// usedByThread is what the kernel accounts to this thread: not to what made it, nor to the rest of the runtime.
+func usedByThread() report.TaskUsage {
+	var ru syscall.Rusage
+	const thisThread = 1 // RUSAGE_THREAD
+	if err := syscall.Getrusage(thisThread, &ru); err != nil {
+		return report.TaskUsage{} // no such call: there is nothing to be told
+	}
+	return report.UsageOf(&ru)
 }

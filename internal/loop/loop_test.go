@@ -65,9 +65,13 @@ func TestOwnRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	process.Signal(syscall.SIGTERM)
-	seen, err := out.Seen()
+	seen, used, err := out.Seen()
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Measured on a busy machine: 229 switches and 863 faults of the whole process, none of the loop's thread.
+	if used.Voluntary > 5 || used.MinorFaults > 20 || used.MajorFaults != 0 || used.User < 0 {
+		t.Errorf("the loop has used up %+v, and neither waits nor touches memory for the first time", used)
 	}
 	if first, _ := cpus.First(); len(seen) != 1 || seen[0].CPU != first || seen[0].Ran <= 0 || seen[0].Threshold != Threshold || seen[0].YieldsEvery != 0 {
 		t.Errorf("got %+v, want one loop on CPU %v that ran", seen, cpus)

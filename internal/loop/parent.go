@@ -76,13 +76,13 @@ func (o *Output) WaitSpinning() error {
 	return nil
 }
 
-// Seen returns what the loop on each CPU has seen, when all have ended.
-func (o *Output) Seen() ([]report.Loop, error) {
+// Seen returns what the loop on each CPU has seen, and what all have used up, when they have ended.
+func (o *Output) Seen() ([]report.Loop, report.TaskUsage, error) {
 	m, err := o.next()
 	if err != nil {
-		return nil, fmt.Errorf("reading what the busy loop saw: %w", err)
+		return nil, report.TaskUsage{}, fmt.Errorf("reading what the busy loop saw: %w", err)
 	}
-	return m.Seen, nil
+	return m.Seen, m.Used, nil
 }
 
 func (o *Output) next() (message, error) {

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/hold/operation"
@@ -324,7 +325,8 @@ type Usage struct {
 	Steal      time.Duration     `json:"steal_ns"` // taken by the hypervisor
 }
 
-// TaskUsage is what a command and the children it waited for used up.
+// TaskUsage is what a command and the children it waited for used up, or the
+// threads of the busy loop while they spun.
 type TaskUsage struct {
 	User        time.Duration `json:"user_ns"`
 	System      time.Duration `json:"system_ns"`
@@ -332,6 +334,28 @@ type TaskUsage struct {
 	MajorFaults int64         `json:"major_faults"`
 	Voluntary   int64         `json:"voluntary_switches"`
 	Involuntary int64         `json:"involuntary_switches"`
+}
+
+// UsageOf returns what getrusage(2) tells.
+func UsageOf(ru *syscall.Rusage) TaskUsage {
+	return TaskUsage{
+		User:        time.Duration(ru.Utime.Nano()),
+		System:      time.Duration(ru.Stime.Nano()),
+		MinorFaults: ru.Minflt,
+		MajorFaults: ru.Majflt,
+		Voluntary:   ru.Nvcsw,
+		Involuntary: ru.Nivcsw,
+	}
+}
+
+// Add adds what another has used up.
+func (u *TaskUsage) Add(other *TaskUsage) {
+	u.User += other.User
+	u.System += other.System
+	u.MinorFaults += other.MinorFaults
+	u.MajorFaults += other.MajorFaults
+	u.Voluntary += other.Voluntary
+	u.Involuntary += other.Involuntary
 }
 
 // Since returns what was used up since an earlier reading, or nil if one of the

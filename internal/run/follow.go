@@ -150,14 +150,15 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 	threads, endedBy := r.Task.Threads, r.Task.EndedBy
 	r.Task = t.Describe
 	r.Task.Threads, r.Task.EndedBy = threads, endedBy
+	var loops *report.TaskUsage // what the loops have used up: the rest of their process is not what is observed
 	if t.Loop == nil {
 		code := task.ExitCode(state)
 		r.Task.Status = &code
 		if err := o.addLeftBehind(); err != nil {
 			return task.Verdict{}, err
 		}
-	} else if seen, err := t.Loop.Seen(); err == nil {
-		r.Loop = seen
+	} else if seen, used, err := t.Loop.Seen(); err == nil {
+		r.Loop, loops = seen, &used
 		if slices.ContainsFunc(seen, func(l report.Loop) bool { return l.YieldsEvery > 0 }) {
 			r.Limits = append(r.Limits, noise.YieldLimit())
 		}
@@ -167,6 +168,9 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 	var err error
 	if r.Usage, err = o.system.usage(o.cfg.Files, o.cfg.Target.CPUs, state, &t.Process.Used); err != nil {
 		return task.Verdict{}, err
+	}
+	if loops != nil {
+		r.Usage.Task = loops
 	}
 	if o.counters != nil {
 		r.Limits = append(r.Limits, o.counters.Missing...)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/report"
@@ -51,20 +50,10 @@ func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessStat
 		return u, nil
 	}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.Task = taskUsage(ru).Since(taskUsage(before))
+		all, earlier := report.UsageOf(ru), report.UsageOf(before)
+		u.Task = all.Since(&earlier)
 	}
 	return u, nil
-}
-
-func taskUsage(ru *syscall.Rusage) *report.TaskUsage {
-	return &report.TaskUsage{
-		User:        time.Duration(ru.Utime.Nano()),
-		System:      time.Duration(ru.Stime.Nano()),
-		MinorFaults: ru.Minflt,
-		MajorFaults: ru.Majflt,
-		Voluntary:   ru.Nvcsw,
-		Involuntary: ru.Nivcsw,
-	}
 }
 
 // positive returns, by row, what was counted on cpus together.
