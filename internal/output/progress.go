@@ -63,13 +63,16 @@ func (p *Progress) Print(elapsed time.Duration, found string) {
 		}
 		line = fmt.Sprintf("%.1f s%s: %s", elapsed.Seconds(), of, found)
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", fit(line, " (Ctrl-C ends it and prints the report)", p.width()-1))
+	fmt.Fprintf(p.w, "\r\x1b[K%s", fit(line, p.width()-1, " (Ctrl-C ends it and prints the report)", " (Ctrl-C: report)"))
 }
 
-// fit returns a line that is no wider than width, as one that wraps cannot be written over: with the hint if that fits in.
-func fit(line, hint string, width int) string {
-	if utf8.RuneCountInString(line+hint) <= width {
-		return line + hint
+// fit returns a line that is no wider than width, as one that wraps cannot be written over: with the first of the hints that
+// fits in.
+func fit(line string, width int, hints ...string) string {
+	for _, hint := range hints {
+		if utf8.RuneCountInString(line+hint) <= width {
+			return line + hint
+		}
 	}
 	if runes := []rune(line); len(runes) > max(0, width) {
 		return string(runes[:max(0, width)])

@@ -15,7 +15,10 @@ import (
 func TestProgressFitsTheTerminal(t *testing.T) {
 	for width, want := range map[int]string{
 		200: "1.5 s of 8 s: 12 breaks, 0 events lost (Ctrl-C ends it and prints the report)",
-		60:  "1.5 s of 8 s: 12 breaks, 0 events lost",
+		78:  "1.5 s of 8 s: 12 breaks, 0 events lost (Ctrl-C ends it and prints the report)",
+		77:  "1.5 s of 8 s: 12 breaks, 0 events lost (Ctrl-C: report)",
+		56:  "1.5 s of 8 s: 12 breaks, 0 events lost (Ctrl-C: report)",
+		55:  "1.5 s of 8 s: 12 breaks, 0 events lost",
 		30:  "1.5 s of 8 s: 12 breaks, 0 ev",
 		1:   "",
 	} {
