@@ -39,6 +39,25 @@ func TestAccounting(t *testing.T) {
 			want: []string{"10-60: 50, waited 0, gap 0, took [{1 50 0}]"},
 		},
 		{
+			// Between the fault, whose end has no event, and the interrupt, and behind that, user mode may lie.
+			name: "another task runs after a page fault and an interrupt: the break lasts as long, and took of the CPU what it had",
+			script: []trace.Event{
+				at(10, trace.PageFault), at(12, trace.RescheduleEnter), at(13, trace.RescheduleExit), switched(14, app, peer, runnable),
+				at(20, trace.SyscallEnter, in(peer)), at(25, trace.SyscallExit, in(peer)), at(55, trace.RescheduleEnter, in(peer)),
+				switched(56, peer, app, runnable),
+			},
+			want: []string{"20-25: 5, waited 0, gap 0, took [{1 5 0}]", "10-56: 43, waited 0, gap 3, took [{1 1 0}]"},
+		},
+		{
+			name: "another task runs in the middle of a system call that would have gone on",
+			script: []trace.Event{
+				at(10, trace.SyscallEnter), switched(14, app, peer, runnable),
+				at(20, trace.SyscallEnter, in(peer)), at(25, trace.SyscallExit, in(peer)), at(55, trace.RescheduleEnter, in(peer)),
+				switched(56, peer, app, runnable), at(58, trace.SyscallExit),
+			},
+			want: []string{"20-25: 5, waited 0, gap 0, took [{1 5 0}]", "10-58: 48, waited 0, gap 0, took [{1 6 0}]"},
+		},
+		{
 			name: "stopped",
 			script: []trace.Event{
 				at(10, trace.SyscallEnter), switched(12, app, swapper, stopped), switched(60, swapper, app, runnable), at(65, trace.SyscallExit),
