@@ -66,7 +66,9 @@ type cpuTotals struct {
 
 type causeTotals struct {
 	report.Cause
-	origins map[originKey]*report.Origin
+	origins  map[originKey]*report.Origin
+	second   time.Duration // of the observation, the latest one
+	inSecond uint64        // breaks
 }
 
 // originKey tells senders apart.
@@ -139,7 +141,9 @@ func (c *Collector) Stay(s *stay.Stay) {
 		on.waited += share.Waited
 	}
 	c.stretch(t, s.Quiet, s.Start)
-	t.causes.Of(what, newCauseTotals).add(s, c.names, &c.origins)
+	totals := t.causes.Of(what, newCauseTotals)
+	totals.add(s, c.names, &c.origins)
+	totals.countSecond((s.Start - c.begin) / time.Second)
 	if t.isLong(s.Duration()) {
 		t.keepLong(c.describe(s, what))
 	}
@@ -237,6 +241,15 @@ func (t *causeTotals) add(s *stay.Stay, names cause.Names, origins *int) {
 	if !found && comesFromElsewhere(s.Entry.Kind) {
 		t.WithoutOrigin++
 	}
+}
+
+// countSecond takes in that a break began in a second. One that a longer break delayed counts in the latest.
+func (t *causeTotals) countSecond(second time.Duration) {
+	if second > t.second {
+		t.second, t.inSecond = second, 0
+	}
+	t.inSecond++
+	t.Squares += 2*t.inSecond - 1 // n² less (n-1)²
 }
 
 // comesFromElsewhere tells whether an entry of kind k has a sender.

@@ -50,6 +50,23 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// Three breaks in one second are a cluster, and three in three seconds are none.
+func TestSquares(t *testing.T) {
+	for want, at := range map[uint64][]time.Duration{
+		9: {0, 10 * time.Millisecond, 900 * time.Millisecond},
+		5: {0, 1500 * time.Millisecond, 1900 * time.Millisecond},
+		3: {0, time.Second, 2 * time.Second},
+	} {
+		c := newSample(t)
+		for _, at := range at {
+			c.Stay(tickAt(at, time.Microsecond))
+		}
+		if got := fill(t, c).Causes[0]; got.Squares != want || got.Count != 3 {
+			t.Errorf("%v: %d, want %d", at, got.Squares, want)
+		}
+	}
+}
+
 // What threads wait by their own choice is in no other sum, and what a stay took of another CPU is that one's.
 func TestWaitedIsASumOfItsOwn(t *testing.T) {
 	c := newSample(t)
