@@ -75,6 +75,11 @@ var importRules = []importRule{
 		reason: "a budget judges what is in a report, so that a saved one is judged as a new one",
 	},
 	{
+		of:     []string{"internal/compare/..."},
+		never:  []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...", "internal/run/..."},
+		reason: "reports are compared, from whichever machine and version they come",
+	},
+	{
 		of: []string{"internal/display/..."}, never: []string{"..."},
 		reason: "how things are shown does not depend on what is shown",
 	},

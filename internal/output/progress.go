@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 )
 
 // ProgressInterval is short enough to look alive.
@@ -30,17 +28,7 @@ func NewProgress(stderr io.Writer, total time.Duration) *Progress {
 	if !IsTerminal(os.Stderr) {
 		return nil
 	}
-	return &Progress{w: stderr, width: stderrWidth, total: total, next: time.Now().Add(ProgressInterval)}
-}
-
-// stderrWidth returns how many letters a line of the terminal has; that can change at any time.
-func stderrWidth() int {
-	const usual = 80
-	width, _, err := term.GetSize(int(os.Stderr.Fd()))
-	if err != nil || width <= 0 {
-		return usual
-	}
-	return width
+	return &Progress{w: stderr, width: func() int { return Width(os.Stderr) }, total: total, next: time.Now().Add(ProgressInterval)}
 }
 
 // Due tells whether the line is to be written again.

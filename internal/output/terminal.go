@@ -20,6 +20,16 @@ func IsTerminal(f *os.File) bool {
 // WantsColour tells whether f is a terminal whose user wants colours (https://no-color.org).
 func WantsColour(f *os.File) bool { return os.Getenv("NO_COLOR") == "" && IsTerminal(f) }
 
+// Width returns how many letters a line of f has: that of a terminal, which can change at any time, or what is usual.
+func Width(f *os.File) int {
+	const usual = 80
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 {
+		return usual
+	}
+	return width
+}
+
 // IsASCII tells whether the locale says that only ASCII can be shown. Nothing is known where none is set.
 func IsASCII(getenv func(string) string) bool {
 	locale := strings.ToUpper(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
