@@ -107,6 +107,17 @@ func collectProvoked(all []cause.Provocation, release, text string) {
 	}
 }
 
+// TestVMComparison takes a quarter of an hour: it compares real runs.
+func TestVMComparison(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Kernels:  []string{"trixie"},
+		Cmdline:  vmtest.Isolated,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Tests:    "^TestGuestS(ameRuns|eededChange)$",
+		Timeout:  50 * time.Minute,
+	})
+}
+
 // observed is how long TestVMSilence observes with each observer.
 var observed = flag.Duration("observed", time.Minute, "observe for `TIME` with each observer")
 
