@@ -51,12 +51,20 @@ const (
 	Count     Figure = "count"      // breaks
 	PerSecond Figure = "per_second" // breaks in a second of the observation
 	Longest   Figure = "longest"    // break, in nanoseconds
-	Share     Figure = "share"      // of the observation that breaks took, 0 to 1
-	Quiet     Figure = "quiet"      // the longest time without a break, in nanoseconds
+	Half      Figure = "p50"        // so long are half of the breaks at most, in nanoseconds
+	P90       Figure = "p90"
+	P99       Figure = "p99"
+	P999      Figure = "p999"
+	P9999     Figure = "p9999"
+	Share     Figure = "share" // of the observation that breaks took, 0 to 1
+	Quiet     Figure = "quiet" // the longest time without a break, in nanoseconds
 )
 
 // figures are those above in the order in which they are judged.
-var figures = []Figure{Count, PerSecond, Longest, Share, Quiet}
+var figures = []Figure{Count, PerSecond, Longest, Half, P90, P99, P999, P9999, Share, Quiet}
+
+// percentiles are the figures that are lengths which a part of the breaks does not exceed, with that part.
+var percentiles = map[Figure]float64{Half: 0.5, P90: 0.9, P99: 0.99, P999: 0.999, P9999: 0.9999}
 
 // file is the form of a rule in the file.
 type file struct {
@@ -67,12 +75,17 @@ type file struct {
 	Count     *float64 `toml:"count"`
 	PerSecond *float64 `toml:"per_second"`
 	Longest   *string  `toml:"longest"`
+	P50       *string  `toml:"p50"`
+	P90       *string  `toml:"p90"`
+	P99       *string  `toml:"p99"`
+	P999      *string  `toml:"p999"`
+	P9999     *string  `toml:"p9999"`
 	Share     *string  `toml:"share"`
 	Quiet     *string  `toml:"quiet"`
 }
 
 // keys are those of a rule in the file.
-var keys = []string{"cpus", "cause", "except", "from", "count", "per_second", "longest", "share", "quiet"}
+var keys = []string{"cpus", "cause", "except", "from", "count", "per_second", "longest", "p50", "p90", "p99", "p999", "p9999", "share", "quiet"}
 
 // maxRules bounds a file: each rule is judged on each CPU.
 const maxRules = 1000
@@ -144,7 +157,7 @@ func (r *Rule) check() error {
 		return fmt.Errorf("from: %q is not a pattern: %w", r.From, err)
 	}
 	if len(r.Limits) == 0 {
-		return errors.New("it bounds nothing: give count, per_second, longest, share or quiet")
+		return errors.New("it bounds nothing: give count, per_second, longest, p50 to p9999, share or quiet")
 	}
 	selects := len(r.Causes)+len(r.Except) > 0 || r.From != ""
 	for _, l := range r.Limits {
@@ -217,12 +230,11 @@ func (f *file) limit(figure Figure) (allowed float64, given bool, err error) {
 		return number(f.Count)
 	case PerSecond:
 		return number(f.PerSecond)
-	case Longest:
-		return duration(f.Longest)
-	case Quiet:
-		return duration(f.Quiet)
+	case Share:
+		return share(f.Share)
 	}
-	return share(f.Share)
+	lengths := map[Figure]*string{Longest: f.Longest, Half: f.P50, P90: f.P90, P99: f.P99, P999: f.P999, P9999: f.P9999, Quiet: f.Quiet}
+	return duration(lengths[figure])
 }
 
 func number(n *float64) (float64, bool, error) {

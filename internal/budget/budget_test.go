@@ -106,7 +106,7 @@ func sample() *report.Report {
 			CPU: 3, Complete: true, Breaks: 20,
 			Quiet: report.Quiet{Longest: 2 * time.Second},
 			Causes: []report.Cause{
-				{ID: "tick", Count: 12, Total: 120 * time.Microsecond, Max: 20 * time.Microsecond},
+				{ID: "tick", Count: 12, Total: 120 * time.Microsecond, Max: 20 * time.Microsecond, Lengths: lengths(11, 9*time.Microsecond, 1, 20*time.Microsecond)},
 				{ID: "timer-x", Count: 1, Total: 10 * time.Microsecond, Max: 10 * time.Microsecond},
 				{ID: "ipi-call", Count: 7, Total: 700 * time.Microsecond, Max: 300 * time.Microsecond, Origins: []report.Origin{
 					{Did: report.DidCall, Name: "systemd-journal", Count: 3}, {Did: report.DidCall, Name: "sh", Count: 4},
@@ -114,6 +114,18 @@ func sample() *report.Report {
 			},
 		}},
 	}
+}
+
+// lengths are so many of one length, and so many of another.
+func lengths(n int, d time.Duration, m int, e time.Duration) report.Lengths {
+	var l report.Lengths
+	for range n {
+		l.Add(d)
+	}
+	for range m {
+		l.Add(e)
+	}
+	return l
 }
 
 func judgeOne(t *testing.T, text string, r *report.Report) []Judgement {
@@ -135,6 +147,7 @@ func TestJudge(t *testing.T) {
 		r.Doubts = []report.Doubt{{Reason: report.DoubtLost, CPU: &other, Text: "events were lost"}}
 	}
 	atLeast := func(r *report.Report) { r.CPUs[0].Causes[2].AtLeast = true }
+	atLeastTick := func(r *report.Report) { r.CPUs[0].Causes[0].AtLeast = true }
 	unmeasured := func(r *report.Report) { r.CPUs[0].Causes[0].Unmeasured = 1 }
 	withoutOrigin := func(r *report.Report) { r.CPUs[0].Causes[2].Count++ }
 	others := func(r *report.Report) { r.CPUs[0].Causes[2].Origins[1] = report.Origin{Name: "others", Count: 4} }
@@ -184,6 +197,17 @@ func TestJudge(t *testing.T) {
 		{"share = \"0.0083%\"", nil, 0.000083, Met},
 		{"share = \"0.0082%\"", nil, 0.000083, Exceeded},
 		{"share = \"0.0083%\"", unmeasured, 0.000083, Unknown},
+		{"cause = \"tick\"\np50 = \"12us\"", nil, 8192, Met},
+		{"cause = \"tick\"\np50 = \"8us\"", nil, 8192, Exceeded},
+		{"cause = \"tick\"\np50 = \"9us\"", nil, 8192, Unknown},   // it is in the bucket up to 10.24 us
+		{"cause = \"tick\"\np50 = \"8us\"", doubt, 8192, Unknown}, // what was not seen may have been shorter
+		{"cause = \"tick\"\np50 = \"8us\"", unmeasured, 8192, Unknown},
+		{"cause = \"tick\"\np999 = \"25us\"", nil, 16384, Met},
+		{"cause = \"tick\"\np99 = \"16us\"", nil, 16384, Exceeded},
+		{"cause = \"none\"\np99 = \"1us\"", nil, 0, Met},
+		{"cause = \"ipi-*\"\np99 = \"1us\"", nil, 0, Unknown}, // a report without lengths
+		{"cause = \"tick\"\np99 = \"25us\"", atLeastTick, 16384, Unknown},
+		{"cause = \"tick\"\np99 = \"16us\"", atLeastTick, 16384, Exceeded},
 		{"quiet = \"2s\"", nil, 2e9, Met},
 		{"quiet = \"3s\"", nil, 2e9, Exceeded},
 		{"quiet = \"2s\"", doubt, 2e9, Unknown},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -54,8 +55,9 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 			m := rule.measure(r, cpu)
 			for _, l := range rule.Limits {
 				j := Judgement{Report: name, Rule: rule.Name, CPU: cpu, Figure: l.Figure, Allowed: l.Allowed}
-				j.Measured, j.Reasons = m.figure(l.Figure)
-				j.judge(m.incomplete)
+				var open, within []string
+				j.Measured, open, within = m.figure(l)
+				j.judge(open, within, m.incomplete)
 				all = append(all, j)
 			}
 		}
@@ -78,23 +80,27 @@ func Sum(version string, all []Judgement) Result {
 	return r
 }
 
-// judge compares. Whatever was not seen can only have been more breaks, longer ones, and a shorter time without them. incomplete is
-// why there may be breaks that nothing reported: with none seen, or over a quiet stretch, that is a doubt.
-func (j *Judgement) judge(incomplete []string) {
-	within := j.Measured <= j.Allowed
+// judge compares. incomplete is why there may be breaks that nothing reported: with none seen, or over a quiet stretch, that is a
+// doubt.
+func (j *Judgement) judge(open, within, incomplete []string) {
+	keeps := j.Measured <= j.Allowed
 	if j.Figure == Quiet {
-		within = j.Measured >= j.Allowed
+		keeps = j.Measured >= j.Allowed
 	}
-	if within && (j.Figure == Quiet || j.Measured == 0) {
-		j.Reasons = slices.Concat(j.Reasons, incomplete)
+	if j.Figure == Quiet || j.Measured == 0 {
+		within = slices.Concat(within, incomplete)
+	}
+	j.Reasons = open
+	if keeps {
+		j.Reasons = slices.Concat(open, within)
 	}
 	switch {
-	case !within && (j.Figure != Quiet || len(j.Reasons) == 0):
-		j.Verdict, j.Reasons = Exceeded, nil
 	case len(j.Reasons) > 0:
 		j.Verdict = Unknown
-	case within:
+	case keeps:
 		j.Verdict = Met
+	default:
+		j.Verdict = Exceeded
 	}
 }
 
@@ -131,7 +137,9 @@ type measured struct {
 	longest    time.Duration
 	quiet      time.Duration
 	doubts     []string // about every figure
-	lengths    []string // about longest and share
+	lengths    report.Lengths
+	bounds     []string // about lengths that are longer than seen
+	unmeasured []string // about lengths that are not known at all
 	stretches  []string // about quiet
 	incomplete []string // breaks may have had no event
 }
@@ -176,11 +184,12 @@ func (m *measured) add(r *Rule, c report.Cause) {
 	m.breaks += c.Count
 	m.total += c.Total
 	m.longest = max(m.longest, c.Max)
+	m.lengths.Merge(c.Lengths)
 	if c.AtLeast {
-		m.lengths = append(m.lengths, c.ID+": its durations are lower bounds")
+		m.bounds = append(m.bounds, c.ID+": its durations are lower bounds")
 	}
 	if c.Unmeasured > 0 {
-		m.lengths = append(m.lengths, fmt.Sprintf("%s: %d breaks have no duration", c.ID, c.Unmeasured))
+		m.unmeasured = append(m.unmeasured, fmt.Sprintf("%s: %d breaks have no duration", c.ID, c.Unmeasured))
 	}
 }
 
@@ -201,23 +210,43 @@ func (m *measured) addOrigins(r *Rule, c report.Cause) {
 	}
 }
 
-// figure returns a figure, and why it may be another.
-func (m *measured) figure(f Figure) (float64, []string) {
-	if m.duration <= 0 && (f == PerSecond || f == Share) {
-		return 0, append(slices.Clone(m.doubts), "nothing was observed")
+// figure returns the figure that a limit is about, and why it is not known: open whatever the figure is, within only if it keeps to
+// the limit, because what was not seen can only have made it worse.
+func (m *measured) figure(l Limit) (value float64, open, within []string) {
+	if m.duration <= 0 && (l.Figure == PerSecond || l.Figure == Share) {
+		return 0, append(slices.Clone(m.doubts), "nothing was observed"), nil
 	}
-	lengths := slices.Concat(m.doubts, m.lengths)
-	switch f {
+	lengths := slices.Concat(m.doubts, m.bounds, m.unmeasured)
+	switch l.Figure {
 	case Count:
-		return float64(m.breaks), m.doubts
+		return float64(m.breaks), nil, m.doubts
 	case PerSecond:
-		return float64(m.breaks) / m.duration.Seconds(), m.doubts
+		return float64(m.breaks) / m.duration.Seconds(), nil, m.doubts
 	case Longest:
-		return float64(m.longest), lengths
+		return float64(m.longest), nil, lengths
 	case Share:
-		return float64(m.total) / float64(m.duration), lengths
+		return float64(m.total) / float64(m.duration), nil, lengths
+	case Quiet: // breaks that were not seen make it shorter, and a stretch that was not measured may be longer
+		return float64(m.quiet), slices.Concat(m.doubts, m.stretches), nil
 	}
-	return float64(m.quiet), slices.Concat(m.doubts, m.stretches)
+	return m.percentile(l)
+}
+
+// percentile is about lengths of which a report has buckets. Breaks that were not seen, or have no length, can have been long or short.
+func (m *measured) percentile(l Limit) (value float64, open, within []string) {
+	open = slices.Concat(m.doubts, m.unmeasured)
+	from, to, ok := m.lengths.Percentile(percentiles[l.Figure])
+	switch {
+	case !ok && m.breaks > 0:
+		return 0, append(open, "the report does not tell how lengths are distributed: it is of an older taskiso"), nil
+	case !ok:
+		return 0, open, nil
+	}
+	within = m.bounds
+	if float64(to-1) > l.Allowed {
+		within = append(slices.Clone(within), fmt.Sprintf("the report tells it only as %s to %s", display.Span(from), display.Span(to)))
+	}
+	return float64(from), open, within
 }
 
 // worst orders judgements: those exceeded first, then unknown ones, otherwise as they are.

@@ -47,6 +47,8 @@ func (f Figure) words() string {
 		return "breaks per second"
 	case Longest:
 		return "longest break"
+	case Half, P90, P99, P999, P9999:
+		return string(f) + " of lengths"
 	case Share:
 		return "time in breaks"
 	}

@@ -232,6 +232,8 @@ func (t *causeTotals) add(s *stay.Stay, names cause.Names, origins *int) {
 	t.AtLeast = t.AtLeast || !s.Exact
 	if s.Duration() == 0 {
 		t.Unmeasured++
+	} else {
+		t.Lengths.Add(kernel)
 	}
 	found := false
 	for sent, arrived := range s.Senders() {
@@ -438,6 +440,7 @@ func (t *cpuTotals) sortedCauses() []report.Cause {
 func (t *causeTotals) sum() report.Cause {
 	sum := t.Cause
 	sum.Avg = sum.Total / time.Duration(sum.Count)
+	sum.Lengths = slices.Clone(t.Lengths)
 	for _, o := range t.origins {
 		sum.Origins = append(sum.Origins, *o)
 	}

@@ -141,6 +141,8 @@ type Cause struct {
 	// Squares is the sum, over the seconds of the observation, of the squared number of breaks that began in each: with Count it
 	// tells whether they come in clusters.
 	Squares uint64 `json:"squares_per_second,omitempty"`
+	// Lengths counts the breaks by their duration. Those without any are in none.
+	Lengths Lengths `json:"lengths,omitempty"`
 	// Waited is how long threads slept in them by their own choice, and is in none of the others.
 	Waited time.Duration `json:"waited_ns"`
 	// AtLeast tells that durations are lower bounds, and Unmeasured how many
