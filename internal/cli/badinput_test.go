@@ -37,6 +37,18 @@ func checkError(t *testing.T, args []string, r result) {
 	}
 }
 
+// What a command does to every CPU of the machine, when it starts and when it ends, is in its help: who reads only that
+// may have an isolated program there.
+func TestHelpStatesWhatInterruptsEveryCPU(t *testing.T) {
+	for _, command := range []string{"run", "watch", "noise", "hold", "faults"} {
+		code, out, errs := partitionProgram(t, command, "--help")
+		long, _, _ := strings.Cut(out, "Usage:")
+		if text := strings.Join(strings.Fields(long), " "); code != 0 || errs != "" || !strings.Contains(text, "interrupts every CPU") && !strings.Contains(text, "interrupt every CPU") {
+			t.Errorf("%s --help, exit status %d: %s%s", command, code, long, errs)
+		}
+	}
+}
+
 // badValues are wrong for most flags, and harmless for those that they are right for.
 var badValues = []string{"", "x", "x y", "-1", "0x10", "99999999999999999999", "1e400", "1.5.5", "a\nb", `a"b`, "µ", "/no/such/file", "=", ","}
 

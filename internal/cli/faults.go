@@ -54,6 +54,9 @@ pagefault.ExpectNone in Go, taskiso_pagefault_mark_none in C. With --signal a
 thread gets a signal for each fault that counts, up to 20 ms later. (A program can
 get it at the faulting instruction itself: taskiso_pagefault_notify_on.)
 
+Opening and closing its perf events interrupts every CPU some 40 times, because it
+changes kernel text (39 counted on Linux 6.12): start it before anything is isolated.
+
 The report goes to standard error. The exit status is that of COMMAND, or 128+n if
 signal n ended it; 3 with --fail-on-fault if faults counted, or were lost, and
 COMMAND succeeded; 2 for a wrong command line; 125 if taskiso failed; 126 if

@@ -49,6 +49,9 @@ last one. It ends after --duration, with a gap of --trace-limit, or on SIGINT or
 SIGTERM. Without the privileges to load BPF programs gaps are measured all the
 same, and the report states that their causes are unknown.
 
+Attaching and detaching the tracer interrupts every CPU some hundred times, because it
+changes kernel text, also those on which another program is isolated.
+
 The exit status is 0; 3 if a gap reached --trace-limit; 2 for a wrong command
 line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
 		Example: `  taskiso noise -d 60s
