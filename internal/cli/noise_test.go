@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/proc"
@@ -26,6 +29,7 @@ func TestNoise(t *testing.T) {
 	t.Run("BadInput", h.testNoiseBadInput)
 	t.Run("KnownGaps", h.testNoiseKnownGaps)
 	t.Run("TraceLimit", h.testNoiseTraceLimit)
+	t.Run("StartedElsewhere", h.testNoiseStartedElsewhere)
 }
 
 func (h host) testNoiseBadInput(t *testing.T) {
@@ -45,6 +49,58 @@ func (h host) testNoiseBadInput(t *testing.T) {
 		if r := h.run(t, append([]string{"noise"}, strings.Fields(args)...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("noise %s: status %d, %q; want %d and %q", args, r.code, r.stderr, exitUsage, want)
 		}
+	}
+}
+
+// Who starts taskiso may be confined to some CPUs: the loop runs on the CPU that was named all the same, and on no other.
+func (h host) testNoiseStartedElsewhere(t *testing.T) {
+	allowed, err := affinity.Of(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpus := allowed.Slice()
+	if len(cpus) < 2 {
+		t.Skip("this process may run on one CPU only")
+	}
+	shell, measured := cpus[len(cpus)-1], cpus[0]
+	if _, err := exec.LookPath("taskset"); err != nil {
+		t.Skip(err)
+	}
+	confined := filepath.Join(t.TempDir(), "confined")
+	script := fmt.Sprintf("#!/bin/sh\nexec taskset -c %d %s \"$@\"\n", shell, h.program)
+	if err := os.WriteFile(confined, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := host{confined}.command(t, "noise", "-c", strconv.Itoa(measured), "-d", "2s", "--json")
+	var out, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &out, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool) // what threads of the loop may run on
+	for loop := waitForLoop(t, c.Process.Pid); ; time.Sleep(5 * time.Millisecond) {
+		threads, err := proc.Threads(os.DirFS("/"), loop)
+		if err != nil || len(threads) == 0 || seen[strconv.Itoa(measured)] {
+			break
+		}
+		for _, tid := range threads {
+			if cpus, err := affinity.Of(tid); err == nil { // else it has ended
+				seen[cpus.String()] = true
+			}
+		}
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	if !seen[strconv.Itoa(measured)] {
+		t.Errorf("threads of the loop were on CPU %v, want one of them on CPU %d", slices.Collect(maps.Keys(seen)), measured)
+	}
+	var r noise.Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.CPUs) != 1 || r.CPUs[0].CPU != measured || r.CPUs[0].Ran <= 0 {
+		t.Errorf("started on CPU %d: measured %+v, want CPU %d", shell, r.CPUs, measured)
 	}
 }
 
