@@ -137,6 +137,13 @@ func reportedMachines() []reported {
 		{"isolated-release-unknown", "what works is not given up for a flag", Spec{CPUs: "2-3"}, pc(4, 5003, "isolcpus=2-3", "2-3", "")},
 		{"isolated-more", "more than was asked for", Spec{CPUs: "4-7"}, pc(8, 6012, "isolcpus=managed_irq,domain,2-7 nohz_full=2-7 irqaffinity=0-1 tsc=reliable", "2-7", "2-7")},
 		{"isolated-others", "boots with other CPUs", Spec{CPUs: "2-4"}, pc(8, 6012, "isolcpus=4-7", "4-7", "(null)")},
+		{"isolated-in-part", "of the CPUs that are asked for one is isolated at boot", Spec{CPUs: "2-4"}, pc(8, 6012, "isolcpus=4-7 nohz_full=4-7", "4-7", "4-7")},
+		{"slices", "the innermost ones have the CPUs", Spec{CPUs: "4-7"}, pc(8, 6012, "isolcpus=managed_irq,domain,4-7 nohz_full=4-7 irqaffinity=0-3 tsc=reliable", "4-7", "4-7").
+			with("sys/fs/cgroup/machine.slice/cpuset.cpus", "2-7").with("sys/fs/cgroup/machine.slice/cpuset.cpus.partition", "member").
+			with("sys/fs/cgroup/machine.slice/machine-rt.slice/cpuset.cpus", "4-7").with("sys/fs/cgroup/machine.slice/machine-other.slice/cpuset.cpus", "2-3").
+			with("sys/fs/cgroup/system.slice/cpuset.cpus", "0-1")},
+		{"slices-in-part", "an outer one has those that no inner one has", Spec{CPUs: "2-5"}, pc(8, 6012, "quiet", "", "(null)").
+			with("sys/fs/cgroup/machine.slice/cpuset.cpus", "2-7").with("sys/fs/cgroup/machine.slice/machine-rt.slice/cpuset.cpus", "4-7")},
 		{"isolated-by-partition", "not at boot", Spec{CPUs: "2-3"}, pc(4, 6012, "nohz_full=2-3", "2-3", "2-3")},
 		{"partition-of-others", "isolated by another program, which keeps them", Spec{CPUs: "2-3"}, pc(4, 6012, "nohz_full=2-3", "2-3", "2-3").with("sys/fs/cgroup/other/cpuset.cpus", "2-3").with("sys/fs/cgroup/other/cpuset.cpus.partition", "isolated")},
 		{"read-only-in-part", "one setting that cannot be written is enough", Spec{CPUs: "2-3"}, pc(4, 6001, "ro", "", "(null)").with("proc/mounts", "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\nproc /proc/irq proc ro 0 0")},
@@ -152,6 +159,15 @@ func reportedMachines() []reported {
 		{"empty-values", "of a profile whose variable was empty", Spec{CPUs: "2-3"}, pc(4, 5014, "BOOT_IMAGE=(hd0)/vmlinuz-5.14.0-1.x86_64 isolcpus= nohz_full= irqaffinity=", "", "(null)")},
 		{"tick-only", "threads wander", Spec{CPUs: "2-3"}, pc(4, 6001, "nohz_full=2-3 rcu_nocbs=2-3", "", "2-3")},
 		{"many-cpus", "numbers above 1,023", Spec{CPUs: "1030-1031"}, pc(1032, 6012, "nohz_full=1030-1031 isolcpus=managed_irq,1030-1031 irqaffinity=0-1029", "", "1030-1031").without("proc/irq/")},
+	}
+}
+
+// writeNotes writes those of a cpuset that are about this machine.
+func writeNotes(b *bytes.Buffer, s Setting) {
+	for _, note := range s.Notes {
+		if s.Name == cpusetSetting && !strings.HasPrefix(note, "tasks that are to run") && !strings.HasPrefix(note, "services run there") {
+			fmt.Fprintf(b, "          note: %s\n", note)
+		}
 	}
 }
 
@@ -180,6 +196,7 @@ func TestReported(t *testing.T) {
 			if slices.Contains([]string{"irqbalance", "irq-affinity", "workqueue", "fair-server", "mce-polling", "smt", "cpuset"}, s.Name) {
 				fmt.Fprintf(&b, "plan: %s %s %s\n", s.State, s.Name, s.Reason)
 				writeChanges(&b, s.Changes)
+				writeNotes(&b, s)
 			}
 		}
 		if err := boot.WriteText(&b); err != nil {
