@@ -63,8 +63,12 @@ func Same(a, b string) bool {
 	return err == nil && err2 == nil && max(m-n, n-m) <= 1
 }
 
-// All returns all that run. Threads that end meanwhile are left out.
+// All returns all that run. Threads that end meanwhile are left out. It fails where the starts of threads cannot be compared with those that
+// another process read.
 func All(files fs.FS) ([]Thread, error) {
+	if err := clock.Check(); err != nil {
+		return nil, err
+	}
 	processes, err := proc.Processes(files)
 	if err != nil {
 		return nil, fmt.Errorf("listing processes: %w", err)

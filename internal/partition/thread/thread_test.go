@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/proc"
 	"github.com/taskiso/taskiso/internal/vmtest"
@@ -84,11 +87,23 @@ func TestBegan(t *testing.T) {
 	}
 }
 
+func init() { runtime.LockOSThread() } // TestMain runs on the first thread, whose namespaces are those of the process in /proc
+
 // startVariable makes the test binary print the start of the thread that it names.
 const startVariable = "TASKISO_TEST_START"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(startVariable); dir != "" {
+	if dir := os.Getenv(startVariable); dir == "all" {
+		before, err := os.Readlink("/proc/self/ns/time")
+		if err == nil {
+			err = unix.Unshare(unix.CLONE_NEWTIME) // of the first thread
+		}
+		if err == nil {
+			_, err = All(os.DirFS("/"))
+		}
+		fmt.Println(before, err)
+		return
+	} else if dir != "" {
 		th, err := Read(os.DirFS("/"), dir)
 		fmt.Println(th.Start, err)
 		return
@@ -110,5 +125,18 @@ func TestStartInTimeNamespace(t *testing.T) {
 		if start, _, _ := strings.Cut(out, " "); !Same(start, here.Start) {
 			t.Errorf("%v ahead: begun at %q, here at %s", ahead, out, here.Start)
 		}
+	}
+}
+
+// Where the kernel shows the offsets of another time namespace, nobody knows when a thread began.
+func TestOffsetsOfAnotherTimeNamespace(t *testing.T) {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), startVariable+"=all")
+	out := vmtest.InTimeNamespace(t, time.Hour, c)
+	if here, err := os.Readlink("/proc/self/ns/time"); err != nil || strings.HasPrefix(out, here) {
+		t.Skip("this kernel does not enter a time namespace at exec")
+	}
+	if !strings.Contains(out, "start taskiso from a shell in its time namespace") || strings.Count(out, "\n") != 1 {
+		t.Errorf("got %q", out)
 	}
 }
