@@ -14,8 +14,8 @@ type held struct {
 	record operation.Record
 	life   life // of its thread
 	stage  stage
-	why    operation.Reason // it was told to go on
-	since  time.Duration    // when it was told, and then when it had gone on
+	why    operation.Reason // it was allowed to go on
+	since  time.Duration    // when it was allowed to, and then when it had gone on
 	tracer *tracing         // that stops its thread, if one does
 }
 
@@ -32,17 +32,17 @@ type stage string
 const (
 	isBlocked   stage = "blocked"   // it waits for an answer
 	isTold      stage = "told"      // it may go on, and does so when its thread is at the hook
-	isLeaving   stage = "leaving"   // it could not be told: its thread goes on by itself, or has ended
+	isLeaving   stage = "leaving"   // no answer could reach it: its thread goes on by itself, or has ended
 	isRefused   stage = "refused"   // its thread cannot be stopped, and it may go on
 	isWorking   stage = "working"   // it has gone on, and its call may not have ended
 	isAbandoned stage = "abandoned" // it will not go on; the programs know of it until its thread ends
 	isOver      stage = "over"
 )
 
-// hasRecord tells whether the account of an operation is closed.
+// hasRecord reports whether the account of an operation is closed.
 func (s stage) hasRecord() bool { return s != isBlocked && s != isTold && s != isLeaving }
 
-// isOpen tells whether an operation has no record, or a tracer.
+// isOpen reports whether an operation has no record, or a tracer.
 func (h *held) isOpen() bool { return !h.stage.hasRecord() || h.tracer != nil }
 
 // happening is what a keeper orders, or sees happen, of an operation.
@@ -83,8 +83,8 @@ const (
 
 type stageTable = table[stage, happening, deed]
 
-// stageLines is all that becomes of an operation. What a tracer sees of the end of a thread that was told
-// to go on decides nothing: it may have gone on first (settleReleased).
+// stageLines are all transitions of an operation. After a thread was allowed to go on, its end as the tracer
+// sees it decides nothing: the thread may have gone on first (settleReleased).
 var stageLines = stageTable{
 	{isBlocked, onVisit, isBlocked, []deed{doStop}},
 	{isBlocked, onRelease, isTold, []deed{doTell, doResume}},
@@ -256,7 +256,7 @@ func (k *Keeper) remove(h *held) {
 	delete(k.given, h.event.TID)
 }
 
-// sweep looks whether threads have ended of which the programs still know.
+// sweep looks whether threads that the programs still know have ended.
 func (k *Keeper) sweep() {
 	if len(k.given) == 0 || k.now()-k.swept < sweeping {
 		return

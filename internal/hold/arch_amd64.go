@@ -33,7 +33,7 @@ func remake(tid, nr int, _ [6]uint64) error {
 	return nil
 }
 
-// isAt tells whether a thread that is stopped at a system call is at that one.
+// isAt reports whether a thread that is stopped at a system call is at that one.
 func isAt(tid, nr int, args [6]uint64) bool {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {

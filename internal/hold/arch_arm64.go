@@ -38,7 +38,7 @@ func remake(tid, nr int, args [6]uint64) error {
 	return nil
 }
 
-// isAt tells whether a thread that is stopped at a system call is at that one.
+// isAt reports whether a thread that is stopped at a system call is at that one.
 func isAt(tid, nr int, args [6]uint64) bool {
 	var regs unix.PtraceRegsArm64
 	if err := unix.PtraceGetRegSetArm64(tid, generalRegisters, &regs); err != nil {

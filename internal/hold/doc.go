@@ -5,7 +5,7 @@
 //
 // A BPF program at the security hook of an operation stands before its first
 // effect. While the hold is closed it lets the system call be restarted instead,
-// which the thread cannot tell from a slow call, and tells the keeper. The keeper
+// which looks like a slow call to the thread, and notifies the keeper. The keeper
 // decides what becomes of it, and stops the thread as a debugger would, so that
 // it waits without running. A thread whose keeper dies goes on: the kernel sees to it.
 //

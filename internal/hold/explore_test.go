@@ -299,7 +299,7 @@ func (w *world) rest() {
 	w.checkRest()
 }
 
-// isAtRest tells whether nothing goes on any more; what was given up is looked at after that.
+// isAtRest reports whether nothing goes on any more; what was given up is looked at after that.
 func (w *world) isAtRest() bool {
 	return len(w.ring) == 0 && len(w.tracers) == 0 && len(w.k.held) == 0 && len(w.k.reports.list) == 0 && len(w.reports) == 0 &&
 		!slices.ContainsFunc(w.threads, func(t *worker) bool { return t.at != isDone && t.at != isDead && t.at != elsewhere })

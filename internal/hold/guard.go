@@ -35,7 +35,7 @@ import (
 // maxCPUs is MAX_CPUS of bpf/hold.bpf.c.
 const maxCPUs = 1024
 
-// mode says when an operation is kept back: enum mode of bpf/hold.bpf.c.
+// mode decides when an operation is kept back: enum mode of bpf/hold.bpf.c.
 type mode uint32
 
 const (
@@ -53,11 +53,11 @@ const (
 	deny
 	taken // by the thread, which went on
 
-	answerBits = 3 // ANSWER there: of the word that says at which visit a thread waits
+	answerBits = 3 // ANSWER there: the bits of an answer, in the word that has the visit at which a thread waits
 )
 
-// Policies of the programs: enum policy there. What is to be denied is first held,
-// until it is clear what it is.
+// Policies of the programs: enum policy there. An operation that is to be denied is
+// held first, until it has been inspected.
 const (
 	programIgnore uint32 = iota
 	programHold
@@ -110,7 +110,7 @@ func openGuard(cfg Config) (*guard, error) {
 	return g, nil
 }
 
-// addressesHidden tells whether each address that the kernel shows is 0: a file system without any tells nothing.
+// addressesHidden reports whether each address that the kernel shows is 0: a file system without any proves nothing.
 func addressesHidden(files fs.FS) bool {
 	f, err := files.Open("proc/kallsyms")
 	if err != nil {
@@ -138,7 +138,7 @@ func (g *guard) attend() error {
 	return nil
 }
 
-// guarded returns the operations, with what of each this kernel lacks.
+// guarded returns the operations, each with the feature that this kernel lacks for it.
 func guarded(kernel *btf.Spec) []Operation {
 	ops := Operations()
 	for i := range ops {
@@ -207,7 +207,7 @@ func (g *guard) set(spec *ebpf.CollectionSpec, cfg Config) error {
 	for _, o := range g.ops {
 		policies[o.code] = programPolicy(cfg.policyOf(o))
 	}
-	if policies[opHotplug] != policies[opMemory] { // the files of both have one name, and the keeper tells them apart
+	if policies[opHotplug] != policies[opMemory] { // the files of both have one name, and the keeper distinguishes them
 		policies[opHotplug], policies[opMemory] = programHold, programHold
 	}
 	var commands uint64
@@ -296,7 +296,7 @@ func (g *guard) setMode(m mode) error {
 	return nil
 }
 
-// isClosed tells whether an operation would be held at this moment.
+// isClosed reports whether an operation would be held at this moment.
 func (g *guard) isClosed() (bool, error) {
 	code, err := g.coll.Programs[bpfProgIsClosed].Run(&ebpf.RunOptions{})
 	if err != nil {
@@ -317,25 +317,25 @@ func (g *guard) waiting(tid int) (w bpfWaiting, known bool, err error) {
 	return w, true, nil
 }
 
-// waits tells whether a thread still waits at the visit of the hook that an event tells of.
+// waits reports whether a thread still waits at the visit of the hook that an event is about.
 func (g *guard) waits(e *event) (bool, error) {
 	w, known, err := g.waiting(e.TID)
 	return known && w.Visit == e.since|uint64(wait), err
 }
 
-// isTold tells whether a thread has an answer and has not come to the hook since.
+// isTold reports whether a thread has an answer and has not come to the hook since.
 func (g *guard) isTold(e *event) (bool, error) {
 	w, known, err := g.waiting(e.TID)
 	return known && (w.Visit == e.since|uint64(pass) || w.Visit == e.since|uint64(deny)), err
 }
 
-// answer tells a thread what to do, if it still waits at that visit of the hook, and if it
-// comes back there within a time.
+// answer gives a thread its answer, if the thread still waits at that visit of the hook, and
+// comes back to the hook within a time.
 func (g *guard) answer(e *event, a answer, within time.Duration) (answered bool, err error) {
 	return g.change(e, wait, a, within)
 }
 
-// takeBack lets a thread wait on that has not come to the hook since it was told to pass.
+// takeBack makes a thread wait on if it has not come to the hook since it got the answer to pass.
 func (g *guard) takeBack(e *event) (bool, error) { return g.change(e, pass, wait, 0) }
 
 // change is done by a program, at once: the thread may take its answer at any moment, and
@@ -373,7 +373,7 @@ func (g *guard) remove(e *event) error {
 	return nil
 }
 
-// lost returns how many events found no room. What they were about is told again.
+// lost returns how many events found no room. The programs send an event for the same visit again.
 func (g *guard) lost() (uint64, error) {
 	var n uint64
 	if err := g.coll.Variables[bpfVarLostEvents].Get(&n); err != nil {
@@ -413,7 +413,7 @@ func (g *guard) missed() (uint64, error) {
 // event is an operation that came to a hook while the hold was closed.
 type event struct {
 	Time   time.Duration // CLOCK_MONOTONIC
-	since  uint64        // which visit of the hook it tells of; told again it is the same
+	since  uint64        // the visit of the hook that it is about; an event that is repeated has the same
 	code   code
 	exempt exemption
 	PID    int
@@ -426,7 +426,7 @@ type event struct {
 	memory []byte // of the caller: what memory_of() of bpf/hold.bpf.c names, as far as it was there at once
 }
 
-// errNoEvent says that none came in time.
+// errNoEvent means that no event came in time.
 var errNoEvent = errors.New("no event")
 
 // next waits for an event for a time, or until wake.

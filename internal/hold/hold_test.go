@@ -329,7 +329,7 @@ func TestInspectorWithoutMemory(t *testing.T) {
 	}
 }
 
-// isFileOf tells whether a path can be one of an operation by files, if it is one.
+// isFileOf reports whether a path can be one of an operation by files, if it is one.
 func isFileOf(c code, path string) bool {
 	switch c {
 	case opIRQ:

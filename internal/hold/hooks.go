@@ -19,7 +19,7 @@ const (
 	modulePrefix = "bpf_lsm_"
 )
 
-// asksModules tells whether the kernel asks BPF programs of the type for security
+// asksModules reports whether the kernel asks BPF programs of the type for security
 // modules: "bpf" is in its list of modules. The list is in a file system that need
 // not be mounted, so it is tried out.
 func asksModules(spec *ebpf.CollectionSpec) (bool, error) {
@@ -60,9 +60,9 @@ func atFunctions(spec *ebpf.CollectionSpec) {
 }
 
 // exitCopies is how many programs look at the result of loading a module by its file. The
-// kernel passes one by as it does in atFunctions, and there is no hook of a security module
-// at that place. For all to be passed by, as many other tasks must be preempted at once on
-// that CPU, each in another of them.
+// kernel skips one as it does in atFunctions, and no security module has a hook at that
+// place. All of them are skipped only if as many other tasks are preempted at once on that
+// CPU, each in another of these programs.
 const exitCopies = 8
 
 func copyExits(spec *ebpf.CollectionSpec) {
@@ -108,7 +108,7 @@ func hasFunction(kernel *btf.Spec, name string) bool {
 	return kernel.TypeByName(name, &f) == nil
 }
 
-// perfHasAttributes tells the two signatures of the hook for perf events apart.
+// perfHasAttributes distinguishes the two signatures of the hook for perf events.
 func perfHasAttributes(kernel *btf.Spec) bool {
 	var f *btf.Func
 	if kernel.TypeByName(hookPerf, &f) != nil {

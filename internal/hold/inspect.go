@@ -27,9 +27,9 @@ type finding struct {
 	harmful bool   // whether it would interrupt the CPUs at all
 }
 
-// inspector finds out what the programs leave open: they only see that a file of
-// a name is written, not where it is and what is written to it. What cannot be
-// found out counts as harmful.
+// inspector answers the questions that the programs leave open: they only see that a
+// file with a certain name is written, not its directory and not the data. A use that
+// cannot be inspected counts as harmful.
 type inspector struct {
 	files fs.FS // root of the file tree
 	cpus  cpulist.Set
@@ -179,7 +179,7 @@ func sysctlAt(name string) (spares string, harmful bool) {
 	return "", false
 }
 
-// writesCPUs tells whether a list or mask of CPUs that is written has any of ours.
+// writesCPUs reports whether a list or mask of CPUs that is written has any of ours.
 func (i inspector) writesCPUs(e *event, isMask bool) bool {
 	parse := cpulist.ParseSysfs
 	if isMask {
@@ -190,7 +190,7 @@ func (i inspector) writesCPUs(e *event, isMask bool) bool {
 	return !known || err != nil || !cpus.Intersect(i.cpus).IsEmpty()
 }
 
-// concernsCpuset tells whether a write to a file of a cgroup can interrupt our CPUs. Any
+// concernsCpuset reports whether a write to a file of a cgroup can interrupt our CPUs. Any
 // that can rebuild the scheduling domains does, whichever CPUs it names: domains of all
 // CPUs are compared then, and where nohz_full follows the partitions CPUs are switched off
 // and on (kernel/cgroup/cpuset.c). Moving a task does if the cgroup has no other CPUs.
@@ -223,7 +223,8 @@ func written(e *event) (text string, known bool) {
 	return string(e.memory), len(e.memory) > 0 && uint64(len(e.memory)) == e.args[2]
 }
 
-// descriptor returns the path by which a descriptor of a thread was opened. Threads of a process may have tables of their own.
+// descriptor returns the path with which a descriptor of a thread was opened. Threads of a process may have tables of
+// their own.
 func (i inspector) descriptor(tid int, fd uint64) string {
 	name, err := fs.ReadLink(i.files, fmt.Sprintf("proc/%d/fd/%d", tid, uint32(fd)))
 	if err != nil {
@@ -240,7 +241,7 @@ func text(memory []byte) string {
 	return unix.ByteSliceToString(memory)
 }
 
-// isOurs tells whether a process is the isolated program: a thread of it may run
+// isOurs reports whether a process is the isolated program: a thread of it may run
 // on the CPUs only.
 func (i inspector) isOurs(pid int) bool {
 	threads, err := proc.Threads(i.files, pid)

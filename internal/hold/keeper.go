@@ -35,7 +35,7 @@ const lettingGo = 2 * time.Second
 // maxTracers bounds the threads of the operating system that keep others stopped.
 const maxTracers = 2000
 
-// Config says what to keep back, and for how long.
+// Config selects the operations to keep back, and for how long.
 type Config struct {
 	CPUs       cpulist.Set // that operations are not to interrupt
 	MaxWait    time.Duration
@@ -75,7 +75,7 @@ type Keeper struct {
 
 	// The rest belongs to Run.
 	held     []*held       // in the order of arrival: those that are not over, and those that a tracer has
-	given    map[int]*held // by thread: abandoned, of which the programs know until the thread ends
+	given    map[int]*held // by thread: abandoned operations, which the programs know until the thread ends
 	swept    time.Duration // when that was last looked at
 	tracers  int
 	hand     hand
@@ -116,8 +116,8 @@ type stopper interface{ release() }
 // running is how long a released thread that runs is taken for being in its operation.
 const running = time.Second
 
-// A thread that was told to go on and sleeps does something else than to come back to its
-// operation after this time, and any other after the longer one, in which it gets a CPU.
+// A thread that was allowed to go on and sleeps does something else after this time than come back
+// to its operation; a thread that does not sleep, after the longer one, in which it gets a CPU.
 const (
 	absent   = time.Second
 	atLatest = 10 * time.Second
@@ -197,9 +197,9 @@ func limits(missed, seen uint64) []string {
 // Close detaches the programs. It is called when Run has returned, or was never called.
 func (k *Keeper) Close() error { return k.guard.close() }
 
-// Run holds until the context ends, and then lets everything go. Nothing that it does
-// waits for one of those that it holds: who may make others wait is asked by a
-// goroutine, which reports.
+// Run holds until the context ends, and then releases everything. It never waits for a
+// thread that it holds: a goroutine asks the processes that can make others wait, and
+// reports their answers.
 func (k *Keeper) Run(ctx context.Context) error {
 	defer close(k.ended)
 	wake := context.AfterFunc(ctx, k.hooks.wake)
@@ -233,8 +233,9 @@ func (k *Keeper) run(ctx context.Context) error {
 	return errors.Join(k.err, err)
 }
 
-// read decides about what comes within a time. What is reported is taken before the last of that is read, and
-// done after it: a thread that goes on by itself has recorded that before its call can end.
+// read decides about the events that come within a time. It takes the reports of goroutines before it has read the last
+// event, and returns them to be handled after it: a thread that goes on by itself has recorded that before its call can
+// end.
 func (k *Keeper) read(limit time.Duration) (reports []func(), err error) {
 	e, err := k.hooks.next(limit)
 	if err == nil {
@@ -276,7 +277,7 @@ func (k *Keeper) fail(err error) {
 	}
 }
 
-// ErrEnded says that the keeper does not run any more.
+// ErrEnded means that the keeper does not run any more.
 var ErrEnded = errors.New("the hold has ended")
 
 // do lets f run where everything belongs to it.
@@ -317,7 +318,7 @@ func (k *Keeper) advanceAll() {
 	}
 }
 
-// removeOver forgets operations of which nothing can come any more, when all that was in the ring buffer has been read.
+// removeOver forgets operations without further events, when everything that was in the ring buffer has been read.
 func (k *Keeper) removeOver() {
 	k.held = slices.DeleteFunc(k.held, func(h *held) bool { return h.tracer == nil && (h.stage == isAbandoned || h.stage == isOver) })
 }
@@ -351,7 +352,7 @@ func (k *Keeper) arrive(e event) {
 		if err != nil {
 			k.fail(err)
 		}
-		if !waits { // it was told twice, and answered meanwhile
+		if !waits { // the event came twice, and was answered meanwhile
 			return
 		}
 	}
@@ -435,7 +436,7 @@ func (k *Keeper) describe(e *event, f finding, o Operation) operation.Record {
 	return r
 }
 
-// decide says what is to become of an operation.
+// decide returns the outcome of an operation.
 func (k *Keeper) decide(e *event, r operation.Record, policy Policy) (operation.Outcome, operation.Reason) {
 	if e.exempt == exemptReport || policy == Report {
 		return operation.Reported, ""
@@ -506,8 +507,8 @@ func (k *Keeper) settleReleased() {
 		if h.stage != isTold && h.stage != isLeaving {
 			continue
 		}
-		// In this order: one that had ended and is still told did not take its answer. The
-		// other way round it could take it, do its operation and end between the two.
+		// In this order: a thread that had ended and whose operation is still in stage "told" did not take
+		// its answer. In the other order it could take it, do its operation and end between the two.
 		life := k.threads.life(h.event.PID, h.event.TID)
 		ended := h.tracer == nil && h.life.hasEnded(life)
 		told, err := k.hooks.isTold(&h.event)
@@ -577,8 +578,8 @@ func (k *Keeper) unfinished() int {
 	return n
 }
 
-// end lets everything go. What is still to be stopped then goes on when the programs
-// are detached, and its tracer ends.
+// end releases everything. A thread that is still to be stopped then goes on when the
+// programs are detached, and its tracer ends.
 func (k *Keeper) end() error {
 	k.setMode(open)
 	for deadline := k.now() + lettingGo; ; time.Sleep(lookAtThreads) {

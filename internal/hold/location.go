@@ -24,8 +24,9 @@ type mount struct {
 	kind        string // of its file system
 }
 
-// locate returns the path by which taskiso finds a file that a thread has open, and whether that is known. The thread may
-// have opened it through any mount, in a mount namespace of its own: then the same path is another file here, of whoever made it.
+// locate returns the path with which taskiso finds a file that a thread has open, and whether that is known. The thread
+// may have opened the file through any mount, in a mount namespace of its own: here the same path is then another file,
+// which any user can have made.
 func (i inspector) locate(tid int, fd uint64) (name string, known bool) {
 	name = i.descriptor(tid, fd)
 	id := i.mountID(tid, fd)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Policy says what becomes of an operation while the hold is closed.
+// Policy decides what becomes of an operation while the hold is closed.
 type Policy string
 
 // Values of Policy.
@@ -64,12 +64,12 @@ type Operation struct {
 	Spares string `json:"spares"`
 	// Hooks are functions of the kernel before its first effect.
 	Hooks []string `json:"hooks"`
-	// Calls are the system calls by which it may come. It is not held if it comes
-	// by another one.
+	// Calls are the system calls that can start it. It is not held if another system
+	// call starts it.
 	Calls []string `json:"calls"`
-	// Missing says why it is not guarded on this kernel.
+	// Missing is the reason why it is not guarded on this kernel.
 	Missing string `json:"missing,omitempty"`
-	// Unknown says why it is not known whether it is.
+	// Unknown is the reason why it is not known whether it is guarded.
 	Unknown string `json:"unknown,omitempty"`
 
 	code code
@@ -152,8 +152,8 @@ const (
 	mayRead  = 4
 )
 
-// fileRule says that the use of a file is an operation. Its name is the last part
-// of the path, empty for every file of the file system; the whole path is looked at later.
+// fileRule makes the use of a file an operation. The name is the last part of the path,
+// empty for every file of the file system; the keeper checks the whole path later.
 type fileRule struct {
 	magic int64
 	name  string
@@ -183,7 +183,7 @@ func fileRules() []fileRule {
 	return rules
 }
 
-// cpusetFiles are those of cgroups by which tasks come to CPUs, or CPUs to cgroups:
+// cpusetFiles are the files of cgroups that move tasks to CPUs, or CPUs to cgroups:
 // kernel/cgroup/cpuset.c and cpuset-v1.c. A cpuset that goes away gives its CPUs back.
 var cpusetFiles = []string{
 	"cgroup.procs", "cgroup.threads", "tasks", "cgroup.subtree_control",

@@ -18,14 +18,14 @@ type Status struct {
 	Schema int         `json:"schema"`
 	PID    int         `json:"pid"`
 	CPUs   cpulist.Set `json:"cpus"`
-	// Closed tells whether operations are held now, and Why says who decides.
+	// Closed is true while operations are held; Why names the rule or the order that decides.
 	Closed bool   `json:"closed"`
 	Why    string `json:"why"`
 	// Held are the operations that wait, in the order of their arrival, with the
 	// time they have waited.
 	Held   []operation.Record           `json:"held"`
-	Counts map[operation.Outcome]uint64 `json:"counts"` // of what has ended
-	Lost   uint64                       `json:"lost"`   // events, which were told again
+	Counts map[operation.Outcome]uint64 `json:"counts"` // of operations that have ended
+	Lost   uint64                       `json:"lost"`   // events, which were repeated
 	// Missed is how often the kernel passed our programs by: each may have been an operation.
 	Missed uint64 `json:"missed"`
 	// Seen is how often an operation was held in a way that its program can see.
@@ -61,7 +61,7 @@ func (k *Keeper) Status() (Status, error) {
 	return s, err
 }
 
-// why says who decides whether operations are held.
+// why names the rule or the order that decides whether operations are held.
 func (k *Keeper) why() string {
 	until := ""
 	if !k.hand.until.IsZero() {
@@ -136,9 +136,9 @@ func (k *Keeper) Order(w Window, span time.Duration) error {
 	return k.do(func() { k.hand = h; k.step() })
 }
 
-// SetIsolated tells the keeper whether a thread is isolated, or about to be. From
-// the first call on, that decides, instead of what runs on the CPUs. When it has
-// returned, an operation that comes is held.
+// SetIsolated notifies the keeper that a thread is isolated (or about to be), or that
+// none is. From the first call on, that decides, and not the tasks that run on the CPUs.
+// After its return, an operation that arrives is held.
 func (k *Keeper) SetIsolated(isolated bool) error {
 	return k.do(func() { k.isolated = &isolated; k.step() })
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
-// Rule allows who matches all that it names.
+// Rule allows the processes that match all its conditions.
 type Rule struct {
 	Command string // name of the thread, with * and ? as in a shell
 	UID     *uint32
@@ -75,7 +75,7 @@ func userNumber(text string) (uint32, error) {
 	return uint32(n), err
 }
 
-// allows tells whether the rule is about who r is.
+// allows reports whether the process of r matches the rule.
 func (r Rule) allows(who operation.Record) bool {
 	if r.Command != "" {
 		if ok, _ := path.Match(r.Command, who.Command); !ok { // ParseRule has tried the pattern

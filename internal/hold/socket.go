@@ -119,7 +119,7 @@ func (s *Socket) Serve(k *Keeper) error {
 			c.SetDeadline(time.Now().Add(talkTimeout))
 			var r request
 			if json.NewDecoder(io.LimitReader(c, 4096)).Decode(&r) != nil {
-				return // who speaks otherwise is none of ours
+				return // a program that writes anything else is not ours
 			}
 			json.NewEncoder(c).Encode(k.obey(r)) // it may have gone
 		}()
@@ -153,7 +153,7 @@ type Remote struct{ dir string }
 // Connect returns the keeper whose socket is in a directory.
 func Connect(dir string) Remote { return Remote{dir} }
 
-// ErrNoHold says that no keeper runs.
+// ErrNoHold means that no keeper runs.
 var ErrNoHold = errors.New("nothing is held on this machine: start \"taskiso hold\" or \"taskiso run --hold\"")
 
 func (r Remote) ask(q request) (reply, error) {

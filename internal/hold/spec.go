@@ -9,7 +9,7 @@ import (
 	"github.com/taskiso/taskiso/internal/specfile"
 )
 
-// Spec is what a hold.toml says; an empty field stands for its default. Options
+// Spec is the content of a hold.toml; an empty field stands for its default. Options
 // of the command line have the same names.
 type Spec struct {
 	CPUs          string
@@ -46,8 +46,8 @@ func ParseSpec(file, text string) (Spec, error) {
 	return s, nil
 }
 
-// Apply sets what the spec says, but for the CPUs, which depend on the machine.
-// What it does not say is left alone.
+// Apply copies the fields of the spec that are set, except for the CPUs, which depend on
+// the machine, and leaves the others alone.
 func (s Spec) Apply(c *Config) error {
 	var err error
 	if s.Policy != "" {

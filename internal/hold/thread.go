@@ -19,7 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/proc"
 )
 
-// canStop tells whether this process may stop others as a debugger does.
+// canStop reports whether this process may stop others as a debugger does.
 func canStop() error {
 	const scope = "/proc/sys/kernel/yama/ptrace_scope"
 	text, err := os.ReadFile(scope)
@@ -66,7 +66,7 @@ func (t *thread) seize() error {
 	}
 }
 
-// isOurs tells whether the thread is traced by this process, or by nobody any more.
+// isOurs reports whether the thread is traced by this process, or by nobody any more.
 func (t *thread) isOurs() bool {
 	tid := tracerOf(t.files, t.event.PID, t.event.TID)
 	if tid == 0 {
@@ -123,7 +123,7 @@ func ordered(what string, request, tid int, data uintptr) error {
 	return nil
 }
 
-// isGone tells whether a thread ended, or is being killed.
+// isGone reports whether a thread ended, or is being killed.
 func isGone(err error) bool { return errors.Is(err, unix.ESRCH) }
 
 // place is where a seized thread is.
@@ -140,10 +140,10 @@ const (
 // eventStop is PTRACE_EVENT_STOP of include/uapi/linux/ptrace.h.
 const eventStop = 128
 
-// callStop is how a stop at a system call is told apart with PTRACE_O_TRACESYSGOOD.
+// callStop is the signal of a stop at a system call with PTRACE_O_TRACESYSGOOD.
 const callStop = unix.SIGTRAP | 0x80
 
-// look tells where a thread is, if that has changed, and the signal it is about to handle.
+// look returns where a thread is, if that has changed, and the signal it is about to handle.
 func look(tid int) (place, unix.Signal, error) {
 	var ws unix.WaitStatus
 	n, err := unix.Wait4(tid, &ws, unix.WALL|unix.WNOHANG, nil)
@@ -169,7 +169,7 @@ func look(tid int) (place, unix.Signal, error) {
 // fromKernel is SI_KERNEL of include/uapi/asm-generic/siginfo.h, which no process can send.
 const fromKernel = 0x80
 
-// isFromHook tells whether the signal that a thread is about to handle is the one by
+// isFromHook reports whether the signal that a thread is about to handle is the one by
 // which the program at the hook stops it.
 func isFromHook(files fs.FS, pid, tid int, signal unix.Signal) bool {
 	if signal == 0 || ignoredByDefault&bit(signal) == 0 {
@@ -195,7 +195,7 @@ func signalsOf(status proc.Status, set string) uint64 {
 	return mask
 }
 
-// hasSignal tells whether a thread would handle a signal, or be ended by one, if it went on.
+// hasSignal reports whether a thread would handle a signal, or be ended by one, if it went on.
 func hasSignal(files fs.FS, pid, tid int) bool {
 	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
 	if err != nil {
@@ -211,16 +211,16 @@ var ignoredByDefault = bit(unix.SIGCONT) | bit(unix.SIGCHLD) | bit(unix.SIGWINCH
 
 func bit(s unix.Signal) uint64 { return 1 << (s - 1) }
 
-// hasFilter tells whether a thread's system calls pass a seccomp filter.
+// hasFilter reports whether a thread's system calls pass a seccomp filter.
 func hasFilter(files fs.FS, pid, tid int) bool {
 	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
 	return err == nil && status.Value("Seccomp") == "2" // SECCOMP_MODE_FILTER
 }
 
-// life is the state and the start of a thread, which tell whether it is alive and still the same.
+// life is the state and the start of a thread, which show whether it is alive and still the same.
 type life struct{ state, start string }
 
-// lifeOf reads them. Zero: there is no such thread.
+// lifeOf reads them. Zero: the thread does not exist.
 func lifeOf(files fs.FS, pid, tid int) life {
 	stat, err := proc.ReadStat(files, proc.Thread(pid, tid))
 	if err != nil {
@@ -229,15 +229,15 @@ func lifeOf(files fs.FS, pid, tid int) life {
 	return life{stat.State, stat.Start}
 }
 
-// sleeps tells whether the thread waits for something, neither on its way to it nor stopped.
+// sleeps reports whether the thread waits for something, neither on its way to it nor stopped.
 func (l life) sleeps() bool { return l.state == "S" }
 
-// hasEnded tells whether the thread that this was the life of is none any more.
+// hasEnded reports whether the thread that this was the life of is none any more.
 func (l life) hasEnded(now life) bool {
 	return now.start != l.start || now.state == "" || now.state == "Z" || now.state == "X"
 }
 
-// inCall tells whether a thread is in a system call. It may wait for ever: proc_pid_syscall()
+// inCall reports whether a thread is in a system call. It may wait for ever: proc_pid_syscall()
 // waits while the thread's process executes a file.
 func inCall(files fs.FS, tid, nr int) bool {
 	text, err := fs.ReadFile(files, fmt.Sprintf("proc/%d/syscall", tid))
@@ -248,7 +248,7 @@ func inCall(files fs.FS, tid, nr int) bool {
 	return number == strconv.Itoa(nr) || strings.TrimSpace(number) == "running"
 }
 
-// maxWatchers bounds the goroutines of watch, of which a process can make one wait.
+// maxWatchers bounds the goroutines of watch: a process can make one of them wait.
 const maxWatchers = 64
 
 // system is the threads of this machine.

@@ -153,9 +153,9 @@ func (t *tracer) act(a tracerAction) error {
 	return nil
 }
 
-// pass lets the thread make its call again. What watches its calls by a seccomp filter
-// has seen that one, and let it pass: it is not shown it again. The thread is traced to
-// the end of the call then.
+// pass lets the thread make its call again. A program that watches its calls by a seccomp
+// filter has seen that call, and let it pass: it does not see the call again. The thread is
+// then traced to the end of the call.
 func (t *tracer) pass() error {
 	if !t.thread.passFilters() {
 		t.on(sawNoFilter)

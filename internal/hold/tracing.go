@@ -108,7 +108,7 @@ var tracerLines = tracerTable{
 	{called, sawError, left, nil},
 }
 
-// isGone tells whether the tracer and its thread have parted.
+// isGone reports whether the tracer and its thread have parted.
 func (s tracerState) isGone() bool {
 	return s == freed || s == left || s == died || s == refused
 }

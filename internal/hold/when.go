@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// When says at which times operations are held: always, if it has its zero value.
+// When selects the times at which operations are held: always, if it has its zero value.
 type When struct {
 	// WhileBusy: while a user task runs on one of the CPUs.
 	WhileBusy bool
@@ -50,7 +50,7 @@ func parseClock(text string) (time.Duration, error) {
 
 func (h Hours) isSet() bool { return h != Hours{} }
 
-// contains tells whether a time is in the hours; their end is not.
+// contains reports whether a time is in the hours; their end is not.
 func (h Hours) contains(t time.Time) bool {
 	hour, minute, second := t.Clock()
 	at := time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second
@@ -78,8 +78,8 @@ type hand struct {
 	until time.Time // zero: until another order
 }
 
-// wanted is the mode at a time: what was ordered by hand, or else what the
-// isolated task does, or else what the clock says.
+// wanted is the mode at a time. An order by hand decides first, then the state of the
+// isolated task, then the clock.
 func (k *Keeper) wanted(t time.Time) mode {
 	if k.hand.set && !k.hand.until.IsZero() && t.After(k.hand.until) {
 		k.hand = hand{}

@@ -433,7 +433,7 @@ func (t *worker) untrace() {
 	}
 }
 
-// signals handles what is pending in a thread that is about to be in user mode, and tells whether there was something.
+// signals handles what is pending in a thread that is about to be in user mode, and reports whether anything was pending.
 func (t *worker) signals() bool {
 	switch {
 	case !t.stop && !t.signal:
@@ -448,7 +448,7 @@ func (t *worker) signals() bool {
 	return true
 }
 
-// canRun tells whether a thread has something to do next by itself.
+// canRun reports whether a thread has something to do next by itself.
 func (t *worker) canRun() bool {
 	switch t.at {
 	case atHook:

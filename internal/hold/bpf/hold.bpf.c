@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Kernel side of package hold. A program at a security hook stands before the
- * first effect of a guarded operation. It tells user space, and waits until that
- * has an answer or has seized the thread as a debugger does; then it lets the
- * system call be restarted, and the thread stops on its way out. Why this is
+ * first effect of a guarded operation. It notifies user space, and waits until user
+ * space has an answer or has seized the thread as a debugger does; then it restarts
+ * the system call, and the thread stops on its way out. Why this is
  * invisible to the thread, and safe for each operation: docs/design/06-hold.md.
  *
  * The programs are those of a security module. Where the kernel does not ask BPF
@@ -89,7 +89,7 @@ enum exemption {
 
 struct event {
 	__u64 time;  /* CLOCK_MONOTONIC, ns */
-	__u64 since; /* of struct waiting, which it tells of: one visit. 0: of none */
+	__u64 since; /* of the struct waiting that it is about: one visit. 0: of none */
 	__u64 args[6]; /* of the system call */
 	__u32 nr;
 	__u32 operation;
@@ -98,9 +98,9 @@ struct event {
 	__u32 tid;
 	__u32 uid;
 	__u64 detail[2]; /* what the hook knows: see the programs */
-	__u32 size; /* of what was read of memory */
+	__u32 size; /* of the memory that was read */
 	char comm[16];
-	__u8 memory[MEMORY]; /* of the caller, that says what it does: see memory_of() */
+	__u8 memory[MEMORY]; /* of the caller, with arguments of the operation: see memory_of() */
 };
 
 /* A contract with guard.go. */
@@ -218,10 +218,10 @@ volatile const __u32 cpu[MAX_CPUS];
 #define SILENCE (2000 * MS) /* beyond max_wait */
 /*
  * How long the program waits for user space, in time of its CPU. The shorter time is for
- * others that want this CPU, of whom user space may be one, if leaving is not seen.
+ * a CPU that other tasks want, user space perhaps among them, if leaving is not seen.
  */
 #define PATIENCE_BESIDE_OTHERS (5 * MS)
-#define AWAY (MS / 10) /* more between two looks is no time of this CPU */
+#define AWAY (MS / 10) /* a longer time between two looks does not count as time of this CPU */
 
 extern void runqueues __ksym __weak;
 extern void __per_cpu_offset __ksym __weak;
@@ -234,7 +234,7 @@ static __always_inline struct rq *queue_of(__u32 n)
 	return (void *)&runqueues + offset;
 }
 
-/* Threads that never run in user mode, as those of the kernel and workers of io_uring and vhost. */
+/* Threads that never run in user mode, such as kernel threads and workers of io_uring and vhost. */
 #define PF_IN_KERNEL (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER)
 
 /* Whether a user task other than the one that asks runs on one of the CPUs. */
@@ -269,9 +269,9 @@ static struct task_struct *keeper; /* the first thread of user space's process *
 #define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
 
 /*
- * Whether there is somebody who answers. A process that is being killed has the flag
- * from the moment at which the signal is sent, long before it has closed its files, and
- * with them these programs.
+ * Whether a keeper can answer. A process that is being killed has the flag from the
+ * moment at which the signal is sent, long before it has closed its files, and with
+ * them these programs.
  */
 static __always_inline bool keeper_lives(void)
 {
@@ -286,7 +286,7 @@ int attend(void *ctx)
 	return keeper_lives();
 }
 
-/* Called by user space to change the answer to a thread at a visit: 1 if it was as that says. */
+/* Called by user space to change the answer to a thread at a visit: 1 if the old answer was c->from. */
 SEC("syscall")
 int change_answer(struct change *c)
 {
@@ -301,10 +301,10 @@ int change_answer(struct change *c)
 }
 
 /*
- * Where the memory of the caller says what it does: the type of a perf event, a mask
- * of CPUs, a path, what is written to a file. It is read here, and not by user space
- * later, because memory can be made to answer late or never (userfaultfd, FUSE). What
- * is not there at once is not read: then user space does not know.
+ * The memory of the caller that has the arguments: the type of a perf event, a mask of
+ * CPUs, a path, the data for a file. It is read here, and not by user space later,
+ * because memory can be made to answer late or never (userfaultfd, FUSE). A page that
+ * is not present is not read: then user space does not know the arguments.
  */
 static __always_inline __u64 memory_of(__u32 operation, __u32 nr, __u64 *args, __u64 *size)
 {
@@ -425,7 +425,7 @@ static long look_at_parent(__u32 n, struct ancestry *a)
 	return 0;
 }
 
-/* Whether somebody waits for a process who must not: one that it descends from, at any depth. */
+/* Whether a task that must not wait waits for a process: one that it descends from, at any depth. */
 static __always_inline __u32 awaited(struct task_struct *task)
 {
 	struct ancestry a = { .task = task };
@@ -485,11 +485,11 @@ static __always_inline bool is_seized(struct task_struct *task)
 	(!(BPF_CORE_READ(task, blocked.sig[0]) & BIT(signal)) && (unsigned long)BPF_CORE_READ(task, sighand, action[(signal) - 1].sa.sa_handler) <= 1)
 
 /*
- * Lets a seized thread stop on the way out. To a thread that is traced no signal is
- * ignored: what means nothing to it is shown to the tracer, who drops it. If that
- * dies first, it is ignored after all. Who has handlers for all of them, as every Go
- * program, gets SIGWINCH: should the tracer die at that moment, its handler finds a
- * terminal of the size that it had.
+ * Lets a seized thread stop on the way out. The kernel ignores no signal to a traced
+ * thread: one that means nothing to the thread goes to the tracer, which drops it. If
+ * the tracer dies first, it is ignored after all. A program with handlers for all, such
+ * as every Go program, gets SIGWINCH: if the tracer dies at that moment, the handler
+ * finds a terminal of the size that it had.
  */
 static __always_inline bool stop_seized(struct task_struct *task)
 {
@@ -522,8 +522,8 @@ static __always_inline bool look_at_signals(struct task_struct *task)
 
 /*
  * Whether the program, or another that watches it, would see that it looks at signals as
- * above: a handler for SIGCONT, SIGCONT blocked, a seccomp filter. Not 0 if so, and no
- * branch, each of which doubles what the verifier goes through from here on.
+ * above: a handler for SIGCONT, SIGCONT blocked, a seccomp filter. Then the value is not
+ * 0. It is computed without a branch: each doubles the verifier's work from here on.
  */
 static __always_inline __u64 would_be_seen(struct task_struct *task)
 {
@@ -556,8 +556,8 @@ struct awaiting {
 };
 
 /*
- * One look follows the other at once: if much time goes by between them, the CPU was
- * away, as that of a virtual machine is, and user space perhaps with it.
+ * One look follows the other at once: if much time passes between them, the CPU was
+ * away (a virtual machine's CPU can be), and user space perhaps with it.
  */
 static __always_inline __u64 time_of_cpu(struct awaiting *p)
 {
@@ -621,9 +621,9 @@ static __always_inline int go_on(__u32 tid, __u32 exempt, __u32 operation, __u64
 }
 
 /*
- * Lets the call be made again, with nobody who stops it on the way: taskiso got no CPU in
- * time, and gets one when the thread leaves the kernel. A program that would see it goes
- * on the second time.
+ * Restarts the call, without anything that stops it on the way: taskiso got no CPU in
+ * time, and gets one when the thread leaves the kernel. A program that would see this
+ * goes on the second time.
  */
 static __always_inline bool leave(struct waiting *w, struct task_struct *task, __u64 seen)
 {
@@ -712,7 +712,7 @@ static __noinline int guard(__u32 operation, __u64 d0, __u64 d1)
 
 __u32 probed = 0;
 
-/* Tells whether the kernel asks programs of this type at all. */
+/* Reports whether the kernel asks programs of this type at all. */
 SEC("lsm/bpf")
 int BPF_PROG(probe)
 {
@@ -847,8 +847,8 @@ int BPF_PROG(security_kernel_load_data, int id)
 }
 
 /*
- * Who loads a file that another thread is loading gets that one's result (commit
- * 9b9879fc0327), with nothing to look at. A result that says restart is restarted.
+ * A thread that loads a file which another thread is loading gets that thread's result
+ * (commit 9b9879fc0327), and no hook sees it. A restart as the result restarts it too.
  */
 SEC("fexit/finit_module") /* named as this architecture names it when it is loaded */
 int BPF_PROG(finit_module_exit, struct pt_regs *regs, long result)
