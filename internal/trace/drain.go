@@ -27,8 +27,8 @@ type Batch struct {
 	Events []Event
 	Until  time.Duration // CLOCK_MONOTONIC
 	// Lost counts, by CPU, events for which there was no room, each once. A CPU that is
-	// in it lacks events between Until of the batch before and Until. 0 stands for such as were counted with
-	// the batch before: they came while that was read, and which of the two lacks them is not known.
+	// in it lacks events between Until of the batch before and Until. 0 stands for events that were counted with
+	// the batch before: they came while that batch was read, and which of the two batches lacks them is not known.
 	Lost map[int]uint64
 	// SendersMissed tells that in this batch or the one before a sender may have been missed: see Missed. What counts only if nothing
 	// was sent since is not known then.
@@ -52,7 +52,7 @@ type records interface {
 func (r ring) close() error { return errors.Join(r.reader.Close(), r.buffer.Close()) }
 
 // createRings makes one ring for each watched CPU and one for all others, and
-// says which CPU uses which. The shared one is last.
+// returns which CPU uses which. The shared one is last.
 func createRings(cfg Config) ([]ring, []ebpf.MapKV, error) {
 	var rings []ring
 	create := func(name string, size int) error {
@@ -180,8 +180,8 @@ func notBefore(events []Event, until time.Duration) {
 	}
 }
 
-// emptyBatch has room for what is in the rings now. Growing by and by would leave several times as much garbage, just
-// when a reader that was kept from reading finds them full.
+// emptyBatch has room for the events that are in the rings now. Growing by and by would leave several times as much
+// garbage, just when a reader that was kept from reading finds them full.
 func (t *Tracer) emptyBatch() []Event {
 	room := len(t.later)
 	for _, r := range t.rings {

@@ -25,14 +25,14 @@ type Event struct {
 	UserIP            uint64  // where it left user mode; 0 for kernel threads
 	A, B, C           uint64  // see Kind
 	Task              *Task   // of Switch and Exec
-	Sender            *Sender // of kinds that say who caused something
+	Sender            *Sender // of kinds that name the sender
 }
 
-// signalKernel is the si_code of what the kernel, and so a BPF program, sends:
+// signalKernel is the si_code of signals that the kernel sends, BPF programs included:
 // SI_KERNEL of include/uapi/asm-generic/siginfo.h.
 const signalKernel = 0x80
 
-// FromKernel tells whether a Signal can be one that the kernel sent. Of one that has
+// FromKernel reports whether a Signal can be one that the kernel sent. Of one that has
 // ended the process neither code nor sender is known.
 func (e *Event) FromKernel() bool { return e.B == signalKernel || e.B == 0 && e.C == 0 }
 
@@ -47,17 +47,17 @@ type Task struct {
 	Name     string
 	Kernel   bool // it has no user mode
 	Watched  bool
-	Born     time.Duration // CLOCK_MONOTONIC: tells threads with the same number apart
+	Born     time.Duration // CLOCK_MONOTONIC: distinguishes threads with the same number
 	Switches uint64        // how often it was switched away before, anywhere
 }
 
-// Sender is who sent an interrupt, or caused something in another way, taken in
-// its own context.
+// Sender is the task that sent an interrupt, or caused something in another way,
+// recorded in its own context.
 type Sender struct {
-	// Conditional tells that a function decided after this was recorded whether
+	// Conditional is true if a function decided, after this was recorded, whether
 	// the target is called at all. Only of SendCalls.
 	Conditional bool
-	// Shown tells that a CSDEnter shows when the call arrives. Only of SendCall.
+	// Shown is true if a CSDEnter shows when the call arrives. Only of SendCall.
 	Shown bool
 
 	PID    uint32

@@ -33,8 +33,8 @@ type Isolation struct {
 	state   *ebpf.Memory // the pages, to read
 	used    atomic.Int64 // the first so many slots may have been given
 	faults  []int        // perf events of resolved page faults
-	// NoFaults is why those do not show; nil if they do. Where context tracking does not tell
-	// either, a page fault is a break before it is known whether a signal comes of it.
+	// NoFaults is the reason why those do not show; nil if they do. Where context tracking does not show
+	// them either, a page fault is a break before it is known whether it causes a signal.
 	NoFaults error
 }
 
@@ -88,7 +88,7 @@ func (i *Isolation) watchFault(cpu int, which uint64, program *ebpf.Program) err
 	return nil
 }
 
-// close tells all threads that nobody watches them any more.
+// close notifies all threads that nothing watches them any more.
 func (i *Isolation) close() error {
 	_, err := i.unwatch.Run(&ebpf.RunOptions{})
 	for _, fd := range i.faults { // which interrupts their CPUs
@@ -175,13 +175,13 @@ func (i *Isolation) page32(slot int, field uintptr) uint32 {
 	return binary.NativeEndian.Uint32(b[:])
 }
 
-// Idle tells whether no task runs on a CPU.
+// Idle reports whether no task runs on a CPU.
 func (i *Isolation) Idle(cpu int) bool {
 	return i.cpu32(cpu, unsafe.Offsetof(bpfCpuState{}.Idle)) != 0
 }
 
-// Disturbed returns when (CLOCK_MONOTONIC) and by what a CPU was last
-// interrupted, other than by the doing of the watched tasks themselves.
+// Disturbed returns the time (CLOCK_MONOTONIC) and the cause of the last
+// interruption of a CPU that the watched tasks did not cause themselves.
 func (i *Isolation) Disturbed(cpu int) (time.Duration, taskiso.Cause) {
 	var b [8]byte
 	if _, err := i.cpus.ReadAt(b[:], int64(cpu*cpuStateSize)+int64(unsafe.Offsetof(bpfCpuState{}.Disturbed))); err != nil {
@@ -204,7 +204,7 @@ func (i *Isolation) setCPU(cpu int, field uintptr, v uint32) {
 }
 
 // Arm isolates a thread that has not asked for it, if it runs on a CPU in this
-// moment, and tells whether it did. A break sends the signal, if it is not 0; but
+// moment, and reports whether it did. A break sends the signal, if it is not 0; but
 // if the thread was just leaving the CPU, the Broken event shows another thread, and the
 // caller is to send it.
 func (i *Isolation) Arm(cpu int, tid uint32, slot int, signal uint32) (bool, error) {

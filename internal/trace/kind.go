@@ -4,7 +4,7 @@ package trace
 
 import "iter"
 
-// Kind says what happened. The numbers are those of enum kind in bpf/kinds.h;
+// Kind is the kind of an event. The numbers are those of enum kind in bpf/kinds.h;
 // a test compares the two.
 type Kind uint8
 
@@ -95,17 +95,17 @@ func Kinds() iter.Seq[Kind] {
 	}
 }
 
-// IsVector tells whether k is the entry or exit of an interrupt vector of the
+// IsVector reports whether k is the entry or exit of an interrupt vector of the
 // CPU itself (timer, inter-processor interrupts ...), not of a device.
 func (k Kind) IsVector() bool { return k >= LocalTimerEnter && k <= PlatformIPIExit }
 
-// IsVectorEnter tells whether k is the entry of such a vector.
+// IsVectorEnter reports whether k is the entry of such a vector.
 func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%2 == 0 }
 
-// IsSend tells whether k is recorded on the sender's CPU, not on the target.
+// IsSend reports whether k is recorded on the sender's CPU, not on the target.
 func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
-// IsIsolation tells whether k concerns isolation: its beginning or end, which the
+// IsIsolation reports whether k concerns isolation: its beginning or end, which the
 // programs themselves decide and no tracepoint shows.
 func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Told }
 

@@ -24,8 +24,8 @@ const kprobePMU = "/sys/bus/event_source/devices/kprobe/type"
 // noFunction is none of the kernel's.
 const noFunction = "taskiso_no_such_function"
 
-// checkKprobes returns an error if no kprobe can be set. It has one set on a function that is not there, as setting one
-// interrupts every CPU: the kernel says so once all else was right.
+// checkKprobes returns an error if no kprobe can be set. It tries a function that does not exist, because setting a
+// kprobe interrupts every CPU: the kernel returns the error for the name only if all else was right.
 func checkKprobes() error {
 	text, err := os.ReadFile(kprobePMU)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,13 +50,13 @@ func checkKprobes() error {
 		unix.Close(fd)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this process may set no kprobe: %w", err)
-	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL): // what kernels say of the name
+	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL): // the errors of kernels for the name
 		return fmt.Errorf("setting a kprobe: %w", err)
 	}
 	return nil
 }
 
-// checkKprobeEvents looks for the file by which older kernels set kprobes.
+// checkKprobeEvents looks for the file with which older kernels set kprobes.
 func checkKprobeEvents() error {
 	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
 		if _, err := os.Stat(dir + "/kprobe_events"); err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // initialPIDNamespace is PROC_PID_INIT_INO of include/linux/proc_ns.h: the inode of the namespace in which
-// threads have the numbers by which the kernel calls them.
+// threads have the numbers that the kernel itself uses.
 const initialPIDNamespace = 0xEFFFFFFC
 
 // outside is NUMBER_OUTSIDE of bpf/number.h.
@@ -57,7 +57,7 @@ func setNamespace(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// InPIDNamespace tells whether this process is in another PID namespace than the initial one.
+// InPIDNamespace reports whether this process is in another PID namespace than the initial one.
 func InPIDNamespace() (bool, error) {
 	inode, err := pidNamespace()
 	return inode != initialPIDNamespace, err

@@ -12,9 +12,9 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// UserMode finds threads that are in user mode on CPUs where context tracking
-// tells, which is where a thread can stay there for ever without any event. It
-// looks at the kernel's own account of time and disturbs nobody.
+// UserMode finds threads that are in user mode on CPUs with context tracking:
+// on these a thread can stay in user mode for ever without any event. It looks
+// at the kernel's own account of time and disturbs nobody.
 type UserMode struct {
 	coll     *ebpf.Collection
 	iterator *link.Iter

@@ -18,14 +18,14 @@ type source struct {
 	kind   Kind
 	system string
 	name   string
-	// params are the arguments we read, and those before them, as the
-	// kernel's BTF has them: programs get them by position, so a kernel that
+	// params are the arguments we read, and those before them, in the form of
+	// the kernel's BTF: programs get them by position, so a kernel that
 	// changed them must not be read wrongly.
 	// With more than one way in which kernels have them, these stand between " | ".
 	params string
-	// shows says what a user does not see when the source is missing.
+	// shows names the facts that a user does not see when the source is missing.
 	shows string
-	// needed sources are those without which nothing can be told apart.
+	// needed sources are those without which no two causes can be distinguished.
 	needed bool
 }
 
@@ -110,7 +110,7 @@ var standIns = map[string][]source{
 	},
 }
 
-// looksForTargets tells whether the program goes through a list of CPUs.
+// looksForTargets reports whether the program goes through a list of CPUs.
 func (s source) looksForTargets() bool { return s.kind == SendCalls || s.kind == SendAffinity }
 
 // allSources lists the sources, and then those that stand in for one.
@@ -122,7 +122,8 @@ func allSources() []source {
 	return all
 }
 
-// unsupported says what a kernel does not have. It matches [ebpf.ErrNotSupported], whose text would add nothing.
+// unsupported names a feature that a kernel does not have. It matches [ebpf.ErrNotSupported], whose text would add
+// nothing.
 type unsupported string
 
 func (u unsupported) Error() string { return string(u) }

@@ -23,7 +23,7 @@ import (
 	"github.com/taskiso/taskiso/internal/clock"
 )
 
-// Follow says which children of a watched task are watched as well.
+// Follow selects which children of a watched task are watched as well.
 type Follow uint32
 
 // Values of Follow.
@@ -45,7 +45,7 @@ const (
 // maxTargets is MAX_TARGETS of bpf/core.h.
 const maxTargets = 1024
 
-// Config says what to observe.
+// Config selects what to observe.
 type Config struct {
 	// CPUs whose entries are all recorded, whatever task they hit. When empty,
 	// the watched tasks are followed to whichever CPU they run on.
@@ -274,7 +274,7 @@ func (t *Tracer) attachSource(s source) error {
 	return nil
 }
 
-// innermost returns what the kernel said, without what a library was doing on several ways to ask it.
+// innermost returns the error of the kernel, without the context that a library added for each way it tried.
 func innermost(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -295,7 +295,7 @@ func (t *Tracer) Start() error {
 	return nil
 }
 
-// Stop ends the recording. What was recorded can still be read.
+// Stop ends the recording. Events that were recorded can still be read.
 func (t *Tracer) Stop() error {
 	for cpu := range t.cpus.All() {
 		if err := t.setWatched(cpu, 0); err != nil {
@@ -335,14 +335,14 @@ func (t *Tracer) Watched() ([]uint32, error) {
 	for all.Next(&tid, &value) {
 		threads = append(threads, tid)
 	}
-	// A map of which others take out meanwhile cannot be gone through to its end: then these are some of them.
+	// A map from which others remove threads meanwhile cannot be read to its end: then these are some of them.
 	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return nil, fmt.Errorf("listing the watched threads: %w", err)
 	}
 	return threads, nil
 }
 
-// Unwatch removes a thread that Watch has added when it was ending. That it is not there is no error.
+// Unwatch removes a thread that Watch has added when it was ending. A thread that is not there is not an error.
 func (t *Tracer) Unwatch(tid int) error {
 	if err := t.tasks.Delete(uint32(tid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("not watching thread %d: %w", tid, err)
@@ -353,7 +353,7 @@ func (t *Tracer) Unwatch(tid int) error {
 // Sources lists every tracepoint with the reason for those not attached.
 func (t *Tracer) Sources() []Source { return slices.Clone(t.sources) }
 
-// Has tells whether the source of events of kind k is attached.
+// Has reports whether the source of events of kind k is attached.
 func (t *Tracer) Has(k Kind) bool {
 	return slices.ContainsFunc(t.sources, func(s Source) bool { return s.Kind == k && s.Err == nil })
 }
@@ -437,7 +437,7 @@ func (t *Tracer) UnwatchedChildren() (uint64, error) {
 	return n, nil
 }
 
-// Close detaches everything. Isolated threads are told so before.
+// Close detaches everything. Isolated threads are notified before.
 func (t *Tracer) Close() error {
 	var errs []error
 	if t.isolation != nil {

@@ -31,7 +31,7 @@ struct task_event {
 	__u32 tgid;
 	__u32 flags; /* enum task_flag */
 	char comm[16];
-	__u64 born;     /* CLOCK_MONOTONIC: tells threads with the same number apart */
+	__u64 born;     /* CLOCK_MONOTONIC: distinguishes threads with the same number */
 	__u64 switches; /* how often it was switched away before */
 };
 
@@ -44,7 +44,7 @@ enum task_flag {
 	SWITCH_FROZEN = 32,
 };
 
-/* KIND_SEND_*: what a sender did to a watched CPU, and who it was. */
+/* KIND_SEND_*: a sender, and its effect on a watched CPU. */
 struct send_event {
 	struct event e;
 	__u32 tgid;

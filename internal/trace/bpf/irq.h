@@ -14,7 +14,7 @@
 			record(s, kind, a, b, c); \
 	}
 
-/* As EVENT, of what can enter the kernel: it interrupts whoever is isolated. */
+/* Like EVENT, for an event that can enter the kernel: it interrupts an isolated thread. */
 #define ENTRY(tracepoint, kind, cause, a, b, c) \
 	PROGRAM(tracepoint)                     \
 	{                                       \
@@ -23,7 +23,7 @@
 		interrupted(s, cause, a);       \
 	}
 
-/* As EVENT, of the end of what interrupts. */
+/* Like EVENT, for the end of an interruption. */
 #define OVER(tracepoint, kind, a, b, c)         \
 	PROGRAM(tracepoint)                     \
 	{                                       \

@@ -3,7 +3,7 @@
  * The task side. A thread that called prctl(PR_TASK_ISOLATION) is isolated from
  * the return of that call to the first thing that interrupts it. Both ends are
  * decided here, on the thread's own CPU, in the stay that they belong to, so
- * that nothing comes in between. What a state word means, and why no event
+ * that nothing comes in between. The meaning of a state word, and why no event
  * slips through: docs/design/03-task-interface.md.
  */
 #pragma once
@@ -53,7 +53,7 @@ const enum break_cause *break_causes __attribute__((unused));
 
 /*
  * The status page of a thread, which it maps read-only: struct taskiso_page in
- * include/taskiso/taskiso.h. What is after seq is written while seq is odd. User
+ * include/taskiso/taskiso.h. Fields after seq are written while seq is odd. User
  * space freezes the map before it hands it out, so nobody else writes it: a
  * map that is opened for reading only cannot be mapped at all.
  */
@@ -121,7 +121,7 @@ static __always_inline struct status *status_of(__u32 slot)
 	return bpf_map_lookup_elem(&pages, &slot);
 }
 
-/* The registers of the current task, which is no kernel thread, in user mode. */
+/* The registers of the current task, which is not a kernel thread, in user mode. */
 static __always_inline struct pt_regs *user_regs(void)
 {
 	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
@@ -129,9 +129,9 @@ static __always_inline struct pt_regs *user_regs(void)
 
 /*
  * Whether the isolated thread is in a call to leave, to enter again or to ask. The
- * registers say so exactly: whatever else enters from user mode sets the system
+ * registers show it exactly: any other entry from user mode sets the system
  * call's number to -1. Only the end of the call that began isolation looks the
- * same; entering tells the two apart.
+ * same; entering distinguishes the two.
  */
 static __always_inline bool in_own_call(struct cpu_state *s)
 {
@@ -222,9 +222,9 @@ static __always_inline struct isolated *own_state(struct cpu_state *s)
 }
 
 /*
- * The break is what the page says it is: it is recorded, and its signal sent. Not static, and
- * with numbers for arguments: so the verifier goes through it once in each program, not on
- * each path that calls it. leave() is so too.
+ * Records the break that the page has, and sends its signal. Not static, and with
+ * numbers for arguments: then the verifier goes through it once in each program, not on
+ * each path that calls it. The same holds for leave().
  */
 __noinline int conclude(__u32 slot, __u32 sig)
 {
@@ -337,7 +337,7 @@ static __always_inline void interrupted(struct cpu_state *s, __u32 cause, __u64 
 	broken(s, cause, detail, cause == BREAK_NMI ? SETTLED : OPEN); /* the end of an NMI has no event */
 }
 
-/* Where the kernel has functions that we tell from others; 0 if it hides that, or has no such function. */
+/* The addresses of functions that we distinguish from others; 0 if the kernel hides an address, or lacks the function. */
 volatile const __u64 sched_ttwu_pending = 0;
 volatile const __u64 tick_function = 0; /* of the tick's own timer */
 volatile const bool hidden_symbols = false;
@@ -359,8 +359,8 @@ static __always_inline void name_task(struct cpu_state *s, __u32 next)
 }
 
 /*
- * A signal is delivered: it is the break, if that is not decided yet. Whoever is
- * ended by a signal that has no handler is delivered SIGKILL in its place.
+ * A signal is delivered: it is the break, if that is not decided yet. A thread that
+ * is ended by a signal without a handler is delivered SIGKILL in its place.
  */
 static __always_inline void isolation_signal(struct cpu_state *s, __u32 sig)
 {
@@ -486,7 +486,7 @@ static __always_inline void give_page(struct status *p, struct isolated *th, __u
 	__sync_fetch_and_add(&p->seq, 1);
 }
 
-/* A thread whose call said that it is isolated is not where it was to be. */
+/* A thread whose call returned that it is isolated is not on the CPU on which it was to be. */
 static __always_inline void is_moved(struct cpu_state *s, struct isolated *th, __u32 slot, struct status *p)
 {
 	set_broken(p, th, BREAK_MOVED, bpf_get_smp_processor_id());
@@ -623,7 +623,7 @@ static __always_inline void isolation_switch(struct cpu_state *s, struct task_st
 {
 	if (!isolation)
 		return;
-	/* Where nothing tells that user mode was entered, going to sleep does: the end of a call never sleeps. */
+	/* Where no event shows that user mode was entered, going to sleep does: the end of a call never sleeps. */
 	if (state)
 		s->entering = 0;
 	if (s->isolated || s->named)
@@ -692,7 +692,7 @@ __noinline int unwatch_page(__u32 slot)
 }
 
 /*
- * Nobody watches any more. Any page that says isolated after this is corrected by
+ * Nothing watches any more. Any page that has "isolated" after this is corrected by
  * enter(), see there.
  */
 static __always_inline void unwatch_all(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What threads are called. A process in a PID namespace calls a thread by
- * another number than the kernel does, and what user space passes to these
- * programs, or is told by them, are its numbers. So every number of a thread is
+ * Numbers of threads. A process in a PID namespace calls a thread by another
+ * number than the kernel does, and user space passes its own numbers to these
+ * programs, and expects them back. So every number of a thread is
  * the one in the namespace of taskiso. Threads that have none there, which it
  * could not name in any call, have that of the kernel with a bit that no number has.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who caused something, where no tracepoint tells: kprobes on functions whose
+ * The senders that no tracepoint shows: kprobes on functions whose
  * signature the loader has checked. Those of function calls stand in for
  * csd_queue_cpu, which kernels before 6.5 lack, and run, like it, before the
  * call is queued: what is queued when its interrupt comes has been recorded.

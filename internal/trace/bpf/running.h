@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who is in user mode now. A task that never enters the kernel makes no event,
+ * The tasks in user mode now. A task that never enters the kernel makes no event,
  * so it must be looked for once; the look disturbs nobody.
  */
 #pragma once

@@ -27,7 +27,7 @@ static __always_inline void fill_task(struct task_event *t, struct task_struct *
 PROGRAM(sched_switch)
 {
 	struct task_struct *prev = (void *)ctx->args[1], *next = (void *)ctx->args[2];
-	/* Who is preempted on its way to sleep has that state already, and yet would go on. */
+	/* A task that is preempted on its way to sleep has that state already, and yet would go on. */
 	__u32 number, flags, prev_flags, state = ctx->args[0] ? 0 : ctx->args[3];
 	struct task_event *t;
 
@@ -119,7 +119,7 @@ PROGRAM(sched_process_exit)
 
 	isolation_exit(s, number);
 	isolation_supervisor(task);
-	/* Wherever it ends: who looks on keeps account of it. */
+	/* On any CPU: user space keeps account of the thread. */
 	if (!(all_tasks && has_user_mode(task)) && !bpf_map_lookup_elem(&tasks, &number))
 		return;
 	forget(number);
@@ -127,7 +127,7 @@ PROGRAM(sched_process_exit)
 	record(s, KIND_EXIT, !(s->watched || any_cpu), 0, 0);
 }
 
-/* Whoever goes where nothing of it is recorded may be in user mode there. */
+/* A thread that moves to a CPU on which it is not recorded may be in user mode there. */
 PROGRAM(sched_migrate_task)
 {
 	struct task_struct *task = (void *)ctx->args[0];

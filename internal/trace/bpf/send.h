@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who caused something on a watched CPU, in the context of whoever did. Function calls
- * are taken from csd_queue_cpu: it names each target of a cpumask call, tells
- * the function, and its csd is the very pointer that csd_function_entry shows
+ * The senders that caused something on a watched CPU, in their own context. Function calls
+ * are taken from csd_queue_cpu: it names each target of a cpumask call and the
+ * function, and its csd is the very pointer that csd_function_entry shows
  * on the target. ipi_send_cpu adds only what has no csd: rescheduling. Wake-ups, work
- * items and interrupts that are moved say why a CPU ran something else.
+ * items and interrupts that are moved show why a CPU ran something else.
  */
 #pragma once
 
@@ -42,7 +42,7 @@ static __always_inline void send(void *ctx, struct cpu_state *s, __u8 kind, __u3
 	submit(e);
 }
 
-/* Changes whenever it is switched away, and so tells whether it has run since. */
+/* Changes whenever it is switched away, and so shows whether it has run since. */
 static __always_inline __u64 switches_of(struct task_struct *task)
 {
 	return BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
@@ -58,7 +58,7 @@ static __always_inline void record_send(void *ctx, struct cpu_state *s, __u8 kin
 PROGRAM(csd_queue_cpu)
 {
 	struct __call_single_data *csd = (void *)ctx->args[3];
-	/* What is no function call shares the queue with them; of several that wake tasks only the first shows. */
+	/* Entries that are not function calls share the queue; of several that wake tasks only the first shows. */
 	__u32 type = BPF_CORE_READ(csd, node.u_flags) & CSD_FLAG_TYPE_MASK;
 	bool shown = csd_events && type != CSD_TYPE_IRQ_WORK && type != CSD_TYPE_TTWU;
 
@@ -78,7 +78,7 @@ PROGRAM(sched_waking)
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 cpu = BPF_CORE_READ(task, thread_info.cpu), number = number_of(task);
 
-	/* Of who is followed everywhere also the wakes from idle CPUs: they end its waiting. */
+	/* Of a thread that is followed everywhere also the wakes from idle CPUs: they end its waiting. */
 	if (watched_target(cpu) || (any_cpu && bpf_map_lookup_elem(&tasks, &number)))
 		send(ctx, s, KIND_SEND_WAKE, cpu, 0, number, switches_of(task), 0);
 }
@@ -98,16 +98,16 @@ PROGRAM(vector_config)
 }
 
 /*
- * The tick is armed by whatever happens to run when it is needed again; what
- * needs it is told by tick_stop. Where it cannot be told from other timers, of
- * none is said who armed it.
+ * The tick is armed by any task that happens to run when it is needed again;
+ * tick_stop shows what needs it. Where the tick cannot be distinguished from other
+ * timers, no timer gets a sender.
  */
 static __always_inline bool may_be_tick(__u64 func)
 {
 	return hidden_symbols || func == tick_function;
 }
 
-/* A timer that its own function sets again is still the doing of who set it first. */
+/* A timer that its own function sets again is attributed to the task that set it first. */
 PROGRAM(hrtimer_start)
 {
 	struct hrtimer *timer = (void *)ctx->args[0];
