@@ -45,8 +45,8 @@ func (b *Builder) next(e trace.Event) *thread {
 	return t
 }
 
-// switchedOut handles that a thread gives its CPU away. Who woke the next task
-// matters only to a thread that had to.
+// switchedOut handles that a thread gives its CPU away. The waker of the next task
+// matters only to a thread that had to give its CPU away.
 func (b *Builder) switchedOut(t *thread, e trace.Event, wakers []trace.Event) {
 	if e.B != taskRunning {
 		wakers = nil
@@ -108,10 +108,10 @@ func (b *Builder) switchedIn(t *thread, e trace.Event, wakers []trace.Event) {
 	t.switches, t.ip = e.Task.Switches+1, 0
 }
 
-// ranElsewhere tells whether a thread can have run where nothing of it was seen since it went away.
+// ranElsewhere reports whether a thread can have run where nothing of it was seen since it went away.
 func (b *Builder) ranElsewhere(t *thread, e trace.Event) bool {
 	if e.Task.Born == 0 {
-		return false // the event says nothing of it
+		return false // the event does not show it
 	}
 	if t.switches == 0 { // it ran when the observation began
 		return t.doubtful || len(b.lossy) > 0
@@ -127,7 +127,7 @@ func (b *Builder) back(t *thread, e trace.Event, wakers []trace.Event) {
 	t.stay.finishAway(e)
 }
 
-// endAbsence accounts for the time that the thread was away until now, of which it slept until woken.
+// endAbsence accounts for the time that the thread was away until now; until woken it slept.
 func (t *thread) endAbsence(woken, now time.Duration) {
 	if t.asleep {
 		t.stay.Waited += woken - t.seen
@@ -177,7 +177,7 @@ func (b *Builder) chargeAll(t *thread, now time.Duration, wakers []trace.Event) 
 	}
 }
 
-// left handles that a thread which is away goes to a CPU of which nothing is recorded. It may return to user mode
+// left handles that a thread which is away goes to a CPU on which nothing is recorded. It may return to user mode
 // there, so its stay is known until then.
 func (b *Builder) left(e trace.Event) {
 	t := b.threads[uint32(e.B)]
@@ -220,7 +220,7 @@ func (s *Stay) finishAway(e trace.Event) {
 }
 
 // Finish ends the observation at the end of the last batch: it hands over the stays that are over as far as the events
-// tell, and those that go on, and returns for each thread in user mode since when it is there.
+// show, and those that go on, and returns for each thread in user mode since when it is there.
 func (b *Builder) Finish() []Stretch {
 	b.lossy = nil
 	var open []Stretch
@@ -242,8 +242,8 @@ func (b *Builder) Finish() []Stretch {
 	return open
 }
 
-// mayHaveLeft tells whether a thread that was last seen in user mode on a CPU may have gone from there unseen: where only switches
-// from and to watched threads are recorded, and some are not.
+// mayHaveLeft reports whether a thread that was last seen in user mode on a CPU may have gone from there unseen: where
+// only switches from and to watched threads are recorded, and some are not.
 func (b *Builder) mayHaveLeft(cpu int) bool {
 	return b.Everywhere && !b.tracked.Contains(cpu) && b.currents.unrecorded[cpu] > 0
 }

@@ -18,10 +18,10 @@ type Builder struct {
 	// context tracking.
 	tracked cpulist.Set
 	emit    func(*Stay)
-	// Everywhere tells that the threads are followed to whichever CPU they run on, and that
-	// of a CPU nothing is recorded while it runs another task.
+	// Everywhere is true if the threads are followed to each CPU on which they run, and nothing
+	// is recorded of a CPU while it runs another task.
 	Everywhere bool
-	// Unseen tells that a thread can leave the CPUs that are recorded without a Migrate.
+	// Unseen is true if a thread can leave the CPUs that are recorded without a Migrate.
 	Unseen bool
 	// Ended, if set, is called with the last time in user mode of each thread that ends: no stay follows on it.
 	Ended func(Stretch)
@@ -42,7 +42,7 @@ type Builder struct {
 	found    []found        // in the order of their time
 }
 
-// found is a thread that is in user mode at a time, of which no event tells.
+// found is a thread that is in user mode at a time that no event shows.
 type found struct {
 	cpu      int
 	tid      uint32
@@ -94,8 +94,8 @@ func (b *Builder) Add(batch trace.Batch) {
 	b.senders.expire(batch.Until)
 }
 
-// Found says that a thread was in user mode on a CPU at some time between two, of which the later is in no batch
-// yet. It has no effect if there is an event of the CPU in between, or one of the thread before: those tell more.
+// Found takes in that a thread was in user mode on a CPU at some time between two times; the later one is in no batch
+// yet. It has no effect if there is an event of the CPU in between, or one of the thread before: those show more.
 func (b *Builder) Found(cpu int, tid uint32, from, at time.Duration) {
 	b.found = append(b.found, found{cpu, tid, from, at})
 }
@@ -169,7 +169,7 @@ func (b *Builder) event(e trace.Event) {
 	case trace.Migrate:
 		b.left(e)
 	case trace.Left, trace.Told:
-		// No part of a stay: one says what the thread wanted, the other what happened on another CPU.
+		// Not a part of a stay: the one is a request of the thread, the other happened on another CPU.
 	case trace.Fork:
 		// The child shows itself when it is switched to.
 	default:
@@ -177,8 +177,8 @@ func (b *Builder) event(e trace.Event) {
 	}
 }
 
-// arrived returns those who sent what e shows the arrival of. Where events were lost, what was sent before can
-// have arrived with one of them, or what was sent since be among them. The latter is so too where a sender was missed.
+// arrived returns the sends whose arrival e shows. Where events were lost, an earlier send can have arrived with one
+// of them, and a later send can be among them. A later send can also be missing where a sender was missed.
 func (b *Builder) arrived(e trace.Event) []trace.Event {
 	_, here := b.lossy[e.CPU]
 	if here {
@@ -189,7 +189,7 @@ func (b *Builder) arrived(e trace.Event) []trace.Event {
 		return from
 	}
 	switch e.Kind {
-	case trace.Switch: // how often the thread was switched away proves who woke it last
+	case trace.Switch: // the number of times that the thread was switched away proves which task woke it last
 		return slices.DeleteFunc(from, func(sent trace.Event) bool { return sent.Kind != trace.SendWake || e.Task.Born == 0 && here })
 	case trace.CSDEnter: // a csd is taken until it has arrived
 		if !here || len(b.lossy) == 1 {
@@ -306,7 +306,7 @@ func (b *Builder) runs(tid uint32, cpu int) *thread {
 
 func (b *Builder) runsOn(t *thread, cpu int) {
 	if b.running[t.cpu] == t.tid {
-		delete(b.running, t.cpu) // a CPU that is not watched does not tell that it left
+		delete(b.running, t.cpu) // a CPU that is not watched does not show that it left
 	}
 	if t.cpu != cpu && !b.tracked.Contains(cpu) {
 		t.userExit = false // where nothing shows that user mode is entered
@@ -371,8 +371,8 @@ func (b *Builder) userExit(t *thread, e trace.Event) {
 	t.userExit = true
 }
 
-// nmi handles an NMI in user mode, as far as that is known: it says nothing
-// about where the thread is.
+// nmi handles an NMI in user mode, as far as that is known: an NMI does not
+// show where the thread is.
 func (b *Builder) nmi(t *thread, e trace.Event) {
 	known := t.quietKnown
 	t.open(e)
@@ -396,7 +396,7 @@ func (b *Builder) insideUntracked(t *thread, e trace.Event, senders []trace.Even
 	b.record(t, e, senders)
 }
 
-// fromUser tells, where no context tracking does, whether e begins a stay.
+// fromUser reports whether e begins a stay, where no context tracking shows that.
 func (b *Builder) fromUser(t *thread, e trace.Event) bool {
 	switch {
 	case e.Kind == trace.SyscallEnter, e.Kind == trace.PageFault:

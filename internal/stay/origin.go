@@ -27,8 +27,8 @@ type senders struct {
 	wakes       map[uint32]trace.Event // the latest of each thread
 	works       map[uint64]trace.Event // the latest of each work item
 	irqs        map[call]trace.Event   // the latest of each irq and CPU; kept
-	timers      map[uint64]trace.Event // who armed each timer; kept, as it may be periodic
-	moves       map[uint32]trace.Event // who last let each thread run where it may; kept
+	timers      map[uint64]trace.Event // by which task each timer was armed last; kept, because a timer may be periodic
+	moves       map[uint32]trace.Event // the last change of the CPUs on which each thread may run; kept
 
 	// settled is until when what was sent to each CPU may have arrived although no event showed it: its queue is
 	// emptied some time after an interrupt begins, and without one when it is idle.
@@ -44,7 +44,7 @@ type call struct {
 	csd    uint64
 }
 
-// maxKept bounds each kind of what is kept whether or not it arrives.
+// maxKept bounds each kind of sends that are kept whether or not they arrive.
 const maxKept = 16384
 
 // maxSendAge bounds how long a send without arrival is kept: the target may
@@ -109,7 +109,7 @@ func (s senders) disown(e trace.Event) {
 
 func keep[K comparable](kept map[K]trace.Event, key K, e trace.Event) {
 	if len(kept) >= maxKept {
-		clear(kept) // nothing says which of them are of no more use
+		clear(kept) // nothing shows which of them are of no more use
 	}
 	kept[key] = e
 }
@@ -121,12 +121,12 @@ func look[K comparable](kept map[K]trace.Event, key K) []trace.Event {
 	return nil
 }
 
-// arrived returns, and forgets, those who sent what e shows the arrival of.
+// arrived returns, and forgets, the sends whose arrival e shows.
 func (s senders) arrived(e trace.Event) []trace.Event {
 	return slices.DeleteFunc(s.candidates(e), func(sent trace.Event) bool { return !s.reaches(sent, e) })
 }
 
-// reaches tells whether what was sent can be what arrives with e, and did not
+// reaches reports whether what was sent can be what arrives with e, and did not
 // arrive elsewhere or unseen.
 func (s senders) reaches(sent, e trace.Event) bool {
 	switch sent.Kind {
@@ -165,10 +165,10 @@ func (s senders) goesOn(cpu int, at time.Duration, unseen bool) {
 	}
 }
 
-// wakerOf returns who woke a thread that has not run since.
+// wakerOf returns the wake-up of a thread that has not run since.
 func (s senders) wakerOf(tid uint32) []trace.Event { return look(s.wakes, tid) }
 
-// candidates returns what was sent last of what e can show the arrival of.
+// candidates returns the latest sends among those whose arrival e can show.
 func (s senders) candidates(e trace.Event) []trace.Event {
 	switch e.Kind {
 	case trace.CSDEnter:

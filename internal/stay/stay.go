@@ -17,10 +17,10 @@ type Stay struct {
 	TID   uint32
 	Start time.Duration // CLOCK_MONOTONIC
 	End   time.Duration
-	// Exact tells that both ends, and those of Waited, are the kernel's own; otherwise
+	// Exact is true if both ends, and those of Waited, are the kernel's own; otherwise
 	// Duration is a lower bound.
 	Exact bool
-	// Open tells that it went on when the observation ended, at End.
+	// Open is true if it went on when the observation ended, at End.
 	Open bool
 	// Waited is the time in which the thread slept in a system call of its own: until it
 	// was woken, or if that was not seen until it ran again.
@@ -29,7 +29,7 @@ type Stay struct {
 	Gap time.Duration
 	// Spent is where the stay took time, if not all of Duration on CPU.
 	Spent []Spent
-	// Lossy tells that events of its CPU were lost about that time: it may
+	// Lossy is true if events of its CPU were lost about that time: it may
 	// really be several stays.
 	Lossy bool
 	// Entry is what entered the kernel. A stay that no event named has a
@@ -45,7 +45,7 @@ type Stay struct {
 	// Quiet is the time in user mode before it, or negative if events were
 	// lost in between or it is the first stay of the thread.
 	Quiet time.Duration
-	// Broken is the event that says that isolation ended with this stay, if it did.
+	// Broken is the event of the end of isolation, if isolation ended with this stay.
 	Broken trace.Event
 }
 
@@ -104,21 +104,21 @@ func (s *Stay) spend(cpu int, kernel, waited time.Duration) {
 	s.Spent = append(s.Spent, Spent{cpu, kernel, waited})
 }
 
-// Named tells whether an event says what entered the kernel.
+// Named reports whether an event shows what entered the kernel.
 func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 
-// IsOwn tells whether the stay is only there to send an isolated thread its signal:
+// IsOwn reports whether the stay is only there to send an isolated thread its signal:
 // the tracer's own doing, no break.
 func (s *Stay) IsOwn() bool { return s.Entry.Kind == trace.IRQWorkEnter && s.Entry.B == 1 }
 
-// BreaksIsolation tells whether isolation ended with this stay.
+// BreaksIsolation reports whether isolation ended with this stay.
 func (s *Stay) BreaksIsolation() bool { return s.Broken.Kind == trace.Broken }
 
-// IsException tells whether the stay began with an exception: an instruction of the
+// IsException reports whether the stay began with an exception: an instruction of the
 // thread itself that raised a signal, which alone shows it.
 func (s *Stay) IsException() bool { return s.Entry.Kind == trace.Signal && raisedByException(s.Entry) }
 
-// isNamedBy tells whether e, inside s, says what entered the kernel. A system
+// isNamedBy reports whether e, inside s, shows what entered the kernel. A system
 // call and a page fault happen in user mode only, so they do, even if an interrupt
 // was quicker to show. An interrupt does if it is the first thing seen. NMIs
 // come anywhere and are seen before what they interrupted. An exception has no
@@ -139,7 +139,7 @@ func (s *Stay) isNamedBy(e trace.Event) bool {
 	return isEntry(e.Kind) && !s.Named() && !seen
 }
 
-// raisedByException tells whether e is a signal that the thread's own instruction
+// raisedByException reports whether e is a signal that the thread's own instruction
 // raised: the si_code of a signal that somebody sent is 0 or less (SI_USER,
 // SI_TKILL ... in include/uapi/asm-generic/siginfo.h).
 func raisedByException(e trace.Event) bool {
@@ -155,7 +155,7 @@ func raisedByException(e trace.Event) bool {
 
 func isInterrupt(k trace.Kind) bool { return k == trace.IRQEnter || k.IsVectorEnter() }
 
-// Senders returns those who caused the stay from elsewhere, with the events that
+// Senders returns the sends that caused the stay from elsewhere, with the events that
 // show their arrival: of the interrupt that began it, of the functions called in
 // that interrupt, and of the task and work that the thread had to give way to.
 // An interrupt that arrived later in the stay caused no break.
@@ -220,7 +220,7 @@ func (s *Stay) OfEntry() []Part {
 	return s.Inside[first:]
 }
 
-// isCausedBy tells whether what was sent by an event of kind k can be what
+// isCausedBy reports whether what was sent by an event of kind k can be what
 // entered the kernel. Where no event named the entry, a function call is it.
 func (s *Stay) isCausedBy(k trace.Kind) bool {
 	switch s.Entry.Kind {
@@ -250,7 +250,7 @@ func (s *Stay) yieldedTo() iter.Seq[Part] {
 }
 
 // Away returns how long other tasks ran in the stay while the thread could have, and
-// the last of them. What ran while it was stopped or slept took nothing from it.
+// the last of them. Tasks that ran while it was stopped or slept took nothing from it.
 func (s *Stay) Away() (time.Duration, string) {
 	var d time.Duration
 	var name string
@@ -273,7 +273,7 @@ func (s *Stay) Away() (time.Duration, string) {
 // idle is the thread number of every CPU's idle task.
 const idle = 0
 
-// isEntry tells whether an event of kind k says what entered the kernel.
+// isEntry reports whether an event of kind k shows what entered the kernel.
 func isEntry(k trace.Kind) bool {
 	switch k {
 	case trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI, trace.VectorFreed:
@@ -307,7 +307,7 @@ func (s *Stay) part(e trace.Event, senders []trace.Event) {
 	}
 }
 
-// isPart tells whether an event of kind k is kept under its stay; the others
+// isPart reports whether an event of kind k is kept under its stay; the others
 // end a part.
 func isPart(k trace.Kind) bool {
 	switch k {

@@ -28,7 +28,7 @@ type thread struct {
 	quietSince time.Duration
 	quietKnown bool
 
-	// What the thread is in, where no context tracking tells.
+	// What the thread is in, where no context tracking shows it.
 	syscall  bool
 	irqs     int
 	softirqs int
@@ -40,7 +40,7 @@ type thread struct {
 	doubtful bool
 
 	born     time.Duration // 0: not known
-	switches uint64        // what the next switch to it is to say, if it runs nowhere else before
+	switches uint64        // the number that the next switch to it is to have, if it runs nowhere else before
 
 	// seen is until when the open stay is accounted for, and onCPU what of that the
 	// thread was in the kernel since it was last switched to.
@@ -52,7 +52,7 @@ type thread struct {
 	signal uint64      // to be sent when isolation ends with a break
 }
 
-// isOwn tells whether e is the signal that the break in the open stay has sent.
+// isOwn reports whether e is the signal that the break in the open stay has sent.
 func (t *thread) isOwn(e trace.Event) bool {
 	return e.Kind == trace.Signal && t.stay != nil && t.stay.BreaksIsolation() && t.stay.Broken.Signals() && e.A == t.signal && e.FromKernel()
 }
@@ -67,7 +67,7 @@ func (t *thread) breakIsolation(e trace.Event) {
 	}
 }
 
-// inKernel tells, without context tracking, whether an interrupt that left user
+// inKernel reports, without context tracking, whether an interrupt that left user
 // registers at ip hit the thread in the kernel. The end of a page fault shows
 // nowhere, but an interrupt that finds the registers of the fault in place is
 // most likely inside it.
@@ -75,10 +75,10 @@ func (t *thread) inKernel(ip uint64) bool {
 	return t.stay != nil && (t.inside() || t.fault && ip == t.stay.UserIP)
 }
 
-// inside tells whether something has begun that has not ended.
+// inside reports whether something has begun that has not ended.
 func (t *thread) inside() bool { return t.syscall || t.irqs > 0 || t.softirqs > 0 || t.away }
 
-// track keeps account of what the thread is in.
+// track keeps account of the entries and calls that the thread is in.
 func (t *thread) track(e trace.Event) {
 	switch k := e.Kind; {
 	case k == trace.SyscallEnter:
@@ -131,8 +131,8 @@ func (t *thread) account(now time.Duration, sure bool) {
 // the way back to user mode takes some microseconds from one event to the next.
 const maxSilence = 100 * time.Microsecond
 
-// cameBack tells, without context tracking, whether the thread has been in user mode before e, which is no entry.
-// Where it left user mode then is not where it did last.
+// cameBack reports, without context tracking, whether the thread has been in user mode before e, which is not an entry.
+// The place where it left user mode then is not the last one that was recorded.
 func (t *thread) cameBack(e trace.Event) bool {
 	switch {
 	case t.stay == nil:
@@ -145,7 +145,7 @@ func (t *thread) cameBack(e trace.Event) bool {
 	return e.Time-t.seen > maxSilence
 }
 
-// goesTo notes where user mode will go on, as far as e tells. A signal's handler is elsewhere, and so is a system
+// goesTo notes where user mode will go on, as far as e shows it. A signal's handler is elsewhere, and so is a system
 // call that is made again: the results -ERESTARTSYS to -ERESTART_RESTARTBLOCK of include/linux/errno.h.
 func (t *thread) goesTo(e trace.Event) {
 	result := int64(e.B)
@@ -163,7 +163,7 @@ const (
 	taskStopped = 0x4 | 0x8 | 0x8000
 )
 
-// sleeps tells whether a thread that gives way with e goes to sleep by its own choice. To be frozen is none, nor to
+// sleeps reports whether a thread that gives way with e goes to sleep by its own choice. To be frozen is none, nor to
 // sleep in a page fault. Nobody sleeps in an interrupt: there the call that it came in was not seen.
 func (t *thread) sleeps(e trace.Event, lossy bool) bool {
 	if e.B&taskSleeps == 0 || e.B&taskStopped != 0 || e.Frozen {

@@ -16,8 +16,8 @@ func newCurrents() currents {
 	return currents{tasks: make(map[int]*trace.Task), unrecorded: make(map[int]uint64)}
 }
 
-// see takes in an event of a CPU of which all switches are recorded, or, if not every one, those from and to
-// watched threads. It returns the task whose switch away was not recorded, if e shows that of one.
+// see takes in an event of a CPU whose switches are all recorded, or only (everyOne is false) those from and to
+// watched threads. If e shows that the switch away from a task was not recorded, it returns that task.
 func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
 	if e.Kind.IsSend() || e.Kind == trace.NMI { // an NMI can come between the event of a switch and the switch
 		return nil
@@ -37,7 +37,7 @@ func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
 	return missed
 }
 
-// canBe tells whether a task can have a number: its own, and, once it has called execve(), that of its process, some
+// canBe reports whether a task can have a number: its own, and, once it has called execve(), that of its process, some
 // time before the event of that.
 func canBe(task *trace.Task, tid uint32) bool { return tid == task.TID || tid == task.PID }
 
