@@ -19,8 +19,8 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Plan decides where a command or a busy loop runs and is observed. Its threads must have the numbers by which /proc calls them, and the
-// kernel's clock must be known.
+// Plan decides where a command or a busy loop runs and is observed. Its threads must have the same numbers in /proc, and
+// the kernel's clock must be known.
 func Plan(files fs.FS, cpus place.Request) (place.Target, error) {
 	if err := clock.Check(); err != nil {
 		return place.Target{}, err

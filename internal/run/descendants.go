@@ -54,7 +54,7 @@ func processOf(files fs.FS, tid uint32) (report.Process, bool) {
 	return report.Process{PID: int(status.Number("Tgid")), Name: printable.Text(name)}, true
 }
 
-// addLeftBehind notes who runs on, which is still pinned and no longer observed.
+// addLeftBehind lists the processes that run on: they are still pinned and no longer observed.
 func (o *Observation) addLeftBehind() error {
 	r := &o.Report
 	var err error

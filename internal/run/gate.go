@@ -32,7 +32,7 @@ type Gate struct {
 	entering int          // threads that ask to be isolated
 	windows  map[int]bool // slots of threads in a window
 	asked    bool         // whether any thread ever did
-	isolated bool         // as the keeper was told last
+	isolated bool         // what the keeper was notified of last
 }
 
 // NewGate returns the gate for threads that are isolated on the CPUs.
@@ -59,7 +59,7 @@ func (g *Gate) enter(threads int) error {
 	defer g.mu.Unlock()
 	g.entering += threads
 	if threads < 0 {
-		return nil // Poll tells the rest
+		return nil // Poll notifies it of the rest
 	}
 	return g.tell()
 }
@@ -94,7 +94,7 @@ func (g *Gate) Poll() error {
 	return g.tell()
 }
 
-// tell tells the keeper what has changed.
+// tell notifies the keeper of a change.
 func (g *Gate) tell() error {
 	isolated := g.entering > 0
 	for cpu := range g.cpus.All() {

@@ -71,8 +71,8 @@ func (h *Hold) stop() (limits []string, err error) {
 	return limits, errors.Join(ended, err, h.Keeper.Close())
 }
 
-// canHold returns an error in a PID namespace: who calls an operation may be outside, where this process can neither
-// see nor stop it. Where the kernel's clock is not known no hold would end in time.
+// canHold returns an error in a PID namespace: a task outside may start an operation, and this process can neither see
+// nor stop such a task. Where the kernel's clock is not known no hold would end in time.
 func canHold() error {
 	if err := clock.Check(); err != nil {
 		return err

@@ -36,7 +36,7 @@ func PrintHolds(print func(operation.Record)) *HoldPrinter {
 	return p
 }
 
-// Add never waits: a record for which there is no room is counted. It is not called after Close.
+// Add never waits: a record without room is counted. It is not called after Close.
 func (p *HoldPrinter) Add(r operation.Record) {
 	p.left.Add(1)
 	select {

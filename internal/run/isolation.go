@@ -22,9 +22,9 @@ import (
 // DefaultSettle is how long a call for isolation waits at most.
 const DefaultSettle = session.DefaultSettle
 
-// isolate lets the command's calls for isolation be answered. That the kernel
-// answers them itself, because something is missing, is told before the command
-// runs, and is no error.
+// isolate lets the command's calls for isolation be answered. If the kernel answers
+// them itself, because something is missing, this is reported before the command
+// runs, and is not an error.
 func (o *Observation) isolate(t *Task) error {
 	fd, err := t.Process.Listen()
 	if failed := (*launch.ExecError)(nil); errors.As(err, &failed) {
@@ -67,7 +67,7 @@ func (o *Observation) isolate(t *Task) error {
 	return nil
 }
 
-// notIsolable says that no call for isolation will succeed.
+// notIsolable reports that no call for isolation will succeed.
 func (o *Observation) notIsolable(why string) {
 	limit := fmt.Sprintf("no thread can be isolated: prctl(%d) is answered by the kernel: %s", abi.SetTaskIsolation, why)
 	if o.observer != nil { // else that is a limit already, and more than this

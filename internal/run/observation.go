@@ -63,13 +63,13 @@ type Observation struct {
 	holds HoldLog
 }
 
-// Sees tells whether kernel entries are seen.
+// Sees reports whether kernel entries are seen.
 func (o *Observation) Sees() bool { return o.observer != nil }
 
 // Began returns when the observation began, or is to begin, if kernel entries are seen.
 func (o *Observation) Began() time.Duration { return o.observer.Began() }
 
-// nextStep says what to do about a missing observer.
+// nextStep returns what a user can do about a missing observer.
 func nextStep(why error) string {
 	if errors.Is(why, fs.ErrPermission) {
 		return "run as root or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG; \"taskiso doctor\" has details"

@@ -17,8 +17,8 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Observe attaches an observer. That none could be attached is no error: a
-// command is worth running, and some things are seen without one.
+// Observe attaches an observer. Without one it goes on, and returns no error: a
+// command is worth running, and some things are seen without an observer.
 func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Observation {
 	m := cfg.Target.Machine
 	o := &Observation{cfg: cfg, Signals: make(chan os.Signal, 16)}

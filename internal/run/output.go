@@ -19,7 +19,7 @@ import (
 // OutputConfig is what is printed and written of a report.
 type OutputConfig struct {
 	Report, Text, Events string // files, "" for none
-	JUnit                string // file for what became of the budget
+	JUnit                string // file for the outcome of the budget
 	Quiet                bool   // print no report
 	Verbose              bool   // print each break as it comes
 	JSON                 bool   // print the report as JSON on standard output

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// announceReady tells whoever started taskiso, if it asked for that by NOTIFY_SOCKET as systemd does (sd_notify(3)), that
-// the observation has begun: attaching takes a while, and what happens meanwhile is not seen.
+// announceReady notifies the program that started taskiso that the observation has begun, if that program has set
+// NOTIFY_SOCKET as systemd does (sd_notify(3)): attaching takes a while, and events before its end are not seen.
 func announceReady() error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {

@@ -68,7 +68,7 @@ func (s *Subject) dir() string {
 	}
 }
 
-// Alive tells whether the subject is still there.
+// Alive reports whether the subject is still there.
 func (s *Subject) Alive() bool {
 	if s.dir() == "" {
 		return true

@@ -33,7 +33,7 @@ func readSystem(files fs.FS) (systemCounts, error) {
 }
 
 // usage returns what the kernel accounts for the CPUs since c was read, and for the task since it executed its program,
-// when it had used up what before says. state is nil for a task that has not ended or is not ours.
+// when it had used up the amounts in before. state is nil for a task that has not ended or is not ours.
 func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessState, before *syscall.Rusage) (*report.Usage, error) {
 	now, err := readSystem(files)
 	if err != nil {
