@@ -12,7 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
-// irqbalance spreads interrupts over all CPUs that it is not banned from. It says
+// irqbalance spreads interrupts over all CPUs that it is not banned from. It shows
 // and takes the list through a socket (irqbalance.1, API), acts on it when it
 // next looks at the interrupts, and forgets it when it ends.
 
@@ -49,7 +49,7 @@ func planBalancer(h *host) (found, error) {
 	return f, nil
 }
 
-// withoutBalancerSocket says whether an irqbalance runs that cannot be told. Older
+// withoutBalancerSocket returns an error if an irqbalance runs that takes no list. Older
 // ones listen on an abstract socket, which has no file (irqbalance.c: init_socket).
 func withoutBalancerSocket(h *host) error {
 	running := processes(h.files)
@@ -62,8 +62,8 @@ func withoutBalancerSocket(h *host) error {
 	return because(errNeedless, "irqbalance does not run")
 }
 
-// bannedWarning says that what irqbalance starts with is no list of CPUs, which it
-// then takes for an empty one.
+// bannedWarning warns if the text that irqbalance starts with is not a list of CPUs:
+// irqbalance then takes it for an empty list.
 func bannedWarning(h *host) string {
 	for _, file := range balancerFiles {
 		text, err := h.read(file)

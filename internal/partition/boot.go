@@ -12,7 +12,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// Boot is what a kernel must be booted with for what cannot be set later.
+// Boot lists the boot parameters for everything that cannot be set later.
 type Boot struct {
 	Schema       int         `json:"schema"`
 	CPUs         cpulist.Set `json:"cpus"`
@@ -24,7 +24,7 @@ type Boot struct {
 // bootParameter is one parameter of the kernel.
 type bootParameter struct {
 	name, gives string
-	// judge says what the word should be, and whether it is in effect.
+	// judge decides what the word should be, and whether it is in effect.
 	judge func(*kernelLine, *BootWord)
 }
 
@@ -66,7 +66,7 @@ func bootParameters() []bootParameter {
 	}
 }
 
-// NewBoot tells which words the command line should have. It is as pure as [New].
+// NewBoot returns the words that the command line should have. It is as pure as [New].
 func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 	spec, err := spec.complete()
 	if err != nil {
@@ -178,8 +178,8 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 	k.nameLost(w, there, cpus, "has no tick now", "have no tick now")
 }
 
-// judgeIsolation is about isolcpus=, for the flag managed_irq. What else it does is
-// kept as somebody chose it.
+// judgeIsolation is about isolcpus=, for the flag managed_irq. The other effects of the
+// parameter are kept as an administrator chose them.
 func (k *kernelLine) judgeIsolation(w *BootWord) {
 	_, cpus := k.lists()
 	domain, there := k.wantsDomain(), k.taken[domainKind]
@@ -232,7 +232,7 @@ func (k *kernelLine) flagsFor(domain bool) string {
 	return flags + "managed_irq,"
 }
 
-// whyDropped says why this kernel has not listened to isolcpus=.
+// whyDropped returns the reason why this kernel has ignored isolcpus=.
 func (k *kernelLine) whyDropped() string {
 	if len(named(k.line, "nohz_full")) > 0 && k.all(func(r release) bool { return r >= onceSince }) {
 		return "; this kernel ignores isolcpus= with the flag nohz after nohz_full= (cause isolcpus-dropped)"
@@ -250,7 +250,7 @@ func ignoresFlag(never bool) string {
 	return fmt.Sprintf("a kernel before %v (see \"uname -r\") does not know the flag managed_irq and ignores the whole parameter", managedSince)
 }
 
-// leaveDomain says what becomes of isolcpus= without the flag.
+// leaveDomain returns what becomes of isolcpus= without the flag.
 func (k *kernelLine) leaveDomain(there cpulist.Set) string {
 	if there.IsEmpty() {
 		return fmt.Sprintf("; isolcpus=%v, without it, keeps only the load balancer off", k.cpus)
@@ -279,7 +279,7 @@ func orNone(set cpulist.Set) string {
 	return "CPU " + set.String()
 }
 
-// check makes sure that the proposal does what it says wherever its words are put,
+// check makes sure that the proposal has its effect wherever its words are put,
 // and takes nothing away from the CPUs that are asked for, under each behaviour that
 // this kernel may have. Else it is not made.
 func (k *kernelLine) check(b *Boot) {
@@ -309,7 +309,7 @@ func (k *kernelLine) check(b *Boot) {
 	}
 }
 
-// warningsOf says what is not about one of the words.
+// warnings returns the warnings that are not about one of the words.
 func (k *kernelLine) warnings() []string {
 	var list []string
 	if k.cpus.Contains(0) {
@@ -413,7 +413,7 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 	}
 }
 
-// isClockOfPC tells whether a clock is one that x86 falls back to without the TSC.
+// isClockOfPC reports whether a clock is one that x86 falls back to without the TSC.
 func isClockOfPC(name string) bool {
 	return slices.Contains([]string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"}, name)
 }

@@ -245,7 +245,7 @@ func checkBoot(t *testing.T, r release, text string, b *Boot) {
 	}
 }
 
-// mine tells whether nothing but what was proposed isolates.
+// mine reports whether nothing but what was proposed isolates.
 func mine(kept []argument) bool {
 	return len(named(kept, "isolcpus"))+len(named(kept, "nohz_full")) == 0
 }

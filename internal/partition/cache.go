@@ -64,7 +64,7 @@ func planCache(h *host) (found, error) {
 	return f, nil
 }
 
-// cacheResource is what resctrl says of one kind of cache.
+// cacheResource is one kind of cache, as resctrl shows it.
 type cacheResource struct {
 	name          string // "L3"; "L3CODE" and "L3DATA" with code and data prioritization
 	level         string
@@ -237,8 +237,8 @@ func inNoCacheGroup(h *host) error {
 	return nil
 }
 
-// divide says what the group of the isolated CPUs is given of each cache they
-// use, and what the default group is left.
+// divide returns the ways of each cache that the group of the isolated CPUs gets,
+// and the change that leaves the default group the others.
 func divide(h *host, r cacheResource) (give string, leave change.Change, err error) {
 	own := lowestBits(r.mask&^r.shared, h.spec.CacheWays)
 	if bits.OnesCount64(own) < h.spec.CacheWays || h.spec.CacheWays < r.fewest || !r.allows(own) {
@@ -267,7 +267,7 @@ func divide(h *host, r cacheResource) (give string, leave change.Change, err err
 	}, nil
 }
 
-// allows tells whether ways are next to each other, where they have to be.
+// allows reports whether ways are next to each other, where they have to be.
 func (r cacheResource) allows(ways uint64) bool {
 	run := ways >> bits.TrailingZeros64(ways)
 	return r.sparse || ways != 0 && run&(run+1) == 0

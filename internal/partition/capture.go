@@ -117,7 +117,7 @@ func captureOwners(archive *tar.Writer, files fs.FS) (unread []string, err error
 	return unread, nil
 }
 
-// captureFile tells whether a file could be read; to write it to the archive has to work.
+// captureFile reports whether a file could be read; to write it to the archive has to work.
 func captureFile(archive *tar.Writer, files fs.FS, name string) (read bool, err error) {
 	header, content, err := readEntry(files, name)
 	if err != nil {

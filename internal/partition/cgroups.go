@@ -25,8 +25,8 @@ func Cgroup(name string) string { return path.Join(cgroupRoot, "taskiso-"+name) 
 // sliceOf returns the directory of a partition's slice. Where systemd is the first
 // process, it owns all cgroups, and takes controllers that none of its units uses
 // from the root cgroup when it next starts one. So the cgroup of a partition is a
-// slice: a unit that uses the controller. What systemd does not know of a slice, as
-// the kind of its partition, it leaves alone.
+// slice: a unit that uses the controller. Properties of a slice that systemd does not
+// know, such as the kind of its partition, are left alone.
 func sliceOf(name string) string {
 	return path.Join(cgroupRoot, systemd.SliceName("taskiso_"+name))
 }
@@ -80,7 +80,7 @@ func Reachable(files fs.FS, dir string) (cpus cpulist.Set, known bool) {
 
 func isBelow(dir, above string) bool { return dir == above || strings.HasPrefix(dir, above+"/") }
 
-// IsOurs tells whether a cgroup has the name that those of taskiso's partitions have.
+// IsOurs reports whether a cgroup has the name that those of taskiso's partitions have.
 func IsOurs(dir string) bool {
 	name := path.Base(dir)
 	return path.Dir(dir) == cgroupRoot && (strings.HasPrefix(name, "taskiso-") || strings.HasPrefix(name, "taskiso_"))

@@ -79,10 +79,10 @@ func makeCgroup(h *host, dir string) ([]change.Change, error) {
 		change.Change{Path: dir + "/cpuset.cpus", To: h.cpus.String(), Kind: change.List{}}), err
 }
 
-// noteRivalCpusets names the cgroups whose own list has the CPUs, and that are no
-// partition, of which a warning speaks.
+// noteRivalCpusets names the cgroups whose own list has the CPUs, and that are not a
+// partition. A warning names those that are.
 func noteRivalCpusets(h *host, f *found) {
-	owners, _ := Owners(h.files, h.cpus) // a warning says if there are more
+	owners, _ := Owners(h.files, h.cpus) // a warning is printed if there are more
 	for _, o := range owners {
 		if partitionOf(h.files, o).Partition == "" {
 			f.note("%v has CPU %v in its cpuset.cpus: older kernels then refuse the partition (\"not exclusive\"); take them out there first", o, o.CPUs.Intersect(h.cpus))
@@ -90,7 +90,7 @@ func noteRivalCpusets(h *host, f *found) {
 	}
 }
 
-// makesCpuset tells whether there will be a cpuset partition.
+// makesCpuset reports whether there will be a cpuset partition.
 func makesCpuset(h *host) bool {
 	controllers, _ := controllers(h) // without cgroup v2 there will be none
 	return h.spec.Partition != None && !h.mounts.on(cgroupRoot+"/cpuset.cpus").readOnly && !slices.Contains(h.spec.Skip, cpusetSetting) && slices.Contains(controllers, "cpuset")

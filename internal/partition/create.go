@@ -23,7 +23,7 @@ type Created struct {
 	Missed  []Effect `json:"no_effect,omitempty"`
 }
 
-// OK tells whether all has its effect, or will have it by itself.
+// OK reports whether all has its effect, or will have it by itself.
 func (c *Created) OK() bool { return !lacking(c.Missed) }
 
 // kind is that of the cpuset partition that was made, if one was.
@@ -189,7 +189,7 @@ func (s *Store) applyAll(ctx context.Context, f syncedFile, changes []change.Cha
 	return refused, nil
 }
 
-// insideNew tells whether c is in a directory that the changes make.
+// insideNew reports whether c is in a directory that the changes make.
 func insideNew(changes []change.Change, c change.Change) bool {
 	return slices.ContainsFunc(changes, func(d change.Change) bool {
 		return filepath.Dir(c.Path) == d.Directory()

@@ -14,8 +14,8 @@ type Drift struct {
 	Before string `json:"before"` // what undo restores
 	Want   string `json:"want"`
 	Got    string `json:"got"`
-	// Suspect is who probably did it: a guess from what runs and what that is
-	// known to do.
+	// Suspect names the program that probably did it: a guess from the programs
+	// that run and from their known habits.
 	Suspect string `json:"suspect,omitempty"`
 }
 

@@ -24,13 +24,13 @@ type Effect struct {
 	Later bool `json:"later,omitempty"`
 }
 
-// lacking tells whether an effect is missing that does not come by itself.
+// lacking reports whether an effect is missing that does not come by itself.
 func lacking(effects []Effect) bool {
 	return slices.ContainsFunc(effects, func(e Effect) bool { return !e.Later })
 }
 
 // effectTime is how long an effect may take: the kernel moves an interrupt when
-// it next occurs, and rebuilds scheduling domains later than it says so.
+// it next occurs, and rebuilds scheduling domains after it shows the new setting.
 const effectTime = 300 * time.Millisecond
 
 // effects are looked for on a machine that runs.
@@ -71,8 +71,8 @@ func (e *effects) later(setting, format string, args ...any) {
 	e.missed = append(e.missed, Effect{setting, fmt.Sprintf(format, args...), true})
 }
 
-// look looks at what the kernel makes of the settings, by other files than
-// those that were written. What a machine does not show is taken as good.
+// look checks the effect of the settings in the kernel, by other files than
+// those that were written. An effect that a machine does not show counts as good.
 func (e *effects) look() {
 	e.missed = []Effect{}
 	e.interrupts()

@@ -27,7 +27,7 @@ type Hazard struct {
 	// such.
 	Targets []string `json:"targets,omitempty"`
 
-	perHour float64 // what Rate comes to, as far as that can be said: for the order
+	perHour float64 // the number that Rate amounts to, as far as it is known: for the order
 }
 
 // Grade is what will interrupt CPUs of a machine as it is, the most frequent first.
@@ -165,7 +165,7 @@ func (g *Grade) addClock(h *host) {
 	})
 }
 
-// clockStable tells whether the scheduler shows its clock as stable; it shows that to
+// clockStable reports whether the scheduler shows its clock as stable; it shows that to
 // root only.
 func clockStable(h *host) bool {
 	text, err := h.read("/sys/kernel/debug/sched/debug")

@@ -89,7 +89,7 @@ func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 	return h, h.chooseHousekeeping()
 }
 
-// findBootIsolated tells the CPUs that isolcpus= has isolated from those of cpuset
+// findBootIsolated separates the CPUs that isolcpus= has isolated from those of cpuset
 // partitions, which newer kernels show in the same file. Without the command line
 // none of them is known to be of a partition.
 //
@@ -124,7 +124,7 @@ func (h *host) hiddenThreads() cpulist.Set {
 }
 
 // threadsOfCores returns the hardware threads of all cores with an isolated CPU, as
-// far as the machine says.
+// far as the machine shows them.
 func (h *host) threadsOfCores() (all cpulist.Set, err error) {
 	if active, err := h.read("/sys/devices/system/cpu/smt/active"); err == nil && active == "0" {
 		return h.cpus, nil
@@ -338,7 +338,7 @@ func (h *host) machineCheck() (dir string, err error) {
 	return "", because(errLacking, "no %s", top)
 }
 
-// isSystemd tells whether systemd is there to be asked.
+// isSystemd reports whether systemd is there to be asked.
 func (h *host) isSystemd() bool { return h.exists(systemd.Socket) }
 
 // either chooses the word for one CPU or for several.

@@ -35,7 +35,7 @@ func irqAffinityKnob() knob {
 }
 
 // planInterrupts moves each interrupt away that can be moved. Newer kernels
-// say by the mode of the file which ones cannot (register_irq_proc); older
+// show by the mode of the file which ones cannot (register_irq_proc); older
 // ones refuse the write.
 func planInterrupts(h *host) (found, error) {
 	var f found
@@ -112,7 +112,7 @@ func ranges(numbers []int) string {
 // (arch/x86/include/asm/irq_vectors.h).
 const vectorsPerCPU = 200
 
-// vectorWarning says that so many interrupts are more than the housekeeping CPUs can
+// vectorWarning warns if the number of interrupts is more than the housekeeping CPUs can
 // take. Other architectures have no vectors of their own for each CPU.
 func vectorWarning(h *host, interrupts int) string {
 	room := h.housekeeping.Len() * vectorsPerCPU

@@ -11,7 +11,7 @@ import (
 // How kernels read isolcpus= and nohz_full= (kernel/sched/isolation.c; before 4.15
 // kernel/sched/core.c and kernel/time/tick-sched.c) changed with these releases.
 const (
-	flagsSince   release = 4015 // isolcpus= has flags, and both parameters share one list: who differs from the first is ignored
+	flagsSince   release = 4015 // isolcpus= has flags, and both parameters share one list: one that differs from the first is ignored
 	managedSince release = 5006 // the flag managed_irq; a flag that is not known makes the kernel ignore the parameter
 	skipsSince   release = 5008 // flags that are not known are skipped
 	kindsSince   release = 5018 // a list for each kind of isolation: only where both name a kind must they be the same
@@ -62,8 +62,8 @@ func (r release) isolate(line []argument, possible cpulist.Set, hasTick bool) is
 	return b.isolated
 }
 
-// flags takes the flags off the value of isolcpus=. Whatever begins with a letter is
-// one, also "all" and "N".
+// flags takes the flags off the value of isolcpus=. Every word that begins with a letter
+// is a flag, also "all" and "N".
 func (r release) flags(value string) (given kinds, list string, ok bool) {
 	for r >= flagsSince && value != "" && isLetter(value[0]) {
 		flag, rest, more := strings.Cut(value, ",")
@@ -119,7 +119,7 @@ func (b *booting) take(given kinds, list string) {
 	b.given |= given
 }
 
-// contradicts tells whether a parameter is ignored for what came before it.
+// contradicts reports whether a parameter is ignored because of an earlier one.
 func (b *booting) contradicts(given kinds, cpus cpulist.Set) bool {
 	if b.given == 0 {
 		return false

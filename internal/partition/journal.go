@@ -31,7 +31,7 @@ type header struct {
 	Partition string      `json:"partition"`
 	Spec      Spec        `json:"spec"`
 	// Temporary partitions end with the process that made them, which has a lock
-	// on the journal. What still runs in one then moves to the cgroup Home.
+	// on the journal. Tasks that still run in one then move to the cgroup Home.
 	Temporary bool   `json:"temporary,omitempty"`
 	Home      string `json:"home,omitempty"`
 }
@@ -49,7 +49,7 @@ type journal struct {
 	changes  []change.Change // in the order they were begun
 	refused  []string        // paths of changes that the kernel would not have
 	complete bool            // all were made
-	size     int64           // without the line that says so
+	size     int64           // without the line that marks it complete
 }
 
 // syncedFile is what is needed of a journal's file.
@@ -72,7 +72,7 @@ func appendJSON(f syncedFile, v any) error {
 
 var errNoHeader = errors.New("it ends before anything was changed")
 
-// parseJournal reads a journal. What follows the last newline was being written
+// parseJournal reads a journal. A piece after the last newline was being written
 // when its writer died, and announces something that was not begun.
 func parseJournal(text []byte) (*journal, error) {
 	end := bytes.LastIndexByte(text, '\n')
@@ -109,8 +109,8 @@ func parseJournal(text []byte) (*journal, error) {
 	return j, nil
 }
 
-// leftToBalancer tells whether a value is one that irqbalance chose, which spares
-// the CPUs since it was told to: interrupts are its business, not foreign.
+// leftToBalancer reports whether a value is one that irqbalance chose, which spares
+// the CPUs since it was asked to: such a value is not foreign.
 func (j *journal) leftToBalancer(c change.Change, got string) bool {
 	return slices.ContainsFunc(j.changes, func(asked change.Change) bool { return asked.Governs(c, got, j.CPUs) })
 }

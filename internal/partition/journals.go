@@ -115,7 +115,7 @@ func (d journals) drop(name string) error {
 	return nil
 }
 
-// held tells whether the process that made a temporary partition still runs: its
+// held reports whether the process that made a temporary partition still runs: its
 // lock goes with it.
 func (d journals) held(name string) bool {
 	f, err := os.Open(d.path(name))

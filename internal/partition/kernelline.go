@@ -61,7 +61,7 @@ func (k *kernelLine) readings() (like []release, explained bool) {
 	return like, false
 }
 
-// shows tells whether sysfs agrees. A kernel that needs the boot CPU for timekeeping
+// shows reports whether sysfs agrees. A kernel that needs the boot CPU for timekeeping
 // takes it out of nohz_full= (tick_nohz_init), and cpuset partitions are isolated too.
 func (k *kernelLine) shows(is isolation) bool {
 	tick := is[tickKind]
@@ -69,7 +69,7 @@ func (k *kernelLine) shows(is isolation) bool {
 		(tick == k.NohzFull || tick.Minus(bootCPU()) == k.NohzFull)
 }
 
-// all tells whether something holds for each behaviour that the kernel may have.
+// all reports whether something holds for each behaviour that the kernel may have.
 func (k *kernelLine) all(holds func(release) bool) bool {
 	return !slices.ContainsFunc(k.like, func(r release) bool { return !holds(r) })
 }
@@ -92,7 +92,7 @@ func (k *kernelLine) asItIs(name string) string {
 	return strings.Join(words, " ")
 }
 
-// wantsDomain tells whether isolcpus= was to keep the load balancer off, with a list
+// wantsDomain reports whether isolcpus= was to keep the load balancer off, with a list
 // or without: what somebody chose is kept.
 func (k *kernelLine) wantsDomain() bool {
 	return slices.ContainsFunc(named(k.line, "isolcpus"), func(a argument) bool {
@@ -124,7 +124,7 @@ func (k *kernelLine) lists() (tick, isolated cpulist.Set) {
 	return tick, tick
 }
 
-// repeatsTick tells whether isolcpus= has the flag nohz although nohz_full= will be
+// repeatsTick reports whether isolcpus= has the flag nohz although nohz_full= will be
 // there, which some kernels do not take.
 func (k *kernelLine) repeatsTick() bool {
 	tick, _ := k.lists()
@@ -134,7 +134,7 @@ func (k *kernelLine) repeatsTick() bool {
 	})
 }
 
-// managedIfKnown tells whether the line gives what is wanted if the kernel knows the flag.
+// managedIfKnown reports whether the line gives what is wanted if the kernel knows the flag.
 func (k *kernelLine) managedIfKnown() bool {
 	return k.all(func(r release) bool {
 		return r < managedSince || k.cpus.IsSubsetOf(r.isolate(k.line, k.Possible, k.hasTick)[managedKind])

@@ -18,7 +18,7 @@ import (
 type knob struct {
 	name string
 	why  string // what interrupts isolated CPUs without it
-	// source is the kernel's documentation or code that says so, as a path in
+	// source is the proof in the kernel's documentation or code, as a path in
 	// the kernel's source tree.
 	source string
 	// global settings switch something off for the whole machine: the profile
@@ -30,8 +30,8 @@ type knob struct {
 	// reads are the files that plan reads, as patterns of [fs.Glob] below the root; a directory is enough where only
 	// its presence counts.
 	reads []string
-	rate  rate // of what interrupts isolated CPUs without it
-	// targets are the interrupts, queues or devices that changes are about, where there are such.
+	rate  rate // of the interruptions of isolated CPUs without it
+	// targets are the interrupts, queues or devices that changes are about, where there are any.
 	targets func([]change.Change) []string
 }
 
@@ -44,7 +44,7 @@ type running struct {
 	kind  string // of the cpuset partition that is made
 }
 
-// found is what a knob has to say of a machine.
+// found is what a knob finds on a machine.
 type found struct {
 	changes []change.Change
 	notes   []string // limits that a user has to know

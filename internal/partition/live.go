@@ -60,7 +60,7 @@ func (l live) masked(file string, parse func(string) (cpulist.Set, error)) cpuli
 	return set
 }
 
-// isInside tells whether a thread is in a cgroup or below it.
+// isInside reports whether a thread is in a cgroup or below it.
 func (l live) isInside(t thread.Thread, cgroup string) bool {
 	dir, err := cgroupOf(l.view, inFS(t.Dir))
 	if err != nil || cgroup == "" {
@@ -95,7 +95,7 @@ func (l live) interruptsOn(cpus cpulist.Set) []strayInterrupt {
 	return stray
 }
 
-// keepsOff tells whether the affinity of an interrupt has none of the CPUs.
+// keepsOff reports whether the affinity of an interrupt has none of the CPUs.
 func (l live) keepsOff(irq string, cpus cpulist.Set) bool {
 	asked := l.masked("/proc/irq/"+irq+"/smp_affinity_list", cpulist.ParseSysfs)
 	return !asked.IsEmpty() && asked.Intersect(cpus).IsEmpty()

@@ -47,7 +47,7 @@ func (all mounts) on(path string) (on mount) {
 }
 
 // readOnly returns the first change that cannot be made because its file system is
-// mounted read-only, as in a container.
+// mounted read-only, for example in a container.
 func (all mounts) readOnly(list []change.Change) (dir string, found bool) {
 	for _, c := range list {
 		if m := all.on(c.Path); m.readOnly && c.IsInFile() {

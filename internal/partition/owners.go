@@ -18,7 +18,7 @@ import (
 // the same CPUs elsewhere makes that one invalid on kernels before 7.0.
 var ErrOwned = errors.New("another program's cpuset partition has them")
 
-// Bounds of what is looked at: who may make cgroups chooses how many and how deep.
+// Bounds of the search: a user who may make cgroups chooses how many and how deep.
 const (
 	cgroupDepth = 64
 	cgroupsMost = 50_000
@@ -88,7 +88,7 @@ func (w *ownerWalk) below(level []Owner) (next []Owner) {
 				return level
 			}
 			own := w.owner(path.Join(inFS(parent.Dir), entry.Name()))
-			inherited := w.inV1 && own.CPUs == parent.CPUs // as version 1 has it when nobody says otherwise
+			inherited := w.inV1 && own.CPUs == parent.CPUs // the default of version 1
 			if !own.CPUs.IsEmpty() && !inherited {
 				w.found = append(w.found, own)
 			}
@@ -160,7 +160,7 @@ func ownerIn(o, in Owner) string {
 	return fmt.Sprintf("%v, below %v", o, in)
 }
 
-// takenFrom says who has the CPUs of a partition that the kernel calls invalid.
+// takenFrom names the owner of the CPUs of a partition that the kernel calls invalid.
 func takenFrom(files fs.FS, own string) string {
 	w := ownerWalk{files: files}
 	cpus := w.listIn(inFS(own))
@@ -208,7 +208,7 @@ func refuseOwned(p *Plan, files fs.FS) error {
 	if p.kind() == None {
 		return nil
 	}
-	owners, _ := Owners(files, p.CPUs) // a warning of the plan says that there are more
+	owners, _ := Owners(files, p.CPUs) // a warning of the plan reports that there are more
 	for _, o := range owners {
 		if in := partitionOf(files, o); in.Partition != "" {
 			return fmt.Errorf("CPU %v: %w: %v; choose other CPUs, have that one give them up, or use --partition none",

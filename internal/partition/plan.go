@@ -31,7 +31,7 @@ const (
 	Refused State = "refused"
 )
 
-// When says when something that interrupts can be ended.
+// When is the time at which an interruption can be removed.
 type When string
 
 // Answers to when.
@@ -40,7 +40,7 @@ const (
 	Reboot When = "reboot"  // only by words on the kernel's command line
 	Never  When = "never"   // by nothing that this kernel has
 	Maybe  When = "unknown" // it could not be read whether there is anything to end, or whether that ends it
-	// There: by making a partition, but not from here, as in a container.
+	// There: by making a partition, but not from here, for example in a container.
 	There When = "elsewhere"
 )
 
@@ -79,7 +79,7 @@ type Plan struct {
 // ErrRequired means that a setting that the spec requires is not possible.
 var ErrRequired = errors.New("required, but not possible here")
 
-// missing is about settings that are required, also by asking for what they do.
+// missing is about settings that are required, by name or by an option that needs them.
 func (p *Plan) missing(spec Spec) error {
 	var names, why []string
 	for _, s := range p.Settings {
@@ -94,7 +94,7 @@ func (p *Plan) missing(spec Spec) error {
 	return fmt.Errorf("setting %s: %w: %s", strings.Join(names, ", "), ErrRequired, strings.Join(why, "; "))
 }
 
-// writable refuses a plan of which something cannot be written from here: half of it
+// writable refuses a plan with a change that cannot be written from here: half of a plan
 // would isolate nothing.
 func (p *Plan) writable() error {
 	var names, dirs []string
@@ -143,7 +143,7 @@ func (p *Plan) setting(name string) *Setting {
 	return nil
 }
 
-// tellsBalancer tells whether each irqbalance that runs keeps off the CPUs, or will.
+// tellsBalancer reports whether each irqbalance that runs keeps off the CPUs, or will.
 func (p *Plan) tellsBalancer() bool {
 	s := p.setting(balancerSetting)
 	return s != nil && (s.State == Set || s.State == Changes)

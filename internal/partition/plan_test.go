@@ -150,7 +150,7 @@ func TestPlanLeavesNothing(t *testing.T) {
 	}
 }
 
-// sharedGovernor tells whether a change is of a file that on real machines is a
+// sharedGovernor reports whether a change is of a file that on real machines is a
 // link to that of another CPU, which the made-up ones do not have.
 func sharedGovernor(c change.Change) bool { return strings.HasSuffix(c.Path, "/scaling_governor") }
 

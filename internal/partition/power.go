@@ -44,7 +44,7 @@ func planGovernor(h *host) (found, error) {
 		}
 		dir := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cpufreq/", cpu)
 		// There is one driver for all CPUs, and governors are the kernel's
-		// (show_scaling_available_governors), so that one file tells for all.
+		// (show_scaling_available_governors), so that one file is enough for all.
 		if done.IsEmpty() {
 			if err := hasGovernor(h, dir, "performance"); err != nil {
 				return f, err

@@ -9,12 +9,12 @@ import (
 	"github.com/taskiso/taskiso/internal/partition/change"
 )
 
-// rate is how often something is to be expected on one CPU. Where that depends on
-// what else runs, perHour is only a place in the order; 0 is no interrupt at all.
+// rate is how often something is to be expected on one CPU. Where that depends on the
+// other tasks, perHour is only a place in the order; 0 means that nothing interrupts.
 type rate struct {
 	perHour float64
 	text    string
-	what    string // of words for boot, which say only what they give
+	what    string // of words for boot, which have only a text for their effect
 	// seconds is true if the value of the setting is the period. Then the text has a
 	// %s for it.
 	seconds bool

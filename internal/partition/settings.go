@@ -54,7 +54,7 @@ func settings(h *host) []Setting {
 	return list
 }
 
-// on says what the knob does on a machine.
+// on returns what the knob does on a machine.
 func (k knob) on(h *host) Setting {
 	s := Setting{Name: k.name, Why: k.why, Source: k.source}
 	switch {

@@ -45,8 +45,8 @@ const (
 	Offline = "offline"
 )
 
-// Spec says what to set apart and how. It is what a spec.toml holds; an empty
-// field stands for its default.
+// Spec selects the CPUs to set apart, and the settings. It is the content of a
+// spec.toml; an empty field stands for its default.
 type Spec struct {
 	Name         string   `json:"name"`
 	CPUs         string   `json:"cpus"`
@@ -76,7 +76,7 @@ func checkList(what, text string) error {
 	if text == "" {
 		return nil
 	}
-	if _, err := cpulist.ParseMax(text, cpulist.MaxCPU); err != nil && !errors.Is(err, cpulist.ErrRange) { // what there is, the machine says
+	if _, err := cpulist.ParseMax(text, cpulist.MaxCPU); err != nil && !errors.Is(err, cpulist.ErrRange) { // the machine decides which CPUs exist
 		return wrong("%s: %w", what, err)
 	}
 	return nil
@@ -85,7 +85,7 @@ func checkList(what, text string) error {
 // ErrSpec matches errors of a spec that has no meaning on this machine, or on any.
 var ErrSpec = errors.New("wrong spec")
 
-// wrongSpec is an error that matches [ErrSpec] without saying so in words.
+// wrongSpec is an error that matches [ErrSpec] without its text.
 type wrongSpec struct{ error }
 
 func (wrongSpec) Is(target error) bool { return target == ErrSpec }

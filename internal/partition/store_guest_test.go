@@ -280,7 +280,7 @@ func child(what, dir, name string, n int) *exec.Cmd {
 	return c
 }
 
-// wasKilled runs a command and tells whether it was killed.
+// wasKilled runs a command and reports whether it was killed.
 func wasKilled(t *testing.T, c *exec.Cmd) bool {
 	t.Helper()
 	out, err := c.CombinedOutput()

@@ -31,7 +31,7 @@ var managers = []manager{
 	{"NetworkManager", []string{"rps_cpus", "rps_default_mask"}, "sets up network devices again"},
 }
 
-// suspect says of each drift who probably made it.
+// suspect names for each drift the program that probably made it.
 func suspect(view fs.FS, drifts []Drift) {
 	if len(drifts) == 0 {
 		return

@@ -39,8 +39,8 @@ func (s *Store) CreateTemporary(ctx context.Context, spec Spec) (*Temporary, err
 	return &Temporary{Created: created, store: s, lock: f}, nil
 }
 
-// Undo restores everything, also what somebody else changed meanwhile, which the
-// error then tells. What still runs in its cgroup moves to the one of this process.
+// Undo restores everything, also values that somebody else changed meanwhile, which the
+// error then names. Tasks in its cgroup move to the cgroup of this process.
 func (t *Temporary) Undo() error {
 	defer t.lock.Close()
 	name := t.Plan.Name

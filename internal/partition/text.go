@@ -63,7 +63,7 @@ func writeChanges(b *bytes.Buffer, changes []change.Change) {
 		key := values{c.Kind, c.From, c.To}
 		n := count[key]
 		if n == 0 {
-			continue // told with the first of its kind
+			continue // listed with the first of its kind
 		}
 		if lines == maxLines {
 			fmt.Fprintf(b, "          and %d more; --json has them all\n", left)
@@ -121,7 +121,7 @@ func (b *Boot) WriteText(w io.Writer) error {
 	return err
 }
 
-// rest says why nothing is to be added although not all of it is in effect.
+// rest returns the reason why nothing is to be added although not all of it is in effect.
 func (b *Boot) rest() string {
 	count := map[State]int{}
 	for _, w := range b.Words {

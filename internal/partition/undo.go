@@ -74,8 +74,8 @@ func (s *Store) restoreAll(j *journal, todo []change.Change) error {
 	return errors.Join(errs...)
 }
 
-// toRestore returns what has to be written, in the order to do it. A file that
-// is gone, as with a device or a CPU, has nothing to restore.
+// toRestore returns the changes to write, in the order of writing. A file that is gone,
+// for example with a device or a CPU, has nothing to restore.
 func (s *Store) toRestore(j *journal, force bool) ([]change.Change, error) {
 	var todo, threads []change.Change
 	var foreign []string
@@ -192,7 +192,7 @@ func (s *Store) wishes(j *journal) ([]change.Change, error) {
 	return list, nil
 }
 
-// isOurs tells whether a thread has the affinity that the partition, or the
+// isOurs reports whether a thread has the affinity that the partition, or the
 // kernel because of it, gave it.
 func (s *Store) isOurs(j *journal, c change.Change, got string) bool {
 	online, err := topology.Online(s.view)

@@ -22,12 +22,12 @@ type Verification struct {
 	Missed []Effect    `json:"no_effect"`
 }
 
-// OK tells whether everything is as it was made, and does what it is for, or will by
+// OK reports whether everything is as it was made, and does what it is for, or will by
 // itself.
 func (v *Verification) OK() bool { return len(v.Drifts) == 0 && !lacking(v.Missed) }
 
-// Verify compares the settings of a partition with what it made them, and looks
-// whether they have the effect that they are for.
+// Verify compares the settings of a partition with the values that it wrote, and
+// checks whether they have their effect.
 func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 	v := &Verification{Schema: 1, Name: name, CPUs: j.CPUs, Drifts: []Drift{}}
 	for _, c := range j.changes {
 		if slices.Contains(j.refused, c.Path) || c.IsOfThread() {
-			continue // told when it was created; judged by its effect
+			continue // reported when it was created; judged by its effect
 		}
 		got, err := c.Read(s.files)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

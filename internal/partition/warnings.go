@@ -47,7 +47,7 @@ func tickWarning(h *host) string {
 	return fmt.Sprintf("CPU %v: the tick continues there: only booting with nohz_full= stops it; see \"taskiso partition boot\"", rest)
 }
 
-// warningsOf says what about the choice of CPUs cannot be helped by a setting.
+// warningsOf returns the problems of the choice of CPUs that no setting can solve.
 func warningsOf(h *host, refused bool) []string {
 	var list []string
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
@@ -113,7 +113,7 @@ func readOnlyDirs(h *host) []string {
 	return list
 }
 
-// warnOfIsolated says which CPUs are isolated already, by whom, and which others are.
+// warnOfIsolated names the CPUs that are isolated already, and what isolated them; and others that are isolated.
 func warnOfIsolated(h *host, refused bool, warn func(format string, args ...any)) {
 	if atBoot := h.cpus.Intersect(h.bootIsolated); !atBoot.IsEmpty() {
 		by := "isolcpus="

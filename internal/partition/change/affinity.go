@@ -42,8 +42,8 @@ func (Affinity) read(files Files, c Change) (string, error) {
 	return t.Allowed.String(), nil
 }
 
-// gone makes what is said of a thread that ends while it is looked at the same
-// as that it is not there.
+// gone makes the error for a thread that ends during the read match that for a thread
+// that does not exist.
 func gone(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
@@ -75,7 +75,7 @@ func (k Affinity) restore(files Files, c Change) error {
 	return c.SetAffinity(files, c.From)
 }
 
-// SetAffinity gives the thread of a change other CPUs. That it has ended is no error.
+// SetAffinity gives the thread of a change other CPUs. A thread that has ended is not an error.
 func (c Change) SetAffinity(files Files, list string) error {
 	cpus, err := cpulist.ParseSysfs(list)
 	if err != nil {
@@ -100,8 +100,8 @@ func (c Change) Kept(isolated cpulist.Set) cpulist.Set {
 	return from.Minus(isolated)
 }
 
-// GaveThread tells whether a thread has the affinity that the change, or the
-// kernel because of the isolated CPUs, gave it. What somebody else gave it since is left alone.
+// GaveThread reports whether a thread has the affinity that the change, or the
+// kernel because of the isolated CPUs, gave it. An affinity that somebody else gave it since is left alone.
 // The kernel gives a thread all CPUs when a cpuset partition is undone.
 func (c Change) GaveThread(got string, isolated, online cpulist.Set) bool {
 	now, err := cpulist.ParseSysfs(got)

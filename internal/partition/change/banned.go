@@ -100,8 +100,8 @@ const balancerPoll = 100 * time.Millisecond
 // and is not exact.
 func roundTime(round time.Duration) time.Duration { return round + 2*time.Second }
 
-// before is what to send for the list that was there. The one that irqbalance
-// finds out by itself it is asked to find out again; so it still follows isolcpus=.
+// before is what to send for the list that was there. If irqbalance had found the list
+// out by itself, it is asked to find it out again, and still follows isolcpus=.
 func (k Banned) before(files Files, c Change) string {
 	switch own, err := ownList(files, c.Path); {
 	case err == nil && k.same(own.String(), c.From):

@@ -25,11 +25,11 @@ type Change struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 	Kind Kind   `json:"form"`
-	// MayFail marks a write that some kernels refuse without saying so before,
-	// and which is no reason to give up all others.
+	// MayFail marks a write that some kernels refuse without a sign of it before.
+	// The failure is not a reason to give up all others.
 	MayFail bool `json:"may_fail,omitempty"`
-	// Start tells a thread from a later one of the same number: when it began, in
-	// ticks since boot.
+	// Start distinguishes a thread from a later one of the same number: when it began,
+	// in ticks since boot.
 	Start string `json:"start,omitempty"`
 }
 
@@ -38,12 +38,12 @@ type Change struct {
 type Kind interface {
 	encoding.TextMarshaler // the name in journals
 
-	// value takes what is restored out of what a file shows.
+	// value extracts the value to restore from the text of a file.
 	value(text string) string
-	// same tells whether a file that shows text holds value.
+	// same reports whether a file that shows text holds value.
 	same(text, value string) bool
 	read(Files, Change) (string, error)
-	// ready tells whether the change is still to be made, and refuses one whose value is not the planned one.
+	// ready reports whether the change is still to be made, and refuses one whose value is not the planned one.
 	ready(Files, Change) (bool, error)
 	// apply writes the new value, and restore the one before. Both read it back.
 	apply(Files, Change) error
@@ -77,7 +77,7 @@ const (
 	AsForeign // somebody else wrote it
 )
 
-// To returns the change from what a file shows to a value, none if it holds that already.
+// To returns the change from the text of a file to a value, none if the file holds that value already.
 func To(value, path, shown string, kind Kind) []Change {
 	if kind.same(shown, value) {
 		return nil
@@ -88,8 +88,8 @@ func To(value, path, shown string, kind Kind) []Change {
 // Read returns the value that is there now.
 func (c Change) Read(files Files) (string, error) { return c.Kind.read(files, c) }
 
-// Ready tells whether the change is still to be made: that a thread has ended meanwhile is no error, any other value
-// than the planned one matches [ErrForeign].
+// Ready reports whether the change is still to be made. A thread that has ended meanwhile is not an error; any other
+// value than the planned one gives an error that matches [ErrForeign].
 func (c Change) Ready(files Files) (bool, error) { return c.Kind.ready(files, c) }
 
 // Apply writes the new value and reads it back.
@@ -98,10 +98,10 @@ func (c Change) Apply(files Files) error { return c.Kind.apply(files, c) }
 // Restore writes the value that was there before and reads it back.
 func (c Change) Restore(files Files) error { return c.Kind.restore(files, c) }
 
-// Holds tells whether a value that was read is the new one.
+// Holds reports whether a value that was read is the new one.
 func (c Change) Holds(got string) bool { return c.Kind.same(got, c.To) }
 
-// Place tells where a value that was read is between before and after.
+// Place returns where a value that was read is between before and after.
 func (c Change) Place(got string) Place { return c.Kind.place(c, got) }
 
 // String describes the change for a reader.
@@ -115,14 +115,14 @@ func (c Change) Directory() string {
 	return ""
 }
 
-// IsDelegated tells whether another program makes the change, which may have been asked and not have done it yet: then
-// it is undone also if it cannot be seen.
+// IsDelegated reports whether another program makes the change. That program may have been asked and not have made it
+// yet: then the change is undone even if it cannot be seen.
 func (c Change) IsDelegated() bool { return c.Kind.traits().delegated }
 
-// IsOfThread tells whether it is of a thread, whose owner may change it at any time: that is no drift.
+// IsOfThread reports whether it is of a thread, whose owner may change it at any time: that is not a drift.
 func (c Change) IsOfThread() bool { return c.Kind.traits().ofThread }
 
-// IsInFile tells whether a file is written, which a mount may not allow.
+// IsInFile reports whether a file is written, which a mount may not allow.
 func (c Change) IsInFile() bool { return !c.IsDelegated() && !c.IsOfThread() }
 
 // Delay is how long the effect may take because another program acts later.
@@ -131,19 +131,19 @@ func (c Change) Delay(files Files) time.Duration { return c.Kind.delay(files, c)
 // Outstanding describes what another program has not done yet, "" if it has done all of it.
 func (c Change) Outstanding(files Files) string { return c.Kind.outstanding(files, c) }
 
-// Governs tells whether a value of another change may be a choice of the program that c was asked of, which keeps off
+// Governs reports whether a value of another change may be a choice of the program that c was asked of, which keeps off
 // the CPUs: then it is not foreign.
 func (c Change) Governs(other Change, got string, cpus cpulist.Set) bool {
 	return c.Kind.governs(other, got, cpus)
 }
 
-// Follows tells whether c began with what earlier had made.
+// Follows reports whether c began with the value that earlier had written.
 func (c Change) Follows(earlier Change) bool {
 	return c.Path == earlier.Path && c.Kind.same(c.From, earlier.To)
 }
 
-// Refused tells whether err is how kernels say that they will not have a change
-// that may fail: EIO for an interrupt that cannot be moved, or EPERM since
+// Refused reports whether err is the answer of kernels that refuse a change which
+// may fail: EIO for an interrupt that cannot be moved, or EPERM since
 // write_irq_affinity was corrected; EBUSY for a deadline server whose bandwidth
 // the kernel has lost account of (dl_server_apply_params); errHousekeeping for a partition.
 func (c Change) Refused(err error) bool {

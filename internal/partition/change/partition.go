@@ -35,7 +35,7 @@ func (Partition) apply(files Files, c Change) error {
 	return errHousekeeping
 }
 
-// place takes one that has become invalid for what it was made: it is ours all the same.
+// place counts a partition that has become invalid as what it was made: it is ours all the same.
 func (Partition) place(c Change, got string) Place {
 	kind, _, _ := strings.Cut(got, " ")
 	return c.between(kind, c.From)

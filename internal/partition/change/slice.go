@@ -19,7 +19,7 @@ func (Slice) MarshalText() ([]byte, error) { return []byte("slice"), nil }
 
 func (Slice) traits() traits { return traits{makesDirectory: true, delegated: true} }
 
-// read returns the CPUs of a slice, none if there is no slice.
+// read returns the CPUs of a slice, none if the slice does not exist.
 func (Slice) read(files Files, c Change) (string, error) {
 	text, err := files.Read(c.Path + "/cpuset.cpus")
 	return text, notGone(err)
@@ -48,7 +48,7 @@ func (k Slice) restore(files Files, c Change) error {
 	return k.await(files, c, "")
 }
 
-// sliceTime bounds how long systemd may take for what it was asked.
+// sliceTime bounds how long systemd may take for a request.
 const sliceTime = 10 * time.Second
 
 // await waits until the slice has the CPUs, or none because it is gone.

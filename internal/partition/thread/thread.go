@@ -109,11 +109,11 @@ func Read(files fs.FS, dir string) (Thread, error) {
 	return Thread{Dir: "/" + dir, Name: printable.Text(status.Value("Name")), Allowed: allowed, Flags: stat.Flags, Start: start}, nil
 }
 
-// Movable tells whether its affinity can be set. That of other threads is the
+// Movable reports whether its affinity can be set. That of other threads is the
 // kernel's own business: those of one CPU, and workers.
 func (t Thread) Movable() bool { return t.Flags&NoSetAffinity == 0 }
 
-// IsKernel tells whether it is a thread of the kernel.
+// IsKernel reports whether it is a thread of the kernel.
 func (t Thread) IsKernel() bool { return t.Flags&Kthread != 0 }
 
 // Interrupt returns the number of the interrupt that a kernel thread handles, which
