@@ -9,7 +9,7 @@ import (
 )
 
 // A cell holds the latest value of something. It has three buffers with one
-// role each: front belongs to the slot's owner, back to the publisher who holds
+// role each: front belongs to the slot's owner, back to the publisher that holds
 // the poster lock, middle to nobody. Publishing exchanges back and middle,
 // taking exchanges middle and front, both by one compare-and-swap of the
 // control word. So neither side ever reads or writes a buffer of the other,

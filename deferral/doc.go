@@ -3,8 +3,8 @@
 // Package deferral reaches a busy thread without interrupting it.
 //
 // A packet loop, an audio or control loop, a game loop must not be interrupted,
-// and yet has to be told things: a new configuration, a new table, a request
-// for statistics, to stop. With this package the news waits in memory until the
+// and yet has to get messages: a new configuration, a new table, a request
+// for statistics, to stop. With this package a message waits in memory until the
 // thread catches up at a moment of its own choice, and the sender can know when
 // it has arrived.
 //
@@ -19,12 +19,12 @@
 //
 //   - [Domain.Post]: do work of a kind. Kinds coalesce; posting never fails for
 //     lack of room.
-//   - [Domain.Publish] and [Cell]: a new value of something of which only the
-//     latest matters.
-//   - [Domain.Send] and [Queue]: a message, each of which matters; bounded, with
+//   - [Domain.Publish] and [Cell]: a new value of something, where only the
+//     latest value matters.
+//   - [Domain.Send] and [Queue]: a message, where each one matters; bounded, with
 //     [ErrFull] when the owner does not keep up.
-//   - [Domain.Synchronize]: a grace period. What was made unreachable before,
-//     no owner uses afterwards.
+//   - [Domain.Synchronize]: a grace period. Memory that was made unreachable
+//     before, no owner uses afterwards.
 //   - [Domain.RunPinned]: act for an owner that is away, and keep it away.
 //
 // Post, Publish and Send return a [Ticket], with which the sender sees or waits
@@ -50,9 +50,9 @@
 //
 // With [Options.Shared] the domain lies in a sealed memfd, whose layout is fixed
 // and has a version (layout.go). Other Go programs [Open] it; C and C++ use
-// include/taskiso/deferral.h. The kernel knows who is alive, through locks on
-// the file. An owner that dies is noticed by whoever waits for it and its slot
-// is free again; a poster that dies in the middle leaves no torn value and no
+// include/taskiso/deferral.h. The kernel knows which processes are alive, through
+// locks on the file. A thread that waits for an owner notices the owner's death, and
+// the slot is free again; a poster that dies in the middle leaves no torn value and no
 // held lock. Memory that is foreign, older, too small or damaged gives errors;
 // a malicious peer can forge contents, and keep an owner waiting in Enter by a
 // pin, but not make this side access memory outside of the domain.
@@ -69,7 +69,7 @@
 //
 // # Go programs as owners
 //
-// The Go runtime interrupts busy threads by signals unless it is told not to;
-// [CheckRuntime] says so. The recommended owner of a loop that must be quiet is
+// The Go runtime interrupts busy threads by signals unless a setting forbids it;
+// [CheckRuntime] checks that. The recommended owner of a loop that must be quiet is
 // a C, C++ or Rust thread.
 package deferral

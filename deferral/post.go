@@ -16,8 +16,8 @@ import (
 type Kind uint8
 
 // Post asks a slot to do work of one kind at its next catch-up. It does not
-// wait, does not interrupt the slot and makes no system call. What the caller
-// wrote before, the slot's handler sees.
+// wait, does not interrupt the slot and makes no system call. The slot's handler
+// sees everything that the caller wrote before.
 func (d *Domain) Post(slot int, k Kind) (Ticket, error) {
 	r, err := d.record(slot)
 	if err != nil {
@@ -160,8 +160,8 @@ func (t *Ticket) check(ctx context.Context, next *time.Time) error {
 }
 
 // Synchronize waits until every slot has passed a catch-up that began after
-// the call, or is away. What the caller made unreachable before the call, no
-// slot uses after it: it can be freed or changed. Slots of owners that died are
+// the call, or is away. No slot uses memory after the call that the caller made
+// unreachable before it: the memory can be freed or changed. Slots of owners that died are
 // released, so that nobody waits for them for ever.
 //
 // If ctx ends first, the error names the slots that were not yet done.

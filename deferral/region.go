@@ -14,7 +14,7 @@ import (
 
 // region is the memory of a domain and the file behind it, if there is one.
 //
-// Who is alive is the kernel's knowledge, not ours: the owner of slot n holds
+// The kernel knows which owners are alive, not we: the owner of slot n holds
 // an open-file-description lock on byte n of the file, peer n one on byte
 // peerByte+n. The kernel drops them when a process ends, however it ends; no
 // process id is stored that could be reused or forged.

@@ -39,7 +39,7 @@ type Slot struct {
 const attachTries = 20
 
 // Attach makes the caller the owner of a slot, offline at first. It returns
-// ErrBusy if the slot has an owner that lives. What was posted while the slot
+// ErrBusy if the slot has an owner that lives. Work that was posted while the slot
 // had no owner waits for Enter. Attach is not for the critical path: it opens
 // a file and allocates.
 //
@@ -132,7 +132,7 @@ func (s *Slot) Poll() bool { return uint32(atomic.LoadUint64(&s.rec.state))&work
 // Synchronize waits for it. It first does everything that was posted before.
 // While somebody acts for the slot (RunPinned), Enter waits, and this is the
 // only wait of the isolated side. Only when that takes long, it makes a system
-// call, to see whether who pinned the slot is dead. It does nothing if the slot
+// call, to see whether the thread that pinned the slot is dead. It does nothing if the slot
 // is online.
 func (s *Slot) Enter() {
 	if s.online {
@@ -152,7 +152,7 @@ func (s *Slot) Enter() {
 }
 
 // pinCheck is the number of tries to enter, each some nanoseconds, between two
-// looks at who is in the way.
+// looks at the thread that pinned the slot.
 const pinCheck = 1 << 20
 
 // CatchUp does what was posted, then records that it is done. Between two

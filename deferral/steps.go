@@ -5,7 +5,7 @@ package deferral
 import "sync/atomic"
 
 // This file is the protocol. Every step is one atomic operation on the slot's
-// record, and says which step follows. The library runs the steps of an
+// record, and returns which step follows. The library runs the steps of an
 // operation in a row; the explorer (explore_test.go) interleaves them in every
 // possible order. So what is proved is this code, not a copy of it.
 //
@@ -26,7 +26,7 @@ const (
 	catchTake // C1: take what is posted
 	// owner, both
 	handle // C2: do the work; no shared operation of the protocol
-	record // C3: say that it is done; never before it is done
+	record // C3: record that it is done; never before it is done
 	// owner, Exit
 	exitTry // X1: become offline, unless something was posted
 	// owner, Detach
@@ -114,7 +114,7 @@ func (o *owner) record(r *slotRecord) step {
 	return next
 }
 
-// leave succeeds only if the word is exactly as this side last wrote it. What
+// leave succeeds only if the word is exactly as this side last wrote it. Work that
 // was posted in the meantime is served first, so that a poster that found the
 // slot online is served in this stay, not at some later Enter.
 func (o *owner) leave(r *slotRecord, state uint64) step {
