@@ -89,7 +89,7 @@ var errSecondThread = errors.New("another thread")
 
 // openOnly opens the events of a process that has but one thread. If it has more,
 // one of them may get a fault's samples from two events (see [tracker.isSecond]), and
-// samples have to say which.
+// samples have to show which.
 func (a *attachment) openOnly(tid int) error {
 	if len(a.groups) > 0 {
 		return errSecondThread

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pagefault tells a program of page faults: its own, and those of
-// programs whose owner it is.
+// Package pagefault reports page faults to a program: its own, and those of
+// other programs of the same user.
 //
 // A page fault that the kernel resolves costs the thread microseconds, or
-// milliseconds if something has to be read first, and nothing tells the thread.
+// milliseconds if something has to be read first, and nothing notifies the thread.
 // This package does:
 //
 //   - [Watch] returns a record of each fault: address, instruction, thread,
 //     time, minor or major, and the mapping that was hit.
 //   - [Count] only counts, which costs least.
-//   - [NotifyOn] lets a thread say "from now on I expect none" and get a signal
+//   - [NotifyOn] lets a thread declare "from now on I expect none" and get a signal
 //     of its choice with the next one.
-//   - [Prefault] removes the reasons beforehand and says where it could not.
-//   - [ExpectNone] and [ExpectSome] mark the stretch that matters for whoever
+//   - [Prefault] removes the reasons beforehand and reports where it could not.
+//   - [ExpectNone] and [ExpectSome] mark the stretch that matters, for a program that
 //     watches from outside.
 //
 // C programs have the same in include/taskiso/pagefault.h, and with it a
@@ -29,7 +29,7 @@
 // it waits for a page repeats the access afterwards, which may find the page there:
 // a minor fault then.
 // Accesses that end in SIGSEGV or SIGBUS are not reported, nor are those that
-// the kernel resolves without telling perf: pages it touches on a program's
+// the kernel resolves without notifying perf: pages it touches on a program's
 // behalf with get_user_pages, as mlock, MADV_POPULATE_WRITE, io_uring and
 // direct I/O do. This is what mm_account_fault in the kernel's mm/memory.c counts
 // as PERF_COUNT_SW_PAGE_FAULTS_MIN and _MAJ (perf_event_open(2)).
@@ -40,7 +40,7 @@
 // # Privileges
 //
 // None for one's own processes as long as the sysctl kernel.perf_event_paranoid
-// is 2 or less; Debian's default is 3, which [ErrNotPermitted] then says. Faults in
+// is 2 or less; Debian's default is 3, and the text of [ErrNotPermitted] names it. Faults in
 // kernel mode need 1 or less. CAP_PERFMON lifts both, CAP_SYS_PTRACE the limit to
 // own processes.
 //

@@ -16,12 +16,12 @@ var (
 	// ErrNotPermitted means that the kernel does not let this user watch that
 	// target. The error's text names the setting or capability that is missing.
 	ErrNotPermitted = errors.New("not permitted")
-	// ErrNoTarget means that there is no such process or thread (any more).
+	// ErrNoTarget means that the process or thread does not exist (any more).
 	ErrNoTarget = errors.New("no such process or thread")
 	// ErrEmptyRange means that a range of addresses contains none.
 	ErrEmptyRange = errors.New("empty range of addresses")
 	// ErrTooManyFiles means that the limit of open files is too low for the
-	// number of threads and CPUs. The error's text says how many are needed.
+	// number of threads and CPUs. The error's text names the number that is needed.
 	ErrTooManyFiles = errors.New("too many open files")
 	// ErrNotSupported means that the kernel has no such thing.
 	ErrNotSupported = errors.New("not supported by this kernel")
@@ -32,7 +32,7 @@ var (
 )
 
 // explainOpen turns an errno of perf_event_open(2) for a thread into an error
-// that says what to do. kernelMode tells whether faults in kernel mode were asked for.
+// that names the next step. kernelMode is true if faults in kernel mode were asked for.
 func explainOpen(err error, tid int, kernelMode bool) error {
 	switch {
 	case errors.Is(err, unix.ESRCH):
@@ -47,8 +47,8 @@ func explainOpen(err error, tid int, kernelMode bool) error {
 	return fmt.Errorf("watching thread %d: %w", tid, err)
 }
 
-// missing says which permission is lacking. The order is that of the kernel's
-// checks: the sysctl first, then whose process it is.
+// missing names the permission that is lacking. The order is that of the kernel's
+// checks: the sysctl first, then the owner of the process.
 func missing(tid int, kernelMode bool) string {
 	level, err := paranoid()
 	if err != nil {

@@ -62,7 +62,7 @@ func (e event) disableGroup() error {
 	return e.ioctl(unix.PERF_EVENT_IOC_DISABLE, unix.PERF_IOC_FLAG_GROUP)
 }
 
-// id returns the number by which samples name e and what it was inherited to.
+// id returns the number with which samples name e and the events that inherited from it.
 func (e event) id() (uint64, error) {
 	var id uint64
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(e.fd), unix.PERF_EVENT_IOC_ID, uintptr(unsafe.Pointer(&id)))

@@ -17,7 +17,7 @@ type Fault struct {
 	IP       uint64  // instruction that accessed it
 	Major    bool    // something had to be read or waited for
 	Kernel   bool    // in kernel mode, on behalf of the thread
-	Marked   bool    // after the thread said [ExpectNone]
+	Marked   bool    // after the thread called [ExpectNone]
 	Mapping  Mapping // that Address is in
 	Code     Mapping // that IP is in
 	// Stack is innermost first and begins with IP. It goes as far as frame pointers do.
@@ -43,7 +43,7 @@ func (f *Fault) String() string {
 	return fmt.Sprintf("%s fault of thread %d at %#x by %#x in %v", f.Severity(), f.TID, f.Address, f.IP, f.Mapping)
 }
 
-// Counts says how many faults there were and what became of them.
+// Counts are the numbers of faults, by what became of them.
 //
 // Once [Watcher.Read] has returned io.EOF, Minor + Major = Reported + Filtered +
 // Suppressed + Lost. Before that, some are still on their way.

@@ -49,7 +49,7 @@ func (m Mapping) String() string {
 // FileOffset returns the place in the file that an address of m stands for.
 func (m Mapping) FileOffset(address uint64) uint64 { return address - m.Start + m.Offset }
 
-// setName sets the kind as well: names are what the kernel tells kinds with, in
+// setName sets the kind as well: the kernel shows the kind by the name, in
 // /proc/PID/maps and, with small differences, in PERF_RECORD_MMAP2.
 func (m *Mapping) setName(name string) {
 	switch {
@@ -134,9 +134,9 @@ func (s space) find(address uint64) (Mapping, bool) {
 	return s[i], true
 }
 
-// put adds a new mapping in place of what it covers, as MAP_FIXED does. The kernel
-// tells of new mappings and not of those that go; a mapping that is gone does no
-// harm because nobody can fault in it.
+// put adds a new mapping in place of those it covers, as MAP_FIXED does. The kernel
+// reports new mappings and not those that go; a mapping that is gone does no
+// harm because nothing can fault in it.
 func (s space) put(m Mapping) space {
 	from, _ := slices.BinarySearchFunc(s, m.End, func(have Mapping, end uint64) int { return cmp.Compare(end, have.Start+1) })
 	to := from

@@ -16,7 +16,7 @@ const (
 	expectSomeName = "taskiso:expect-faults"
 )
 
-// ExpectNone marks, for whoever watches, that the calling thread expects no page
+// ExpectNone marks, for a watching program, that the calling thread expects no page
 // faults from now on: [Fault].Marked is set from here on. It costs eight system calls and
 // should be the last thing before the stretch that matters. Goroutines that
 // call it must be locked to their thread ([runtime.LockOSThread]).
@@ -28,7 +28,7 @@ func ExpectNone() error { return mark(expectNoneName) }
 // ExpectSome ends what [ExpectNone] began, for the calling thread.
 func ExpectSome() error { return mark(expectSomeName) }
 
-// mark makes two marks, of which the first means nothing: it faults in what the
+// mark makes two marks. The first one means nothing: it faults in the pages that the
 // second one needs.
 func mark(name string) error {
 	if err := mapNamed("taskiso:mark"); err != nil {

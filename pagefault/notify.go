@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NotifyOptions say which faults are worth a signal.
+// NotifyOptions select the faults that send a signal.
 type NotifyOptions struct {
 	MajorOnly  bool
 	KernelMode bool // also faults taken in system calls
@@ -34,8 +34,8 @@ type Notifier struct {
 // The kernel sends the signal when the fault begins, so that the thread gets it when
 // it returns to user mode, before its next instruction. If the kernel has to wait
 // for the page, that can be before the page is there; the access is then repeated.
-// Faults that end in SIGSEGV are signalled as well. The signal tells that there was a fault, not where; a real-time signal also has the
-// descriptor in si_fd. A [Watcher] beside it knows the address. A
+// Faults that end in SIGSEGV are signalled as well. The signal shows that there was a fault, not where; a real-time
+// signal also has the descriptor in si_fd. A [Watcher] beside it knows the address. A
 // standard signal that is pending already is not sent a second time.
 //
 // In a Go program the runtime's handler runs in the thread and passes the signal to
@@ -88,7 +88,7 @@ func signalThread(fd, tid int, sig unix.Signal) error {
 	return os.NewSyscallError("fcntl F_SETFL", err)
 }
 
-// ExpectNone says that the thread expects no faults from now on: the next one is
+// ExpectNone declares that the thread expects no faults from now on: the next one is
 // signalled. After it nothing is, until ExpectNone is called again, unless
 // [NotifyOptions].Every was set.
 func (n *Notifier) ExpectNone() error {
@@ -107,7 +107,7 @@ func (n *Notifier) ExpectNone() error {
 	return n.event.ioctl(unix.PERF_EVENT_IOC_REFRESH, 1)
 }
 
-// ExpectSome says that faults are all right again: none is signalled.
+// ExpectSome declares that faults are all right again: none is signalled.
 func (n *Notifier) ExpectSome() error { return n.event.ioctl(unix.PERF_EVENT_IOC_DISABLE, 0) }
 
 // Close ends the notification.

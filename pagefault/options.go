@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Target is who is watched.
+// Target is the process or thread that is watched.
 type Target struct {
 	id     int
 	thread bool
@@ -32,7 +32,7 @@ type Range struct{ Start, End uint64 }
 
 func (r Range) contains(a uint64) bool { return r.Start <= a && a < r.End }
 
-// Options say what of the faults is wanted. The zero value is every fault in
+// Options select faults, and the facts about them. The zero value is every fault in
 // user mode, from now on.
 type Options struct {
 	MajorOnly  bool    // leave out minor faults; they cost nothing then
@@ -41,8 +41,8 @@ type Options struct {
 	Children   bool    // also processes that the target creates
 	Stack      bool    // with the user stack
 	Durations  bool    // with the time spent; costs half as much again
-	// ThreadStacks tells the stacks of threads from other memory without a file, by
-	// the stack pointer. The stack of the main thread is always told.
+	// ThreadStacks distinguishes the stacks of threads from other memory without a file,
+	// by the stack pointer. The stack of the main thread is always known.
 	ThreadStacks bool
 
 	MaxPerSecond int  // report at most so many; 0: no limit

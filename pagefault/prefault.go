@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PrefaultOptions say what to bring into memory.
+// PrefaultOptions select what to bring into memory.
 type PrefaultOptions struct {
 	// Lock locks all memory of the process, also what will be mapped later, so
 	// that it is neither written to swap nor dropped: mlockall(2). For others than
@@ -34,7 +34,7 @@ type PrefaultOptions struct {
 	Stack int
 }
 
-// PrefaultReport says what is in memory and what is not, after [Prefault].
+// PrefaultReport lists what is in memory and what is not, after [Prefault].
 type PrefaultReport struct {
 	Locked  uint64 // bytes
 	Missing []Missing
@@ -42,7 +42,7 @@ type PrefaultReport struct {
 	Refused []error
 }
 
-// Missing is a mapping of which a part is not in memory.
+// Missing is a mapping with a part that is not in memory.
 type Missing struct {
 	Mapping Mapping
 	Bytes   uint64 // that are not there
@@ -54,7 +54,7 @@ type Missing struct {
 // program that shall not fault afterwards must also keep the runtime from
 // allocating and collecting: [runtime/debug.SetGCPercent] with -1 and no new garbage.
 //
-// The error is nil unless there is no report at all.
+// The error is nil if there is a report.
 func Prefault(o PrefaultOptions) (PrefaultReport, error) {
 	var r PrefaultReport
 	if o.Lock {
@@ -126,7 +126,7 @@ func (r *PrefaultReport) survey() error {
 }
 
 // readSmaps reads /proc/PID/smaps: for each mapping its line of /proc/PID/maps and
-// then lines of sizes, of which VmFlags is the last.
+// then lines of sizes; VmFlags is the last one.
 func (r *PrefaultReport) readSmaps(in io.Reader) error {
 	var m Mapping
 	sizes := make(map[string]uint64)
@@ -160,7 +160,7 @@ func (r *PrefaultReport) add(m Mapping, sizes map[string]uint64, flags []string)
 	}
 }
 
-// reason says why a mapping is not in memory, by its flags as in
+// reason returns why a mapping is not in memory, by its flags, which are listed in
 // Documentation/filesystems/proc.rst.
 func (r *PrefaultReport) reason(m Mapping, flags []string) string {
 	has := func(flag string) bool {

@@ -45,10 +45,10 @@ type layout struct {
 	ahead        time.Duration // of the kernel's clock is the one that this process reads
 }
 
-// sampleType lets the kinds differ in length, for that is how they are told apart:
+// sampleType lets the kinds differ in length, which is what distinguishes them:
 // samples of beginnings have the fewest fields, and those of major faults end in one
 // more than those of minor ones, which software events leave zero. The number of the
-// event cannot say it: on newer kernels (seen on 6.18) all events that sample the same fault
+// event cannot show it: on newer kernels (seen on 6.18) all events that sample the same fault
 // of a thread get the number of the first (perf_prepare_sample fills in only what
 // is missing), and that may be an event of another program.
 func (l layout) sampleType(k kind) uint64 {
@@ -177,7 +177,7 @@ func (l layout) thread(rec *record, r *reader) {
 	}
 }
 
-// callchain leaves out the marks that say whether user or kernel addresses follow.
+// callchain leaves out the marks that show whether user or kernel addresses follow.
 func (r *reader) callchain() []uint64 {
 	n := r.u64()
 	if n > uint64(len(r.rest)/8) {
@@ -210,7 +210,7 @@ func (l layout) trailer(rec *record, r *reader) {
 	r.rest = r.rest[:len(r.rest)-n]
 }
 
-// fill reads the body of a record that is no sample. It tells whether we want it.
+// fill reads the body of a record that is not a sample. It reports whether we want it.
 func (rec *record) fill(misc uint16, r *reader) bool {
 	switch rec.kind {
 	case unix.PERF_RECORD_LOST:

@@ -4,6 +4,6 @@
 
 package pagefault
 
-// stackPointer is unknown: stacks of threads are told apart from other anonymous
+// stackPointer is unknown: stacks of threads are distinguished from other anonymous
 // memory only on amd64 and arm64.
 const stackPointer = 0

@@ -75,7 +75,7 @@ func onlineCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// life tells when a target has ended.
+// life shows when a target has ended.
 type life struct {
 	pid, tid int // tid is 0 for a process
 	pidfd    int

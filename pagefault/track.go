@@ -15,7 +15,7 @@ import (
 )
 
 // tracker knows, from records in the order of time, what processes look like:
-// their mappings, the names of their threads, and who expects no faults.
+// their mappings, the names of their threads, and which threads expect no faults.
 type tracker struct {
 	spaces  map[int]*process
 	names   map[int]string     // by thread
@@ -42,7 +42,7 @@ type unfinished struct {
 	address uint64
 }
 
-// sample is what tells whether another one is of the same fault.
+// sample is what shows whether another one is of the same fault.
 type sample struct {
 	fault       kind
 	address, ip uint64
@@ -168,14 +168,14 @@ func (t *tracker) isSecond(rec *record) bool {
 	return false
 }
 
-// isOf tells whether the fault at address is the one that has begun: on arm64
+// isOf reports whether the fault at address is the one that has begun: on arm64
 // with older kernels one of them is the start of the page.
 func (u unfinished) isOf(address uint64) bool {
 	page := uint64(os.Getpagesize())
 	return u.address == address || u.address-u.address%page == address
 }
 
-// isOnStack tells whether an address is on the part of a stack that is in use:
+// isOnStack reports whether an address is on the part of a stack that is in use:
 // no further below the stack pointer than the ABI lets a function write, and not
 // further above than frames usually are. The mapping of a main thread's stack is
 // unknown if the process ended before it was looked for.
@@ -213,7 +213,7 @@ func (t *tracker) reread(pid int, p *process) {
 	}
 }
 
-// find returns the mapping of an address. The kernel does not tell of mappings
+// find returns the mapping of an address. The kernel does not report mappings
 // that mremap(2) moves; they are looked up when they are missed.
 func (t *tracker) find(pid int, address uint64) Mapping {
 	p := t.process(pid)
@@ -232,7 +232,7 @@ const rereadInterval = 100 * time.Millisecond
 // forget lets mappings be read anew: changes may have been missed.
 func (t *tracker) forget() { clear(t.spaces) }
 
-// markOf tells what a mapping of this name says about faults to come.
+// markOf returns what a mapping of this name declares about future faults.
 func markOf(name string) (marked, ok bool) {
 	name, _ = strings.CutSuffix(name, " (deleted)")
 	switch name {

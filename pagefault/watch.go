@@ -38,8 +38,8 @@ type Watcher struct {
 	inSecond    uint64        // faults since second, for the limit
 	second      time.Duration // when the second began that inSecond counts in
 	samples     [kinds]uint64 // taken from the buffers
-	kernel      [kinds]uint64 // as its counters said last
-	lost        uint64        // as records tell, so far
+	kernel      [kinds]uint64 // as its counters were last
+	lost        uint64        // as records show, so far
 	adopted     time.Duration // when it was last looked for threads without events
 	strangers   map[int]bool  // threads without events then
 	paused      bool
@@ -146,7 +146,7 @@ func (w *Watcher) next() (Fault, error) {
 	return Fault{}, errWait
 }
 
-// look empties the buffers. What it finds in one buffer may be younger than what
+// look empties the buffers. A record in one buffer may be younger than a record that
 // comes into another one afterwards. So records wait until the look after theirs:
 // then everything older has been found.
 func (w *Watcher) look() error {
@@ -194,7 +194,7 @@ func (w *Watcher) adopt(now time.Duration) error {
 		return nil
 	}
 	if !w.open.layout.ids && (w.interrupted || w.lost > 0) {
-		return nil // its record may be missing, and then its samples would come twice and not say so
+		return nil // its record may be missing, and then its samples would come twice without a sign of it
 	}
 	w.adopted = now
 	tids, err := threads(w.open.pid)

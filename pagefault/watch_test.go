@@ -185,7 +185,7 @@ func testCold(t *testing.T, f *os.File, pages int) {
 	}
 }
 
-// isCached tells whether page n of m is in the page cache.
+// isCached reports whether page n of m is in the page cache.
 func isCached(t *testing.T, m memory, n int) bool {
 	t.Helper()
 	var state [1]byte
