@@ -4,7 +4,7 @@ package taskiso
 
 import "fmt"
 
-// Cause says why isolation ended. The numbers are those of enum taskiso_cause in
+// Cause is the reason why isolation ended. The numbers are those of enum taskiso_cause in
 // include/taskiso/taskiso.h: they keep their meaning, and others may come.
 type Cause uint32
 

@@ -32,6 +32,6 @@
 // function that is not inlined, and not marked go:nosplit, yield at its beginning:
 // an isolated loop of more than 10 ms must not call any. A garbage collection
 // waits for every goroutine, and the isolated one then waits for it. [Problems]
-// says which settings of a program are wrong. Isolated tasks in C use
+// lists the settings of a program that are wrong. Isolated tasks in C use
 // include/taskiso/taskiso.h, which is the same interface.
 package taskiso

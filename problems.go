@@ -15,7 +15,7 @@ import (
 )
 
 // Problems returns what will break the isolation of a goroutine of this program
-// on a CPU, each with what to do about it; nothing if nothing is known to. It
+// on a CPU, each with the next step; nothing if no problem is known. It
 // looks at Go's settings and at files below /sys that everybody may read.
 func Problems(cpu int) []string {
 	problems := goProblems(os.Getenv("GODEBUG"), gcPercent(), runtime.GOMAXPROCS(0))
@@ -53,7 +53,7 @@ func gcPercent() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 	metrics.Read(sample)
 	if sample[0].Value.Kind() != metrics.KindUint64 {
-		return 0 // unknown to this version of Go: say that it may be on
+		return 0 // unknown to this version of Go: it may be on
 	}
 	return sample[0].Value.Uint64()
 }

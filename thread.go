@@ -115,20 +115,20 @@ func (t *Thread) Close() error {
 	return errors.Join(errs...)
 }
 
-// prctl makes the call without telling Go's scheduler: a thread that comes back
-// from a system call it was told of may have to wait for its processor.
+// prctl makes the call without notifying Go's scheduler: a thread that comes back
+// from a system call that the scheduler knows of may have to wait for its processor.
 func prctl(flags uintptr) (int, syscall.Errno) {
 	r, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, abi.SetTaskIsolation, flags, 0, 0, 0, 0)
 	return int(r), errno
 }
 
 // Enter isolates the thread. While its CPU is not quiet it tries again until ctx
-// ends, but each try takes as long as "taskiso run --settle" says, 1 s by
+// ends, but each try takes as long as "taskiso run --settle" allows, 1 s by
 // default, during which the goroutine cannot be preempted: a garbage collection
 // waits for it.
 //
 // A break sends sig to the thread; 0, the usual choice in Go, for none: then only
-// the status page tells. Another signal that the thread is delivered is the break
+// the status page shows it. Another signal that the thread is delivered is the break
 // itself, and sends nothing else. It is an error if sig is negative or beyond 64.
 //
 // The error is [ErrNotIsolated], [ErrNotSupported], or that of ctx, which then
@@ -190,11 +190,11 @@ func (t *Thread) Window() error {
 	return nil
 }
 
-// Isolated tells whether the thread is isolated. It is one load, and never true
+// Isolated reports whether the thread is isolated. It is one load, and never true
 // when nobody watches the thread any more.
 func (t *Thread) Isolated() bool { return atomic.LoadUint32(&t.page.Isolated) != 0 }
 
-// Status is what a thread is told of its isolation.
+// Status is what a thread can read about its isolation.
 type Status struct {
 	Isolated bool
 	Entered  uint64        // how often isolation began
@@ -238,7 +238,7 @@ func (t *Thread) Status() Status {
 }
 
 // Story returns what taskiso found out about the last break: the cause's id, which
-// "taskiso explain" knows, and a text with who caused it. It is known some
+// "taskiso explain" knows, and a text with the cause and the sender. It is known some
 // milliseconds after the break; ok is false until then.
 func (t *Thread) Story() (id, text string, ok bool) {
 	for {

@@ -29,7 +29,7 @@ var (
 	ErrMask = errors.New("not a hexadecimal number of at most 8 digits")
 )
 
-// ParseError says which text could not be read and why.
+// ParseError names the text that could not be read, and the reason.
 type ParseError struct {
 	Text string // all of the text
 	Part string // the part of it that is wrong, empty if that is all of it

@@ -189,7 +189,7 @@ static inline struct flock tiso_byte(short type, off_t byte)
 	return l;
 }
 
-/* tiso_try_lock returns 1 if the byte is ours now, 0 if somebody who lives has it. */
+/* tiso_try_lock returns 1 if the byte is ours now, 0 if another living process has it. */
 static inline int tiso_try_lock(int fd, off_t byte)
 {
 	struct flock l = tiso_byte(F_WRLCK, byte);
@@ -473,7 +473,7 @@ static inline void tiso_catch_up(struct tiso_slot *s)
 
 /*
  * tiso_enter waits only while somebody acts for the slot (run_pinned), and makes
- * a system call only when that takes long, to see whether who does is dead.
+ * a system call only when that takes long, to see whether that thread is dead.
  */
 static inline void tiso_enter(struct tiso_slot *s)
 {

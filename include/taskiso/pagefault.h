@@ -22,7 +22,7 @@
  * taskiso_prefault is the way to have no faults.
  *
  * SIGTRAP: the first watch installs a handler and keeps the one before it, which
- * gets every SIGTRAP that is not of a watch. Whoever installs a handler later
+ * gets every SIGTRAP that is not of a watch. Code that installs a handler later
  * has to do the same. A debugger sees the signals first and has to pass them on. In gdb
  * 13 that is "start", "handle SIGTRAP nostop pass", "signal 0", and no breakpoints after
  * that, for gdb would pass on theirs as well. While SIGTRAP is blocked faults are reported
@@ -138,7 +138,7 @@ static inline void taskiso_pagefault_attr_(struct perf_event_attr *attr, int maj
 	attr->sample_period = 1;
 }
 
-/* Offsets in siginfo_t of what <signal.h> has no names for everywhere: after
+/* Offsets in siginfo_t of fields that <signal.h> does not name everywhere: after
  * si_addr comes a union that is aligned like a pointer (asm-generic/siginfo.h). */
 static inline uint64_t taskiso_pagefault_sig_data_(const siginfo_t *info)
 {
@@ -454,7 +454,7 @@ static inline int taskiso_pagefault_record_open_(struct taskiso_pagefault_record
 		attr.sample_type |= PERF_SAMPLE_CALLCHAIN;
 		attr.exclude_callchain_kernel = 1;
 	}
-	if (major) /* a field more, always 0, tells which of the two it is */
+	if (major) /* a field more, always 0, shows which of the two it is */
 		attr.sample_type |= PERF_SAMPLE_WEIGHT;
 	attr.use_clockid = 1;
 	attr.clockid = CLOCK_MONOTONIC;
@@ -697,7 +697,7 @@ static inline int taskiso_pagefault_find_mapping(uint64_t address, struct taskis
 	return 0;
 }
 
-/* ---- for whoever watches from outside ---- */
+/* ---- for programs that watch from outside ---- */
 
 static inline int taskiso_pagefault_mark_(const char *name)
 {
@@ -714,7 +714,7 @@ static inline int taskiso_pagefault_mark_(const char *name)
 	return err;
 }
 
-/* The first time is for what the mark itself may fault on: lazy binding, its code. */
+/* The first time is for the faults of the mark itself: lazy binding, its code. */
 static inline int taskiso_pagefault_mark_twice_(const char *name)
 {
 	int err = taskiso_pagefault_mark_("taskiso:mark");

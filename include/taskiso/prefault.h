@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prefault: have all pages in memory before the time that matters, and hear which
- * could not be had and why. Header only; define _GNU_SOURCE before the first #include.
+ * Prefault: have all pages in memory before the time that matters, with a report of
+ * those that could not be had and why. Header only; define _GNU_SOURCE before the first #include.
  */
 #ifndef TASKISO_PREFAULT_H
 #define TASKISO_PREFAULT_H

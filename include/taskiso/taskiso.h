@@ -48,7 +48,7 @@ extern "C" {
 #ifndef PR_TASK_ISOLATION
 #define PR_TASK_ISOLATION 48
 #define PR_TASK_ISOLATION_ENABLE (1 << 0)
-#define PR_TASK_ISOLATION_USERSIG (1 << 1) /* of their first version: 0 is no signal, not SIGKILL */
+#define PR_TASK_ISOLATION_USERSIG (1 << 1) /* of their first version: 0 means no signal, not SIGKILL */
 #define PR_TASK_ISOLATION_SET_SIG(sig) (((sig) & 0x7f) << 8)
 #endif
 
@@ -101,7 +101,7 @@ struct taskiso_story {
 	uint32_t pad;
 	uint64_t time;   /* not before status.time, and before that of the next break */
 	char id[64];     /* in "taskiso explain"; ends with NUL */
-	char text[1024]; /* for people: cause, and who caused it */
+	char text[1024]; /* for people: the cause and the sender */
 };
 
 /* One of each in the program: the linker keeps the first of all files. */
