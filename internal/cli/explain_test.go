@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/explain"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/report"
@@ -134,7 +135,7 @@ func savedReport(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(report.WriteJSON(f, r), f.Close()); err != nil {
+	if err := errors.Join(display.Report(f, r), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return path

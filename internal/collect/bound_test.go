@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/total"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -48,7 +49,7 @@ func TestNamesDoNotGrowTheReport(t *testing.T) {
 			t.Errorf("limits %q do not name the bounds", all)
 		}
 		var b bytes.Buffer
-		if err := report.WriteJSON(&b, r); err != nil {
+		if err := display.Report(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		sizes[n] = b.Len()

@@ -15,6 +15,7 @@ import (
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
@@ -56,7 +57,7 @@ var update = flag.Bool("update", false, "write the samples of package report ane
 func TestSamples(t *testing.T) {
 	for name, r := range samples(t) {
 		var b bytes.Buffer
-		if err := report.WriteJSON(&b, r); err != nil {
+		if err := display.Report(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		compareGolden(t, name+".json", b.Bytes())

@@ -6,6 +6,7 @@ package display
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 )
 
@@ -15,4 +16,12 @@ func JSON(w io.Writer, v any) error {
 	out.SetIndent("", "  ")
 	out.SetEscapeHTML(false) // it goes into no page, and "->" would become unreadable
 	return out.Encode(v)
+}
+
+// Report writes a report as its schema in docs describes it.
+func Report(w io.Writer, r any) error {
+	if err := JSON(w, r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
 }

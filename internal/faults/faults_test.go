@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/usersym"
 	"github.com/taskiso/taskiso/pagefault"
 )
@@ -89,7 +90,7 @@ func TestText(t *testing.T) {
 func TestJSON(t *testing.T) {
 	r, _ := collected(t)
 	var out bytes.Buffer
-	if err := WriteJSON(&out, r); err != nil {
+	if err := display.Report(&out, r); err != nil {
 		t.Fatal(err)
 	}
 	var back Report

@@ -16,14 +16,6 @@ import (
 
 func hex(v uint64) string { return fmt.Sprintf("%#x", v) }
 
-// WriteJSON writes r as one JSON object.
-func WriteJSON(w io.Writer, r *Report) error {
-	if err := display.JSON(w, r); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
-}
-
 // rows is how many rows of each table the text shows; JSON has all.
 const rows = 15
 

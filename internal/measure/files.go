@@ -53,7 +53,7 @@ func (f *files) publish(r *noise.Report, records []*noise.Record) error {
 		}
 		errs = append(errs, err)
 	}
-	put(f.report, func() error { return noise.WriteJSON(f.report, r) })
+	put(f.report, func() error { return display.Report(f.report, r) })
 	put(f.histogram, func() error { return noise.WriteHistogram(f.histogram, r, records) })
 	put(f.hgrm, func() error { return noise.WritePercentiles(f.hgrm, records) })
 	put(f.hlog, func() error { return noise.WriteLog(f.hlog, r, records) })

@@ -270,7 +270,7 @@ func (m *measurement) publish() error {
 	r.Judge(m.times != nil, m.cfg.Observation.WarmUp)
 	err = m.files.publish(r, m.shared.Records)
 	if m.cfg.Observation.Output.JSON {
-		err = errors.Join(err, noise.WriteJSON(m.cfg.Observation.Console.Stdout, r))
+		err = errors.Join(err, display.Report(m.cfg.Observation.Console.Stdout, r))
 	}
 	return m.sheet.Publish(err, func(w io.Writer, _ bool) error { return noise.WriteText(w, r) })
 }

@@ -5,11 +5,9 @@ package noise
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/longest"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/total"
@@ -260,14 +258,6 @@ func (c *Collector) Finish(complete bool) CPU {
 	})
 	cpu.Longest = append([]ExplainedGap{}, cpu.Longest...) // never null in JSON
 	return *cpu
-}
-
-// WriteJSON writes r as docs/noise.schema.json describes it.
-func WriteJSON(w io.Writer, r *Report) error {
-	if err := display.JSON(w, r); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
 }
 
 // Judge notes in r what is in doubt: a measurement that ended within the warm-up says nothing.

@@ -15,6 +15,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -62,7 +63,7 @@ func TestSchema(t *testing.T) {
 	r, _ := sample(true)
 	for _, r.EndedBy = range []string{"duration", "interrupt", "trace-limit", "moved", "clock"} {
 		var b bytes.Buffer
-		if err := WriteJSON(&b, r); err != nil {
+		if err := display.Report(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		v, err := jsonschema.UnmarshalJSON(&b)

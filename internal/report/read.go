@@ -24,7 +24,7 @@ var (
 	ErrNewer = errors.New("the report is from a newer taskiso")
 )
 
-// Read reads a report that [WriteJSON] wrote. Its errors match [ErrNotReport], [ErrNoise],
+// Read reads a report that [display.Report] wrote. Its errors match [ErrNotReport], [ErrNoise],
 // [ErrTruncated] or [ErrNewer], or are those of the reader.
 func Read(in io.Reader) (*Report, error) {
 	text, err := io.ReadAll(in)

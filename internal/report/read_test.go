@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -18,7 +19,7 @@ import (
 func written(t *testing.T, r *Report) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteJSON(&b, r); err != nil {
+	if err := display.Report(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

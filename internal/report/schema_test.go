@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/display"
 )
 
 const schemaFile = "../../docs/report.schema.json"
@@ -219,7 +220,7 @@ func TestSamplesFollowTheSchema(t *testing.T) {
 	schema := compileSchema(t)
 	for name, r := range samples(t) {
 		var b bytes.Buffer
-		if err := WriteJSON(&b, r); err != nil {
+		if err := display.Report(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		if err := validate(schema, b.Bytes()); err != nil {
@@ -241,7 +242,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"null for a list":     func(r map[string]any) { r["cpus"] = nil },
 	} {
 		var b bytes.Buffer
-		if err := WriteJSON(&b, readSample(t, "busy")); err != nil {
+		if err := display.Report(&b, readSample(t, "busy")); err != nil {
 			t.Fatal(err)
 		}
 		var r map[string]any
@@ -258,7 +259,7 @@ func TestSchemaRefuses(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := WriteJSON(&b, readSample(t, "busy")); err != nil {
+	if err := display.Report(&b, readSample(t, "busy")); err != nil {
 		t.Fatal(err)
 	}
 	later := bytes.Replace(b.Bytes(), []byte(`"verdict"`), []byte(`"new_field": 1, "verdict"`), 1)

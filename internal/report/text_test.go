@@ -134,7 +134,7 @@ func TestWriteErrors(t *testing.T) {
 	if err := WriteText(brokenWriter{}, r, false); !errors.Is(err, errBroken) {
 		t.Errorf("text: error %v", err)
 	}
-	if err := WriteJSON(brokenWriter{}, r); !errors.Is(err, errBroken) {
+	if err := display.Report(brokenWriter{}, r); !errors.Is(err, errBroken) {
 		t.Errorf("JSON: error %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func (o *Output) onBreak() func(report.Break) {
 func (o *Output) publish(r *report.Report, judged *budget.Result) error {
 	files := errors.Join(o.publishEvents(), o.publishReport(r), o.publishJUnit(judged))
 	if o.cfg.JSON {
-		files = errors.Join(files, report.WriteJSON(o.console.Stdout, r))
+		files = errors.Join(files, display.Report(o.console.Stdout, r))
 	}
 	text := func(w io.Writer, colour bool) error {
 		if err := report.WriteText(w, r, colour); err != nil || judged == nil {
@@ -132,7 +132,7 @@ func (o *Output) publishReport(r *report.Report) error {
 	if o.report == nil {
 		return nil
 	}
-	if err := report.WriteJSON(o.report, r); err != nil {
+	if err := display.Report(o.report, r); err != nil {
 		return err
 	}
 	return o.report.Publish()

@@ -54,7 +54,7 @@ func (r *watching) publish() error {
 	r.describeEnd()
 	files := errors.Join(r.publishProfile(), r.publishJSON())
 	if r.cfg.JSON {
-		files = errors.Join(files, faults.WriteJSON(r.cfg.Console.Stdout, &r.report))
+		files = errors.Join(files, display.Report(r.cfg.Console.Stdout, &r.report))
 	}
 	text := func(w io.Writer, _ bool) error { return faults.WriteText(w, &r.report) }
 	return r.sheet.Publish(files, text)
@@ -74,7 +74,7 @@ func (r *watching) publishJSON() error {
 	if r.json == nil {
 		return nil
 	}
-	if err := faults.WriteJSON(r.json, &r.report); err != nil {
+	if err := display.Report(r.json, &r.report); err != nil {
 		return err
 	}
 	return r.json.Publish()
