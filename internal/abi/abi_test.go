@@ -48,6 +48,25 @@ func TestNumbersAreThoseOfTheHeader(t *testing.T) {
 	}
 }
 
+// The BPF programs, which cannot include the header, have the same numbers.
+func TestNumbersAreThoseOfThePrograms(t *testing.T) {
+	text, err := os.ReadFile("../trace/bpf/isolation.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]int{
+		"PR_TASK_ISOLATION":     SetTaskIsolation,
+		"PR_GET_TASK_ISOLATION": GetTaskIsolation,
+		"ISOLATION_ENABLE":      Enable,
+		"STATUS_VERSION":        Version,
+		"STATUS_SIZE":           PageSize,
+	} {
+		if want := fmt.Sprintf("#define %s %d\n", name, value); !strings.Contains(string(text), want) {
+			t.Errorf("isolation.h does not have %q", want)
+		}
+	}
+}
+
 func bit(flag int) string {
 	for n := range 63 {
 		if flag == 1<<n {
