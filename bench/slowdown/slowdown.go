@@ -196,7 +196,7 @@ func tables(l load, measured []result, missing map[string]string) (cost, recorde
 // an observer does not do costs nothing.
 const enough = 90
 
-// observed tells whether the observer, if it is one, did its work in a round.
+// observed reports whether the observer, if it is one, did its work in a round.
 func (r *result) observed(round int) bool { return r.recorded == nil || r.recorded[round] >= enough }
 
 // costs returns those of rounds that count.

@@ -271,7 +271,7 @@ func share(text *string) (float64, bool, error) {
 	return percent / 100, true, nil
 }
 
-// selects tells whether a rule is about a cause.
+// selects reports whether a rule is about a cause.
 func (r *Rule) selects(id string) bool {
 	matches := func(pattern string) bool {
 		ok, _ := path.Match(pattern, id) // Parse has looked at the pattern
@@ -280,7 +280,7 @@ func (r *Rule) selects(id string) bool {
 	return (len(r.Causes) == 0 || slices.ContainsFunc(r.Causes, matches)) && !slices.ContainsFunc(r.Except, matches)
 }
 
-// isFrom tells whether a process is the one that a rule is about.
+// isFrom reports whether a process is the one that a rule is about.
 func (r *Rule) isFrom(name string) bool {
 	ok, _ := path.Match(r.From, name)
 	return ok

@@ -141,7 +141,7 @@ func monitorHolds(t *testing.T) (known bool) {
 	return true
 }
 
-// recordingPreempted tells whether a monitor's verdict is unknown because the kernel ran another task while a program
+// recordingPreempted reports whether a monitor's verdict is unknown because the kernel ran another task while a program
 // recorded who sent an interrupt.
 func recordingPreempted(m report.Monitor) bool {
 	return m.Verdict == report.MonitorUnknown && strings.Contains(strings.Join(m.Reasons, " "), "their recording was preempted")

@@ -236,7 +236,7 @@ func show(file string) error {
 	return errors.Join(err, err2, os.WriteFile(file, append(list, status...), 0o600))
 }
 
-// inRun tells whether a process is in the cgroup of a run.
+// inRun reports whether a process is in the cgroup of a run.
 func inRun(t *testing.T) bool {
 	t.Helper()
 	files, err := filepath.Glob("/sys/fs/cgroup/taskiso?run*/cgroup.procs" /* with systemd a slice */)
@@ -428,7 +428,7 @@ func forkMany(rounds int) error {
 	return reached
 }
 
-// queuedOnVictim tells whether a process is in the queue of the victim's CPU.
+// queuedOnVictim reports whether a process is in the queue of the victim's CPU.
 func queuedOnVictim(pid int) bool {
 	stat, err := proc.ReadStat(os.DirFS("/"), proc.Process(pid))
 	return err == nil && stat.CPU == victimCPU

@@ -261,7 +261,7 @@ func (i isolation) breaks(breaks []report.Break, began time.Duration) map[string
 	return breaksIn(own, began, i.window)
 }
 
-// lost tells whether events were lost while the task was disturbed.
+// lost reports whether events were lost while the task was disturbed.
 func (i isolation) lost(r report.Report) bool {
 	if r.Lost.OmittedIntervals > 0 {
 		return true

@@ -854,7 +854,7 @@ func waitLoop(t *testing.T, looping func() bool, exited <-chan struct{}) {
 	}
 }
 
-// hasLoop tells whether a process has a busy loop as its child that is far
+// hasLoop reports whether a process has a busy loop as its child that is far
 // enough to leave the terminal's signals to its parent.
 func hasLoop(t *testing.T, parent int) bool {
 	t.Helper()

@@ -254,7 +254,7 @@ func (t *causeTotals) countSecond(second time.Duration) {
 	t.Squares += 2*t.inSecond - 1 // n² less (n-1)²
 }
 
-// comesFromElsewhere tells whether an entry of kind k has a sender.
+// comesFromElsewhere reports whether an entry of kind k has a sender.
 func comesFromElsewhere(k trace.Kind) bool {
 	switch k {
 	case trace.RescheduleEnter, trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
@@ -328,7 +328,7 @@ func newOrigin(from trace.Event, names cause.Names) *report.Origin {
 	return o
 }
 
-// isProbe tells whether a function at the top of a sender's stack is part of the
+// isProbe reports whether a function at the top of a sender's stack is part of the
 // observation: the BPF program, which has no symbol, and what called it.
 func isProbe(function string) bool {
 	for _, prefix := range []string{"0x", "bpf_", "__bpf_", "__traceiter_"} {

@@ -164,7 +164,7 @@ func (r *Result) verdict() Verdict {
 	return Same
 }
 
-// onlyMoved tells whether a row is about a process from or to which a cause moved.
+// onlyMoved reports whether a row is about a process from or to which a cause moved.
 func (r *Result) onlyMoved(row *Row) bool {
 	return row.From != nil && slices.ContainsFunc(r.Moved, func(m Move) bool {
 		return m.Of == ofProcess && m.Cause == row.Cause && m.Detail == row.Detail

@@ -102,7 +102,7 @@ func numeric(rows [][]string) (numbers []bool) {
 	return numbers
 }
 
-// isNumber tells whether a cell is empty or a number with at most a unit.
+// isNumber reports whether a cell is empty or a number with at most a unit.
 func isNumber(cell string) bool {
 	cell = strings.TrimPrefix(cell, "≥ ")
 	return cell == "" || strings.ContainsAny(cell[:1], "0123456789-") && strings.Count(cell, " ") < 2

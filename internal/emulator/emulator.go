@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// Found tells whether QEMU emulates this machine. Where that cannot be found out it is false:
+// Found reports whether QEMU emulates this machine. Where that cannot be found out it is false:
 // a loop that yields on hardware would measure its own yielding.
 func Found(files fs.FS) bool { return found(files) }
 

@@ -20,7 +20,7 @@ type List struct {
 	Unknown  []string    `json:"unknown"` // symbols that are not in the table
 }
 
-// Here returns that of the running kernel. event tells whether a tracepoint can be used.
+// Here returns that of the running kernel. event reports whether a tracepoint can be used.
 func Here(files fs.FS, event func(tracepoint string) bool) (*List, error) {
 	table, err := Load(runtime.GOARCH)
 	if err != nil {

@@ -43,7 +43,7 @@ type Kernel struct {
 	Interrupt func(row string) bool        // whether /proc/interrupts has a row
 }
 
-// Read reads the running kernel below the root of files. event tells whether it
+// Read reads the running kernel below the root of files. event reports whether it
 // has a tracepoint that can be used.
 func Read(files fs.FS, event func(tracepoint string) bool) (Kernel, error) {
 	k := Kernel{Event: event}

@@ -61,7 +61,7 @@ type probe struct {
 	try               func() error
 }
 
-// Usable returns what tells whether a tracepoint, or another feature by its name, can be used.
+// Usable returns a function that reports whether a tracepoint, or another feature by its name, can be used.
 func Usable(files fs.FS) func(name string) bool {
 	usable := make(map[string]bool)
 	for _, f := range All(files) {
@@ -260,7 +260,7 @@ func tracepoints() []Feature {
 	return list
 }
 
-// CanTrace tells whether everything needed to see kernel entries is there.
+// CanTrace reports whether everything needed to see kernel entries is there.
 func CanTrace(list []Feature) bool {
 	for _, f := range list {
 		if f.Needed && f.Answer != Yes {

@@ -14,7 +14,7 @@ import (
 	"github.com/taskiso/taskiso/internal/proc"
 )
 
-// SecurityHook tells whether the kernel takes a program at the hook of that name, as
+// SecurityHook reports whether the kernel takes a program at the hook of that name, as
 // "bpf" or "file_open": as one of a security module, or at the function that asks the
 // modules. It loads a program and attaches none, because that interrupts every CPU.
 func SecurityHook(name string) error {

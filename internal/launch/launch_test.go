@@ -82,7 +82,7 @@ func run(t *testing.T, c Command) (*Process, *os.ProcessState) {
 	return p, p.Wait()
 }
 
-// gone tells whether a process has ended and was waited for.
+// gone reports whether a process has ended and was waited for.
 func gone(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 
 func TestExitStatus(t *testing.T) {

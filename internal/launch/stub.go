@@ -20,7 +20,7 @@ import (
 	"github.com/taskiso/taskiso/internal/seccomp"
 )
 
-// IsStub tells whether this process was started by [Start] and has to call Stub.
+// IsStub reports whether this process was started by [Start] and has to call Stub.
 func IsStub() bool { return len(os.Args) == 1 && os.Args[0] == stubName }
 
 // stubFailed is the exit status of a stub without a caller.

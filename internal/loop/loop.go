@@ -61,7 +61,7 @@ func (cfg *Config) Arguments() ([]string, error) {
 // Environment returns that of the process.
 func Environment() []string { return append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=off") }
 
-// IsLoop tells whether this process was started to be the busy loop.
+// IsLoop reports whether this process was started to be the busy loop.
 func IsLoop() bool { return len(os.Args) == 2 && os.Args[0] == Name }
 
 // exitFailed is the exit status of a loop that could not do its work.

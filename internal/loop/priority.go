@@ -57,7 +57,7 @@ func (p *Priority) Set(text string) error {
 	return nil
 }
 
-// Realtime tells whether the kernel throttles such threads (sched_rt_runtime_us).
+// Realtime reports whether the kernel throttles such threads (sched_rt_runtime_us).
 func (p *Priority) Realtime() bool {
 	return p.Given && p.Policy != unix.SCHED_NORMAL
 }

@@ -182,7 +182,7 @@ func (m *measurement) beginLoops() error {
 	return nil
 }
 
-// pollLoops takes in gaps and tells whether one reached --trace-limit.
+// pollLoops takes in gaps and reports whether one reached --trace-limit.
 func (m *measurement) pollLoops() (exceeded bool) {
 	for _, c := range m.collectors {
 		c.Poll()
@@ -302,7 +302,7 @@ func (m *measurement) countSMIs(cpu int) (*uint64, error) {
 	return &n, err
 }
 
-// complete tells whether the tracer can have missed nothing on a CPU.
+// complete reports whether the tracer can have missed nothing on a CPU.
 func (m *measurement) complete(cpu int) bool {
 	seen := &m.observe.Report
 	for _, c := range seen.CPUs {

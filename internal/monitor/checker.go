@@ -128,7 +128,7 @@ func (r *run) lost(batch trace.Batch) (uint64, bool) {
 	return n, len(batch.Lost) > 0
 }
 
-// sends tells whether the monitor needs to see senders.
+// sends reports whether the monitor needs to see senders.
 func (r *run) sends() bool {
 	for k := range r.of.events {
 		if k.IsSend() {
@@ -202,7 +202,7 @@ func target(e trace.Event) int {
 }
 
 // Results returns what every monitor says, by CPU. begin is that of Add. missed
-// tells whether events of a kind may have been missed, without being counted in a
+// reports whether events of a kind may have been missed, without being counted in a
 // batch: on a CPU, or if they are of senders on any.
 func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind) bool) []report.Monitor {
 	var results []report.Monitor

@@ -135,7 +135,7 @@ func (m *Monitor) of(k trace.Kind) *events {
 	return m.events[k]
 }
 
-// calls tells whether events of kind k name a function.
+// calls reports whether events of kind k name a function.
 func calls(k trace.Kind) bool {
 	switch k {
 	case trace.CSDEnter, trace.CSDExit, trace.HRTimer, trace.Timer, trace.Work, trace.SendCall, trace.SendWork:

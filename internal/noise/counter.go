@@ -58,7 +58,7 @@ func remedy(why string) string {
 	return "; echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource changes that"
 }
 
-// readsInUserMode tells whether the vDSO can read a clock source
+// readsInUserMode reports whether the vDSO can read a clock source
 // (VDSO_CLOCKMODE_* in arch/x86/include/asm/vdso/clocksource.h).
 func readsInUserMode(source string) bool {
 	return source == "tsc" || source == "kvm-clock" || source == "hyperv_clocksource_tsc_page"

@@ -4,7 +4,7 @@ package noise
 
 const cpuCounter = TSC
 
-// hasRDTSCP tells whether the CPU has the instruction that tscAux is made of.
+// hasRDTSCP reports whether the CPU has the instruction that tscAux is made of.
 func hasRDTSCP() bool
 
 // tscAux is what the kernel has told the CPU to say of itself.

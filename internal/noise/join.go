@@ -123,7 +123,7 @@ func (j *Joiner) explain(n int) {
 	j.gaps = append(j.gaps[:0], j.gaps[n:]...)
 }
 
-// isLater tells whether a stay came after gap i. What is about as near to the next
+// isLater reports whether a stay came after gap i. What is about as near to the next
 // gap belongs to that one if it is inside.
 func (j *Joiner) isLater(s *Stay, i int) bool {
 	end := j.gaps[i].End()

@@ -173,7 +173,7 @@ const tolerated = 100
 // the kernel.
 const slower = 8
 
-// lostClock tells whether reading the clock has begun to enter the kernel, because
+// lostClock reports whether reading the clock has begun to enter the kernel, because
 // that trusts its counter no longer. Neither does the loop then: it ends.
 //
 //go:nosplit
@@ -224,7 +224,7 @@ func (l *Loop) compare(now reading) {
 	l.anchor = now
 }
 
-// isDisturbed tells whether a reading of the clock is as slow as if it had entered the kernel,
+// isDisturbed reports whether a reading of the clock is as slow as if it had entered the kernel,
 // and the CPU is not.
 //
 //go:nosplit

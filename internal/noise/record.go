@@ -80,14 +80,14 @@ func (r *Record) Stop() {
 	atomic.StoreUint32(&r.begin, 1) // it may not have begun
 }
 
-// Began tells whether the loop notes gaps. Those before it had a turn on its CPU are
+// Began reports whether the loop notes gaps. Those before it had a turn on its CPU are
 // not seen.
 func (r *Record) Began() bool { return atomic.LoadUint32(&r.began) != 0 }
 
-// Done tells whether the loop has ended, so that State is final.
+// Done reports whether the loop has ended, so that State is final.
 func (r *Record) Done() bool { return atomic.LoadUint32(&r.done) != 0 }
 
-// Moved tells whether the loop was on another CPU after a gap. Only amd64's CPUs say
+// Moved reports whether the loop was on another CPU after a gap. Only amd64's CPUs say
 // where the loop is.
 func (r *Record) Moved() bool { return atomic.LoadUint32(&r.moved) != 0 }
 

@@ -101,7 +101,7 @@ func (o *Observer) read() (counts, error) {
 	return counts{kernel: table, before: before, after: o.seen()}, err
 }
 
-// equal tells whether neither count of the watched CPUs differs.
+// equal reports whether neither count of the watched CPUs differs.
 func (o *Observer) equal(a, b counts) bool {
 	if !maps.EqualFunc(a.before, b.after, maps.Equal[map[trace.Kind]uint64]) {
 		return false

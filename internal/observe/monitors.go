@@ -29,7 +29,7 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 	return ""
 }
 
-// hasVectors tells whether this machine's interrupts have tracepoints by vector.
+// hasVectors reports whether this machine's interrupts have tracepoints by vector.
 // If so, a vector without one is a vector that this machine does not have.
 func (o *Observer) hasVectors() bool { return o.tracer.Has(trace.CallFunctionEnter) }
 

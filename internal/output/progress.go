@@ -31,7 +31,7 @@ func NewProgress(stderr io.Writer, total time.Duration) *Progress {
 	return &Progress{w: stderr, width: func() int { return Width(os.Stderr) }, total: total, next: time.Now().Add(ProgressInterval)}
 }
 
-// Due tells whether the line is to be written again.
+// Due reports whether the line is to be written again.
 func (p *Progress) Due(now time.Time) bool {
 	if p == nil || now.Before(p.next) {
 		return false

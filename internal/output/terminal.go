@@ -12,12 +12,12 @@ import (
 	"golang.org/x/term"
 )
 
-// IsTerminal tells whether f is a terminal on which lines can be written over.
+// IsTerminal reports whether f is a terminal on which lines can be written over.
 func IsTerminal(f *os.File) bool {
 	return os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// WantsColour tells whether f is a terminal whose user wants colours (https://no-color.org).
+// WantsColour reports whether f is a terminal whose user wants colours (https://no-color.org).
 func WantsColour(f *os.File) bool { return os.Getenv("NO_COLOR") == "" && IsTerminal(f) }
 
 // Width returns how many letters a line of f has: that of a terminal, which can change at any time, or what is usual.
@@ -30,7 +30,7 @@ func Width(f *os.File) int {
 	return width
 }
 
-// IsASCII tells whether the locale says that only ASCII can be shown. Nothing is known where none is set.
+// IsASCII reports whether the locale says that only ASCII can be shown. Nothing is known where none is set.
 func IsASCII(getenv func(string) string) bool {
 	locale := strings.ToUpper(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
 	return locale != "" && !strings.Contains(locale, "UTF-8") && !strings.Contains(locale, "UTF8")

@@ -86,7 +86,7 @@ func NewBoot(spec Spec, files fs.FS) (*Boot, error) {
 		w := BootWord{Gives: parameter.gives, State: Changes, Present: k.present(parameter.name)}
 		parameter.judge(k, &w)
 		if w.Word == "" {
-			continue // nothing to say of it
+			continue // nothing to propose or to report
 		}
 		k.settle(parameter.name, w)
 		b.Words = append(b.Words, w)
@@ -130,7 +130,7 @@ func (k *kernelLine) judgeAnyTick(w *BootWord) {
 	}
 }
 
-// ticksForever tells whether the command line has the kernel stop no tick.
+// ticksForever reports whether the command line has the kernel stop no tick.
 func ticksForever(line []argument) bool {
 	off := false
 	for _, a := range named(line, "nohz") {

@@ -33,7 +33,7 @@ func arguments(line string) []argument {
 	}
 }
 
-// lineWarnings says where on a command line new words would not be taken.
+// lineWarnings names the places on a command line where the kernel would not take new words.
 func lineWarnings(line string) (list []string) {
 	for _, a := range arguments(line) {
 		if strings.Count(a.text, `"`)%2 == 1 {

@@ -93,8 +93,7 @@ func readHost(spec Spec, files fs.FS, taken cpulist.Set) (*host, error) {
 // partitions, which newer kernels show in the same file. Without the command line
 // none of them is known to be of a partition.
 //
-// A kernel without that file (before 4.2) is taken to have done what its command line
-// says.
+// A kernel without that file (before 4.2) is assumed to have followed its command line.
 func (h *host) findBootIsolated() {
 	text, err := h.read("/proc/cmdline")
 	if h.unseen = err == nil && !h.exists(isolatedFile); h.unseen {

@@ -57,7 +57,7 @@ type Setting struct {
 	Short string `json:"short,omitempty"`
 
 	fixed    []int  // interrupts that the kernel lets nobody move
-	goesOn   When   // of what the machine lacks: when that can be ended which the setting would end
+	goesOn   When   // of a setting that the machine lacks: when the interruption can be removed that the setting would remove
 	readOnly string // the mount that it cannot be written on
 }
 
@@ -73,7 +73,7 @@ type Plan struct {
 	Warnings     []string    `json:"warnings,omitempty"`
 	Settings     []Setting   `json:"settings"`
 
-	refusal error // of which Refused is the text
+	refusal error // its text is Refused
 }
 
 // ErrRequired means that a setting that the spec requires is not possible.

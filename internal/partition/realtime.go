@@ -39,9 +39,9 @@ func fairServerKnob() knob {
 	}
 }
 
-// withoutSchedulerFiles tells whether there may be deadline servers that nothing shows.
+// withoutSchedulerFiles reports whether there may be deadline servers that nothing shows.
 func withoutSchedulerFiles(h *host) error {
-	line, _ := h.read("/proc/cmdline") // without it, what the machine has tells its release
+	line, _ := h.read("/proc/cmdline") // without it, the features of the machine show its release
 	if _, latest := (&kernelLine{host: h, line: arguments(line)}).releases(); latest < serversSince {
 		return because(errLacking, "this kernel has no deadline servers (Linux 6.8 and later do)")
 	}

@@ -78,5 +78,5 @@ func ParseStat(text string) (Stat, error) {
 
 func ticks(n int64) time.Duration { return time.Duration(n) * (time.Second / userHZ) }
 
-// HasEnded tells whether it only waits to be forgotten.
+// HasEnded reports whether it only waits to be forgotten.
 func (s Stat) HasEnded() bool { return s.State == "Z" || s.State == "X" }

@@ -139,7 +139,7 @@ type Cause struct {
 	Avg    time.Duration `json:"avg_ns"`
 	Max    time.Duration `json:"max_ns"`
 	// Squares is the sum, over the seconds of the observation, of the squared number of breaks that began in each: with Count it
-	// tells whether they come in clusters.
+	// reports whether they come in clusters.
 	Squares uint64 `json:"squares_per_second,omitempty"`
 	// Lengths counts the breaks by their duration. Those without any are in none.
 	Lengths Lengths `json:"lengths,omitempty"`
@@ -172,7 +172,7 @@ type Origin struct {
 	MaxDelay  time.Duration `json:"max_delay_ns"` // from sending to arrival
 }
 
-// IsOthers tells whether an origin stands for those that were too many to be kept apart.
+// IsOthers reports whether an origin stands for those that were too many to be kept apart.
 func (o *Origin) IsOthers() bool { return o.Did == "" }
 
 // What an origin did.
@@ -257,7 +257,7 @@ type InterruptRow struct {
 	MayDiffer uint64 `json:"may_differ_by,omitempty"`
 }
 
-// Differ tells whether the two counts differ by more than came while they were read.
+// Differ reports whether the two counts differ by more than came while they were read.
 func (r *InterruptRow) Differ() bool {
 	return r.Seen != nil && max(*r.Seen, r.Kernel)-min(*r.Seen, r.Kernel) > r.MayDiffer
 }

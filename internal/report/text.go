@@ -251,7 +251,7 @@ func callPath(stack []string) string {
 	return strings.Join(path, " → ")
 }
 
-// isPlumbing tells whether a function on a sender's stack says nothing about
+// isPlumbing reports whether a function on a sender's stack says nothing about
 // why it sent: the entry code and the sending itself.
 func isPlumbing(function string) bool {
 	for _, prefix := range []string{"entry_", "do_syscall_", "x64_sys_call", "asm_", "ret_from_fork", "smp_call_", "on_each_cpu",

@@ -82,7 +82,7 @@ func Install() (listener int, err error) {
 	return int(fd), nil
 }
 
-// CanInstall tells whether Install would work, as far as that shows without doing
+// CanInstall reports whether Install would work, as far as that shows without doing
 // it. A kernel without seccomp filters that ask gives [errors.ErrUnsupported].
 func CanInstall() error {
 	if _, err := auditArch(); err != nil {

@@ -172,7 +172,7 @@ func (l *Listener) AnswerFile(c Call, fd int) error {
 	return nil
 }
 
-// Waits tells whether the caller still waits for its answer.
+// Waits reports whether the caller still waits for its answer.
 func (l *Listener) Waits(c Call) bool {
 	return l.ioctl(unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&c.id)) == nil
 }

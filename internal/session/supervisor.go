@@ -148,7 +148,7 @@ func (s *Supervisor) Serve() error {
 // wait for a CPU to become quiet. Those that have no answer fail with EAGAIN.
 func (s *Supervisor) Cancel() { s.cancel() }
 
-// pause waits for a while, and tells whether the wait was cancelled.
+// pause waits for a while, and reports whether the wait was cancelled.
 func (s *Supervisor) pause(d time.Duration) (cancelled bool) {
 	select {
 	case <-s.cancelled:
@@ -255,7 +255,7 @@ func (s *Supervisor) deliver(c seccomp.Call, cpu int, value int64, errno unix.Er
 	return nil
 }
 
-// staysOn tells whether a thread is there and may run on nothing but a CPU.
+// staysOn reports whether a thread is there and may run on nothing but a CPU.
 func (s *Supervisor) staysOn(tid uint32, cpu int) bool {
 	only, ok := s.cpu(tid)
 	return ok && only == cpu

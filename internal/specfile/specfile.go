@@ -61,7 +61,8 @@ func Read(file, text string, keys []Key) error {
 	return nil
 }
 
-// same tells whether two names are those of one key: "-" and "_" are as good, as options have the one and most files the other.
+// same reports whether two names are those of one key. "-" and "_" mean the same: options have the one, and most files
+// the other.
 func same(a, b string) bool {
 	return strings.ReplaceAll(a, "-", "_") == strings.ReplaceAll(b, "-", "_")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/taskiso/taskiso/internal/launch"
 )
 
-// Signalled handles a signal to taskiso and tells whether it ends what is done: it is passed on to a command instead. That
-// is nil for what is no command of the user's.
+// Signalled handles a signal to taskiso and reports whether the signal ends the work. A signal is passed on to a command
+// instead; command is nil if the process is not a command of the user.
 func Signalled(command *launch.Process, sig os.Signal) (ends bool) {
 	if command == nil {
 		return Ends(sig)
@@ -24,7 +24,7 @@ func Signalled(command *launch.Process, sig os.Signal) (ends bool) {
 	return false
 }
 
-// Ends tells whether a signal to taskiso ends what is done.
+// Ends reports whether a signal to taskiso ends the work.
 func Ends(sig os.Signal) bool { return sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 }
 
 // passOn gives a signal to a command, unless the terminal has sent it to both.
@@ -35,7 +35,7 @@ func passOn(command *launch.Process, sig os.Signal) {
 	}
 }
 
-// controlsTerminal tells whether the terminal on standard input sends its
+// controlsTerminal reports whether the terminal on standard input sends its
 // signals to this process and its children alike.
 func controlsTerminal() bool {
 	foreground, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP)

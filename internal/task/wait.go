@@ -19,7 +19,7 @@ type Wait struct {
 	Exited  <-chan *os.ProcessState // of a task of ours; nil for none
 	Read    <-chan error            // something that is read has ended, or failed; nil for none
 	Signals <-chan os.Signal
-	// Signal handles one of Signals and tells whether it ends the wait.
+	// Signal handles one of Signals and reports whether it ends the wait.
 	Signal func(os.Signal) bool
 
 	WarmUp   time.Duration // 0 or less for none

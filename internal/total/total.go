@@ -43,5 +43,5 @@ func (all ByCause[T]) Of(what Cause, first func(Cause) *T) *T {
 	return t
 }
 
-// Full tells whether further causes are not kept apart.
+// Full reports whether further causes are not kept apart.
 func (all ByCause[T]) Full() bool { return len(all) >= MaxApart }

@@ -30,8 +30,8 @@ type Batch struct {
 	// in it lacks events between Until of the batch before and Until. 0 stands for events that were counted with
 	// the batch before: they came while that batch was read, and which of the two batches lacks them is not known.
 	Lost map[int]uint64
-	// SendersMissed tells that in this batch or the one before a sender may have been missed: see Missed. What counts only if nothing
-	// was sent since is not known then.
+	// SendersMissed is true if a sender may have been missed in this batch or the one before: see Missed. Then nothing is
+	// known that depends on "nothing was sent since".
 	SendersMissed bool
 }
 
@@ -157,8 +157,8 @@ type misses struct {
 	newly bool
 }
 
-// since tells whether a sender was missed in the batch that ends now, or was counted with the one before: that count was read after the
-// end of that batch, and may belong to this one.
+// since reports whether a sender was missed in the batch that ends now, or was counted with the one before: that count
+// was read after the end of that batch, and may belong to this one.
 func (m *misses) since(count func() (uint64, error)) (bool, error) {
 	total, err := count()
 	if err != nil {

@@ -35,8 +35,9 @@ type Thread struct {
 // tick is the unit in which /proc shows starts: 1 s / USER_HZ.
 const tick = 10 * time.Millisecond
 
-// began returns the start that the kernel's clock has, of the one that /proc shows a process whose clock is ahead of it: the kernel adds the offset of
-// the reader's time namespace (timens_add_boottime_ns() in do_task_stat()). It may be one tick too late if the offset is no number of ticks.
+// began returns the start of a thread by the kernel's clock, from the start that /proc shows to a process whose clock is
+// ahead of it: the kernel adds the offset of the reader's time namespace (timens_add_boottime_ns() in do_task_stat()).
+// It may be one tick too late if the offset is not a whole number of ticks.
 func began(shown string, ahead time.Duration) (string, error) {
 	if ahead == 0 {
 		return shown, nil
@@ -52,8 +53,8 @@ func began(shown string, ahead time.Duration) (string, error) {
 	return strconv.FormatInt(ticks-int64(whole), 10), nil
 }
 
-// Same tells whether two starts of threads with the same number are of the same thread. Read in different time namespaces they may differ by a
-// tick; that soon no number is used again.
+// Same reports whether two starts of threads with the same number are of the same thread. Read in different time
+// namespaces they may differ by a tick; a number is not used again that soon.
 func Same(a, b string) bool {
 	if a == b {
 		return true

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// fetchKernels tells whether the newest kernel of each row is there.
+// fetchKernels reports whether the newest kernel of each row is there.
 func (f *fetcher) fetchKernels(ctx context.Context, failed map[list]error) (fresh bool) {
 	m := f.manifest
 	fresh = true

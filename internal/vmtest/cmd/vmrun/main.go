@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// run tells whether the command succeeded each time.
+// run reports whether the command succeeded each time.
 func run(n int, command []string, out io.Writer) (bool, error) {
 	if n < 1 || len(command) == 0 {
 		return false, fmt.Errorf("running %q %d times: give a command, and one run or more", command, n)
