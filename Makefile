@@ -140,7 +140,7 @@ isolation-storm: setup setup-vm ## isolation entered and left 100,000 times, on 
 # The hostile task has ten minutes; operations are held and not; the keeper is killed 200 times.
 hold-soak: setup setup-vm ## a hostile task, every guarded operation, 1,000 at once, on each kernel
 	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 60m -run '^TestVM(HoldAll|Hostile)$$' -v ./internal/cli
-	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 90m -run '^TestVM(Soak|AllWithoutModule)$$' -v ./internal/hold
+	CGO_ENABLED=0 $(GO) test -count=1 -tags soak -timeout 180m -run '^TestVM(Soak|AllWithoutModule)$$' -v ./internal/hold
 
 demo: build ## 10 seconds of taskiso on this machine
 	$(SUDO) bin/taskiso run -d $(DEMO_TIME)

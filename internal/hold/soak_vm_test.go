@@ -29,6 +29,6 @@ func TestVMSoak(t *testing.T) {
 		Modules: []string{"dummy"},
 		Env:     []string{soakVariable + "=1"},
 		Tests:   "^TestGuest(SameModuleTwice|Storm|KilledKeeper)$",
-		Timeout: 25 * time.Minute,
+		Timeout: time.Hour,
 	})
 }
