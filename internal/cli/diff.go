@@ -3,17 +3,15 @@
 package cli
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/compare"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/output"
-	"github.com/taskiso/taskiso/internal/report"
 )
 
 // diffOptions are those of taskiso diff.
@@ -104,28 +102,10 @@ func (p *program) diff(opts diffOptions) error {
 	return nil
 }
 
-// runsOf reads the reports that names and patterns select, each once.
 func runsOf(patterns []string) ([]compare.Run, error) {
-	var names []string
-	for _, pattern := range patterns {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, usageError("%q is not a pattern of files: %v", pattern, err)
-		}
-		if len(found) == 0 {
-			found = []string{pattern} // the error when it is opened names it
-		}
-		names = append(names, found...)
+	runs, err := compare.ReadRuns(patterns)
+	if errors.Is(err, filepath.ErrBadPattern) {
+		return nil, usageError("%w", err)
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	reports, err := report.ReadFiles(names)
-	if err != nil {
-		return nil, fmt.Errorf("comparing: %w", err)
-	}
-	runs := make([]compare.Run, len(names))
-	for i, name := range names {
-		runs[i] = compare.Run{Name: name, Report: reports[i]}
-	}
-	return runs, nil
+	return runs, err
 }
