@@ -65,6 +65,23 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 	return all
 }
 
+// JudgeFiles judges the reports in files by the budget in a file.
+func JudgeFiles(version, file string, names []string) (Result, error) {
+	b, err := ReadFile(file)
+	if err != nil {
+		return Result{}, err
+	}
+	reports, err := report.ReadFiles(names)
+	if err != nil {
+		return Result{}, err
+	}
+	all := []Judgement{}
+	for i, r := range reports {
+		all = append(all, b.Judge(names[i], r)...)
+	}
+	return Sum(version, all), nil
+}
+
 // Sum is the result of several reports. No judgement at all is not known to be met.
 func Sum(version string, all []Judgement) Result {
 	r := Result{Schema, version, Met, all}

@@ -65,19 +65,10 @@ line; 125 if none is exceeded and one is unknown, or if a file cannot be read.`,
 }
 
 func (p *program) budgetCheck(file string, names []string, opts budgetOptions) error {
-	b, err := budget.ReadFile(file)
+	result, err := budget.JudgeFiles(version(), file, names)
 	if err != nil {
 		return err
 	}
-	reports, err := report.ReadFiles(names)
-	if err != nil {
-		return err
-	}
-	all := []budget.Judgement{}
-	for i, r := range reports {
-		all = append(all, b.Judge(names[i], r)...)
-	}
-	result := budget.Sum(version(), all)
 	if err := p.printBudget(&result, opts); err != nil {
 		return err
 	}
