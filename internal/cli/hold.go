@@ -3,11 +3,8 @@
 package cli
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
@@ -15,7 +12,6 @@ import (
 
 	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/hold"
-	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 )
@@ -99,9 +95,9 @@ func (o *holdOptions) register(c *cobra.Command) {
 
 // config joins what the file says with the flags.
 func (o *holdOptions) config() (hold.Config, string, error) {
-	c, cpus, err := holdFile(o.file, !o.given("window") && !o.given("during"))
+	c, cpus, err := hold.ReadConfig(o.file, !o.given("window") && !o.given("during"))
 	if err != nil {
-		return c, "", err
+		return c, "", usageError("%w", err)
 	}
 	spec := o.spec
 	if o.file != "" && !o.given("max-wait") {
@@ -126,38 +122,6 @@ func (o *holdOptions) config() (hold.Config, string, error) {
 	return c, cpus, nil
 }
 
-// holdFile returns what is held by default and by the file, "" for none, and the CPUs that it names. Its hours of the
-// day may be left out.
-func holdFile(file string, hours bool) (c hold.Config, cpus string, err error) {
-	c = hold.Config{MaxWait: hold.DefaultMaxWait, Policy: hold.Hold}
-	if file == "" {
-		return c, "", nil
-	}
-	spec, err := readHoldSpec(file)
-	if err != nil {
-		return c, "", err
-	}
-	if !hours {
-		spec.Window, spec.During = "", ""
-	}
-	if err := spec.Apply(&c); err != nil {
-		return c, "", usageError("%s: %w", file, err)
-	}
-	return c, spec.CPUs, nil
-}
-
-func readHoldSpec(file string) (hold.Spec, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return hold.Spec{}, usageError("reading the options of hold: %w", err)
-	}
-	spec, err := hold.ParseSpec(file, string(text))
-	if err != nil {
-		return spec, usageError("%w", err)
-	}
-	return spec, nil
-}
-
 func (p *program) hold(o *holdOptions) error {
 	cfg, cpus, err := o.config()
 	if err != nil {
@@ -166,46 +130,10 @@ func (p *program) hold(o *holdOptions) error {
 	if cpus == "" {
 		return usageError("name the CPUs that are not to be interrupted with -c")
 	}
-	t, err := place.Plan(p.files.View(), place.Request{CPUs: cpus, Given: true, Housekeeping: o.housekeeping})
-	if err != nil {
-		return err
-	}
-	if err := place.KeepOff(t.CPUs, t.Housekeeping); err != nil {
-		return err
-	}
-	cfg.CPUs, cfg.Files = t.CPUs, p.files.View()
-	printer := run.PrintHolds(p.holdRecords(o.json))
-	if !o.quiet {
-		cfg.Record = printer.Add
-	}
-	h, err := run.OpenHold(cfg)
-	if err != nil {
-		return err
-	}
-	if !o.quiet && !o.json {
-		fmt.Fprintf(p.stderr, "taskiso: holding for CPU %v; end with Ctrl-C\n", cfg.CPUs)
-	}
-	h.Wait(time.Duration(o.duration))
-	limits, err := h.End()
-	if n := printer.Close(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("printing what was held: %d records are missing, because nobody reads standard output", n))
-	}
-	for _, limit := range limits {
-		fmt.Fprintf(p.stderr, "taskiso: %s\n", limit)
-	}
-	return err
-}
-
-// holdRecords returns what prints records.
-func (p *program) holdRecords(asJSON bool) func(operation.Record) {
-	enc := json.NewEncoder(p.stdout)
-	return func(r operation.Record) {
-		if asJSON {
-			enc.Encode(r)
-		} else {
-			fmt.Fprintln(p.text(p.stdout), r)
-		}
-	}
+	return run.HoldCPUs(run.HoldJob{
+		Console: p.console(), Files: p.files.View(), Config: cfg, Duration: time.Duration(o.duration), JSON: o.json, Quiet: o.quiet,
+		CPUs: place.Request{CPUs: cpus, Given: true, Housekeeping: o.housekeeping},
+	})
 }
 
 func (p *program) holdStatusCommand() *cobra.Command {

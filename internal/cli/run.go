@@ -114,8 +114,8 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if r.holding, _, err = holdFile(r.hold.Path, true); err != nil {
-		return err
+	if r.holding, _, err = hold.ReadConfig(r.hold.Path, true); err != nil {
+		return usageError("%w", err)
 	}
 	target, err := run.Plan(p.files.View(), opts.request())
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 		return err
 	}
 	target.Beside = start.Minus(target.CPUs)
-	command, err := planCommand(args, r.user, start)
+	command, err := task.CommandAs(args, r.user, start)
 	if err != nil {
 		return err
 	}
@@ -164,26 +164,6 @@ func (p *program) runOn(opts *options, r *runOptions, target place.Target, comma
 		job.Hold = &r.holding
 	}
 	return ended(run.Run(p.config(opts, target), job, out))
-}
-
-// planCommand finds the program and the user, or returns nil for no command.
-func planCommand(args []string, user string, cpus cpulist.Set) (*launch.Command, error) {
-	if len(args) == 0 {
-		if user != "" {
-			return nil, usageError("--user %s needs a command", user)
-		}
-		return nil, nil
-	}
-	c, err := task.Command(args, cpus)
-	if err != nil {
-		return nil, err
-	}
-	if user != "" {
-		if err := task.AssumeUser(c, user); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
 }
 
 // config returns the settings of an observation.

@@ -3,15 +3,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/partition"
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 // specOfRun returns the spec of the partition, and takes the CPUs to observe from
@@ -31,32 +29,12 @@ func specOfRun(file string, opts *options) (partition.Spec, error) {
 	return spec, nil
 }
 
-// inPartition calls run with the CPUs set apart, and puts everything back after.
-func (p *program) inPartition(spec partition.Spec, t place.Target, command *launch.Command, run func() error) error {
-	spec.CPUs = t.CPUs.String()
-	if spec.Name == "" {
-		spec.Name = fmt.Sprintf("run-%d", os.Getpid())
-	}
-	if command == nil {
-		spec.Partition = partition.None
-	}
+// inPartition calls do with the CPUs set apart, and puts everything back after.
+func (p *program) inPartition(spec partition.Spec, t place.Target, command *launch.Command, do func() error) error {
 	return p.withStore(&machineOptions{}, true, func(ctx context.Context, s *partition.Store) error {
-		made, err := s.CreateTemporary(ctx, spec)
-		if err != nil {
-			return err
-		}
-		for _, e := range made.Missed {
-			fmt.Fprintf(p.stderr, "taskiso: partition: no effect: %s: %s\n", e.Setting, e.Reason)
-		}
-		if command != nil {
-			command.Cgroup = cmp.Or(made.Cgroup(), t.Home)
-		}
-		err = context.Cause(ctx) // a signal that came before the run had its own handler
-		if err == nil {
-			err = run()
-		}
-		if undo := made.Undo(); undo != nil {
-			return &status{exitFailed, errors.Join(err, undo)} // says more than how the run ended
+		err, undo := run.InPartition(ctx, s, run.Apart{Spec: spec, Target: t, Command: command, Stderr: p.stderr}, do)
+		if undo != nil {
+			return &status{exitFailed, errors.Join(err, undo)} // reports more than how the run ended
 		}
 		return err
 	})

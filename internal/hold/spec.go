@@ -4,6 +4,7 @@ package hold
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/specfile"
@@ -44,6 +45,30 @@ func ParseSpec(file, text string) (Spec, error) {
 		return Spec{}, err
 	}
 	return s, nil
+}
+
+// ReadConfig returns what is held by default and by a hold.toml file, "" for none, and the CPUs that the file names. Its
+// hours of the day may be left out. The error is about the file.
+func ReadConfig(file string, hours bool) (c Config, cpus string, err error) {
+	c = Config{MaxWait: DefaultMaxWait, Policy: Hold}
+	if file == "" {
+		return c, "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return c, "", fmt.Errorf("reading the options of hold: %w", err)
+	}
+	spec, err := ParseSpec(file, string(text))
+	if err != nil {
+		return c, "", err
+	}
+	if !hours {
+		spec.Window, spec.During = "", ""
+	}
+	if err := spec.Apply(&c); err != nil {
+		return c, "", fmt.Errorf("%s: %w", file, err)
+	}
+	return c, spec.CPUs, nil
 }
 
 // Apply copies the fields of the spec that are set, except for the CPUs, which depend on

@@ -27,3 +27,23 @@ func Command(args []string, cpus cpulist.Set) (*launch.Command, error) {
 	}
 	return &launch.Command{Path: path, Args: args, Env: os.Environ(), CPUs: cpus}, nil
 }
+
+// CommandAs is Command for a user, "" for that of taskiso. It returns nil for no words.
+func CommandAs(args []string, user string, cpus cpulist.Set) (*launch.Command, error) {
+	if len(args) == 0 {
+		if user != "" {
+			return nil, &RequestError{fmt.Errorf("--user %s needs a command", user)}
+		}
+		return nil, nil
+	}
+	c, err := Command(args, cpus)
+	if err != nil {
+		return nil, err
+	}
+	if user != "" {
+		if err := AssumeUser(c, user); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
