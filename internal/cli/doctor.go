@@ -3,7 +3,7 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 
@@ -88,23 +88,20 @@ func (p *program) doctor(asJSON bool) error {
 }
 
 // grade says what will interrupt CPUs.
-func (p *program) grade(o *machineOptions, cpus string) (err error) {
-	files, done, err := p.openMachine(o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	g, err := partition.NewGrade(partition.Spec{CPUs: cpus}, files.View())
-	if err != nil {
-		return specProblem(err)
-	}
-	if err := p.print(o.json, g, g.WriteText); err != nil {
-		return err
-	}
-	if len(g.Hazards) > 0 {
-		return &status{code: exitMissing}
-	}
-	return nil
+func (p *program) grade(o *machineOptions, cpus string) error {
+	return p.withStore(o, false, func(_ context.Context, s *partition.Store) error {
+		g, err := s.Grade(partition.Spec{CPUs: cpus})
+		if err != nil {
+			return err
+		}
+		if err := p.print(o.json, g, g.WriteText); err != nil {
+			return err
+		}
+		if len(g.Hazards) > 0 {
+			return &status{code: exitMissing}
+		}
+		return nil
+	})
 }
 
 // capture writes an archive that appears whole or not at all.

@@ -91,6 +91,10 @@ func TestPartitionPlanRefused(t *testing.T) {
 	if want := "Refused by \"taskiso partition create\": " + strings.TrimSpace(reason) + ".\n"; !strings.Contains(out, want) || !strings.Contains(out, "0 writes for 0 settings") {
 		t.Errorf("plan printed\n%s, want %s", out, want)
 	}
+	_, out, _ = partitionProgram(t, "doctor", "--host", host, "-c", "1")
+	if want := `Warning: "taskiso partition create" is refused as long as it is there: CPU 1: another partition has these CPUs: default.`; !strings.Contains(out, want) {
+		t.Errorf("doctor printed\n%s, want %s", out, want)
+	}
 	code, out, _ = partitionProgram(t, "partition", "plan", "--host", host, "-c", "1", "--json", "--require", "tasks")
 	if code != exitFailed {
 		t.Errorf("a refused plan with a setting that is required: exit status %d", code)

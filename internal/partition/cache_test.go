@@ -21,13 +21,18 @@ func cacheServer(t *testing.T) *kernel {
 	return newKernel(t, m)
 }
 
+// cacheOf plans the setting. Who asks for ways that cannot be had is refused.
 func cacheOf(t *testing.T, k *kernel, spec Spec) *Setting {
 	t.Helper()
 	p, err := New(spec, k.files(t))
-	if err != nil {
+	if p == nil {
 		t.Fatal(err)
 	}
-	return p.setting(cacheSetting)
+	s := p.setting(cacheSetting)
+	if impossible := s.State == Lacking || s.State == Unknown; impossible != errors.Is(err, ErrRequired) || err != nil && !impossible {
+		t.Errorf("%d ways, %s: %v", spec.CacheWays, s.State, err)
+	}
+	return s
 }
 
 // TestCache: the isolated CPUs have the ways, the default group has not, also while

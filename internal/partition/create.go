@@ -103,6 +103,23 @@ func (s *Store) Plan(spec Spec) (*Plan, error) {
 	return plan, err
 }
 
+// Grade grades the machine as [NewGrade] does, and warns of partitions that are in the
+// way of the one that would end some of it.
+func (s *Store) Grade(spec Spec) (*Grade, error) {
+	g, err := NewGrade(spec, s.view)
+	if err != nil {
+		return nil, err
+	}
+	others, err := s.others()
+	if err != nil {
+		return nil, err
+	}
+	if taken := cmp.Or(others.spare(g.CPUs), others.lack(spec.Name)); taken != nil {
+		g.Warnings = append(g.Warnings, fmt.Sprintf("\"taskiso partition create\" is refused as long as it is there: %v", taken))
+	}
+	return g, nil
+}
+
 // planBesideOthers plans a partition that takes nothing from others.
 func (s *Store) planBesideOthers(spec Spec) (*Plan, error) {
 	plan, err := s.Plan(spec)

@@ -46,14 +46,14 @@ type Grade struct {
 func NewGrade(spec Spec, files fs.FS) (*Grade, error) {
 	spec.Require, spec.Siblings = nil, ""
 	plan, err := New(spec, files)
-	if err != nil {
+	if plan == nil { // not only without something that was asked for
 		return nil, err
 	}
 	making := "taskiso partition create"
 	if errors.Is(plan.refusal, ErrOwned) {
 		making += " --partition none"
 		spec.Partition = None
-		if plan, err = New(spec, files); err != nil {
+		if plan, err = New(spec, files); plan == nil {
 			return nil, err
 		}
 	}

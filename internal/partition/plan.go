@@ -79,11 +79,24 @@ type Plan struct {
 // ErrRequired means that a setting that the spec requires is not possible.
 var ErrRequired = errors.New("required, but not possible here")
 
+// asks tells whether a spec asks for what a setting does only on request.
+func (s Spec) asks(setting string) bool {
+	switch setting {
+	case smtSetting:
+		return s.Siblings == Offline
+	case cacheSetting:
+		return s.CacheWays > 0
+	case cycleSetting:
+		return s.Cycle
+	}
+	return false
+}
+
 // missing is about settings that are required, by name or by an option that needs them.
 func (p *Plan) missing(spec Spec) error {
 	var names, why []string
 	for _, s := range p.Settings {
-		required := slices.Contains(spec.Require, s.Name) || s.Name == smtSetting && spec.Siblings == Offline
+		required := slices.Contains(spec.Require, s.Name) || spec.asks(s.Name)
 		if required && (s.State == Lacking || s.State == Unknown || s.State == Elsewhere || s.State == Refused) {
 			names, why = append(names, s.Name), append(why, s.Reason)
 		}

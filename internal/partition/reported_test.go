@@ -128,6 +128,7 @@ func reportedMachines() []reported {
 		{"old-siblings", "threads by the older file", Spec{CPUs: "1-2"}, pc(8, 3010, "ro", "", "(null)").cgroup1().twoThreads(8, "thread_siblings_list")},
 		{"old-required", "what cannot be done is refused", Spec{CPUs: "1-2", Require: []string{"cpuset", "workqueue"}}, old("ro").without("sys/devices/virtual/workqueue").cgroup1()},
 		{"siblings-unknown", "they cannot be taken offline", Spec{CPUs: "1-2", Siblings: Offline}, pc(4, 6012, "ro", "", "").without("sys/devices/system/cpu/cpu")},
+		{"cache-not-divided", "nothing is made without what was asked for", Spec{CPUs: "1-2", CacheWays: 4}, pc(4, 6012, "ro", "", "(null)")},
 		{"balancer-unknown", "an older irqbalance has no file", Spec{CPUs: "2-3", Require: []string{"irqbalance"}}, old("ro").without("proc/1/")},
 		{"balancer-abstract", "one that runs", Spec{CPUs: "2-3", Require: []string{"irqbalance"}}, old("ro").with("proc/77/comm", "irqbalance")},
 		{"no-debugfs", "what only debugfs shows is unknown", Spec{CPUs: "2-3"}, pc(4, 6012, "quiet", "", "(null)").without("sys/kernel/debug/")},
