@@ -36,12 +36,12 @@ func bootParameters() []bootParameter {
 			(*kernelLine).judgeTick,
 		},
 		{
-			"nohz", "lets any tick be stopped",
-			(*kernelLine).judgeAnyTick,
-		},
-		{
 			"isolcpus", "keeps interrupts away whose affinity only the kernel sets, as far as they have other CPUs",
 			(*kernelLine).judgeIsolation,
+		},
+		{
+			"nohz", "lets any tick be stopped",
+			(*kernelLine).judgeAnyTick,
 		},
 		{
 			"irqaffinity", "keeps interrupts away that drivers set up before a partition is made",
@@ -261,8 +261,17 @@ func (k *kernelLine) leaveDomain(there cpulist.Set) string {
 // nameLost names CPUs that have now what they do not have with the new word.
 func (k *kernelLine) nameLost(w *BootWord, there, cpus cpulist.Set, has, have string) {
 	if lost := there.Minus(cpus); !lost.IsEmpty() {
-		w.because("CPU %v %s: with this word that ends; ask for %v to keep them", lost, either(lost, has+" and was not asked for", have+" and were not asked for"), k.cpus.Union(there))
+		w.because("CPU %v %s: with this word that ends; %s", lost, either(lost, has+" and was not asked for", have+" and were not asked for"), k.keeping(there))
 	}
+}
+
+// keeping says how CPUs that are set apart now stay so. Only those that are online can be asked for.
+func (k *kernelLine) keeping(there cpulist.Set) string {
+	all := k.cpus.Union(there)
+	if offline := all.Minus(k.Online); !offline.IsEmpty() {
+		return fmt.Sprintf("name CPU %v in it to keep them (CPU %v %s offline)", all, offline, either(offline, "is", "are"))
+	}
+	return fmt.Sprintf("ask for %v to keep them", all)
 }
 
 // nameOthers names CPUs that have it and were not asked for.
@@ -279,11 +288,17 @@ func orNone(set cpulist.Set) string {
 	return "CPU " + set.String()
 }
 
+// word returns the word of a parameter that every proposal has.
+func (b *Boot) word(parameter string) *BootWord {
+	i := slices.IndexFunc(b.Words, func(w BootWord) bool { return strings.HasPrefix(w.Word, parameter+"=") })
+	return &b.Words[i]
+}
+
 // check makes sure that the proposal has its effect wherever its words are put,
 // and takes nothing away from the CPUs that are asked for, under each behaviour that
 // this kernel may have. Else it is not made.
 func (k *kernelLine) check(b *Boot) {
-	tick, isolated := &b.Words[0], &b.Words[1]
+	tick, isolated := b.word("nohz_full"), b.word("isolcpus")
 	if tick.State != Changes && isolated.State != Changes {
 		return
 	}
@@ -330,6 +345,10 @@ func (k *kernelLine) judgeInterrupts(w *BootWord) {
 	value, found := last(k.line, "irqaffinity")
 	highest, _ := k.Possible.Last()
 	cpus, err := cpulist.ParseMax(value, highest)
+	if k.cpus == bootCPU() {
+		w.says(Lacking, "the kernel keeps the boot CPU in it, whatever the list says (irq_affinity_setup)")
+		return
+	}
 	if !found {
 		return
 	}
