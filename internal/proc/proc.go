@@ -46,7 +46,7 @@ func Numbered(files fs.FS, dir string) ([]int, error) {
 	return numbers, nil
 }
 
-// Comm returns the name of a process or thread. Whoever runs it chose it.
+// Comm returns the name of a process or thread. The program itself can choose it.
 func Comm(files fs.FS, dir string) (string, error) {
 	text, err := read(files, dir, "comm")
 	return strings.TrimSpace(text), err

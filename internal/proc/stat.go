@@ -16,7 +16,7 @@ type Stat struct {
 	Flags                    uint64 // PF_* of include/linux/sched.h
 	MinorFaults, MajorFaults int64
 	User, System             time.Duration
-	Start                    string // since boot, in clock ticks: tells apart who has the same number
+	Start                    string // since boot, in clock ticks: distinguishes tasks with the same number
 	CPU                      int    // on which it ran last; -1 if that is not shown
 }
 

@@ -18,7 +18,7 @@ func ReadStatus(files fs.FS, dir string) (Status, error) {
 	return Status(text), err
 }
 
-// Value returns what stands behind a name and its colon, "" if there is no such name.
+// Value returns the text behind a name and its colon, "" if the name is not there.
 func (s Status) Value(name string) string {
 	for line := range strings.Lines(string(s)) {
 		if value, found := strings.CutPrefix(line, name+":"); found {

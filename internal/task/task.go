@@ -66,7 +66,7 @@ func Exited(process *launch.Process) <-chan *os.ProcessState {
 	return exited
 }
 
-// killed is the exit status of what signal 0 would have ended.
+// killed is the exit status of a command that signal 0 would have ended.
 const killed = 128
 
 // ExitCode returns a command's status as a shell would.

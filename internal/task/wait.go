@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Reasons for which a wait ends, as reports name them. What polls has reasons of its own.
+// Reasons for which a wait ends, as reports name them. A poll has reasons of its own.
 const (
 	ByExit      = "exit"
 	ByDuration  = "duration"

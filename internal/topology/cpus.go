@@ -49,7 +49,7 @@ func Siblings(fsys fs.FS, cpu int) (cpulist.Set, error) {
 }
 
 // Cluster returns the CPUs that share a cache below the last one with cpu, which is
-// L2 on most machines, including cpu. Kernels before 5.16 do not say; there it is the
+// L2 on most machines, including cpu. Kernels before 5.16 do not show it; there it is the
 // CPUs with the same L2 cache.
 func Cluster(fsys fs.FS, cpu int) (cpulist.Set, error) {
 	set, err := readList(fsys, path.Join(cpuPath(cpu), "topology/cluster_cpus_list"))

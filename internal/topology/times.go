@@ -13,7 +13,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// CPUTimes says what a CPU has spent its time on since boot, in steps of 10 ms:
+// CPUTimes is what a CPU has spent its time on since boot, in steps of 10 ms:
 // the kernel counts in nanoseconds and reports in units of 1/USER_HZ, which is
 // 1/100 s on all architectures we build for (include/asm-generic/param.h).
 type CPUTimes struct {

@@ -17,11 +17,11 @@ type Outcome string
 
 // Values of Outcome.
 const (
-	Held     Outcome = "held"     // it waited; Reason says until when
+	Held     Outcome = "held"     // it waited; Reason is why it was released
 	Denied   Outcome = "denied"   // it failed with EBUSY
-	Reported Outcome = "reported" // it went on, as its policy says
-	Allowed  Outcome = "allowed"  // it went on, as a rule says
-	NotHeld  Outcome = "not_held" // it went on, although its policy says otherwise; Reason says why
+	Reported Outcome = "reported" // it went on, by its policy
+	Allowed  Outcome = "allowed"  // it went on, by a rule
+	NotHeld  Outcome = "not_held" // it went on against its policy; Reason is why
 )
 
 // String returns the outcome in words.
@@ -80,7 +80,7 @@ var reasonWords = map[Reason]string{
 	ByRefusal:   "its thread cannot be stopped as a debugger does",
 }
 
-// String returns the reason in words. What is not a code is words already, as records had them until schema 2.
+// String returns the reason in words. A reason that is not a code is in words already: records had words until schema 2.
 func (r Reason) String() string {
 	if words, ok := reasonWords[r]; ok {
 		return words
@@ -88,7 +88,7 @@ func (r Reason) String() string {
 	return string(r)
 }
 
-// Record is what is to be said of one operation. It is a line of the output of
+// Record describes one operation. It is a line of the output of
 // `taskiso hold --json`, and part of reports: a contract, described by
 // docs/hold.schema.json.
 type Record struct {
@@ -103,7 +103,7 @@ type Record struct {
 	Detail    string        `json:"detail,omitempty"`
 	Outcome   Outcome       `json:"outcome"`
 	Reason    Reason        `json:"reason,omitempty"`
-	Error     string        `json:"error,omitempty"` // what the kernel said, if that is the reason
+	Error     string        `json:"error,omitempty"` // the error of the kernel, if that is the reason
 	Held      time.Duration `json:"held_ns"`
 	// Spared is the cause, in the catalogue, of the interruption of CPUs that did
 	// not happen while it was held, or that did if it was not.
