@@ -5,6 +5,7 @@ package hold
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,56 @@ func TestTracerLeavesAlone(t *testing.T) {
 	for deadline := time.Now().Add(5 * time.Second); lifeOf(machine, c.Process.Pid, c.Process.Pid).state != "S"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v, want it asleep as before", lifeOf(machine, c.Process.Pid, c.Process.Pid))
+		}
+	}
+}
+
+// shownThread is a thread whose tracer is shown one place after the other.
+type shownThread struct {
+	places []place
+	did    []string
+}
+
+func (s *shownThread) look() (place, unix.Signal, error) {
+	if len(s.places) == 0 {
+		return runs, 0, nil
+	}
+	at := s.places[0]
+	s.places = s.places[1:]
+	return at, unix.SIGWINCH, nil
+}
+
+func (s *shownThread) do(what string) error { s.did = append(s.did, what); return nil }
+
+func (s *shownThread) seize() error                { return nil }
+func (s *shownThread) listen() error               { return s.do("listen") }
+func (s *shownThread) wake() error                 { return s.do("wake") }
+func (s *shownThread) drop() error                 { return s.do("drop") }
+func (s *shownThread) detach(unix.Signal) error    { return s.do("detach") }
+func (s *shownThread) toCall() error               { return s.do("to call") }
+func (s *shownThread) remake() error               { return s.do("remake") }
+func (s *shownThread) passFilters() bool           { return s.do("pass filters") == nil }
+func (s *shownThread) isAtItsCall() bool           { return true }
+func (s *shownThread) isFromHook(unix.Signal) bool { return true }
+func (s *shownThread) hasSignal() bool             { return false }
+
+// A thread that is released while it is being stopped makes its call past its filters, as one that was stopped does: their
+// agent has been asked about that call already.
+func TestTracerOfOneThatIsBeingStopped(t *testing.T) {
+	for name, releasedFirst := range map[string]bool{"released before its signal was shown": true, "released before it stopped": false} {
+		thread := &shownThread{places: []place{atSignal, runs, atStop, atCall, atCall}}
+		tr := newTracer(thread)
+		tr.seize()
+		if releasedFirst {
+			tr.release()
+		}
+		tr.look()
+		tr.release()
+		for range 4 {
+			tr.look()
+		}
+		if got, want := strings.Join(thread.did, ", "), "drop, pass filters, to call, to call, detach"; got != want || tr.state != freed {
+			t.Errorf("%s: it did %q and is %s, want %q", name, got, tr.state, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ type tracerState string
 const (
 	free    tracerState = "free"    // not seized yet
 	seized  tracerState = "seized"  // it runs, and stops on its way out of the call
+	halting tracerState = "halting" // it was shown the signal of the hook, goes on without it, and stops next
 	stopped tracerState = "stopped" // it sleeps there, and takes part when its process is stopped and continued
 	waking  tracerState = "waking"  // it was interrupted in its sleep
 	calling tracerState = "calling" // it goes on to its call, past its seccomp filters
@@ -65,14 +66,21 @@ var tracerLines = tracerTable{
 	{free, sawNoThread, died, nil},
 	{free, sawRefusal, refused, nil},
 
-	{seized, sawHookSignal, seized, []tracerAction{actDrop}},
-	{seized, sawStop, stopped, []tracerAction{actRemake, actListen}},
-	{seized, sawStopToGo, calling, []tracerAction{actPass}},
+	{seized, sawHookSignal, halting, []tracerAction{actDrop}},
 	{seized, sawSignal, left, []tracerAction{actDetach}},
 	{seized, sawOtherCall, left, []tracerAction{actDetach}},
 	{seized, sawOrder, freed, nil},
 	{seized, sawEnd, died, nil},
 	{seized, sawError, left, nil},
+
+	// An order that comes now has to wait for the stop: left alone here, it would make its call again past its filters' agent.
+	{halting, sawStop, stopped, []tracerAction{actRemake, actListen}},
+	{halting, sawStopToGo, calling, []tracerAction{actPass}},
+	{halting, sawSignal, left, []tracerAction{actDetach}},
+	{halting, sawOtherCall, left, []tracerAction{actDetach}},
+	{halting, sawOrder, halting, nil},
+	{halting, sawEnd, died, nil},
+	{halting, sawError, left, nil},
 
 	{stopped, sawStop, stopped, []tracerAction{actListen}},
 	{stopped, sawStopToGo, calling, []tracerAction{actPass}},
