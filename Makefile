@@ -72,7 +72,7 @@ VM_PACKAGES = $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports
 VM_RUN      = CGO_ENABLED=0 $(GO) run ./internal/vmtest/cmd/vmrun
 test-vm: setup-vm ## tests in virtual machines
 	@echo "== test: kernels in virtual machines"
-	$(VM_RUN) $(GO) test -json -count=1 -timeout 60m -run '$(VM_TESTS)' $(VM_PACKAGES)
+	$(VM_RUN) $(GO) test -json -count=1 -timeout 80m -run '$(VM_TESTS)' $(VM_PACKAGES)
 
 # Every VM test on the rows of which `make test` has only some: docs/testing.md. Part of make soak.
 ROWS ?= rt,arm64,arm64-sid

@@ -21,7 +21,7 @@ func TestVM(t *testing.T) {
 		Modules:  []string{"brd"},
 		Nodes:    2,
 		Cmdline:  "numa_balancing=disable", // until a test wants it: it makes faults
-		Timeout:  8 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }
 

@@ -211,7 +211,7 @@ func loops(t *testing.T) int {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	const limit = 2 * time.Minute // attaching patches code, which takes long under emulation beside others
+	const limit = 5 * time.Minute // attaching patches code, which takes long under emulation beside others
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if ok() {
 			return

@@ -15,6 +15,6 @@ func TestVMPartition(t *testing.T) {
 		Cmdline:  "nohz_full=2,3",
 		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller")},
 		Tests:    "^TestGuestPartition",
-		Timeout:  8 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }

@@ -17,6 +17,6 @@ func TestVMPosts(t *testing.T) {
 		Cmdline:  vmtest.Isolated,
 		Programs: map[string]vmtest.Program{guestProgram: taskiso, postsProgram: inC("posts")},
 		Tests:    "^TestGuestPosts",
-		Timeout:  5 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }

@@ -125,7 +125,7 @@ func TestGuestVectorGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := false
-		for deadline := time.Now().Add(20 * time.Second); !found && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); !found && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if _, err := console.WriteString(".\n"); err != nil {
 				t.Fatal(err)
 			}

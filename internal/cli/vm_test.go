@@ -66,7 +66,7 @@ func TestVM(t *testing.T) {
 		Also:     []string{debian.RealTime, debian.ARM64},
 		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller"), timensProgram: inC("timens")},
 		Tests:    "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
-		Timeout:  10 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }
 
@@ -77,7 +77,7 @@ func TestVMGaps(t *testing.T) {
 		Cmdline:  vmtest.Isolated,
 		Programs: map[string]vmtest.Program{guestProgram: taskiso},
 		Tests:    "^TestGuestGaps",
-		Timeout:  5 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }
 
@@ -102,7 +102,7 @@ func TestVMSMIs(t *testing.T) {
 		Programs: map[string]vmtest.Program{guestProgram: taskiso, smiProgram: inC("smi"), appProgram: inC("app")},
 		Files:    map[string]string{"/test/testdata/script/guest": "testdata/script/guest"},
 		Tests:    "^TestGuest(SMIs|Scripts)$",
-		Timeout:  6 * time.Minute,
+		Timeout:  20 * time.Minute,
 	})
 }
 
@@ -120,13 +120,13 @@ func TestVMIsolation(t *testing.T) {
 			timensProgram:    inC("timens"),
 		},
 		Tests:   "^TestGuestIsolation",
-		Timeout: 10 * time.Minute,
+		Timeout: 20 * time.Minute,
 	})
 }
 
 // TestVMHold holds operations of each kind that are quick, on each kernel; soak_vm_test.go all.
 func TestVMHold(t *testing.T) {
-	runHold(t, vmtest.Config{Tests: "^TestGuestYield", Timeout: 8 * time.Minute})
+	runHold(t, vmtest.Config{Tests: "^TestGuestYield", Timeout: 20 * time.Minute})
 }
 
 func runHold(t *testing.T, c vmtest.Config) {

@@ -96,7 +96,7 @@ func testConfig(t testing.TB, cfg Config) Config {
 
 // patience is how long a test waits for what is to come: beside others, a process takes
 // seconds to begin in an emulated guest.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // process is an operation in a process of its own, whose parent watches it as a
 // shell watches a job.

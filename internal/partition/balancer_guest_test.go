@@ -37,7 +37,7 @@ func startBalancer(t *testing.T, environment ...string) (socket string, c *exec.
 		_ = c.Wait()
 	})
 	socket = "/run/irqbalance/irqbalance" + strconv.Itoa(c.Process.Pid) + ".sock"
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		// The file is there as soon as irqbalance has bound the socket, before it listens.
 		if conn, err := net.Dial("unix", socket); err == nil {
 			_ = conn.Close()

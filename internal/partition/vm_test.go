@@ -26,7 +26,7 @@ func TestVM(t *testing.T) {
 		Cmdline: "nohz_full=2,3",
 		Daemons: true,
 		Skip:    underSystemd + "|" + bootIsolated,
-		Timeout: 8 * time.Minute,
+		Timeout: 20 * time.Minute,
 	})
 }
 

@@ -57,7 +57,7 @@ type Config struct {
 	CPUs   int
 	Memory int
 	Nodes  int
-	// Timeout bounds the tests in one guest, two minutes if zero. Booting has a limit of its own.
+	// Timeout bounds the tests in one guest, ten minutes if zero. Booting has a limit of its own.
 	Timeout time.Duration
 	// Output, if set, is called with what the tests wrote in each guest and the release of its kernel, for one guest
 	// after the other.
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 		c.Memory = 1024
 	}
 	if c.Timeout == 0 {
-		c.Timeout = 2 * time.Minute
+		c.Timeout = 10 * time.Minute
 	}
 	return c
 }

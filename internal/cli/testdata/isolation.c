@@ -411,7 +411,7 @@ static void be_broken(const struct breaks *b, int sig)
 	_exit(shared->hits == shared->result ? 0 : 103);
 }
 
-/* Starts a task and waits for its end; 20 s are forever. */
+/* Starts a task and waits for its end; 2 min are forever. */
 static int run(void (*task)(const void *), const void *arg, void (*meanwhile)(pid_t))
 {
 	int status, acted = 0;
@@ -423,7 +423,7 @@ static int run(void (*task)(const void *), const void *arg, void (*meanwhile)(pi
 		task(arg);
 		_exit(104);
 	}
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 12000; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return status;
 		if (shared->stage == 1 && meanwhile && !acted++) {
@@ -489,7 +489,7 @@ static int is_broken(const struct breaks *b, int sig)
 		status = break_once(&arg);
 	}
 	if (status == -1)
-		return fail("nothing within 20 s, at stage %d", shared->stage);
+		return fail("nothing within 2 min, at stage %d", shared->stage);
 	if (shared->error)
 		return fail("entering: %s", strerror(shared->error));
 	if (sig == SIGKILL && !b->signal)
@@ -1006,7 +1006,7 @@ static int is_as(const struct test *t)
 	if (status == t->status)
 		return 0;
 	if (status == -1)
-		return fail("nothing within 20 s");
+		return fail("nothing within 2 min");
 	return fail("status %#x, want %#x: %s", status, t->status, (const char *)shared->complaint);
 }
 
