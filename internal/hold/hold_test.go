@@ -293,7 +293,7 @@ func TestInspectorThroughOtherMounts(t *testing.T) {
 		{"where somebody else has a file", "/tmp/x/cgroup.procs", "31 1 0:22 /ours /tmp/x rw - cgroup2 cgroup2 rw", opCpuset, "0", "/sys/fs/cgroup/ours/cgroup.procs", true},
 		{"version 1", "/c/a/tasks", "31 1 0:24 / /c rw - cgroup cgroup rw,cpuset", opCpuset, "0", "/sys/fs/cgroup/cpuset/a/tasks", true},
 		{"a hierarchy that is not mounted here", "/tmp/x/cgroup.procs", "31 1 0:99 / /tmp/x rw - cgroup2 cgroup2 rw", opCpuset, "0", "/tmp/x/cgroup.procs", true},
-		{"beyond our cgroup namespace", "/c/cgroup.procs", "31 1 0:22 /../shared /c rw - cgroup2 cgroup2 rw", opCpuset, "0", "/c/cgroup.procs", true},
+		{"beyond our cgroup namespace", "/c/cgroup.procs", "31 1 0:22 /../other /c rw - cgroup2 cgroup2 rw", opCpuset, "0", "/c/cgroup.procs", true},
 		{"a mount that is gone", "/proc/sys/net/drop_caches", "32 1 0:20 / /proc rw - proc proc rw", opSysctl, "1", "/proc/sys/net/drop_caches", true},
 		{"another root directory", "/proc/sys/net/drop_caches", "31 1 0:20 / /jail/proc rw - proc proc rw", opSysctl, "1", "/proc/sys/net/drop_caches", true},
 		{"no line of mounts", "/proc/sys/net/drop_caches", "31 1 - x", opSysctl, "1", "/proc/sys/net/drop_caches", true},
