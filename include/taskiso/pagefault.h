@@ -414,8 +414,10 @@ static inline int taskiso_pagefault_ahead_(int64_t *ahead)
 	ssize_t n;
 	int fd;
 	*ahead = 0;
-	if (readlink("/proc/self/ns/time", own, sizeof own - 1) < 0 || !strcmp(own, "time:[4026531834]"))
-		return 0; /* no such namespaces, or the first one */
+	if (readlink("/proc/self/ns/time", own, sizeof own - 1) < 0)
+		return errno == ENOENT ? 0 : -errno; /* 0: a kernel without such namespaces */
+	if (!strcmp(own, "time:[4026531834]"))
+		return 0; /* the first one, whose clock is the kernel's */
 	if (readlink("/proc/self/ns/time_for_children", children, sizeof children - 1) < 0 || strcmp(own, children))
 		return -ENOTSUP;
 	if ((fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC)) < 0)

@@ -34,8 +34,9 @@ Give several reports of each side: runs differ from each other, and only with se
 each is a difference told from that. Of 20 comparisons of equal runs, one finds a
 difference at most. docs/compare.md describes the figures.
 
-The exit status is 0 if nothing interrupts more often; 3 if something does; 2 for a wrong
-command line; 125 if what was seen is in doubt, or the reports cannot be compared.`,
+The exit status is 0 if nothing was found to interrupt more often, which with few or short
+runs does not mean that nothing does; 3 if something does; 2 for a wrong command line; 125
+if what was seen is in doubt, or the reports cannot be compared.`,
 		Example: `  taskiso run -c 3 -d 1m --report before.json -- ./app
   taskiso diff before.json after.json
   taskiso diff --before 'old-*.json' --after 'new-*.json' --markdown`,

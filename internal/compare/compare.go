@@ -118,7 +118,7 @@ func Compare(version string, before, after []Run) (Result, error) {
 		return Result{}, err
 	}
 	r := Result{Schema: Schema, Version: version, CPUs: cpus, Before: groupOf(before), After: groupOf(after)}
-	r.Reasons = doubts(slices.Concat(before, after))
+	r.Reasons = append(doubts(slices.Concat(before, after)), unknownVariation(before, after)...)
 	r.Limits = limits(before, after)
 	r.Rows = compareAll(before, after)
 	r.Moved = moves(r.Rows)
@@ -140,12 +140,25 @@ func sameCPUs(runs []Run) (cpulist.Set, error) {
 			return all, fmt.Errorf("%w: %s has no CPU that was observed", ErrNotComparable, run.Name)
 		case run.Report.Duration <= 0:
 			return all, fmt.Errorf("%w: %s ended before anything was observed", ErrNotComparable, run.Name)
+		case run.hasAbsurdCount():
+			return all, fmt.Errorf("%w: %s has a count of more than %d interruptions, which no observation has", ErrNotComparable, run.Name, uint64(maxCount))
 		case i > 0 && !cpus.Equal(all):
 			return all, fmt.Errorf("%w: %s is about CPU %v, and %s about CPU %v: give reports of the same CPUs", ErrNotComparable, runs[0].Name, all, run.Name, cpus)
 		}
 		all = cpus
 	}
 	return all, nil
+}
+
+// maxCount is the largest count up to which floating point has every number. Beyond it the distributions give none.
+const maxCount = 1 << 53
+
+func (r *Run) hasAbsurdCount() bool {
+	return slices.ContainsFunc(r.Report.CPUs, func(cpu report.CPU) bool {
+		return slices.ContainsFunc(cpu.Causes, func(c report.Cause) bool {
+			return c.Count > maxCount || slices.ContainsFunc(c.Origins, func(o report.Origin) bool { return o.Count > maxCount })
+		})
+	})
 }
 
 func groupOf(runs []Run) Group {
@@ -168,7 +181,10 @@ func groupOf(runs []Run) Group {
 // event showed is none here: what was seen is compared with what was seen in the same way.
 func doubts(runs []Run) []string {
 	var list []string
-	complete := runs[0].Report.CPUs[0].Complete
+	complete := map[int]bool{} // as the first report has each CPU
+	for _, c := range runs[0].Report.CPUs {
+		complete[c.CPU] = c.Complete
+	}
 	for _, run := range runs {
 		if run.Report.Schema < 2 {
 			list = append(list, run.Name+": the report is of an older form, which does not tell what is in doubt")
@@ -179,9 +195,26 @@ func doubts(runs []Run) []string {
 			}
 		}
 		for _, c := range run.Report.CPUs {
-			if c.Complete != complete {
-				list = append(list, fmt.Sprintf("%s: CPU %d is nohz_full in some reports only: on others, entries without an event are not counted", run.Name, c.CPU))
+			if c.Complete != complete[c.CPU] {
+				list = append(list, fmt.Sprintf("%s: CPU %d is nohz_full in some of the reports only: the others do not count entries without an event", run.Name, c.CPU))
 			}
+		}
+	}
+	return list
+}
+
+// unknownVariation reports that neither several runs nor the seconds of one show how counts vary. Then every difference can be chance.
+func unknownVariation(before, after []Run) []string {
+	if len(before)+len(after) > 2 {
+		return nil
+	}
+	var list []string
+	for _, run := range slices.Concat(before, after) {
+		switch {
+		case run.Report.Duration < 2*time.Second:
+			list = append(list, fmt.Sprintf("%s: one run of %v does not show how counts vary: observe for 2s or longer, or give several reports of each side", run.Name, run.Report.Duration))
+		case squaresMissing([]Run{run}):
+			list = append(list, run.Name+": one report of an older taskiso does not show how counts vary: give several reports of each side")
 		}
 	}
 	return list
@@ -195,19 +228,19 @@ func limits(before, after []Run) []string {
 	var list []string
 	switch n := min(len(before), len(after)); {
 	case len(before)+len(after) == 2:
-		list = append(list, "one report on each side: by how much runs differ from each other is not known, only by how much the seconds of a run do; give several runs of each")
+		list = append(list, "one report on each side: the variation between runs is not known, only that between the seconds of a run; give several reports of each")
 	case n < fewRuns:
-		list = append(list, fmt.Sprintf("%d and %d reports: by how much runs differ from each other is known badly, so that only large differences are found; give %d or more of each", len(before), len(after), fewRuns))
+		list = append(list, fmt.Sprintf("%d and %d reports: the variation between so few runs is known badly, and only large differences are found; give %d or more of each", len(before), len(after), fewRuns))
 	}
 	if squaresMissing(before) || squaresMissing(after) {
-		list = append(list, "reports of an older taskiso do not tell how interruptions spread over their time: clusters of them can look like a difference")
+		list = append(list, "reports of an older taskiso do not have the number of interruptions in each second: clusters of them can look like a difference")
 	}
 	kernels := slices.Concat(groupOf(before).Kernels, groupOf(after).Kernels)
 	if slices.Sort(kernels); len(slices.Compact(kernels)) > 1 {
 		list = append(list, "kernels differ: what one of them calls by another name, or does not show, looks like something that appeared or vanished")
 	}
-	if !before[0].Report.CPUs[0].Complete {
-		list = append(list, "not every CPU is nohz_full: entries without an event are not counted, on either side")
+	if slices.ContainsFunc(before[0].Report.CPUs, func(c report.CPU) bool { return !c.Complete }) {
+		list = append(list, "not every CPU is nohz_full: on the others, entries without an event are not counted, before and after")
 	}
 	return list
 }

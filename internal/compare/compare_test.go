@@ -3,6 +3,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -119,10 +120,50 @@ func TestVerdict(t *testing.T) {
 	if r := mustCompare(t, []Run{a}, []Run{b}); r.Verdict != Unknown {
 		t.Errorf("nohz_full on one side only: %s", r.Verdict)
 	}
+	mixed := run("mixed", onCPU(2, cause("tick", 300)), onCPU(3))
+	mixed.Report.CPUs[1].Complete = false
+	if r := mustCompare(t, []Run{mixed}, []Run{mixed}); r.Verdict != Same {
+		t.Errorf("one CPU of two is nohz_full, before and after: %s because %q", r.Verdict, r.Reasons)
+	}
 	old := run("old", onCPU(3, cause("tick", 300)))
 	old.Report.Schema = 1
 	if r := mustCompare(t, []Run{old}, []Run{a}); r.Verdict != Unknown {
 		t.Errorf("an old report: %s", r.Verdict)
+	}
+}
+
+// A pair of reports that does not show how counts vary proves no difference, and passes for none.
+func TestUnknownVariation(t *testing.T) {
+	a := run("a", onCPU(3, cause("tick", 300)))
+	short, older := run("short", onCPU(3, cause("tick", 1))), run("older", onCPU(3, report.Cause{ID: "tick", Count: 900}))
+	short.Report.Duration = time.Second
+	for _, other := range []Run{short, older} {
+		if r := mustCompare(t, []Run{a}, []Run{other}); r.Verdict != Unknown || len(r.Reasons) != 1 {
+			t.Errorf("%s: %s because %q", other.Name, r.Verdict, r.Reasons)
+		}
+		if r := mustCompare(t, []Run{a, a}, []Run{other, other}); r.Verdict == Unknown {
+			t.Errorf("two of %s: %s because %q", other.Name, r.Verdict, r.Reasons)
+		}
+	}
+}
+
+// Whatever counts a file has, every figure of the result is a number, or the file is refused.
+func TestFiguresOfAnyReport(t *testing.T) {
+	counts := []uint64{0, 1, 1 << 32, maxCount, maxCount + 1, 1<<64 - 1}
+	for _, n := range counts {
+		for _, m := range counts {
+			for _, d := range []time.Duration{1, time.Second, time.Hour, 1<<63 - 1} {
+				before, after := run("a", onCPU(3, cause("x", n))), run("b", onCPU(3, cause("x", m, by("y", m))))
+				after.Report.Duration = d
+				r, err := Compare("", []Run{before, before}, []Run{after})
+				if refused := n > maxCount || m > maxCount; refused != errors.Is(err, ErrNotComparable) {
+					t.Errorf("%d, then %d in %v: %v", n, m, d, err)
+				}
+				if _, err := json.Marshal(r); err != nil {
+					t.Errorf("%d, then %d in %v: %v", n, m, d, err)
+				}
+			}
+		}
 	}
 }
 
@@ -176,6 +217,8 @@ func TestLimits(t *testing.T) {
 	other.Report.Host.Kernel = "7.2"
 	ticking := run("d", onCPU(3))
 	ticking.Report.CPUs[0].Complete = false
+	mixed := run("f", onCPU(2), onCPU(3))
+	mixed.Report.CPUs[1].Complete = false
 	old := run("e", onCPU(3, report.Cause{ID: "tick", Count: 3}))
 	for _, tc := range []struct {
 		before, after []Run
@@ -186,7 +229,8 @@ func TestLimits(t *testing.T) {
 		{six, six, ""},
 		{six, append(slices.Clone(six), other), "kernels differ"},
 		{[]Run{ticking}, []Run{ticking}, "not every CPU is nohz_full"},
-		{[]Run{old}, two[:1], "clusters"},
+		{[]Run{old, old}, two, "clusters"},
+		{[]Run{mixed}, []Run{mixed}, "not every CPU is nohz_full"},
 	} {
 		got := strings.Join(mustCompare(t, tc.before, tc.after).Limits, "; ")
 		if !strings.Contains(got, tc.want) || tc.want == "" && got != "" {

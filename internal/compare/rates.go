@@ -91,7 +91,8 @@ type comparison struct {
 	dispersion       float64
 }
 
-const level = 0.05 // of what is taken for chance: see Compare
+// level is the chance of a false alarm in a whole comparison, and that of an interval without the true ratio.
+const level = 0.05
 
 // compareRates compares two groups, each with at least one run of more than 0 seconds. The interval and p are the most careful
 // of three: that of counts with no more than chance in them, which is exact, and those with each dispersion that is known. A
