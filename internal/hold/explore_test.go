@@ -238,7 +238,10 @@ func (t *worker) moves(i int) []move {
 	}
 	if t.at == atHook && t.known && t.answer == wait && t.tracer == nil {
 		list = spend(list, b.lates, who, "finds no answer in time", func(b *budget) { b.lates-- }, func(w *world) { w.threads[i].at = isLate })
-		list = spend(list, b.pairs, who, "leaves by the pair", func(b *budget) { b.pairs-- }, func(w *world) { w.threads[i].at = atUser })
+	}
+	// It may have been seized just now, or cannot be stopped by a signal.
+	if t.at == atHook && t.known && t.answer == wait {
+		list = spend(list, b.pairs, who, "leaves by the pair", func(b *budget) { b.pairs-- }, func(w *world) { w.threads[i].leave() })
 	}
 	if t.at == elsewhere {
 		list = spend(list, b.visits, who, "wants another operation", func(b *budget) { b.visits-- }, func(w *world) { w.threads[i].again() })
@@ -256,7 +259,7 @@ func (t *worker) moves(i int) []move {
 	if !t.refuse && t.tracer == nil {
 		list = spend(list, b.refusals, who, "is traced by a debugger", func(b *budget) { b.refusals-- }, func(w *world) { w.threads[i].refuse = true })
 	}
-	if t.at == groupStop || t.at == listening {
+	if t.at == groupStop || t.at == listening || t.tracer != nil && !t.notify {
 		list = spend(list, b.conts, who, "is sent SIGCONT", func(b *budget) { b.conts-- }, func(w *world) { w.threads[i].getCont() })
 	}
 	return list
@@ -273,13 +276,22 @@ func (t *worker) getStop() {
 	t.stop = true
 }
 
+// getCont is prepare_signal() of kernel/signal.c: SIGCONT takes stops back, and is notified of to a tracer.
 func (t *worker) getCont() {
+	t.stop = false
 	switch {
-	case t.at == listening, t.tracer != nil:
+	case t.at == listening, t.at == groupStop && t.tracer != nil:
 		t.stops(trapped)
-	default:
+	case t.at == groupStop:
 		t.at = atUser
+	case t.tracer != nil:
+		t.notify = true
 	}
+}
+
+// leave goes back to user mode by SIGSTOP and SIGCONT.
+func (t *worker) leave() {
+	t.at, t.notify = atUser, t.tracer != nil
 }
 
 // rest lets everything run that can, with nobody who does anything more but continue what he stopped, and checks
@@ -291,12 +303,24 @@ func (w *world) rest() {
 			t.restOn(round)
 		}
 		w.serve()
+		if round == 4 {
+			w.checkSignals()
+		}
 	}
 	w.now += 30 * time.Second
 	for range 6 {
 		w.serve()
 	}
 	w.checkRest()
+}
+
+// checkSignals is what must hold once each tracer has looked for signals, and long before an operation has waited for as long as it may.
+func (w *world) checkSignals() {
+	for _, t := range w.threads {
+		if (t.signal || t.stop) && (t.at == trapped || t.at == listening) {
+			w.fail("a signal waits for the end of a hold")
+		}
+	}
 }
 
 // isAtRest reports whether nothing goes on any more; what was given up is looked at after that.
@@ -384,6 +408,7 @@ func settings() map[string]*setting {
 	list := map[string]*setting{
 		"windows":       {workers: 1, budget: budget{windows: 3, signals: 1}},
 		"signals":       {workers: 1, budget: budget{signals: 1, stops: 1, conts: 1, hands: 1}},
+		"continued":     {workers: 1, budget: budget{signals: 1, conts: 1, pairs: 1, hands: 1}},
 		"deaths":        {workers: 2, budget: budget{kills: 2}},
 		"late":          {workers: 1, budget: budget{lates: 1, pairs: 1, windows: 1, hands: 1, kills: 1}},
 		"times":         {workers: 1, budget: budget{ticks: 2, signals: 1, hands: 1}},
@@ -493,7 +518,7 @@ var seededFaults = []seededFault{
 		tracer: &tracerLine{stopped, sawOrder, stopped, nil},
 	},
 	{
-		name: "a thread that was woken for a signal sleeps on", setting: "signals", found: "is left|longer than it may",
+		name: "a thread that was woken for a signal sleeps on", setting: "signals", found: "a signal waits",
 		tracer: &tracerLine{waking, sawStop, waking, nil},
 	},
 	{
@@ -531,6 +556,10 @@ var seededFaults = []seededFault{
 	{
 		name: "a signal for a thread that is being stopped is dropped", setting: "signals", found: "signal is dropped|stop of the user",
 		tracer: &tracerLine{seized, sawSignal, seized, []tracerAction{actDrop}},
+	},
+	{
+		name: "a thread that stops for its tracer because of SIGCONT sleeps on when it gets a signal", setting: "continued", found: "a signal waits",
+		tracer: &tracerLine{seized, sawStop, seized, nil},
 	},
 }
 

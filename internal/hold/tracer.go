@@ -4,6 +4,7 @@ package hold
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"time"
@@ -111,10 +112,12 @@ func (t *tracer) isReleased() bool {
 	}
 }
 
-// on does what the table has for an event.
+// on does what the table has for an event. One that has no line is a fault of the table, and the thread may be stopped
+// by now: the tracer ends, with which the thread goes on.
 func (t *tracer) on(e tracerEvent) {
 	line, listed := t.find(t.state, e)
 	if !listed {
+		t.state, t.err = left, fmt.Errorf("tracing a thread: in state %q there is nothing to do about %q", t.state, e)
 		return
 	}
 	t.state = line.to

@@ -153,6 +153,39 @@ func TestTracerOfOneThatIsBeingStopped(t *testing.T) {
 	}
 }
 
+// SIGCONT from whoever has a thread that is seized stop for its tracer: without its signal first.
+func TestTracerOfOneThatIsContinued(t *testing.T) {
+	thread := &shownThread{places: []place{atStop, runs, atStop, atCall, atCall}}
+	tr := newTracer(thread)
+	tr.seize()
+	tr.look()
+	if tr.state != stopped {
+		t.Errorf("it is %s, want it stopped", tr.state)
+	}
+	tr.release()
+	for range 4 {
+		tr.look()
+	}
+	if got, want := strings.Join(thread.did, ", "), "remake, listen, wake, pass filters, to call, to call, detach"; got != want || tr.state != freed {
+		t.Errorf("it did %q and is %s, want %q", got, tr.state, want)
+	}
+}
+
+// Nothing that a tracer sees leaves a thread stopped: what its table has no line for ends it.
+func TestTracerEndsForWhatHasNoLine(t *testing.T) {
+	thread := &shownThread{places: []place{atStop}}
+	tr := newTracer(thread)
+	tr.find = func(in tracerState, on tracerEvent) (transition[tracerState, tracerEvent, tracerAction], bool) {
+		line, listed := tracerLines.find(in, on)
+		return line, listed && on != sawStop
+	}
+	tr.seize()
+	tr.look()
+	if tr.state != left || tr.err == nil || !strings.Contains(tr.err.Error(), string(sawStop)) {
+		t.Errorf("it is %s (%v), want it gone, with an error that names what it saw", tr.state, tr.err)
+	}
+}
+
 // Another thread's life is not that of one whose number it has.
 func TestLifeIsOfOneThread(t *testing.T) {
 	was := life{"S", "100"}

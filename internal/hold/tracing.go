@@ -67,6 +67,9 @@ var tracerLines = tracerTable{
 	{free, sawRefusal, refused, nil},
 
 	{seized, sawHookSignal, halting, []tracerAction{actDrop}},
+	// Who sends SIGCONT has a thread that is seized stop for its tracer, wherever it is; so does the pair of the hook.
+	{seized, sawStop, stopped, []tracerAction{actRemake, actListen}},
+	{seized, sawStopToGo, calling, []tracerAction{actPass}},
 	{seized, sawSignal, left, []tracerAction{actDetach}},
 	{seized, sawOtherCall, left, []tracerAction{actDetach}},
 	{seized, sawOrder, freed, nil},

@@ -92,6 +92,7 @@ type worker struct {
 	filter bool
 	toEnd  bool // is traced to the end of its call
 	signal bool // pending
+	notify bool // it stops for its tracer before it looks at signals: JOBCTL_TRAP_NOTIFY
 	stop   bool // pending
 	refuse bool // nobody may trace it
 	other  bool // it wants another operation than before
@@ -418,12 +419,15 @@ func (o *osThread) isAtItsCall() bool             { return o.of.at == callBegin 
 func (o *osThread) isFromHook(s unix.Signal) bool { return s == unix.SIGWINCH }
 func (o *osThread) hasSignal() bool               { return o.of.signal || o.of.at == isDead }
 
-// stops stops a thread, which its tracer is shown.
-func (t *worker) stops(where at) { t.at, t.shown = where, true }
+// stops stops a thread, which its tracer is shown. A stop that is for the tracer is what it was to be notified by: ptrace_stop().
+func (t *worker) stops(where at) {
+	t.at, t.shown = where, true
+	t.notify = t.notify && where != trapped && where != groupStop
+}
 
 // untrace lets a thread go on without a tracer.
 func (t *worker) untrace() {
-	t.tracer, t.shown, t.toEnd = nil, false, false
+	t.tracer, t.shown, t.toEnd, t.notify = nil, false, false, false
 	switch t.at {
 	case outgoing, trapped, listening, awoken, sigStop, callBegin:
 		t.at = atUser
@@ -436,6 +440,8 @@ func (t *worker) untrace() {
 // signals handles what is pending in a thread that is about to be in user mode, and reports whether anything was pending.
 func (t *worker) signals() bool {
 	switch {
+	case t.notify:
+		t.stops(trapped)
 	case !t.stop && !t.signal:
 		return false
 	case t.tracer != nil:
@@ -654,7 +660,7 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s|%d %v %d %v %v %v|", w.bad, w.phase, w.now, w.mode, w.ending, w.full, w.left)
 	fmt.Fprintf(&b, "%v %v %d|", *w.k.isolated, w.k.hand.set, w.k.mode)
 	for _, t := range w.threads {
-		fmt.Fprintf(&b, "%s %v %v %v %v %v %v %d %d %v %v %v %x %d %v|", t.at, t.tracer != nil, t.shown, t.toEnd, t.signal, t.stop, t.refuse, t.visits, t.took, t.tookAt, t.known, t.other, t.since, t.answer, t.until)
+		fmt.Fprintf(&b, "%s %v %v %v %v %v %v %v %d %d %v %v %v %x %d %v|", t.at, t.tracer != nil, t.shown, t.toEnd, t.signal, t.notify, t.stop, t.refuse, t.visits, t.took, t.tookAt, t.known, t.other, t.since, t.answer, t.until)
 	}
 	for _, e := range w.ring {
 		fmt.Fprintf(&b, "e%x %d|", e.since, e.exempt)
