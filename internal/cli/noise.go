@@ -11,7 +11,6 @@ import (
 	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/measure"
-	"github.com/taskiso/taskiso/internal/place"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -111,25 +110,9 @@ func (p *program) noise(opts *noiseOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := place.KeepOff(target.CPUs, target.Housekeeping); err != nil {
-		return err
-	}
-	if err := target.GiveRoom(p.files.View(), nil); err != nil {
-		return err
-	}
-	settings, err := opts.settings().Plan(p.files.View())
-	if err != nil {
-		return err
-	}
-	release, err := target.Claim(p.warnings(opts.quiet))
-	if err != nil {
-		return err
-	}
-	defer release()
 	return ended(measure.Run(measure.Config{
 		Observation: p.config(&opts.options, target),
-		Settings:    settings,
-		Priority:    opts.priority,
+		Loop:        opts.wanted(),
 		TraceLimit:  time.Duration(opts.traceLimit),
 		Histogram:   opts.histogram,
 		Percentiles: opts.hgrm,
@@ -138,7 +121,7 @@ func (p *program) noise(opts *noiseOptions) error {
 	}))
 }
 
-// settings returns those that were given for the loop.
-func (o *noiseOptions) settings() measure.Wanted {
+// wanted returns what was given for the loop.
+func (o *noiseOptions) wanted() measure.Wanted {
 	return measure.Wanted{Threshold: time.Duration(o.threshold), Given: o.thresholdGiven, Priority: o.priority}
 }

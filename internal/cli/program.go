@@ -100,14 +100,6 @@ func (p *program) console() output.Console {
 
 func (p *program) text(w io.Writer) io.Writer { return p.console().Text(w) }
 
-// warnings is where what can be done without is reported.
-func (p *program) warnings(quiet bool) io.Writer {
-	if quiet {
-		return io.Discard
-	}
-	return p.stderr
-}
-
 // notExecuted returns the exit status that env(1) gives an error about a command.
 func notExecuted(err error) int {
 	if errors.Is(err, fs.ErrNotExist) {

@@ -133,37 +133,31 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := place.KeepOff(target.CPUs, target.Housekeeping); err != nil {
-		return err
-	}
-	if !r.partition.Given || command == nil { // a loop gets no cgroup from --partition
-		if err := target.GiveRoom(p.files.View(), command); err != nil {
-			return err
-		}
-	}
-	release, err := target.Claim(p.warnings(opts.quiet))
+	target.Apart = r.partition.Given
+	cfg := p.config(opts, target)
+	release, err := cfg.Target.Occupy(cfg.Files, command, cfg.Warnings())
 	if err != nil {
 		return err
 	}
 	defer release()
-	out, err := run.OpenOutput(p.console(), opts.printed(), p.stderr, os.Stderr)
+	out, err := run.OpenOutput(cfg.Console, cfg.Output, p.stderr, os.Stderr)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
 	if !r.partition.Given {
-		return p.runOn(opts, r, target, command, out)
+		return r.on(cfg, command, out)
 	}
-	return p.inPartition(spec, target, command, func() error { return p.runOn(opts, r, target, command, out) })
+	return p.inPartition(spec, cfg.Target, command, func() error { return r.on(cfg, command, out) })
 }
 
-// runOn runs the command, or the busy loop, on CPUs that are as they are to be.
-func (p *program) runOn(opts *options, r *runOptions, target place.Target, command *launch.Command, out *run.Output) error {
+// on runs the command, or the busy loop, on CPUs that are as they are to be.
+func (r *runOptions) on(cfg run.Config, command *launch.Command, out *run.Output) error {
 	job := run.Job{Command: command, Isolable: r.isolable, Settle: time.Duration(r.isolation.settle)}
 	if r.hold.Given {
 		job.Hold = &r.holding
 	}
-	return ended(run.Run(p.config(opts, target), job, out))
+	return ended(run.Run(cfg, job, out))
 }
 
 // config returns the settings of an observation.

@@ -30,8 +30,7 @@ import (
 // Config is what a measurement has.
 type Config struct {
 	Observation run.Config // Output.Events and Output.Verbose are not used
-	Settings    noise.Settings
-	Priority    loop.Priority // that Settings names
+	Loop        Wanted
 	TraceLimit  time.Duration // length of a gap that ends it; 0 for none
 
 	Histogram, Percentiles, Log, Plot string // files, "" for none
@@ -40,6 +39,7 @@ type Config struct {
 // measurement is one run of loops with everything around it.
 type measurement struct {
 	cfg        Config
+	settings   noise.Settings
 	files      files
 	sheet      *output.Sheet
 	shared     *noise.Shared
@@ -51,9 +51,26 @@ type measurement struct {
 	report     noise.Report
 }
 
-// Run measures, and publishes what was measured.
+// Run takes the CPUs, measures, and publishes what was measured.
 func Run(cfg Config) (task.Verdict, error) {
-	m := &measurement{cfg: cfg, collectors: make(map[int]*noise.Collector)}
+	target, files := &cfg.Observation.Target, cfg.Observation.Files
+	if err := target.Arrange(files, nil); err != nil {
+		return task.Verdict{}, err
+	}
+	settings, err := cfg.Loop.plan(files) // what the loop can see is tried out where taskiso may run
+	if err != nil {
+		return task.Verdict{}, err
+	}
+	release, err := target.Claim(cfg.Observation.Warnings())
+	if err != nil {
+		return task.Verdict{}, err
+	}
+	defer release()
+	return measure(cfg, settings)
+}
+
+func measure(cfg Config, settings noise.Settings) (task.Verdict, error) {
+	m := &measurement{cfg: cfg, settings: settings, collectors: make(map[int]*noise.Collector)}
 	cpus, print := cfg.Observation.Target.CPUs, cfg.Observation.Output
 	var err error
 	if m.files, err = createFiles(&cfg); err != nil {
@@ -83,7 +100,7 @@ func (m *measurement) begin() {
 		Schema:  noise.Schema,
 		Version: m.cfg.Observation.Version,
 		Host:    m.observe.Report.Host.Host,
-		Loop:    m.cfg.Settings,
+		Loop:    m.settings,
 		Tracing: m.observe.Sees(),
 		Limits:  []string{},
 	}
@@ -91,13 +108,12 @@ func (m *measurement) begin() {
 
 // run has the loops run and publishes what they saw.
 func (m *measurement) run() (task.Verdict, error) {
-	settings := m.cfg.Settings
 	t, err := run.StartLoop(m.cfg.Observation.Target, loop.Config{
 		CPUs:      m.cfg.Observation.Target.CPUs,
-		Counter:   settings.Counter,
-		Threshold: settings.Threshold,
-		Priority:  m.cfg.Priority,
-		Yields:    settings.YieldsEvery > 0,
+		Counter:   m.settings.Counter,
+		Threshold: m.settings.Threshold,
+		Priority:  m.cfg.Loop.Priority,
+		Yields:    m.settings.YieldsEvery > 0,
 	}, m.shared)
 	if err != nil {
 		return task.Verdict{}, err
@@ -325,7 +341,7 @@ func (m *measurement) addLimits() {
 	}
 	const throttle = "proc/sys/kernel/sched_rt_runtime_us"
 	runtime, err := fs.ReadFile(m.cfg.Observation.Files, throttle)
-	if limit := strings.TrimSpace(string(runtime)); m.cfg.Priority.Realtime() && err == nil && limit != "-1" {
+	if limit := strings.TrimSpace(string(runtime)); m.cfg.Loop.Priority.Realtime() && err == nil && limit != "-1" {
 		add("the kernel lets real-time threads run for at most %s us of each period (/%s), and takes the CPU away from the loop for the rest", limit, throttle)
 	}
 }

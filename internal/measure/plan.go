@@ -20,8 +20,8 @@ type Wanted struct {
 	Priority  loop.Priority
 }
 
-// Plan decides what the loop reads, and finds out what it can see.
-func (w Wanted) Plan(files fs.FS) (noise.Settings, error) {
+// plan decides what the loop reads, and finds out what it can see.
+func (w Wanted) plan(files fs.FS) (noise.Settings, error) {
 	counter, why, err := noise.ChooseCounter(files)
 	if err != nil {
 		return noise.Settings{}, err

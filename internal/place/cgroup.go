@@ -70,8 +70,8 @@ func roomFor(files fs.FS, cpus cpulist.Set, home string) (room, error) {
 	return room{}, fmt.Errorf("CPU %v: only tasks of the cpuset partition in %s run there: start taskiso in it, as with sudo sh -c 'echo $$ >%s/cgroup.procs; exec taskiso ...'", cpus, dir, dir)
 }
 
-// GiveRoom decides where the command, or the busy loop, runs.
-func (t *Target) GiveRoom(files fs.FS, command *launch.Command) error {
+// giveRoom decides where the command, or the busy loop, runs.
+func (t *Target) giveRoom(files fs.FS, command *launch.Command) error {
 	cpus := t.CPUs
 	if command != nil {
 		cpus = cpus.Union(command.CPUs) // its threads may go from one to the other

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/claim"
+	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -32,7 +33,9 @@ type Target struct {
 	Beside             cpulist.Set // not observed, and a command starts there on purpose
 	Limits             []string    // what cannot be relied on, for the report
 	Home               string      // cgroup in which taskiso was started, if it left that
+	Apart              bool        // the CPUs will be set apart, and the command runs in the cgroup of that partition
 	room               room        // where the command or the busy loop runs
+	locks              string      // directory of claims, "" if there is none
 }
 
 // Plan decides about CPUs.
@@ -41,7 +44,7 @@ func Plan(files fs.FS, r Request) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{Machine: m, Home: takeHome()}
+	t := Target{Machine: m, Home: takeHome(), locks: claim.Dir()}
 	if t.CPUs, err = r.choose(m); err != nil {
 		return Target{}, err
 	}
@@ -59,20 +62,39 @@ func Plan(files fs.FS, r Request) (Target, error) {
 	return t, nil
 }
 
-// Claim reserves the CPUs until the returned function is called or the
-// process ends. Where there is no place for that the command goes on without, and
-// the limits name it; a lack of permission is printed as well.
-func (t *Target) Claim(stderr io.Writer) (release func(), err error) {
-	dir := claim.Dir()
-	if dir == "" {
+// Occupy takes the CPUs for a command, or for the busy loop if there is none, until the returned function is called or the
+// process ends.
+func (t *Target) Occupy(files fs.FS, command *launch.Command, warnings io.Writer) (release func(), err error) {
+	if err := t.Arrange(files, command); err != nil {
+		return nil, err
+	}
+	return t.Claim(warnings)
+}
+
+// Arrange moves taskiso off the CPUs, and chooses the cgroup in which the command, or the busy loop, runs. It may execute
+// taskiso again, so it comes before anything that has an effect outside of this process.
+func (t *Target) Arrange(files fs.FS, command *launch.Command) error {
+	if err := KeepOff(t.CPUs, t.Housekeeping); err != nil {
+		return err
+	}
+	if command != nil && t.Apart {
+		return nil
+	}
+	return t.giveRoom(files, command)
+}
+
+// Claim reserves the CPUs until the returned function is called or the process ends. Without a place for claims the command
+// runs all the same, and the limits name that; a lack of permission is printed as well.
+func (t *Target) Claim(warnings io.Writer) (release func(), err error) {
+	if t.locks == "" {
 		t.Limits = append(t.Limits, fmt.Sprintf("CPU %v could not be reserved: XDG_RUNTIME_DIR is not set; another run of taskiso may have used it at the same time", t.CPUs))
 		return func() {}, nil
 	}
-	release, err = claim.CPUs(dir, t.CPUs)
+	release, err = claim.CPUs(t.locks, t.CPUs)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
 		limit := fmt.Sprintf("%v; another run of taskiso may have used it at the same time", err)
 		t.Limits = append(t.Limits, limit)
-		fmt.Fprintf(stderr, "taskiso: %s\n", limit)
+		fmt.Fprintf(warnings, "taskiso: %s\n", limit)
 		return func() {}, nil
 	}
 	return release, err

@@ -73,9 +73,7 @@ func (o *Observation) notIsolable(why string) {
 	if o.observer != nil { // else that is a limit already, and more than this
 		o.Report.Limits = append(o.Report.Limits, limit)
 	}
-	if !o.cfg.Output.Quiet {
-		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %s\n", limit)
-	}
+	fmt.Fprintf(o.cfg.Warnings(), "taskiso: %s\n", limit)
 }
 
 // told is called with each break that ended a thread's isolation.

@@ -6,6 +6,7 @@ package run
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -35,6 +36,14 @@ type Config struct {
 	MaxBreaks *uint64        // nil if any number will do
 	Budget    *budget.Budget // nil for none
 	Output    OutputConfig
+}
+
+// Warnings is where what can be done without is reported.
+func (c Config) Warnings() io.Writer {
+	if c.Output.Quiet {
+		return io.Discard
+	}
+	return c.Console.Stderr
 }
 
 // Observation is one run of an observer with everything around it.

@@ -36,8 +36,8 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 		Monitors:         cfg.Monitors,
 		Beside:           cfg.Target.Beside,
 	})
-	if o.why != nil && !cfg.Output.Quiet {
-		fmt.Fprintf(cfg.Console.Stderr, "taskiso: kernel entries cannot be seen: %v\n", o.why)
+	if o.why != nil {
+		fmt.Fprintf(cfg.Warnings(), "taskiso: kernel entries cannot be seen: %v\n", o.why)
 	}
 	signal.Notify(o.Signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	o.Report = report.Report{
