@@ -42,6 +42,8 @@ type Report struct {
 	Isolation []Isolation `json:"isolation,omitempty"`
 	// Monitors is what each automaton of --monitor says of each CPU.
 	Monitors []Monitor `json:"monitors,omitempty"`
+	// Partition is what is known of setting the CPUs apart; missing where that was not planned.
+	Partition *Partition `json:"partition,omitempty"`
 	// Holds are the operations that --hold kept back, or did not, and why.
 	Holds []operation.Record `json:"holds,omitempty"`
 }
@@ -155,6 +157,19 @@ type Cause struct {
 	WithoutOrigin uint64 `json:"without_origin,omitempty"`
 	// Remedy is the first one that applies on this machine, if there is any.
 	Remedy *Remedy `json:"remedy,omitempty"`
+	// Partition tells whether "taskiso partition create" ends it: one of the constants Partition, missing if it does not.
+	Partition string `json:"partition,omitempty"`
+}
+
+// What a partition does about a cause.
+const (
+	PartitionEnds    = "ends"
+	PartitionUnknown = "unknown"
+)
+
+// Partition is what is known of setting the observed CPUs apart, from the plan that "taskiso partition plan" shows.
+type Partition struct {
+	Reason string `json:"reason,omitempty"` // why none would be made
 }
 
 // Origin is who caused breaks from elsewhere.

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package screen
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/hold/operation"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// footer is what else there is to be known, a line for each.
+func (s *screen) footer() []line {
+	var lines []line
+	for _, more := range []struct{ style, text string }{
+		{s.monitorsStyle(), s.monitors()},
+		{"", s.isolation()},
+		{"", s.holds()},
+		{display.Bold + display.Red, s.lost()},
+	} {
+		if more.text != "" {
+			lines = append(lines, line{{more.style, more.text}})
+		}
+	}
+	last := fmt.Sprintf("--full lists %s, every cause and every origin.", display.Plural(uint64(len(s.report.Limits)), "limit", "limits"))
+	if s.lost() == "" {
+		last = "0 events lost. " + last
+	}
+	return append(lines, line{{"", last}})
+}
+
+// unseen is what there is to be known where no break was seen: why nothing could be, and what the kernel counted.
+func (s *screen) unseen() []line {
+	if s.report.Tracing {
+		return nil
+	}
+	var lines []line
+	if u := s.report.Usage; u != nil && u.Task != nil {
+		lines = append(lines, line{{"", fmt.Sprintf("  by the kernel's accounts: user mode %s, kernel %s, %s page faults, %s context switches",
+			display.Span(u.Task.User), display.Span(u.Task.System), display.Count(uint64(u.Task.MinorFaults+u.Task.MajorFaults)),
+			display.Count(uint64(u.Task.Voluntary+u.Task.Involuntary)))}})
+	}
+	const most = 4
+	for i, limit := range s.report.Limits {
+		if i == most {
+			break
+		}
+		lines = append(lines, s.fold("  limit: ", limit)...)
+	}
+	return lines
+}
+
+// monitors names the verdicts of automata, the worst first.
+func (s *screen) monitors() string {
+	var texts []string
+	for _, verdict := range []string{report.MonitorViolated, report.MonitorUnknown, report.MonitorSatisfied} {
+		for _, m := range s.report.Monitors {
+			if m.Verdict == verdict {
+				texts = append(texts, fmt.Sprintf("%s %s on CPU %d", s.clean(m.Monitor), verdict, m.CPU))
+			}
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "monitors: " + strings.Join(texts, ", ")
+}
+
+func (s *screen) monitorsStyle() string {
+	for _, m := range s.report.Monitors {
+		if m.Verdict != report.MonitorSatisfied {
+			return display.Yellow
+		}
+	}
+	return display.Green
+}
+
+// isolation sums up the threads that were isolated.
+func (s *screen) isolation() string {
+	if len(s.report.Isolation) == 0 {
+		return ""
+	}
+	var entered, refused, breaks uint64
+	for i := range s.report.Isolation {
+		thread := &s.report.Isolation[i]
+		entered += thread.Entered
+		refused += thread.Invalid + thread.NotQuiet + thread.Cut
+		breaks += thread.Breaks
+	}
+	return fmt.Sprintf("isolation: entered %s, refused %s, %s", display.Plural(entered, "time", "times"), display.Count(refused), display.Plural(breaks, "break", "breaks"))
+}
+
+// holds sums up the operations of others.
+func (s *screen) holds() string {
+	outcomes := make(map[operation.Outcome]uint64)
+	for _, h := range s.report.Holds {
+		outcomes[h.Outcome]++
+	}
+	var texts []string
+	for _, o := range []operation.Outcome{operation.Held, operation.Denied, operation.Reported, operation.Allowed, operation.NotHeld} {
+		if n := outcomes[o]; n > 0 {
+			texts = append(texts, fmt.Sprintf("%s %s", display.Count(n), o))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "operations of others: " + strings.Join(texts, ", ")
+}
+
+// lost counts what was not recorded.
+func (s *screen) lost() string {
+	l := &s.report.Lost
+	var texts []string
+	for _, n := range []struct {
+		count        uint64
+		one, several string
+	}{
+		{l.Events, "event", "events"}, {l.Missed, "event that came while another was recorded", "events that came while another was recorded"},
+		{l.Children, "child that was not watched", "children that were not watched"},
+	} {
+		if n.count > 0 {
+			texts = append(texts, display.Plural(n.count, n.one, n.several))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "lost: " + strings.Join(texts, ", ")
+}
