@@ -10,7 +10,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// What can keep a thread from its CPU without anybody else wanting it.
+// Reasons that keep a thread from its CPU although no other task wants the CPU.
 const (
 	throttled = "throttled" // by a quota or budget, and the CPU was idle
 	idling    = "idle"      // the CPU was idle, and nothing proves why
@@ -26,13 +26,12 @@ const (
 	taskFrozen  = 0x8000
 )
 
-// absenceOf says what kept the thread of a stay from its CPU, or "". What ran there
-// meanwhile, and what entered the kernel, are only what came first. A system call and
-// a page fault are the thread's own doing and stay the cause unless the absence is
-// most of the time.
+// absenceOf returns what kept the thread of a stay from its CPU, or "". Neither the task that ran there meanwhile nor
+// the entry into the kernel is the cause then: they only came first. A system call and a page fault are the thread's own
+// doing and stay the cause unless the absence is most of the time.
 //
-// That a CPU is idle does not prove a quota: what the scheduler recorded of the thread does. Nor does it prove
-// anything once the stopper has run, which may have moved the thread: kernel/sched/core.c:migration_cpu_stop.
+// An idle CPU does not prove a quota: the scheduler's record of the thread does. Once the stopper has run, an idle CPU
+// proves nothing: the stopper may have moved the thread (kernel/sched/core.c:migration_cpu_stop).
 func absenceOf(s *stay.Stay) string {
 	a := absentFor(s)
 	why, kept := a.why, a.kept
@@ -48,8 +47,8 @@ func absenceOf(s *stay.Stay) string {
 	return why
 }
 
-// away is how long the thread of a stay was kept from its CPU while that was idle and the thread throttled, or for
-// an unknown reason, while others ran there, and by its own state, with why.
+// away is how long the thread of a stay was kept from its CPU: while the CPU was idle and the thread throttled; while
+// the CPU was idle for an unknown reason; while others ran there; and by the thread's own state, for the reason why.
 type away struct {
 	throttled, idle, others, kept time.Duration
 	why                           string
@@ -85,13 +84,13 @@ func absentFor(s *stay.Stay) away {
 
 func isOwnDoing(k trace.Kind) bool { return k == trace.SyscallEnter || k == trace.PageFault }
 
-// isStopper tells whether e is a switch to the thread by which a CPU is stopped.
+// isStopper reports whether e is a switch to the thread by which a CPU is stopped.
 func isStopper(e trace.Event) bool {
 	return e.Task.Kernel && strings.HasPrefix(e.Task.Name, "migration/")
 }
 
-// keptBy says why a thread that gives its CPU away in a state cannot go on, if that is not of its own choice. The
-// freezer of a cgroup has it sleep in a state in which others sleep as well: kernel/signal.c:do_freezer_trap.
+// keptBy returns why a thread that gives its CPU away in a state cannot go on, "" if it waits by its own choice. The
+// freezer of a cgroup lets a thread sleep in a state in which others sleep as well: kernel/signal.c:do_freezer_trap.
 func keptBy(e trace.Event) string {
 	switch state := e.B; {
 	case state&taskTraced != 0:

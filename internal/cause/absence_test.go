@@ -26,7 +26,7 @@ func inFrozenCgroup(p stay.Part) stay.Part {
 	return p
 }
 
-// An absence is not booked to what entered the kernel, nor to whoever ran first in it.
+// An absence is attributed neither to the entry into the kernel nor to the task that ran first in it.
 func TestAbsence(t *testing.T) {
 	const (
 		own   = 100

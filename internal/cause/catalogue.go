@@ -100,7 +100,7 @@ func (c *Catalogue) add(row Row, r *rule, groups map[string][]string, entries ma
 	return nil
 }
 
-// check tells what a row lacks.
+// check returns an error that names what a row lacks.
 func (row Row) check(c *Catalogue) error {
 	for _, field := range []struct{ name, text string }{
 		{"id", row.ID}, {"title", row.Title}, {"explanation", row.Explanation}, {"kernels", row.Kernels},

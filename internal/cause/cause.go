@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cause names what a stay in the kernel was about, explains it, and
+// Package cause names the cause of a stay in the kernel, explains it, and
 // knows what removes it. The causes, and how they are recognised, are data:
 // catalogue.toml.
 package cause
@@ -18,7 +18,7 @@ import (
 
 //go:generate go run gen.go
 
-// Cause is what a stay was about. Stays with equal causes are counted together.
+// Cause is the cause of a stay. Stays with equal causes are counted together.
 type Cause = total.Cause
 
 // Names resolves what events carry as numbers.
@@ -51,7 +51,7 @@ func (c *Catalogue) Of(s *stay.Stay, names Names) Cause {
 	return Cause{ID: Unnamed, Title: Unnamed}
 }
 
-// details maps the words that a rule can ask for to what they say of a stay.
+// details maps the words that a rule can ask for to functions that return the detail of a stay.
 var details = map[string]func(s *subject) string{
 	"":         func(*subject) string { return "" },
 	"function": func(s *subject) string { return s.get(function) },
@@ -79,7 +79,7 @@ func firstEvent(s *stay.Stay) string {
 	return "first seen: " + e.Kind.String()
 }
 
-// Describe says in a few words what an event inside a stay was about.
+// Describe names the object of an event inside a stay: a function, a system call, an interrupt, a task.
 func Describe(e trace.Event, names Names) string {
 	switch e.Kind {
 	case trace.SyscallEnter:

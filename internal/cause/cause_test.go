@@ -31,7 +31,7 @@ var kernelNames = addresses{
 	tickFunction: "tick_nohz_handler", watchdog: "watchdog", patch: "do_sync_core", flush: "flush_tlb_func", driver: "perf_event_nmi_handler",
 }
 
-// smallCatalogue has everything a rule can say.
+// smallCatalogue has everything that a rule can ask for.
 func smallCatalogue(t *testing.T) *Catalogue {
 	t.Helper()
 	text := `carriers = ["tick_nohz_handler"]` + "\n"

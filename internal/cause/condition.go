@@ -13,7 +13,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 )
 
-// Machine is where remedies are to be applied, as far as its files tell.
+// Machine is where remedies are to be applied, as far as its files show it.
 type Machine struct {
 	files fs.FS
 }
@@ -46,9 +46,9 @@ func answerOf(b bool) answer {
 //	PATH masks CPU          it is a mask of CPUs with one of those in question
 //	PATH shows TEXT         it has a line that is TEXT, blanks left out
 //	boot WORD               a word of the kernel's command line; a WORD that ends
-//	                        in "*" stands for all that begin so
+//	                        in "*" stands for all words that begin like it
 //
-// with "not" before any of them. The command line says what somebody wished for: see
+// with "not" before any of them. The command line shows only what was asked for: see
 // [Asked].
 type check struct {
 	text     string
@@ -114,7 +114,7 @@ func (c *check) validate() error {
 	return errForm
 }
 
-// all tells whether every check holds.
+// all returns the answer of all checks together: the least of theirs.
 func all(checks []check, m *Machine, cpus cpulist.Set) answer {
 	result := yes
 	for _, c := range checks {
@@ -133,18 +133,18 @@ func (c check) holds(m *Machine, cpus cpulist.Set) answer {
 	case c.operator == "exists":
 		return c.sense(answerOf(found))
 	case !found && c.negated:
-		return unclear // nobody says that it is otherwise
+		return unclear // no file shows that it is otherwise
 	case !found:
 		return no
 	}
-	result := yes // of every file, also that it does not: one network queue of many proves nothing
+	result := yes // of every file, also with "not": one network queue of many proves nothing
 	for _, path := range paths {
 		result = min(result, c.sense(c.file(m, path, cpus)))
 	}
 	return result
 }
 
-// lack words that the check does not hold.
+// lack returns a sentence for a check that does not hold.
 func (c check) lack() string {
 	switch {
 	case c.operator == "exists" && c.negated:

@@ -96,7 +96,7 @@ func (c *Catalogue) rule(id string) *rule {
 	return nil
 }
 
-// aspectTitles say what a condition asks for.
+// aspectTitles are the words for what a condition asks for.
 var aspectTitles = map[aspect]string{
 	absence: "the task was", syscallName: "system call", irqName: "device", faultKind: "access to a page that is", function: "function",
 	sender: "on the sender's stack", signalName: "signal", tick: "the tick is kept for", next: "then runs", work: "then runs the work item",

@@ -13,7 +13,7 @@ const (
 	maxDistance = 2 // letters that differ
 )
 
-// Near returns ids that id may have been meant to be, the likeliest first.
+// Near returns known ids that are spelt like id, the likeliest first.
 func (c *Catalogue) Near(id string) []string {
 	id = strings.ReplaceAll(strings.ToLower(id), "_", "-")
 	if id == "" {

@@ -19,13 +19,13 @@ var provokedText []byte
 // isolation of a CPU.
 type Provocation struct {
 	Name string `json:"name"`
-	// Kernels says for each what came of it.
+	// Kernels has the outcome on each.
 	Kernels map[string]Outcome `json:"kernels"`
 }
 
-// Outcome is what came of a provocation on one kernel.
+// Outcome is the outcome of a provocation on one kernel.
 type Outcome struct {
-	Cause  string `json:"cause,omitempty"`  // id by which it was named
+	Cause  string `json:"cause,omitempty"`  // id of the cause that was named
 	Reason string `json:"reason,omitempty"` // why it cannot be made there
 }
 
@@ -58,7 +58,7 @@ func compareReleases(a, b string) int {
 
 func releaseNumbers(release string) []int {
 	var major, minor int
-	fmt.Sscanf(release, "%d.%d", &major, &minor) // what is no number sorts first
+	fmt.Sscanf(release, "%d.%d", &major, &minor) // a word that is not a number sorts first
 	return []int{major, minor}
 }
 
@@ -71,7 +71,7 @@ func writeProvocations(b *bytes.Buffer, list []Provocation) {
 	}
 	columns := slices.SortedFunc(maps.Keys(kernels), compareReleases)
 	fmt.Fprintf(b, "\n## Provocations\n\n"+
-		"Made by \"make provocations\" in virtual machines, against a busy loop on an isolated CPU; the cause that each was named.\n\n"+
+		"Made by \"make provocations\" in virtual machines, against a busy loop on an isolated CPU, with the cause that taskiso named.\n\n"+
 		"| operation | %s |\n|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 	var reasons []string
 	for _, p := range list {

@@ -15,8 +15,8 @@ import (
 type Remedy struct {
 	Kind remedy.Kind `toml:"kind" json:"kind"`
 	Do   string      `toml:"do" json:"do"`
-	// Needs and Set are what a machine must have for it to be possible, and
-	// what it has when it is done already: see condition.go for their form.
+	// Needs are conditions that a machine must meet for the remedy to be possible, and
+	// Set those that it meets when the remedy is done already: see condition.go for their form.
 	Needs []string `toml:"needs,omitempty" json:"needs,omitempty"`
 	Set   []string `toml:"set,omitempty" json:"set,omitempty"`
 
@@ -30,12 +30,12 @@ type State string
 const (
 	Applies    State = "applies"
 	AlreadySet State = "set"        // done already, and in effect
-	Asked      State = "asked"      // on the kernel's command line; nothing shows what came of it
+	Asked      State = "asked"      // on the kernel's command line; nothing shows whether it is in effect
 	Impossible State = "impossible" // the machine lacks what it needs
 	Unknown    State = "unknown"    // what it depends on could not be read
 )
 
-// Obstacles words, where the remedy is impossible, which of its needs may be unmet.
+// Obstacles returns, in words, which needs of an impossible remedy may be unmet.
 func (r Remedy) Obstacles() string {
 	texts := make([]string, 0, len(r.needs))
 	for _, need := range r.needs {
@@ -44,11 +44,11 @@ func (r Remedy) Obstacles() string {
 	return strings.Join(texts, ", or ")
 }
 
-// State tells what the remedy is on m for cpus. Conditions on CPUs cannot be
+// State returns what the remedy is on m for cpus. Conditions on CPUs cannot be
 // judged for an empty set.
 //
-// A word on the command line proves nothing: the kernel may not know it, may have read
-// another one after it, or found the hardware to be otherwise.
+// A word on the command line proves nothing: the kernel may not know the word, may have read
+// a later one that overrides it, or may have found other hardware.
 func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
 	needed, done := all(r.needs, m, cpus), all(r.set, m, cpus)
 	wished := slices.ContainsFunc(r.set, func(c check) bool { return c.operator == "boot" })
@@ -69,8 +69,8 @@ func (r Remedy) State(m *Machine, cpus cpulist.Set) State {
 // String returns the remedy as one line.
 func (r Remedy) String() string { return remedy.Line(r.Kind, r.Do) }
 
-// Remedy returns the first remedy of the cause that applies on m for cpus, or
-// else the first of which it is not known whether it does, or whether it is in effect.
+// Remedy returns the first remedy of the cause that applies on m for cpus. If none does, it returns the first that may
+// apply, or that may be in effect already.
 func (c *Catalogue) Remedy(id string, m *Machine, cpus cpulist.Set) (Remedy, bool) {
 	row, err := c.Row(id)
 	if err != nil {

@@ -51,7 +51,7 @@ func (r *rule) isEmpty() bool {
 func (r *rule) prepare(row Row, groups map[string][]string, entries map[string]bool) error {
 	r.id, r.title = row.ID, row.Title
 	if len(r.Entry) == 0 {
-		return errors.New("it has neither an entry nor a word on how it shows")
+		return errors.New("it has neither \"entry\" nor \"visible\"")
 	}
 	for _, word := range r.Entry {
 		group, ok := groups[word]
@@ -68,7 +68,7 @@ func (r *rule) prepare(row Row, groups map[string][]string, entries map[string]b
 		}
 	}
 	if _, ok := details[r.Detail]; !ok {
-		return fmt.Errorf("nothing is called %q that could be its detail", r.Detail)
+		return fmt.Errorf("%q is not a detail that a rule can have", r.Detail)
 	}
 	r.conditions = r.ask()
 	return nil
@@ -109,7 +109,7 @@ func (c condition) names(value string) bool {
 	return slices.ContainsFunc(c.words, func(word string) bool { return covers(word, value) })
 }
 
-// covers tells whether word stands for value.
+// covers reports whether word stands for value.
 func covers(word, value string) bool {
 	if prefix, ok := strings.CutSuffix(word, "*"); ok {
 		return strings.HasPrefix(value, prefix)

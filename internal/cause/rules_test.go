@@ -12,8 +12,8 @@ import (
 
 // stage is what a rule goes by. Where rules of different stages match the same
 // stay, the earlier stage names it: why the thread was away, what the entry was for, then what it led to
-// (of which a work item says more than the thread that runs it), then what can be
-// said without either.
+// (a work item explains more than the thread that runs it), then what is known
+// without either.
 type stage int
 
 const (
@@ -78,7 +78,7 @@ func entries(c *Catalogue) []string {
 	return list
 }
 
-// meet tells whether some stay of an entry that both have matches both rules.
+// meet reports whether some stay of an entry that both have matches both rules.
 func meet(a, b *rule) bool {
 	for of := range aspects {
 		x, y := words(a, of), words(b, of)
@@ -94,7 +94,7 @@ func meet(a, b *rule) bool {
 	return true
 }
 
-// within tells whether b matches every stay that a matches.
+// within reports whether b matches every stay that a matches.
 func within(a, b *rule) bool {
 	for of := range aspects {
 		x, y := words(a, of), words(b, of)
@@ -113,7 +113,7 @@ func within(a, b *rule) bool {
 	return true
 }
 
-// coversAll tells whether word stands for all that other stands for.
+// coversAll reports whether word stands for all that other stands for.
 func coversAll(word, other string) bool {
 	prefix, wide := strings.CutSuffix(word, "*")
 	if wide {

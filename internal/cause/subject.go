@@ -35,7 +35,7 @@ const (
 	aspects
 )
 
-// subject is a stay that rules are applied to. What they ask is looked up once.
+// subject is a stay that rules are applied to. Each aspect that they ask for is looked up once.
 type subject struct {
 	*stay.Stay
 	catalogue *Catalogue
@@ -82,7 +82,7 @@ func (s *subject) lookUp(a aspect) string {
 }
 
 // call returns the function that the entry was for: the first that is more than
-// a carrier. A carrier only leads to what is to be done, as the tick does to
+// a carrier. A carrier only leads to other functions, as the tick leads to
 // timers that expire with it, and a timer to the task that it wakes.
 func (s *subject) call() (name string, addr uint64) {
 	for a := range functions(s.Stay) {
@@ -96,8 +96,8 @@ func (s *subject) call() (name string, addr uint64) {
 
 // operations returns what sent the call, or led to another task: the functions on
 // the stacks of its senders that any rule asks for. Of one stack the outermost comes
-// first, which says most: a module is loaded, therefore a static key changes,
-// therefore text is patched.
+// first, because it explains the others: a module is loaded, therefore a static key
+// changes, therefore text is patched.
 func (s *subject) operations() []string {
 	var known []string
 	_, addr := s.call()
@@ -111,7 +111,7 @@ func (s *subject) operations() []string {
 }
 
 // knownOn returns the functions on a stack that any rule asks for, outermost first.
-// A stack is innermost first; what an interrupt came over has nothing to do with it.
+// A stack is innermost first; the code that an interrupt came in has nothing to do with the call.
 func (s *subject) knownOn(stack []uint64) []string {
 	var known []string
 	for _, addr := range stack {
@@ -127,7 +127,7 @@ func (s *subject) knownOn(stack []uint64) []string {
 	return known
 }
 
-// EntersByInterrupt tells whether a function on a stack is one by which interrupts
+// EntersByInterrupt reports whether a function on a stack is one by which interrupts
 // enter the kernel, on x86 or arm64: the task did not call what is above it, but was
 // interrupted by it.
 func EntersByInterrupt(function string) bool {
@@ -157,7 +157,7 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 				return
 			}
 		}
-		for sent := range s.Senders() { // an irq_work shows only in who sent it
+		for sent := range s.Senders() { // an irq_work shows only in its sender
 			if sent.Kind == trace.SendCall && !yield(sent.B) {
 				return
 			}
@@ -165,7 +165,7 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 	}
 }
 
-// runsFor tells whether an event of kind k shows a function that an entry of
+// runsFor reports whether an event of kind k shows a function that an entry of
 // that kind is made for. Where timers and inter-processor interrupts have no
 // tracepoints of their own, as on arm64, they are interrupts like a device's.
 func runsFor(entry, k trace.Kind) bool {
@@ -191,13 +191,13 @@ func firstOf(s *stay.Stay, k trace.Kind, say func(trace.Event) string) string {
 	return ""
 }
 
-// isIdle tells whether e is a switch to the idle task.
+// isIdle reports whether e is a switch to the idle task.
 func isIdle(e trace.Event) bool { return e.Kind == trace.Switch && e.Task.TID == 0 }
 
-// leaves tells whether e is a switch by which the thread of a stay gives its CPU away.
+// leaves reports whether e is a switch by which the thread of a stay gives its CPU away.
 func leaves(s *stay.Stay, e trace.Event) bool { return e.Kind == trace.Switch && e.TID == s.TID }
 
-// blocked tells whether the thread of a stay gave its CPU away because it could not
+// blocked reports whether the thread of a stay gave its CPU away because it could not
 // go on. What runs then has nothing to do with it.
 func blocked(s *stay.Stay, e trace.Event) bool { return leaves(s, e) && e.B != 0 }
 
@@ -212,13 +212,13 @@ func taskName(e trace.Event) string {
 	}
 }
 
-// tickDependencies are what the tick can be kept for, by the names that
+// tickDependencies are the reasons to keep the tick, by the names that
 // timer:tick_stop prints: TICK_DEP_MASK_* in include/linux/tick.h.
 var tickDependencies = map[uint64]string{
 	1: "POSIX_TIMER", 2: "PERF_EVENTS", 4: "SCHED", 8: "CLOCK_UNSTABLE", 16: "RCU", 32: "RCU_EXP",
 }
 
-// tickDependency returns what the kernel says it cannot stop the tick for.
+// tickDependency returns the kernel's reason not to stop the tick.
 func tickDependency(s *stay.Stay) string {
 	for _, p := range s.Inside {
 		if p.Event.Kind == trace.Tick && p.Event.A == 0 {
@@ -236,7 +236,7 @@ const (
 	faultFetch      = 1 << 4
 )
 
-// faultName says what the page table made of an access.
+// faultName describes an access and what the page table has at its address.
 func faultName(code uint64) string {
 	if runtime.GOARCH != "amd64" {
 		return "" // no other architecture has the event in the form we read

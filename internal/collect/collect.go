@@ -71,7 +71,7 @@ type causeTotals struct {
 	inSecond uint64        // breaks
 }
 
-// originKey tells senders apart.
+// originKey distinguishes senders.
 type originKey struct {
 	kind     trace.Kind
 	pid      uint32
@@ -80,7 +80,7 @@ type originKey struct {
 	caller   uint64 // what in the kernel sent it: the outermost frame
 }
 
-// notYet is a beginning that nothing comes after.
+// notYet is later than everything: the observation has no beginning yet.
 const notYet = time.Duration(math.MaxInt64)
 
 // NewCollector returns a collector that leaves out everything until Begin.
@@ -152,7 +152,7 @@ func (c *Collector) Stay(s *stay.Stay) {
 	}
 }
 
-// Stretch takes in a time in user mode that no stay follows on.
+// Stretch takes in a time in user mode that is not followed by a stay.
 func (c *Collector) Stretch(s stay.Stretch) {
 	if s.Until < c.begin {
 		return
@@ -185,8 +185,8 @@ func decade(d time.Duration) time.Duration {
 	return p
 }
 
-// Lost takes in that n events of a CPU were lost between two times, or that those of the
-// last time may have been lost until the end of this one, if n is 0.
+// Lost counts n events of a CPU as lost between two times. If n is 0, those that were counted last time may have been
+// lost as late as in this time.
 func (c *Collector) Lost(cpu int, from, to time.Duration, n uint64) {
 	if to < c.begin {
 		return
@@ -245,7 +245,7 @@ func (t *causeTotals) add(s *stay.Stay, names cause.Names, origins *int) {
 	}
 }
 
-// countSecond takes in that a break began in a second. One that a longer break delayed counts in the latest.
+// countSecond counts a break in the second in which it began. A break that a longer one delayed counts in the latest.
 func (t *causeTotals) countSecond(second time.Duration) {
 	if second > t.second {
 		t.second, t.inSecond = second, 0
@@ -321,7 +321,7 @@ func newOrigin(from trace.Event, names cause.Names) *report.Origin {
 		o.Stack = append(o.Stack, function)
 		o.Interrupt = o.Interrupt || cause.EntersByInterrupt(function)
 	}
-	// Where symbols are hidden nothing tells what belongs to the observation.
+	// Where symbols are hidden nothing shows what belongs to the observation.
 	if i := slices.IndexFunc(o.Stack, func(f string) bool { return !isProbe(f) }); i > 0 {
 		o.Stack = o.Stack[i:]
 	}
@@ -387,10 +387,10 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) report.Break {
 // CPUs returns those of which anything was collected.
 func (c *Collector) CPUs() []int { return slices.Sorted(maps.Keys(c.cpus)) }
 
-// Preempted tells how often the recording on a CPU was preempted.
+// Preempted sets how often the recording on a CPU was preempted.
 func (c *Collector) Preempted(cpu int, n uint64) { c.cpu(cpu).preempted = n }
 
-// Unrecorded tells how often an event on a CPU showed that a switch before it was not recorded.
+// Unrecorded sets how often an event on a CPU showed that a switch before it was not recorded.
 func (c *Collector) Unrecorded(cpu int, n uint64) { c.cpu(cpu).unrecorded = n }
 
 // Fill writes what was collected into r, with an entry for each CPU in watched, or if

@@ -192,7 +192,7 @@ func TestLostIntervalsAreBounded(t *testing.T) {
 	}
 }
 
-// Nothing but a complete observation without losses says that a CPU was quiet.
+// Only a complete observation without losses shows that a CPU was quiet.
 func TestVerdict(t *testing.T) {
 	for _, tc := range []struct {
 		name     string

@@ -33,7 +33,7 @@ const maxIsolations = 1024
 
 func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 	t := c.isolation[tid]
-	if t == nil && len(c.isolation) >= maxIsolations && tid != report.OtherThreads { // which may be one more
+	if t == nil && len(c.isolation) >= maxIsolations && tid != report.OtherThreads { // OtherThreads may be one more
 		return c.isolationOf(report.OtherThreads)
 	}
 	if t == nil {
@@ -78,8 +78,8 @@ func (c *Collector) isolationBreak(s *stay.Stay) {
 	}
 }
 
-// isolationCause names what ended isolation: what entered the kernel, unless that
-// was the call that began it, on whose way back something else came, or led to a signal.
+// isolationCause names what ended isolation: the entry into the kernel, unless that entry was the call that began
+// isolation and something else came on its way back, or unless the entry led to a signal.
 func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
 	coarse := taskiso.Cause(s.Broken.B)
 	if coarse == taskiso.Signal {
@@ -91,11 +91,11 @@ func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
 	return c.catalogue.Of(s, c.names)
 }
 
-// signalCause names a break by a signal: who sent it is not what carried it to the
-// CPU, and the fault that raised it is not one that was resolved.
+// signalCause names a break by a signal: the entry that carried the signal to the CPU is not its sender, and the fault
+// that raised it was not resolved.
 func (c *Collector) signalCause(s *stay.Stay) cause.Cause {
 	i := slices.IndexFunc(s.Inside, func(p stay.Part) bool { return p.Event.Kind == trace.Signal && p.Event.A == s.Broken.C })
-	if i < 0 { // that of another thread, which stopped this one as well
+	if i < 0 { // a signal to another thread, which stopped this one as well
 		return cause.Cause{Title: taskiso.Signal.String(), Detail: signame.Of(syscall.Signal(s.Broken.C))}
 	}
 	only := stay.Stay{Entry: s.Inside[i].Event, Inside: s.Inside[i : i+1]}

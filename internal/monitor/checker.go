@@ -32,7 +32,7 @@ type run struct {
 	cpu        int
 	m          *automaton.Monitor // nil if there is one for each thread: see follower
 	pokes      pokes
-	blind      []string // why it cannot see what it needs
+	blind      []string // why it cannot see all events that it needs
 	events     uint64
 	lostEvents uint64
 	first      time.Duration
@@ -40,8 +40,8 @@ type run struct {
 	against    map[automaton.Violation]uint64
 }
 
-// Blind says why events of a kind are not seen on a CPU, or not the functions
-// that they name; "" if they are.
+// Blind returns why events of a kind, or the functions that they name, are not
+// seen on a CPU; "" if they are.
 type Blind func(cpu int, k trace.Kind, named bool) string
 
 // NewChecker returns a checker of all monitors on all cpus.
@@ -61,7 +61,7 @@ func NewChecker(monitors []*Monitor, cpus cpulist.Set, functions Functions, blin
 				f.runs[cpu] = r
 			} else {
 				r.m = m.a.Monitor()
-				r.m.Forget() // what the CPU was doing before is not known
+				r.m.Forget() // the state of the CPU before is not known
 			}
 			c.runs = append(c.runs, r)
 		}
@@ -97,7 +97,7 @@ func (c *Checker) Add(batch trace.Batch, begin time.Duration) {
 			continue
 		}
 		if n, lossy := r.lost(batch); lossy {
-			// Where among the events it was is not known, so none tells anything.
+			// It is not known where the lost event belongs among these, so none of them proves anything.
 			r.m.Forget()
 			if n > 0 {
 				r.m.Lost(n)
@@ -176,7 +176,7 @@ func (r *run) name(e trace.Event, functions Functions) string {
 	return known.name(e, functions)
 }
 
-// nameOf is as run.name, on any CPU.
+// nameOf does the same as run.name, for any CPU.
 func (m *Monitor) nameOf(e trace.Event, functions Functions) string {
 	if known := m.events[e.Kind]; known != nil {
 		return known.name(e, functions)
@@ -201,7 +201,7 @@ func target(e trace.Event) int {
 	return e.CPU
 }
 
-// Results returns what every monitor says, by CPU. begin is that of Add. missed
+// Results returns the verdict of every monitor, by CPU. begin is that of Add. missed
 // reports whether events of a kind may have been missed, without being counted in a
 // batch: on a CPU, or if they are of senders on any.
 func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind) bool) []report.Monitor {
@@ -225,10 +225,10 @@ func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind
 	return results
 }
 
-// noThread is why a monitor of threads says nothing: that all is well with none is no finding.
+// noThread is why a monitor of threads has no verdict: without a thread nothing was checked.
 const noThread = "no thread was seen to become isolated"
 
-// idle returns the monitors of threads that have had none, on any CPU.
+// idle returns the monitors of threads that had no thread to check, on any CPU.
 func (c *Checker) idle() map[*Monitor]bool {
 	idle := make(map[*Monitor]bool)
 	for _, f := range c.followers {

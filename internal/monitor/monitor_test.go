@@ -106,7 +106,7 @@ func TestQuietUser(t *testing.T) {
 		"user_enter user_exit local_timer_entry local_timer_exit user_enter":  0,
 		"user_enter user_exit " + ipi + "csd " + end + "user_enter":           0, // of another kind
 		"user_enter user_exit " + ipi + "sync " + end + "user_enter":          1,
-		"user_exit call_function_single_entry sync call_function_single_exit": 1, // nobody saw it enter
+		"user_exit call_function_single_entry sync call_function_single_exit": 1, // its entry was not seen
 		"user_enter user_exit " + ipi + "sync csd sync " + end + "user_enter": 2, // both in one interrupt
 		"user_exit " + ipi + end + ipi + "sync " + end + "user_enter":         0, // one came while it was in the kernel
 		kernel + ipi + "sync " + end + "user_enter":                           0, // so was it
@@ -133,11 +133,11 @@ func TestIsolation(t *testing.T) {
 		cycle + told + cycle:              0,
 		told + cycle + told:               0,
 		told + "isolated left broken":     1, // a break after it left
-		told + "isolated broken isolated": 1, // never told
-		told + "signal_deliver":           1, // told twice
-		cycle + "signal_deliver":          1, // told after it left
+		told + "isolated broken isolated": 1, // never notified
+		told + "signal_deliver":           1, // notified twice
+		cycle + "signal_deliver":          1, // notified after it left
 		told + "isolated isolated":        1, // an end is missing
-		told + "isolated broken left":     1, // it left, and was not told before
+		told + "isolated broken left":     1, // it left, and was not notified before
 		told + "isolated broken broken":   1,
 	} {
 		if m := check(t, "isolation", words); m.Violations != violations {
@@ -247,8 +247,7 @@ func TestPoke3(t *testing.T) {
 	}
 }
 
-// Whatever is lost of a stream that is right, no violation is invented; and of
-// one that is not, the verdict is never that it is.
+// A loss never makes a correct stream a violation, and never makes a wrong stream satisfied.
 func TestLossNeverGivesAVerdict(t *testing.T) {
 	const patches = "poke1 sync done poke2 sync done poke3 sync done poke1 sync done poke3 sync done poke1 sync done poke2 sync done poke3 sync done"
 	for name, words := range map[string]string{
@@ -260,7 +259,7 @@ func TestLossNeverGivesAVerdict(t *testing.T) {
 			for to := from + 1; to <= len(all); to++ {
 				c := checker(t, name, sees)
 				c.Add(trace.Batch{Events: all[:from], Until: time.Second}, 0)
-				// Some of these are lost, nobody knows which.
+				// Some of these are lost, and it is not known which.
 				c.Add(trace.Batch{Events: all[from : (from+to)/2], Until: time.Second, Lost: map[int]uint64{cpu: uint64(to - (from+to)/2)}}, 0)
 				c.Add(trace.Batch{Events: all[to:], Until: time.Hour}, 0)
 				if m := c.Results(0, never)[0]; m.Violations > 0 || m.Verdict != report.MonitorUnknown {

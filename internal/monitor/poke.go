@@ -8,10 +8,10 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Events derived from who has do_sync_core called on the CPU, on x86. One
+// Events derived from the sender that has do_sync_core called on the CPU, on x86. One
 // function patches kernel text: after the breakpoint, after the tail, and after
-// the first byte it has all CPUs synchronise. That is seen from its return
-// address on the sender's stack.
+// the first byte it makes all CPUs synchronise. Which of the three it is shows in
+// its return address on the sender's stack.
 const (
 	pokeBegin = "text_poke_begin" // after the breakpoint
 	pokeStep  = "text_poke_step"  // after the tail or the first byte
@@ -21,12 +21,12 @@ const (
 // the second one since Linux 6.16.
 var patchers = []string{"text_poke_bp_batch", "smp_text_poke_batch_finish"}
 
-// pokes tells the steps of patches apart, of those sent to one CPU.
+// pokes distinguishes the steps of patches that are sent to one CPU.
 //
-// Text is patched by one at a time (text_mutex), and the code asks for the
-// synchronisations in the order of its addresses. So a return address that is
-// not higher than the one before is that of a beginning, and from then on
-// beginnings are known. Until then there is no event. A compiler that put the
+// Only one task patches text at a time (text_mutex), and the code asks for the
+// synchronisations in the order of its addresses. A return address that is not
+// higher than the one before is therefore the address of a beginning, and from
+// then on beginnings are known. Until then there is no event. A compiler that put the
 // code in another order would make poke3 fail on every patch; a test in virtual
 // machines shows that those of Debian's kernels did not.
 type pokes struct {

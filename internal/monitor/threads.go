@@ -10,8 +10,8 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// brokenSilently is derived: isolation was broken, and the thread is not to be sent
-// a signal for it, as with a signal of others, exec, or if it asked for none.
+// brokenSilently is derived: isolation was broken without a signal to the thread, because the break was another signal
+// or exec, or because the thread asked for none.
 const brokenSilently = "broken_silently"
 
 // follower runs a monitor on threads: isolation is a thread's, wherever it is moved.
@@ -29,7 +29,7 @@ type thread struct {
 	of      *run
 	slot    uint32 // of its status page
 	asked   uint64 // the signal that it asked for at a break
-	foreign bool   // others send it one of that number
+	foreign bool   // others send it a signal of that number
 }
 
 func (f *follower) add(batch trace.Batch, begin time.Duration, functions Functions) {
@@ -50,7 +50,7 @@ func (f *follower) lost(by map[int]uint64) {
 			r.lostEvents += n
 		}
 	}
-	clear(f.threads) // what they are in, and for what, is not known
+	clear(f.threads) // their states, and what they asked for, are not known
 }
 
 func (f *follower) event(e trace.Event, functions Functions) {
@@ -62,7 +62,7 @@ func (f *follower) event(e trace.Event, functions Functions) {
 		t = f.broken(e)
 	}
 	if t == nil {
-		return // nobody who is isolated
+		return // the thread is not isolated
 	}
 	t.of.take(t.m, t.name(e, f.of.nameOf(e, functions)), e.Time)
 	switch {
@@ -73,12 +73,12 @@ func (f *follower) event(e trace.Event, functions Functions) {
 	}
 }
 
-// isolated notes where a thread is isolated. One that was not known may be in any
-// state, as the observation began in the middle.
+// isolated notes where a thread is isolated. A thread that was not known may be in any
+// state, because the observation began in the middle.
 func (f *follower) isolated(e trace.Event) {
 	t, r := f.threads[e.TID], f.runs[e.CPU]
 	switch {
-	case r == nil: // not one that is checked
+	case r == nil: // the CPU is not checked
 		return
 	case t == nil:
 		t = &thread{m: f.of.a.Monitor()}
@@ -89,8 +89,8 @@ func (f *follower) isolated(e trace.Event) {
 	t.of, t.slot = r, uint32(e.A)
 }
 
-// broken returns the thread whose isolation was broken. That of one which did not
-// ask for it may end in the thread that runs instead.
+// broken returns the thread whose isolation was broken. The isolation of a thread that did not ask for it may end while
+// another one runs instead.
 func (f *follower) broken(e trace.Event) *thread {
 	if t := f.threads[e.TID]; t != nil && t.slot == e.Slot() {
 		return t

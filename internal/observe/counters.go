@@ -12,11 +12,10 @@ import (
 )
 
 // Counters counts what perf's software events show of a task and its children.
-// They need fewer privileges than tracing: none at all up to
-// kernel.perf_event_paranoid=2.
+// They need fewer privileges than tracing: none where kernel.perf_event_paranoid is 2 or less.
 type Counters struct {
 	events []openCounter
-	// Missing says, for each event that could not be counted, why.
+	// Missing has the reason for each event that could not be counted.
 	Missing []string
 }
 
@@ -25,8 +24,8 @@ type openCounter struct {
 	fd   int
 }
 
-// softwareEvents are those counted. An event that happens in the kernel counts
-// for nothing when the kernel is excluded, as it must be without privileges.
+// softwareEvents are the events that are counted. Without privileges the kernel must be excluded, and then an event that
+// happens in the kernel is not counted.
 var softwareEvents = []struct {
 	name     string
 	config   uint64

@@ -8,8 +8,8 @@ import (
 	"github.com/taskiso/taskiso/internal/report"
 )
 
-// ranOnOthers returns by CPU how long the command's threads have run on those that are not observed. A
-// task that was not started as a command may be anywhere: of it that says nothing.
+// ranOnOthers returns by CPU how long the command's threads have run on CPUs that are not observed. A task that was not
+// started as a command may be anywhere, so that nothing follows from where it ran.
 func (o *Observer) ranOnOthers() map[int]time.Duration {
 	ran := make(map[int]time.Duration)
 	if o.cfg.Trace.CPUs.IsEmpty() || o.cfg.Trace.AllTasks || !o.command {

@@ -34,5 +34,5 @@ func TestNumbersThatEnd(t *testing.T) {
 		t.Errorf("ended %v, want %v", ended, want)
 	}
 	o.cfg.OnEnd = nil
-	o.follow(batch) // nobody asks
+	o.follow(batch) // without a callback
 }

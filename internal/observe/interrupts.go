@@ -62,17 +62,17 @@ type counts struct {
 // seen counts the interrupts that events showed, by CPU.
 type seen map[int]map[trace.Kind]uint64
 
-// came returns how many of a kind came while the kernel's count was read.
+// came returns how many events of a kind came while the kernel's count was read.
 func (c *counts) came(cpu int, k trace.Kind) uint64 { return c.after[cpu][k] - c.before[cpu][k] }
 
-// tally is how many interrupts were seen between two counts, and by how many the kernel's
-// number can differ because they came while either was read.
+// tally is how many interrupts were seen between two counts, and how many may have come while one of the counts was
+// read: the kernel's number can differ by those.
 type tally struct{ seen, mayDiffer uint64 }
 
 // maxCountTries bounds the attempts to read the two counts between two interrupts.
 const maxCountTries = 20
 
-// settleTime is how long both counts must have stood still. An interrupt that
+// settleTime is how long neither count may have changed. An interrupt that
 // is just being handled may be in one of them and not yet in the other.
 const settleTime = 200 * time.Microsecond
 
@@ -163,8 +163,8 @@ func allowOneMore(rows []report.InterruptRow) {
 	}
 }
 
-// reusedInterrupt says which device interrupt was freed or given to another device
-// between two counts, if one was: its count went with it, or is that of both.
+// reusedInterrupt names a device interrupt that was freed or given to another device between two counts, "" if there is
+// none: its count is gone with it, or counts both devices.
 func reusedInterrupt(before, after topology.Table) string {
 	for _, was := range before.Rows {
 		if !isNumber(was.Name) {

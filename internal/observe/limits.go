@@ -8,7 +8,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// limits says, one sentence each, what this observation could not see.
+// limits lists what this observation could not see, in one sentence each.
 func (o *Observer) limits() []string {
 	var limits []string
 	if untracked := o.cfg.Trace.CPUs.Minus(o.tracked()); !untracked.IsEmpty() {
@@ -26,9 +26,8 @@ func (o *Observer) limits() []string {
 	return limits
 }
 
-// missingSources says what is not seen for each missing source that shows
-// something of its own. Vectors that this machine does not have are not
-// missed by anybody; they are listed with the sources of the report.
+// missingSources lists what is not seen because a source is missing, unless another source shows the same. A vector that
+// this machine does not have is not a limit; it is listed with the sources of the report.
 func (o *Observer) missingSources() []string {
 	var limits []string
 	for _, s := range o.tracer.Sources() {

@@ -9,8 +9,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// blind says why events of kind k are not seen on a CPU, or not the functions
-// that they name.
+// blind returns why events of kind k, or the functions that they name, are not seen on a CPU; "" if they are.
 func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 	if named && o.names.symbolsErr != nil {
 		return "kernel functions have no names: " + o.names.symbolsErr.Error()
@@ -30,7 +29,7 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 }
 
 // hasVectors reports whether this machine's interrupts have tracepoints by vector.
-// If so, a vector without one is a vector that this machine does not have.
+// If they have, a vector without a tracepoint is one that this machine does not have.
 func (o *Observer) hasVectors() bool { return o.tracer.Has(trace.CallFunctionEnter) }
 
 func (o *Observer) fillMonitors(r *report.Report) {

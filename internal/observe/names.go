@@ -11,8 +11,7 @@ import (
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
-// names resolves numbers with what the kernel says of itself. What cannot be
-// resolved stays a number.
+// names resolves numbers by the kernel's own tables. A number that is in none of them stays a number.
 type names struct {
 	symbols    *ksym.Table
 	symbolsErr error
@@ -47,8 +46,8 @@ func irqNames(files fs.FS) map[int]string {
 	return irqs
 }
 
-// Function returns the name of the function at addr. The kernel queues wake-ups
-// without their function, which the programs do not know if symbols are hidden.
+// Function returns the name of the function at addr. The kernel queues wake-ups without a function; its address is not
+// known to the BPF programs if symbols are hidden.
 func (n *names) Function(addr uint64) string {
 	if addr == 0 {
 		return "sched_ttwu_pending"

@@ -30,7 +30,7 @@ const PollInterval = 10 * time.Millisecond
 // memory, which taskiso should take little of.
 const gcPercent = 40
 
-// Config says what to observe and how.
+// Config is what to observe, and how.
 type Config struct {
 	Trace trace.Config
 	// NohzFull are the CPUs on which context tracking is active.
@@ -69,13 +69,13 @@ type Observer struct {
 	baseline counts
 
 	watched     map[uint32]bool // threads given to Watch
-	userMode    *trace.UserMode // nil where nobody has to be looked for, or can be
+	userMode    *trace.UserMode // nil where threads in user mode need not, or cannot, be looked for
 	spinningErr error           // why threads that run already could not be looked for
 
 	ranBefore map[int]time.Duration // by CPU that is not observed, how long watched tasks ran there before the beginning
 }
 
-// notYet is a beginning that nothing comes after.
+// notYet is later than everything: the observation has no beginning yet.
 const notYet = time.Duration(math.MaxInt64)
 
 // Open attaches the tracer. Nothing is recorded before Start. See [trace.Open]
@@ -86,7 +86,7 @@ func Open(cfg Config) (*Observer, error) {
 		return nil, err
 	}
 	names := newNames(cfg.Files)
-	debug.FreeOSMemory() // reading the symbols leaves more garbage than all the rest
+	debug.FreeOSMemory() // reading the symbols leaves more garbage than everything else
 	debug.SetGCPercent(gcPercent)
 	if names.symbols != nil {
 		cfg.Trace.Address = names.symbols.Address
@@ -187,7 +187,7 @@ func (o *Observer) Poll() error {
 	return o.pollUntil(notYet)
 }
 
-// pollUntil takes in what was recorded, but of what there was to see only that up to end.
+// pollUntil takes in what was recorded, except for events after end.
 func (o *Observer) pollUntil(end time.Duration) error {
 	batch, err := o.tracer.Read()
 	if err != nil {
@@ -222,7 +222,7 @@ func upTo(batch trace.Batch, end time.Duration) trace.Batch {
 	return batch
 }
 
-// nameItself tells this process from others that have its name, as the busy loop.
+// nameItself distinguishes this process from others of the same name, such as the busy loop.
 func (o *Observer) nameItself(batch trace.Batch) {
 	for _, e := range batch.Events {
 		if e.Task != nil && int(e.Task.PID) == os.Getpid() {
@@ -231,10 +231,10 @@ func (o *Observer) nameItself(batch trace.Batch) {
 	}
 }
 
-// itself is what a task that was interrupted by taskiso is told.
+// itself is the name of this process in reports and in what an interrupted task reads.
 const itself = "taskiso itself (the observer)"
 
-// follow takes in what became of isolated threads.
+// follow takes in how isolation of threads began and ended.
 func (o *Observer) follow(batch trace.Batch) {
 	for _, e := range batch.Events {
 		if e.Kind.IsIsolation() && e.Kind != trace.Told {
@@ -294,7 +294,7 @@ func (o *Observer) Finish(r *report.Report) error {
 		return err
 	}
 	r.Elsewhere = o.elsewhere()
-	end := clock.Now() // what goes on then is recorded, unlike what comes after it was stopped
+	end := clock.Now() // stays that go on at this time are recorded, unlike what comes after the recording was stopped
 	if err := o.tracer.Stop(); err != nil {
 		return err
 	}

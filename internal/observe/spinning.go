@@ -11,7 +11,7 @@ import (
 
 // prepareLook loads what lookForSpinning needs, before anything is observed.
 func (o *Observer) prepareLook() {
-	if !o.tracked().IsEmpty() { // elsewhere the tick shows who runs
+	if !o.tracked().IsEmpty() { // elsewhere the tick shows which thread runs
 		o.userMode, o.spinningErr = trace.OpenUserMode()
 	}
 }
@@ -41,7 +41,7 @@ func (o *Observer) isWatched(cpu int, tid uint32) bool {
 	return o.tracked().Contains(cpu) && (cpus.IsEmpty() || cpus.Contains(cpu)) && (o.cfg.Trace.AllTasks || o.watched[tid])
 }
 
-// spinningLimit says what is not seen if nobody could be looked for.
+// spinningLimit names what is not seen if threads in user mode could not be looked for.
 func (o *Observer) spinningLimit() []string {
 	if o.spinningErr == nil {
 		return nil

@@ -76,8 +76,8 @@ func (o *Observation) notIsolable(why string) {
 	fmt.Fprintf(o.cfg.Warnings(), "taskiso: %s\n", limit)
 }
 
-// told is called with each break that ended a thread's isolation.
-func (o *Observation) told(b report.Break, at time.Duration) {
+// describeBreak is called with each break that ended a thread's isolation.
+func (o *Observation) describeBreak(b report.Break, at time.Duration) {
 	if o.isolating == nil {
 		return
 	}
@@ -88,7 +88,7 @@ func (o *Observation) told(b report.Break, at time.Duration) {
 	for _, from := range b.Origins {
 		text += "; " + from.Description()
 	}
-	o.isolating.supervisor.Tell(b.TID, at, b.ID, display.HideAddresses(text)) // the thread may be anybody's
+	o.isolating.supervisor.Describe(b.TID, at, b.ID, display.HideAddresses(text)) // the thread may be anybody's
 }
 
 // ended is called with each watched thread that has ended, and when it did.

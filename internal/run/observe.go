@@ -30,7 +30,7 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 		NohzFull:         m.NohzFull,
 		Files:            cfg.Files,
 		OnBreak:          onBreak,
-		OnIsolationBreak: o.told,
+		OnIsolationBreak: o.describeBreak,
 		OnEnd:            o.ended,
 		OnIsolation:      o.isolationEvent,
 		Monitors:         cfg.Monitors,

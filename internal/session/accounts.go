@@ -40,7 +40,7 @@ func (a *accounts) of(tid uint32) *Calls {
 	if c := (*a)[tid]; c != nil {
 		return c
 	}
-	if len(*a) >= maxAccounts && tid != Others { // that of the others may be one more
+	if len(*a) >= maxAccounts && tid != Others { // Others may be one more
 		return a.of(Others)
 	}
 	if *a == nil {

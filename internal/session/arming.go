@@ -53,7 +53,7 @@ func (a *Arming) Event(e trace.Event) error {
 	if e.Kind != trace.Broken || e.Slot() != armedSlot || int(e.TID) == a.TID || a.Signal == 0 {
 		return nil
 	}
-	// Not Tgkill: the process is not known, and the thread's number is enough.
+	// Not Tgkill: its process is not known here, and the number of the thread is enough.
 	if _, _, errno := unix.Syscall(unix.SYS_TKILL, uintptr(a.TID), uintptr(a.Signal), 0); errno != 0 && errno != unix.ESRCH {
 		return fmt.Errorf("sending signal %d to thread %d: %w", a.Signal, a.TID, errno)
 	}

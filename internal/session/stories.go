@@ -16,7 +16,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// storySeals keep the file as it is, whoever opens it and how: a descriptor for
+// storySeals keep the file as it is, however a command opens it: a descriptor for
 // reading only can be opened again for writing through /proc/self/fd. Our mapping
 // is older than the seals, and the only one that can ever be written to. They need
 // Linux 5.1 (ab3948f58ff8).
@@ -25,7 +25,7 @@ const storySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_FUTURE_WR
 // stories are those of all slots. Its methods are not safe for concurrent use.
 type stories struct {
 	bytes []byte
-	seqs  [trace.StatusSlots]uint32 // what is written of seq is not read back: the memory is shared
+	seqs  [trace.StatusSlots]uint32 // the Seq of each story; it is not read back, because the memory is shared
 	fd    int                       // for reading only
 }
 
@@ -60,8 +60,8 @@ func (s *stories) close() error {
 	return unix.Munmap(s.bytes)
 }
 
-// tell writes the story of a slot.
-func (s *stories) tell(slot int, at time.Duration, id, text string) {
+// write writes the story of a slot.
+func (s *stories) write(slot int, at time.Duration, id, text string) {
 	story := s.at(slot)
 	atomic.StoreUint32(&story.Seq, s.seqs[slot]+1)
 	story.Time = uint64(at)

@@ -22,11 +22,11 @@ import (
 
 const maxSignal = 64 // _NSIG
 
-// quietFor is how long a CPU must have been left alone before it counts as
-// quiet: longer than the period of the slowest tick, that of HZ=100.
+// quietFor is how long nothing may have disturbed a CPU before it counts as
+// quiet: longer than the period of the slowest tick, the one of HZ=100.
 const quietFor = 12 * time.Millisecond
 
-// look is how often a CPU that is not quiet yet is looked at.
+// look is the time between two looks at a CPU that is not quiet yet.
 const look = 500 * time.Microsecond
 
 // soon is how long the return of a call is waited for without sleeping: its
@@ -55,7 +55,7 @@ type Watch interface {
 	Pages() int
 }
 
-// Config says who may be isolated where.
+// Config is which calls are answered, where threads may be isolated, and what is done for them.
 type Config struct {
 	Isolation Watch
 	CPUs      cpulist.Set // on which a thread may be isolated
@@ -65,14 +65,14 @@ type Config struct {
 	Gate     Gate // nil: nothing is held
 }
 
-// Gate holds operations back while a thread is isolated. Its methods are called
+// Gate holds operations while a thread is isolated. Its methods are called
 // concurrently.
 type Gate interface {
-	// Enter closes it before a thread may be isolated. What it returns is called
-	// when the thread is, or will not be.
+	// Enter closes it before a thread may be isolated. The returned function is called
+	// when the thread is isolated, or when it is clear that it will not be.
 	Enter() (done func(), err error)
 	// Window opens it for the thread with a slot, which is in its call, and returns
-	// when what waited has been done.
+	// when the operations that waited have been done.
 	Window(slot int) error
 }
 
@@ -158,10 +158,10 @@ func (s *Supervisor) pause(d time.Duration) (cancelled bool) {
 	}
 }
 
-// Close gives up the stories, after Serve has returned and Tell is not called any more.
+// Close gives up the stories, after Serve has returned and Describe is not called any more.
 func (s *Supervisor) Close() error { return s.stories.close() }
 
-// answer handles one call. That its caller is gone is no error.
+// answer handles one call. It is not an error if the caller is gone.
 func (s *Supervisor) answer(c seccomp.Call) {
 	if err := s.handle(c); err != nil && !errors.Is(err, seccomp.ErrGone) {
 		s.mu.Lock()
@@ -194,7 +194,7 @@ func (s *Supervisor) handle(c seccomp.Call) error {
 	return s.enter(c)
 }
 
-// window lets what waits for the caller be done.
+// window lets the operations that wait for the caller be done.
 func (s *Supervisor) window(c seccomp.Call) error {
 	if s.cfg.Gate == nil {
 		return nil
@@ -247,9 +247,9 @@ func (s *Supervisor) deliver(c seccomp.Call, cpu int, value int64, errno unix.Er
 	for since := time.Now(); s.cfg.Isolation.Answered(cpu) == c.TID; {
 		switch waited := time.Since(since); {
 		case waited > returnTimeout, waited > soon && !s.staysOn(c.TID, cpu):
-			s.cfg.Isolation.Withdraw(cpu) // it does not come back there: others may have the CPU
+			s.cfg.Isolation.Withdraw(cpu) // the thread does not come back there: others may have the CPU
 		case waited > soon && s.pause(look):
-			return nil // it comes back without anybody waiting for it
+			return nil // the thread comes back without a wait for it
 		}
 	}
 	return nil
@@ -316,7 +316,7 @@ func (s *Supervisor) enter(c seccomp.Call) error {
 }
 
 // occupy takes a CPU for a thread that is to be isolated there, until release, or
-// says what it is not quiet of.
+// returns what disturbs the CPU.
 func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 	lock := s.cpus[cpu]
 	if !lock.TryLock() {
@@ -326,7 +326,7 @@ func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 		lock.Unlock()
 		return "another isolated thread", nil
 	}
-	if !s.cfg.Isolation.Idle(cpu) { // the caller waits: it is somebody else, who may run without a tick
+	if !s.cfg.Isolation.Idle(cpu) { // the caller waits, so another task runs, perhaps without a tick
 		lock.Unlock()
 		return taskiso.Task.String(), nil
 	}
@@ -337,7 +337,7 @@ func (s *Supervisor) occupy(cpu, slot int) (why string, release func()) {
 	return "", lock.Unlock
 }
 
-// slot returns the number of the status page of who calls, and gives it one if it has none.
+// slot returns the number of the caller's status page, and gives the caller a page if it has none.
 func (s *Supervisor) slot(c seccomp.Call) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -347,8 +347,8 @@ func (s *Supervisor) slot(c seccomp.Call) (int, error) {
 		case owner.tid == c.TID && owner.called == c.At:
 			return i, nil
 		case owner.tid == c.TID:
-			// The programs have taken the page from a thread that ended, of which [Supervisor.Ended] tells
-			// only later: the caller may be another one with its number.
+			// The BPF programs take the page from a thread that ends, and [Supervisor.Ended] is called only later:
+			// the caller may be another thread with the same number.
 			s.slots[i].called = c.At
 			return i, s.cfg.Isolation.Assign(c.TID, i)
 		case owner.tid == 0 && free < 0:
@@ -384,8 +384,8 @@ func (s *Supervisor) flags(tid uint32) uint64 {
 	return 0
 }
 
-// Ended takes the status page from a thread that ended at a time of CLOCK_MONOTONIC. Whoever
-// has called with its number after that is another thread, and keeps the page.
+// Ended takes the status page from a thread that ended at a time of CLOCK_MONOTONIC. A thread that has called with the
+// same number after that is another one, and keeps the page.
 func (s *Supervisor) Ended(tid uint32, at time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -401,14 +401,14 @@ func (s *Supervisor) Ended(tid uint32, at time.Duration) {
 	}
 }
 
-// Tell lets a thread read what became known of its break at a time of the kernel's
-// CLOCK_MONOTONIC: the cause's id, and a text for people. The thread reads it with the time of its own clock, as that of its status page.
-func (s *Supervisor) Tell(tid uint32, at time.Duration, id, text string) {
+// Describe lets a thread read what became known of its break at a time of the kernel's CLOCK_MONOTONIC: the cause's id,
+// and a text for people. The thread reads the time on its own clock, as in its status page.
+func (s *Supervisor) Describe(tid uint32, at time.Duration, id, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, owner := range s.slots {
 		if owner.tid == tid {
-			s.stories.tell(i, at+s.cfg.Isolation.Ahead(i), id, text)
+			s.stories.write(i, at+s.cfg.Isolation.Ahead(i), id, text)
 		}
 	}
 }

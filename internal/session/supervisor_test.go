@@ -22,7 +22,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// fakeWatch is a machine whose CPU 3 is what a test says. A thread comes back from
+// fakeWatch is a machine whose CPU 3 is in a state that a test sets. A thread comes back from
 // its call at once.
 type fakeWatch struct {
 	mu        sync.Mutex
@@ -169,7 +169,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(func() {
 		close(f.calls.calls)
 		err := <-served
-		f.Tell(100, 1, "late", "what is read when nobody can call any more")
+		f.Describe(100, 1, "late", "what is read when nobody can call any more")
 		if err := errors.Join(err, f.Close(), f.Err()); err != nil {
 			t.Error(err)
 		}
@@ -417,12 +417,12 @@ func TestStory(t *testing.T) {
 		long[i] = 'x'
 	}
 	f.watch.ahead = 1000 // in its time namespace
-	f.Tell(100, 4711, "tick", "the tick")
-	f.Tell(101, 1, "not", "its own") // has no page
+	f.Describe(100, 4711, "tick", "the tick")
+	f.Describe(101, 1, "not", "its own") // has no page
 	if id, text := unix.ByteSliceToString(story.ID[:]), unix.ByteSliceToString(story.Text[:]); id != "tick" || text != "the tick" || story.Seq != 2 || story.Time != 5711 {
 		t.Errorf("%q %q, sequence %d, at %d", id, text, story.Seq, story.Time)
 	}
-	f.Tell(100, 4712, string(long), string(long))
+	f.Describe(100, 4712, string(long), string(long))
 	if id, text := unix.ByteSliceToString(story.ID[:]), unix.ByteSliceToString(story.Text[:]); len(id) != 63 || len(text) != 1023 {
 		t.Errorf("too long: %d and %d bytes", len(id), len(text))
 	}
@@ -455,7 +455,7 @@ func TestStoriesCannotBeChanged(t *testing.T) {
 		}
 	}
 	f.call(100, 48, abi.Slot)
-	f.Tell(100, 1, "tick", "the tick") // would end this process by SIGBUS in a file that was truncated
+	f.Describe(100, 1, "tick", "the tick") // would end this process by SIGBUS in a file that was truncated
 }
 
 func mapWritable(fd int) error {
