@@ -129,16 +129,14 @@ func (k *keeping) seen(t *testing.T) uint64 {
 // waitsUnseen waits until an operation is held, or one more than seen was visible to its program.
 func (k *keeping) waitsUnseen(t *testing.T, seen uint64) bool {
 	t.Helper()
-	unseen := false
 	eventually(t, "an operation that waits, or is counted as seen", func() bool {
 		s, err := k.Status()
 		if err != nil {
 			t.Fatal(err)
 		}
-		unseen = s.Seen == seen && len(s.Held) == 1 && state(s.Held[0].TID) == "t"
-		return unseen || s.Seen > seen
+		return s.Seen > seen || len(s.Held) == 1 && state(s.Held[0].TID) == "t"
 	})
-	return unseen
+	return k.seen(t) == seen // read after it has stopped: it can be seen, and counted, until then
 }
 
 // endByHand lets the only operation go, and returns what its program printed.
