@@ -87,7 +87,8 @@ func openGuard(cfg Config) (*guard, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, unsupported("loading BPF programs: run as root", err)
 	}
-	kernel, err := btf.LoadKernelSpec()
+	types := btf.NewCache() // to read the kernel's type information once, which takes a quarter of opening
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil, unsupported("reading the kernel's type information", err)
 	}
@@ -98,7 +99,7 @@ func openGuard(cfg Config) (*guard, error) {
 		return nil, unsupported("stopping a thread as a debugger does", err)
 	}
 	g := &guard{ops: guarded(kernel)}
-	if err := g.load(kernel, cfg); err != nil {
+	if err := g.load(types, cfg); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	if err := g.attend(); err != nil {
@@ -151,12 +152,12 @@ func guarded(kernel *btf.Spec) []Operation {
 	return ops
 }
 
-func (g *guard) load(kernel *btf.Spec, cfg Config) error {
+func (g *guard) load(types *btf.Cache, cfg Config) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the embedded BPF programs: %w", err)
 	}
-	if err := g.choose(kernel, spec); err != nil {
+	if err := g.choose(types, spec); err != nil {
 		return err
 	}
 	if err := g.fill(spec); err != nil {
@@ -165,7 +166,7 @@ func (g *guard) load(kernel *btf.Spec, cfg Config) error {
 	if err := g.set(spec, cfg); err != nil {
 		return err
 	}
-	if g.coll, err = ebpf.NewCollection(spec); errors.Is(err, os.ErrPermission) {
+	if g.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w: %s", ErrNotSupported, feature.Reason(feature.RefusesTrampolines())) // err guesses at memory limits
 	} else if err != nil {
 		return unsupported("loading BPF programs for trampolines", err)
@@ -178,9 +179,12 @@ func (g *guard) load(kernel *btf.Spec, cfg Config) error {
 }
 
 // choose leaves the programs that this kernel has hooks for, of the type that it asks.
-func (g *guard) choose(kernel *btf.Spec, spec *ebpf.CollectionSpec) error {
-	var err error
-	if g.asksModules, err = asksModules(spec.Copy()); err != nil {
+func (g *guard) choose(types *btf.Cache, spec *ebpf.CollectionSpec) error {
+	kernel, err := types.Kernel()
+	if err != nil {
+		return unsupported("reading the kernel's type information", err)
+	}
+	if g.asksModules, err = asksModules(types, spec.Copy()); err != nil {
 		return err
 	}
 	if !g.asksModules {

@@ -22,12 +22,12 @@ const (
 // asksModules reports whether the kernel asks BPF programs of the type for security
 // modules: "bpf" is in its list of modules. The list is in a file system that need
 // not be mounted, so it is tried out.
-func asksModules(spec *ebpf.CollectionSpec) (bool, error) {
+func asksModules(types *btf.Cache, spec *ebpf.CollectionSpec) (bool, error) {
 	var probe struct {
 		Program *ebpf.Program  `ebpf:"probe"`
 		Probed  *ebpf.Variable `ebpf:"probed"`
 	}
-	if err := spec.LoadAndAssign(&probe, nil); err != nil {
+	if err := spec.LoadAndAssign(&probe, &ebpf.CollectionOptions{Cache: types}); err != nil {
 		return false, nil // this kernel has no such type; if there is another reason, the others meet it as well
 	}
 	defer probe.Program.Close()

@@ -116,12 +116,13 @@ func Open(cfg Config) (*Tracer, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("lifting the limit on locked memory: %w", err)
 	}
-	kernel, err := btf.LoadKernelSpec()
+	types := btf.NewCache() // to read the kernel's type information once
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's type information: %w", err)
 	}
 	t := &Tracer{cpus: cfg.CPUs, targets: len(targets(cfg)), sources: Attachable(kernel), lost: make(map[int]uint64)}
-	if err := t.load(cfg); err != nil {
+	if err := t.load(types, cfg); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func ringBytes(cpus int) int {
 	return size
 }
 
-func (t *Tracer) load(cfg Config) error {
+func (t *Tracer) load(types *btf.Cache, cfg Config) error {
 	spec, err := t.spec(cfg)
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (t *Tracer) load(cfg Config) error {
 	}
 	spec.Maps["rings"].Contents = contents
 
-	t.coll, err = ebpf.NewCollection(spec)
+	t.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types})
 	if err != nil {
 		return fmt.Errorf("loading BPF programs: %w", err)
 	}
