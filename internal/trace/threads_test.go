@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/affinity"
 )
 
 // Variables that make the test binary another program.
@@ -260,9 +263,7 @@ func TestExitOfAWatchedThreadIsSeenAnywhere(t *testing.T) {
 			tracer := open(t, tc.config)
 			c := exec.Command("cat")
 			in, out := start(t, c)
-			var only unix.CPUSet
-			only.Set(tc.on)
-			if err := unix.SchedSetaffinity(c.Process.Pid, &only); err != nil {
+			if err := affinity.Set(c.Process.Pid, mustParse(t, strconv.Itoa(tc.on))); err != nil {
 				t.Fatal(err)
 			}
 			if tc.watched {
@@ -317,17 +318,13 @@ func TestSwitchAfterAnUnreportedOne(t *testing.T) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
+	before, err := affinity.Of(0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.SchedSetaffinity(0, &before)
-	cpu := 0
-	for !before.IsSet(cpu) {
-		cpu++
-	}
-	one.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
+	defer affinity.Set(0, before)
+	cpu, _ := before.First()
+	if err := affinity.Pin(cpu); err != nil {
 		t.Fatal(err)
 	}
 	others := func() (n int) { // after some switches from and to this thread

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/vmtest/wire"
 )
 
@@ -213,7 +214,7 @@ func reapUntil(pid int) (unix.WaitStatus, error) {
 func endOf(status unix.WaitStatus) wire.End {
 	end := wire.End{ExitCode: status.ExitStatus()}
 	if status.Signaled() {
-		end.Signal = unix.SignalName(status.Signal())
+		end.Signal = signame.Of(status.Signal())
 	}
 	return end
 }
