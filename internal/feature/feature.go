@@ -47,7 +47,7 @@ type Feature struct {
 	Needed bool   `json:"needed"`
 	Answer Answer `json:"answer"`
 	Reason string `json:"reason,omitempty"` // unless the answer is yes
-	// Denied tells that it could not be tried for lack of privileges.
+	// Denied is true if it could not be tried for lack of privileges.
 	Denied bool `json:"denied,omitempty"`
 	// Next is what can be done about it, where something can.
 	Next string `json:"next,omitempty"`
@@ -227,15 +227,15 @@ func systemProbes(files fs.FS) []probe {
 	}
 }
 
-// threadNumbers says whose numbers a user is to give and is told.
+// threadNumbers describes the numbers of threads that options take and reports show.
 func threadNumbers() string {
 	if inside, err := trace.InPIDNamespace(); err == nil && inside {
 		return "a PID namespace: threads have the numbers of this one, and those outside are shown as 0"
 	}
-	return "processes and threads are those that this process calls so"
+	return "processes and threads have the numbers that the kernel itself uses"
 }
 
-// clockShown says which clock times are of.
+// clockShown names the clock that times are of.
 func clockShown() string {
 	if ahead := clock.Ahead(); ahead != 0 {
 		return fmt.Sprintf("a time namespace: CLOCK_MONOTONIC is %v ahead of the kernel's, which events and reports have", ahead)

@@ -4,9 +4,10 @@ package feature
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
+
+const notTried = "not tried without privileges"
 
 // Rows returns a table of the features, with the next step of those that are missing.
 func Rows(list []Feature) [][]string {
@@ -27,21 +28,26 @@ func Rows(list []Feature) [][]string {
 	return rows
 }
 
-// deniedRows says of all features that could not be tried without privileges which these are, at once.
+// deniedRows lists the features that could not be tried without privileges in one row.
 func deniedRows(list []Feature) [][]string {
-	var names, next []string
+	var names []string
+	var first Feature
 	for _, f := range list {
 		if !f.Denied {
 			continue
 		}
-		names = append(names, f.Name)
-		if !slices.Contains(next, f.Next) {
-			next = append(next, f.Next)
+		if len(names) == 0 {
+			first = f
 		}
+		names = append(names, f.Name)
 	}
-	if len(names) == 0 {
+	next := []string{"", "", "→ " + first.Next}
+	switch len(names) {
+	case 0:
 		return nil
+	case 1:
+		return [][]string{{string(Unknown), first.Name, first.Gives + ": " + notTried}, next}
+	default:
+		return [][]string{{string(Unknown), fmt.Sprintf("%d features", len(names)), notTried + ": " + strings.Join(names, ", ")}, next}
 	}
-	rows := [][]string{{string(Unknown), fmt.Sprintf("%d features", len(names)), "not tried without privileges: " + strings.Join(names, ", ")}}
-	return append(rows, []string{"", "", "→ " + strings.Join(next[:1], "; ")})
 }

@@ -76,7 +76,7 @@ func handOverListener(in *bufio.Reader, report *json.Encoder) error {
 	r := stubReport{}
 	var err error
 	if r.Listener, err = seccomp.Install(); err != nil {
-		r.Step, r.Errno = "having prctl answered", errno(err)
+		r.Step, r.Errno = "installing a seccomp filter", errno(err)
 	}
 	if err := report.Encode(r); err != nil {
 		return fmt.Errorf("reporting the listener: %w", err)

@@ -5,6 +5,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -28,7 +29,11 @@ const DefaultSettle = session.DefaultSettle
 func (o *Observation) isolate(t *Task) error {
 	fd, err := t.Process.Listen()
 	if failed := (*launch.ExecError)(nil); errors.As(err, &failed) {
-		o.notIsolable(err.Error())
+		why := failed.Error()
+		if errors.Is(failed, fs.ErrPermission) {
+			why += "; run as root or with CAP_SYS_ADMIN"
+		}
+		o.notIsolable(why)
 		return nil
 	} else if err != nil {
 		return err
