@@ -50,7 +50,7 @@ check: setup ## static checks only; changes nothing
 	@echo "== check: generated files are what their sources give"
 	@hack/check-generated
 
-test: setup setup-vm check test-unit test-root model deferral-soak test-vm ## everything: installs what is missing; checks, unit, root and VM tests
+test: setup setup-vm check test-unit test-root model test-vm ## everything: installs what is missing; checks, unit, root and VM tests
 	@echo "== test: all passed"
 
 # -count=1, because tests look at the running kernel, which the test cache does not know.
@@ -119,7 +119,7 @@ benchmarks: ## docs/benchmarks*.md and their figures, of docs/bench/*.json
 
 soak: setup ## long: every fuzz target, then all tests many times, then all soaks
 	hack/soak $(SOAK_TIME) $(SOAK_ROUNDS)
-	$(MAKE) test-rows provocations silence deferral-trace isolation-storm partition-soak hold-soak
+	$(MAKE) test-rows provocations silence deferral-soak deferral-trace isolation-storm partition-soak hold-soak
 
 # Also a benchmark: see bench-all.
 silence: setup setup-vm setup-peers ## an isolated CPU that is observed is interrupted no more than one that is not
