@@ -65,12 +65,8 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 	return all
 }
 
-// JudgeFiles judges the reports in files by the budget in a file.
-func JudgeFiles(version, file string, names []string) (Result, error) {
-	b, err := ReadFile(file)
-	if err != nil {
-		return Result{}, err
-	}
+// JudgeFiles judges the reports in files.
+func (b Budget) JudgeFiles(version string, names []string) (Result, error) {
 	reports, err := report.ReadFiles(names)
 	if err != nil {
 		return Result{}, err

@@ -44,7 +44,8 @@ it is unknown if what was seen is within it and something leaves the figure in d
 events that were lost; else it is met.
 
 The exit status is 0 if every limit is met; 3 if one is exceeded; 2 for a wrong command
-line; 125 if none is exceeded and one is unknown, or if a file cannot be read.`,
+line or a mistake in BUDGET; 125 if none is exceeded and one is unknown, or if a report
+cannot be read.`,
 		Example: `  taskiso run -c 3 -d 1m --report app.json -- ./app
   taskiso budget init app.json > app.toml
   taskiso budget check app.toml app.json
@@ -65,9 +66,13 @@ line; 125 if none is exceeded and one is unknown, or if a file cannot be read.`,
 }
 
 func (p *program) budgetCheck(file string, names []string, opts budgetOptions) error {
-	result, err := budget.JudgeFiles(version(), file, names)
+	b, err := readBudget(file)
 	if err != nil {
 		return err
+	}
+	result, err := b.JudgeFiles(version(), names)
+	if err != nil {
+		return aboutFiles(err)
 	}
 	if err := p.printBudget(&result, opts); err != nil {
 		return err
@@ -79,6 +84,15 @@ func (p *program) budgetCheck(file string, names []string, opts budgetOptions) e
 		return &status{exitFailed, nil}
 	}
 	return nil
+}
+
+// readBudget reads the file of a budget, which is part of the command line.
+func readBudget(file string) (budget.Budget, error) {
+	b, err := budget.ReadFile(file)
+	if err != nil {
+		return b, usageError("%w", err)
+	}
+	return b, nil
 }
 
 func (p *program) printBudget(r *budget.Result, opts budgetOptions) error {
@@ -127,7 +141,7 @@ The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read
 func (p *program) budgetInit(names []string, headRoom float64) error {
 	reports, err := report.ReadFiles(names)
 	if err != nil {
-		return err
+		return aboutFiles(err)
 	}
 	return budget.Propose(p.stdout, headRoom, reports)
 }

@@ -108,5 +108,5 @@ func runsOf(patterns []string) ([]compare.Run, error) {
 	if errors.Is(err, filepath.ErrBadPattern) {
 		return nil, usageError("%w", err)
 	}
-	return runs, err
+	return runs, aboutFiles(err)
 }

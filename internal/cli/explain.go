@@ -86,7 +86,8 @@ func (p *program) explanation(catalogue *cause.Catalogue, args []string) (explan
 	if _, statErr := os.Stat(args[0]); errors.Is(statErr, fs.ErrNotExist) && !strings.ContainsAny(args[0], "./") {
 		return nil, usageError("%w%s; \"taskiso explain\" lists all", err, didYouMean(catalogue.Near(args[0])))
 	}
-	return e.File(args[0], os.Stdin)
+	r, err := e.File(args[0], os.Stdin)
+	return r, aboutFiles(err)
 }
 
 // completeCauses offers the causes by their IDs, and files.

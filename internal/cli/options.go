@@ -106,7 +106,7 @@ func (o *options) loadBudget() error {
 	if o.budgetFile == "" {
 		return nil
 	}
-	b, err := budget.ReadFile(o.budgetFile)
+	b, err := readBudget(o.budgetFile)
 	o.budget = &b
 	return err
 }

@@ -116,7 +116,7 @@ func (p *program) openMachine(o *machineOptions) (files *kernfs.FS, done func() 
 	}
 	tree, err := kernfs.OpenCaptured(o.host)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, aboutFiles(err)
 	}
 	if _, err := fs.Stat(tree.View(), "sys/devices/system/cpu/online"); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s is not a captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())

@@ -47,6 +47,14 @@ func usageError(format string, args ...any) error {
 	return &status{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// aboutFiles gives an error about files that the command line names the status of a name for nothing, if one is not there.
+func aboutFiles(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageError("%w", err)
+	}
+	return err
+}
+
 // statusOf returns the exit status of an error that has none of its own.
 func statusOf(err error) int {
 	var request *task.RequestError
