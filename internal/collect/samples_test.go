@@ -190,7 +190,7 @@ func samples(t *testing.T) map[string]*report.Report {
 	t.Helper()
 	all := map[string]*report.Report{
 		"busy": busySample(t), "quiet": quietSample(t), "lost": lostSample(t), "lower-bounds": untrackedSample(t),
-		"untraced": untracedSample(t), "empty": emptySample(t),
+		"untraced": untracedSample(t), "untraced-process": untracedProcessSample(t), "empty": emptySample(t),
 		"isolation": isolationSample(t), "holds": holdsSample(t), "elsewhere": elsewhereSample(t), "waiting": waitingSample(t),
 	}
 	scopes := map[string]report.Scope{"process": {}, "thread": {}}
@@ -271,7 +271,7 @@ func busySample(t *testing.T) *report.Report {
 	}}
 	r.Usage = &report.Usage{
 		Task:       &report.TaskUsage{User: 9 * time.Second, System: time.Millisecond, MinorFaults: 1234, Voluntary: 3, Involuntary: 1},
-		Interrupts: map[string]uint64{"LOC": 12}, Softirqs: map[string]uint64{"TIMER": 12}, Steal: 20 * time.Millisecond,
+		Interrupts: map[string]uint64{"LOC": 12}, Softirqs: map[string]uint64{"TIMER": 12}, Steal: pointer(20 * time.Millisecond),
 	}
 	return r
 }
@@ -325,7 +325,17 @@ func untracedSample(t *testing.T) *report.Report {
 		Task:       &report.TaskUsage{User: time.Millisecond, System: 300 * time.Microsecond, MinorFaults: 90},
 		Events:     map[string]uint64{"page-faults-minor": 90, "context-switches": 1},
 		Interrupts: map[string]uint64{"LOC": 250, "RES": 3, "24 eth0": 250}, Softirqs: map[string]uint64{},
+		Steal: pointer(time.Duration(0)),
 	}
+	r.Limits = []string{"kernel entries could not be seen: operation not permitted; run as root"}
+	return r
+}
+
+// untracedProcessSample: nobody knows on which CPUs the process ran.
+func untracedProcessSample(t *testing.T) *report.Report {
+	r := newReport(t, report.Task{Kind: "process", PID: 4242, EndedBy: "duration"})
+	r.Tracing = false
+	r.Usage = &report.Usage{Task: &report.TaskUsage{User: time.Millisecond, Voluntary: 3}}
 	r.Limits = []string{"kernel entries could not be seen: operation not permitted; run as root"}
 	return r
 }

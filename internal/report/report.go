@@ -339,10 +339,10 @@ type Usage struct {
 	// taken when nothing could be traced.
 	Events map[string]uint64 `json:"perf_events,omitempty"`
 	// What the observed CPUs did, for whomever, by row of /proc/interrupts
-	// and /proc/softirqs.
-	Interrupts map[string]uint64 `json:"interrupts"`
-	Softirqs   map[string]uint64 `json:"softirqs"`
-	Steal      time.Duration     `json:"steal_ns"` // taken by the hypervisor
+	// and /proc/softirqs. Nil, as is Steal, if a task was followed to whichever CPU it ran on.
+	Interrupts map[string]uint64 `json:"interrupts,omitzero"`
+	Softirqs   map[string]uint64 `json:"softirqs,omitzero"`
+	Steal      *time.Duration    `json:"steal_ns,omitempty"` // taken by the hypervisor
 }
 
 // TaskUsage is what a command and the children it waited for used up, or the

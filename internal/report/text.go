@@ -418,8 +418,8 @@ func (t *text) usage(r *Report) {
 			[]string{"interrupts on the CPUs", countList(u.Interrupts)},
 			[]string{"softirqs on the CPUs", countList(u.Softirqs)})
 	}
-	if u.Steal > 0 {
-		rows = append(rows, []string{"steal time of the CPUs", display.Span(u.Steal)})
+	if u.Steal != nil && *u.Steal > 0 {
+		rows = append(rows, []string{"steal time of the CPUs", display.Span(*u.Steal)})
 	}
 	if len(rows) > 0 {
 		t.Printf("\n%s\n", t.Paint(display.Bold, "as the kernel accounts for it"))
@@ -429,6 +429,9 @@ func (t *text) usage(r *Report) {
 
 // countList returns counts with the largest first.
 func countList(counts map[string]uint64) string {
+	if counts == nil {
+		return "unknown: it may have run on any CPU"
+	}
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})

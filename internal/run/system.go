@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/report"
@@ -32,19 +33,18 @@ func readSystem(files fs.FS) (systemCounts, error) {
 	return c, err
 }
 
-// usage returns what the kernel accounts for the CPUs since c was read, and for the task since it executed its program,
+// usage returns what the kernel accounts for the CPUs, if there are any, since c was read, and for the task since it executed its program,
 // when it had used up the amounts in before. state is nil for a task that has not ended or is not ours.
 func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessState, before *syscall.Rusage) (*report.Usage, error) {
 	now, err := readSystem(files)
 	if err != nil {
 		return nil, err
 	}
-	u := &report.Usage{
-		Interrupts: positive(topology.Diff(c.interrupts, now.interrupts), cpus),
-		Softirqs:   positive(topology.Diff(c.softirqs, now.softirqs), cpus),
-	}
-	for cpu := range cpus.All() {
-		u.Steal += now.times[cpu].Sub(c.times[cpu]).Steal
+	u := &report.Usage{}
+	if !cpus.IsEmpty() {
+		u.Interrupts = positive(topology.Diff(c.interrupts, now.interrupts), cpus)
+		u.Softirqs = positive(topology.Diff(c.softirqs, now.softirqs), cpus)
+		u.Steal = c.steal(now, cpus)
 	}
 	if state == nil {
 		return u, nil
@@ -54,6 +54,15 @@ func (c systemCounts) usage(files fs.FS, cpus cpulist.Set, state *os.ProcessStat
 		u.Task = all.Since(&earlier)
 	}
 	return u, nil
+}
+
+// steal returns the time that the hypervisor took from cpus together.
+func (c systemCounts) steal(now systemCounts, cpus cpulist.Set) *time.Duration {
+	var sum time.Duration
+	for cpu := range cpus.All() {
+		sum += now.times[cpu].Sub(c.times[cpu]).Steal
+	}
+	return &sum
 }
 
 // positive returns, by row, what was counted on cpus together.
