@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command taskiso isolates tasks on CPUs of their own and says what interrupts them.
+// Command taskiso isolates tasks on CPUs of their own and reports what interrupts them.
 package main
 
 import (

@@ -5,9 +5,9 @@
 // (Documentation/trace/rv/deterministic_automata.rst), so that one file serves
 // here and there.
 //
-// A lost event never leads to a violation: the monitor no longer knows its
-// state, and says so, until later events leave only one state possible. Where nothing
-// was lost, what no state allows that it can be in is a violation.
+// A lost event never leads to a violation: the monitor reports its state
+// as unknown until later events leave only one state possible. If nothing was lost, an
+// event that no possible state allows is a violation.
 package automaton
 
 import (
@@ -72,7 +72,7 @@ func (a *Automaton) Next(state, event string) (string, bool) {
 	return a.states[a.next[i][e]], true
 }
 
-// Verdict is what a monitor can say of all events that it was given.
+// Verdict is the verdict of a monitor on all events that it was given.
 type Verdict string
 
 // Verdicts.
@@ -148,7 +148,7 @@ func (m *Monitor) states() string {
 	return strings.Join(names, " or ")
 }
 
-// Lost says that n events, or an unknown number if 0, were lost: any state is
+// Lost notes that n events, or an unknown number if 0, were lost: any state is
 // possible now.
 func (m *Monitor) Lost(n uint64) {
 	m.lost += max(n, 1)
@@ -156,7 +156,7 @@ func (m *Monitor) Lost(n uint64) {
 	m.Forget()
 }
 
-// Forget says that any state is possible, though nothing was lost: the stream
+// Forget makes any state possible, though nothing was lost: the stream
 // is joined in the middle.
 func (m *Monitor) Forget() {
 	for state := range m.possible {
@@ -176,7 +176,7 @@ func (m *Monitor) State() (string, bool) {
 // Violations returns how many events were not allowed, and how many were lost.
 func (m *Monitor) Violations() (violations, lost uint64) { return m.violations, m.lost }
 
-// Verdict returns what can be said so far.
+// Verdict returns the verdict so far.
 func (m *Monitor) Verdict() Verdict {
 	switch {
 	case m.violations > 0:

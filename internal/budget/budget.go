@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package budget judges reports by what their user allows: how many interruptions there may be of which cause and by
-// whom, how long, how often, and how long at least the task is to be left alone. A rule whose figure is not known for
+// Package budget judges reports by what their user allows: how many interruptions of a cause or an origin there may be,
+// how long and how often, and the shortest time for which the task is to be left alone. A rule whose figure is not known for
 // certain is neither met nor exceeded, but unknown. The file's form is described in docs/budgets.md.
 package budget
 
@@ -32,7 +32,7 @@ type Rule struct {
 	// Causes and Except are IDs of causes, or patterns of them as of [path.Match]: those that the rule is about, all if empty,
 	// and those that it is not about.
 	Causes, Except []string
-	// From is the name of a process, or a pattern: only breaks that it caused. Empty: whoever caused them.
+	// From is the name of a process, or a pattern: only breaks that it caused. Empty: breaks of any origin.
 	From   string
 	Limits []Limit // at least one
 }

@@ -165,7 +165,7 @@ func (r *Rule) measure(of *report.Report, cpu int) measured {
 		return m
 	}
 	if of.Schema < 2 {
-		m.doubts = append(m.doubts, "the report is of an older form, which does not tell what is in doubt")
+		m.doubts = append(m.doubts, "the report is of an older form, which does not list doubts")
 	}
 	for _, d := range of.About(cpu) {
 		m.doubts = append(m.doubts, d.Text)
@@ -206,7 +206,7 @@ func (m *measured) add(r *Rule, c report.Cause) {
 	}
 }
 
-// addOrigins counts the breaks of one process. Those of which the report does not tell from whom they came may be its.
+// addOrigins counts the breaks of one process. Breaks without an origin in the report may be its own.
 func (m *measured) addOrigins(r *Rule, c report.Cause) {
 	var known uint64
 	for _, o := range c.Origins {
@@ -251,13 +251,13 @@ func (m *measured) percentile(l Limit) (value float64, open, within []string) {
 	from, to, ok := m.lengths.Percentile(percentiles[l.Figure])
 	switch {
 	case !ok && m.breaks > 0:
-		return 0, append(open, "the report does not tell how lengths are distributed: it is of an older taskiso"), nil
+		return 0, append(open, "the report does not have the distribution of lengths: it is of an older taskiso"), nil
 	case !ok:
 		return 0, open, nil
 	}
 	within = m.bounds
 	if float64(to-1) > l.Allowed {
-		within = append(slices.Clone(within), fmt.Sprintf("the report tells it only as %s to %s", display.Span(from), display.Span(to)))
+		within = append(slices.Clone(within), fmt.Sprintf("the report has it only as %s to %s", display.Span(from), display.Span(to)))
 	}
 	return float64(from), open, within
 }

@@ -60,7 +60,7 @@ func Propose(w io.Writer, headRoom float64, reports []*report.Report) error {
 	return err
 }
 
-// writeDoubts tells that reports like these are not known to meet any budget.
+// writeDoubts prints that reports like these are not known to meet any budget.
 func writeDoubts(text *strings.Builder, reports []*report.Report) {
 	for i, r := range reports {
 		for _, d := range r.Doubts {

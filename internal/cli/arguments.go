@@ -58,7 +58,7 @@ func noArguments(c *cobra.Command, args []string) error {
 	return usageError("%s takes no arguments, but was given %s; see %[1]s --help", c.CommandPath(), printable.Word(args[0]))
 }
 
-// oneArgument is for commands that take exactly one, as what says.
+// oneArgument is for commands that take exactly one; what describes it.
 func oneArgument(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 1 && args[0] != "" {

@@ -62,7 +62,7 @@ func oneOf(words ...string) cobra.PositionalArgs {
 	}
 }
 
-// plainDescriptions takes the quotes out of what is said of flags, which only the help makes use of.
+// plainDescriptions takes the quotes out of the descriptions of flags: only the help uses them.
 func plainDescriptions(c *cobra.Command) {
 	c.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
 	for _, sub := range c.Commands() {

@@ -87,7 +87,7 @@ func (p *program) doctor(asJSON bool) error {
 	return nil
 }
 
-// grade says what will interrupt CPUs.
+// grade prints what will interrupt CPUs.
 func (p *program) grade(o *machineOptions, cpus string) error {
 	return p.withStore(o, false, func(_ context.Context, s *partition.Store) error {
 		g, err := s.Grade(partition.Spec{CPUs: cpus})
@@ -132,7 +132,7 @@ func (p *program) printDoctor(list []feature.Feature) error {
 	return err
 }
 
-// blindEntries says how many ways into the kernel nothing shows.
+// blindEntries counts, in a sentence, the ways into the kernel that nothing shows.
 func (p *program) blindEntries() string {
 	e, err := entries.Here(p.files.View(), feature.Usable(p.files.View()))
 	if err != nil {

@@ -93,7 +93,7 @@ func (o *holdOptions) register(c *cobra.Command) {
 	}
 }
 
-// config joins what the file says with the flags.
+// config joins the settings of the file with the flags.
 func (o *holdOptions) config() (hold.Config, string, error) {
 	c, cpus, err := hold.ReadConfig(o.file, !o.given("window") && !o.given("during"))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/taskiso/taskiso/internal/run"
 )
 
-// isolationOptions say when a call of prctl(48) succeeds.
+// isolationOptions decide when a call of prctl(48) succeeds.
 type isolationOptions struct {
 	settle   flags.Duration
 	isolable string

@@ -135,7 +135,7 @@ func (p *program) partitionCreate(ctx context.Context, s *partition.Store, spec 
 	return notAsMade(created.OK())
 }
 
-// notAsMade says by the exit status what has been printed already.
+// notAsMade returns the exit status for what has been printed already.
 func notAsMade(ok bool) error {
 	if ok {
 		return nil
@@ -307,7 +307,7 @@ func (p *program) onPartition(o *machineOptions, changes bool, do func(context.C
 	}
 }
 
-// errNotRoot says what is missing, before anything is tried.
+// errNotRoot names what is missing, before anything is tried.
 var errNotRoot = errors.New("partitions are made, verified and undone by root: run it with sudo")
 
 // withStore calls do with the partitions of the machine. A signal ends the

@@ -42,7 +42,7 @@ func (s *status) Error() string {
 
 func (s *status) Unwrap() error { return s.err }
 
-// usageError says that the command line cannot mean anything.
+// usageError is the error of a command line that cannot mean anything.
 func usageError(format string, args ...any) error {
 	return &status{exitUsage, fmt.Errorf(format, args...)}
 }

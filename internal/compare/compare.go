@@ -26,10 +26,10 @@ const (
 	Unknown Verdict = "unknown"
 )
 
-// Change is what became of one row.
+// Change is how one row differs.
 type Change string
 
-// Changes. Without a difference found, the interval tells how large one may be all the same.
+// Changes. Without a difference found, the interval shows how large one may be all the same.
 const (
 	Appeared Change = "appeared"
 	More     Change = "more often"
@@ -187,7 +187,7 @@ func doubts(runs []Run) []string {
 	}
 	for _, run := range runs {
 		if run.Report.Schema < 2 {
-			list = append(list, run.Name+": the report is of an older form, which does not tell what is in doubt")
+			list = append(list, run.Name+": the report is of an older form, which does not list doubts")
 		}
 		for _, d := range run.Report.Doubts {
 			if d.Reason != report.DoubtUntracked {
@@ -221,7 +221,7 @@ func unknownVariation(before, after []Run) []string {
 }
 
 // fewRuns is how many on each side are few: with fewer, the variation between runs is known so badly that only large
-// differences are told from it.
+// differences stand out from it.
 const fewRuns = 5
 
 func limits(before, after []Run) []string {

@@ -84,7 +84,7 @@ func within(before, after group) dispersion {
 	return sum
 }
 
-// comparison is what two groups say of the ratio of their rates, after by before.
+// comparison is the ratio of the rates of two groups, after by before, and how well it is known.
 type comparison struct {
 	ratio, low, high float64 // of the rates, with an interval that has the true one in 95 of 100 cases; high may be infinite
 	p                float64 // how likely rates at least as different are if the true ones are equal
@@ -96,7 +96,7 @@ const level = 0.05
 
 // compareRates compares two groups, each with at least one run of more than 0 seconds. The interval and p are the most careful
 // of three: that of counts with no more than chance in them, which is exact, and those with each dispersion that is known. A
-// dispersion of a few runs is known badly, and Student's and Fisher's distributions with its few degrees of freedom tell how
+// dispersion of a few runs is known badly, and Student's and Fisher's distributions with its few degrees of freedom show how
 // badly: without them, of runs that vary by a third, two on each side, every third comparison was a false alarm (TestFalseAlarms).
 func compareRates(before, after group) comparison {
 	c := exact(before, after)

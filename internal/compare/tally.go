@@ -76,7 +76,7 @@ func (t *tally) addCause(side, i, cpu int, c *report.Cause) {
 		}
 		by := w
 		by.from = nameOf(o.Name)
-		t.add(side, i, by, c.Title, o.Count, within) // they spread as the whole cause does, as far as a report tells
+		t.add(side, i, by, c.Title, o.Count, within) // they spread as the whole cause does, as far as a report shows
 	}
 }
 

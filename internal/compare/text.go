@@ -125,7 +125,7 @@ func cutLast(rows [][]string, width int) {
 	}
 }
 
-// minLast leaves of a title what tells causes apart.
+// minLast leaves enough of a title to distinguish causes.
 const minLast = 16
 
 func cut(text string, width int) string {

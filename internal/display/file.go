@@ -24,7 +24,7 @@ type File struct {
 	*os.File
 	target string
 	temp   string // its name until it is published, if it has one
-	direct bool   // written in place: the target is no regular file
+	direct bool   // written in place: the target is not a regular file
 
 	restricted bool   // only its owner may read it
 	tail       []byte // the last bytes written: an address may be written in two parts
@@ -92,12 +92,12 @@ func (f *File) restrict(p []byte) error {
 	return nil
 }
 
-// kernelAddress is the form in which an address of the kernel is shown for which there is no name.
+// kernelAddress is the form of a kernel address without a name.
 var kernelAddress = regexp.MustCompile("0xffff[0-9a-f]{12}")
 
 const addressLength = len("0xffff") + 12
 
-// HideAddresses returns text for those to whom the kernel does not show its addresses.
+// HideAddresses returns text for readers to whom the kernel does not show its addresses.
 func HideAddresses(text string) string {
 	return kernelAddress.ReplaceAllString(text, "a function without a name")
 }

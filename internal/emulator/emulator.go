@@ -20,7 +20,7 @@ import (
 // a loop that yields on hardware would measure its own yielding.
 func Found(files fs.FS) bool { return found(files) }
 
-// What CPUID says (Intel SDM vol. 2, CPUID; x86_cpu_realizefn and cpu_x86_cpuid in target/i386/cpu.c).
+// What CPUID returns (Intel SDM vol. 2, CPUID; x86_cpu_realizefn and cpu_x86_cpuid in target/i386/cpu.c).
 const (
 	features         = 1
 	underHypervisor  = 1 << 31 // in ECX; without it the next leaf means something else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package entries says by what each way into the kernel is seen. The ways are
+// Package entries lists the ways into the kernel and how each one is observed. The ways are
 // data: entries.toml.
 package entries
 

@@ -10,7 +10,7 @@ import (
 	"github.com/taskiso/taskiso/internal/display"
 )
 
-// titles say what it means to be seen so.
+// titles explain what it means to be seen in this way.
 var titles = map[Seen]string{
 	ByEvent:      "An event of its own names it",
 	ByCatchAll:   "Context tracking reports it, without a name",

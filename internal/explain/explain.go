@@ -19,7 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
-// Explainer says what causes are on one machine.
+// Explainer explains causes on one machine.
 type Explainer struct {
 	catalogue *cause.Catalogue
 	machine   *cause.Machine
@@ -134,7 +134,7 @@ func (e *Explainer) report(file string, text []byte) (Report, error) {
 	return out, nil
 }
 
-// readNoise returns what a report of taskiso noise says of causes: gaps are its breaks.
+// readNoise returns the causes in a report of taskiso noise: gaps are its breaks.
 func readNoise(text []byte) (*report.Report, error) {
 	var n noise.Report
 	if err := json.Unmarshal(text, &n); err != nil {

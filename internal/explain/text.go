@@ -96,7 +96,7 @@ func (r Report) found(cpu CPU) string {
 	return fmt.Sprintf("%s, %s breaks", cpu.Verdict, display.Count(cpu.Breaks))
 }
 
-// write explains the cause unless that has been told already.
+// write explains the cause unless the text has explained it already.
 func (s Seen) write(b *bytes.Buffer, told bool) {
 	fmt.Fprintf(b, "\n  %s\n", s.headline())
 	if !told {

@@ -133,7 +133,7 @@ type Fault struct {
 // faults may be described while others are added.
 type Collector struct {
 	Begin   time.Duration          // of CLOCK_MONOTONIC; faults before it do not count
-	Marked  bool                   // only faults after a thread said that it expects none count
+	Marked  bool                   // only faults of threads that have declared that they expect none count
 	OnFault func(*pagefault.Fault) // called with each fault that counts; may be nil
 
 	symbols   *usersym.Symbols
@@ -158,7 +158,7 @@ type threadKey struct {
 	name     string
 }
 
-// spot is a place in code as the kernel tells it. Names are found at the end:
+// spot is a place in code as the kernel reports it. Names are found at the end:
 // files with debug information take long to read, and faults do not wait.
 type spot struct {
 	kind   pagefault.MappingKind

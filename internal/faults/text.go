@@ -199,7 +199,7 @@ func Line(f Fault) string {
 	return fmt.Sprintf("%12s  %7s  %7s  %s  %-14s  %-24s  %s", r[0], r[1], r[2], r[3], r[4], r[5], r[6])
 }
 
-// besides tells what is not in the tables.
+// besides prints what is not in the tables.
 func (t *text) besides(r *Report) {
 	t.Printf("\n")
 	var table [][]string

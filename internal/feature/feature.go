@@ -26,7 +26,7 @@ import (
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// ErrNotSupported means that the kernel does not have a feature, whoever asks.
+// ErrNotSupported means that the kernel does not have a feature, with any privileges.
 var ErrNotSupported = ebpf.ErrNotSupported
 
 // Answer is what a probe found: yes, no, or that it could not find out.
@@ -89,7 +89,7 @@ func (p probe) run() Feature {
 	return f
 }
 
-// reason says why, without what the answer has said already and how the library went about it.
+// reason returns why, without repeating the answer and without the words of the library.
 func reason(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return "refused: operation not permitted"
@@ -243,11 +243,11 @@ func clockShown() string {
 	return "times of events are those of CLOCK_MONOTONIC"
 }
 
-// tracepoints says which of them are there, one feature each.
+// tracepoints lists tracepoints as features, those that are there and those that are missing.
 func tracepoints() []Feature {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil // its own feature says why
+		return nil // another feature has the reason
 	}
 	var list []Feature
 	for _, s := range trace.Attachable(kernel) {

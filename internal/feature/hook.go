@@ -44,8 +44,8 @@ func load(spec *ebpf.ProgramSpec) error {
 	return p.Close()
 }
 
-// RefusesTrampolines says why a program for a trampoline was not permitted: with the
-// capabilities that it takes the reason is the kernel, without them it is not known.
+// RefusesTrampolines returns why a program for a trampoline was not permitted: the kernel refuses it if this process has
+// the capabilities, else the reason is not known.
 func RefusesTrampolines() error {
 	const bpf, perfmon, admin = 1 << 39, 1 << 38, 1 << 21 // include/uapi/linux/capability.h
 	caps, err := effectiveCapabilities()
@@ -66,7 +66,7 @@ func effectiveCapabilities() (uint64, error) {
 	return status.Mask("CapEff")
 }
 
-// Reason is what an error of a probe says, without the name of its kind.
+// Reason is the text of a probe's error, without the name of its kind.
 func Reason(err error) string {
 	text := err.Error()
 	for _, kind := range []error{ErrNotSupported, os.ErrPermission} {

@@ -82,7 +82,7 @@ func OpenCaptured(dir string) (*FS, error) {
 }
 
 // ThisMachine returns nil if these are the files of the running system, opened to
-// be changed: then its programs may be told to change settings too.
+// be changed: then its programs may be asked to change settings too.
 func (f *FS) ThisMachine() error {
 	if f.captured || !f.writable || f.root.Name() != "/" {
 		return ErrReadOnly

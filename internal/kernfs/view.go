@@ -96,7 +96,7 @@ func (v view) read(name string, all func(fd int) ([]byte, error), withMode bool)
 	return text, fs.FileMode(st.Mode & 0o777), err
 }
 
-// ReadLink returns what a symbolic link says, and Lstat what it is; neither follows it.
+// ReadLink returns the target of a symbolic link, and Lstat what the link is; neither follows it.
 func (v view) ReadLink(name string) (string, error) { return v.root.Readlink(name) }
 
 func (v view) Lstat(name string) (fs.FileInfo, error) { return v.root.Lstat(name) }

@@ -24,7 +24,7 @@ const (
 	Clock Counter = "CLOCK_MONOTONIC"
 )
 
-// errNoClock means that the loop could not tell the time without being interrupted.
+// errNoClock means that the loop could not read the time without being interrupted.
 var errNoClock = errors.New("no clock can be read without entering the kernel")
 
 // ChooseCounter returns the CPU's counter if this kernel trusts it, and else the
@@ -84,7 +84,7 @@ func distrusted(files fs.FS) (current, why string, err error) {
 			return current, "the CPU's TSC is not " + flag, nil
 		}
 	}
-	// The kernel does not list what its watchdog found unstable, or tsc=unstable says is.
+	// The kernel does not list a counter that its watchdog found unstable, or that tsc=unstable declares so.
 	if !slices.Contains(available, "tsc") {
 		return current, "the kernel calls the TSC unstable", nil
 	}
@@ -144,8 +144,8 @@ func (c Counter) scale() float64 {
 	return float64(end.at-begin.at) / float64(end.count-begin.count)
 }
 
-// reading is the clock and the counter at the same time, as far as uncertain
-// counts tell.
+// reading is the clock and the counter at the same time, to within uncertain
+// counts.
 type reading struct{ at, count, uncertain uint64 }
 
 // reading returns the best of n.

@@ -7,7 +7,7 @@ const cpuCounter = TSC
 // hasRDTSCP reports whether the CPU has the instruction that tscAux is made of.
 func hasRDTSCP() bool
 
-// tscAux is what the kernel has told the CPU to say of itself.
+// tscAux returns what the kernel has written to the CPU's register TSC_AUX.
 func tscAux() uint32
 
 // Linux puts the CPU's number below its node's (VDSO_CPUNODE_BITS in

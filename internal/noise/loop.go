@@ -141,7 +141,7 @@ func (l *Loop) late(begin uint64) time.Duration {
 // YieldEvery is how many readings a loop that yields makes between two yields.
 const YieldEvery = 1 << 12
 
-// YieldLimit is what a report says of such loops.
+// YieldLimit is the limit in a report about such loops.
 func YieldLimit() string {
 	return fmt.Sprintf("this machine is emulated by QEMU, whose other CPUs wait for a loop: it yields to the emulator after %d readings, and what that runs then is a gap of the loop", YieldEvery)
 }

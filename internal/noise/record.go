@@ -87,7 +87,7 @@ func (r *Record) Began() bool { return atomic.LoadUint32(&r.began) != 0 }
 // Done reports whether the loop has ended, so that State is final.
 func (r *Record) Done() bool { return atomic.LoadUint32(&r.done) != 0 }
 
-// Moved reports whether the loop was on another CPU after a gap. Only amd64's CPUs say
+// Moved reports whether the loop was on another CPU after a gap. Only amd64's CPUs show
 // where the loop is.
 func (r *Record) Moved() bool { return atomic.LoadUint32(&r.moved) != 0 }
 

@@ -73,7 +73,7 @@ type CPU struct {
 	// Percentiles are of the lengths of gaps.
 	Percentiles []Percentile `json:"percentiles"`
 	// Recorded are the gaps in which the tracer saw the kernel entered, Unexplained
-	// those in which it did not, and Unknown those of which nothing can be said,
+	// those in which it did not, and Unknown those for which that is not known,
 	// because events were lost, gaps came too fast, or nothing was traced.
 	Recorded    Share          `json:"recorded"`
 	Unexplained Share          `json:"unexplained"`
@@ -82,7 +82,7 @@ type CPU struct {
 	Longest     []ExplainedGap `json:"longest"` // descending
 	// Unseen counts stays in the kernel that were shorter than the threshold.
 	Unseen uint64        `json:"stays_without_gap"`
-	Steal  time.Duration `json:"steal_ns"` // what the hypervisor says it took, in steps of 10 ms
+	Steal  time.Duration `json:"steal_ns"` // taken by the hypervisor, as it reports, in steps of 10 ms
 	// Interrupts compares what the tracer saw with what the kernel counted; nil without a
 	// tracer.
 	Interrupts *Interrupts `json:"interrupts,omitempty"`
@@ -260,7 +260,7 @@ func (c *Collector) Finish(complete bool) CPU {
 	return *cpu
 }
 
-// Judge notes in r what is in doubt: a measurement that ended within the warm-up says nothing.
+// Judge notes in r what is in doubt: a measurement that ended within the warm-up has no result.
 func (r *Report) Judge(begun bool, warmUp time.Duration) {
 	r.Doubts = nil
 	if !begun {

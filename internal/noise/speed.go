@@ -2,9 +2,9 @@
 
 package noise
 
-// speed tells how slow the CPU has become. On a virtual machine whose host was busy, every
-// reading of the clock, and of the TSC alone, took twelve times as long for seconds: nothing
-// else than arithmetic that takes as much longer tells such a reading from one that has
+// speed measures how slow the CPU has become. On a virtual machine whose host was busy, every
+// reading of the clock, and of the TSC alone, took twelve times as long for seconds: only
+// arithmetic that takes as much longer distinguishes such a reading from one that has
 // entered the kernel.
 type speed struct {
 	counter Counter

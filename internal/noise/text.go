@@ -146,7 +146,7 @@ func unknownBecause(r *Report, c *CPU) string {
 	return ": events were lost"
 }
 
-// writeTrouble says what makes the figures doubtful.
+// writeTrouble prints what makes the figures doubtful.
 func writeTrouble(b *bytes.Buffer, c *CPU) {
 	for _, t := range []struct {
 		n    uint64

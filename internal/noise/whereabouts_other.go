@@ -5,7 +5,7 @@
 package noise
 
 // whereabouts would return the CPU that this thread is on. No other architecture
-// tells user mode.
+// shows it to user mode.
 //
 //go:nosplit
 func (l *Loop) whereabouts() int64 { return -1 }

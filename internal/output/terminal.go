@@ -30,7 +30,7 @@ func Width(f *os.File) int {
 	return width
 }
 
-// IsASCII reports whether the locale says that only ASCII can be shown. Nothing is known where none is set.
+// IsASCII reports whether the locale allows only ASCII. Without a locale it is not known, and the answer is no.
 func IsASCII(getenv func(string) string) bool {
 	locale := strings.ToUpper(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
 	return locale != "" && !strings.Contains(locale, "UTF-8") && !strings.Contains(locale, "UTF8")

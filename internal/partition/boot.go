@@ -56,7 +56,7 @@ func bootParameters() []bootParameter {
 			(*kernelLine).judgeClock,
 		},
 		{
-			"psi", "ends the averages of pressure stall information, which per-CPU work computes; systemd-oomd and whoever else reads /proc/pressure has none then",
+			"psi", "ends the averages of pressure stall information, which per-CPU work computes; systemd-oomd and other readers of /proc/pressure have none then",
 			(*kernelLine).judgePressure,
 		},
 		{
@@ -265,7 +265,7 @@ func (k *kernelLine) nameLost(w *BootWord, there, cpus cpulist.Set, has, have st
 	}
 }
 
-// keeping says how CPUs that are set apart now stay so. Only those that are online can be asked for.
+// keeping returns how CPUs that are set apart now stay so. Only CPUs that are online can be asked for.
 func (k *kernelLine) keeping(there cpulist.Set) string {
 	all := k.cpus.Union(there)
 	if offline := all.Minus(k.Online); !offline.IsEmpty() {

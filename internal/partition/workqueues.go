@@ -24,7 +24,7 @@ func planUnboundWork(h *host) (found, error) {
 	if errors.Is(err, errLacking) {
 		return f, because(errFixed, "%v: unbound work goes to any CPU (Linux 4.2 and later have that file)", err)
 	}
-	f.note("work that is bound to CPU %v stays there (causes work-bound, task-kernel): beside a program that never sleeps it waits, beside a real-time one for as long as that runs, and so does whoever waits for it, as for I/O, a flush or a module that is unloaded", h.cpus)
+	f.note("work that is bound to CPU %v stays there (causes work-bound, task-kernel): it waits beside a program that never sleeps, and beside a real-time one for as long as that runs, and with it every task that waits for it, such as for I/O, a flush or the unloading of a module", h.cpus)
 	return f, err
 }
 

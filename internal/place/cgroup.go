@@ -28,7 +28,7 @@ func takeHome() string {
 
 // leavePartition moves this process to the root cgroup, from a partition that has none
 // of its housekeeping CPUs, and returns the cgroup it was in. A cgroup that confines
-// its tasks without being a partition is not left: whoever made it meant that.
+// its tasks without being a partition is not left: it was made for that.
 func leavePartition(cpus, housekeeping cpulist.Set) (home string, err error) {
 	files := os.DirFS("/")
 	home = partition.OwnCgroup(files)

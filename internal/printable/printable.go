@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with everything escaped as in Go that is no letter, mark,
+// Text returns s with everything escaped as in Go that is not a letter, mark,
 // number, punctuation, symbol or space: control characters, invalid UTF-8, and
 // what changes the direction of writing.
 func Text(s string) string {

@@ -21,14 +21,14 @@ type Call struct {
 	TID    uint32
 	Option int
 	Args   [4]uint64 // the second argument of prctl to the fifth
-	// At is a time of CLOCK_MONOTONIC at which its caller was in the call: whoever had
-	// its number and ended before that was another thread.
+	// At is a time of CLOCK_MONOTONIC at which its caller was in the call: a thread with
+	// the same number that ended before that was another one.
 	At time.Duration
 
 	id uint64
 }
 
-// ErrGone tells that the caller does not wait for its answer any more: a signal
+// ErrGone means that the caller does not wait for its answer any more: a signal
 // interrupted the call, or the thread has ended.
 var ErrGone = errors.New("the caller does not wait any more")
 
@@ -90,8 +90,8 @@ const (
 	over // stopped, or nobody is left who could call
 )
 
-// found judges what poll(2) returned for the listener and for the pipe that stops it. POLLERR of a listener is no end: the kernel
-// returns it if a signal, as Go's runtime sends them, comes while it waits for the filter's lock (seccomp_notify_poll() of Linux
+// found judges what poll(2) returned for the listener and for the pipe that stops it. POLLERR of a listener is not an end: the kernel
+// returns it if a signal, such as those of Go's runtime, comes while it waits for the filter's lock (seccomp_notify_poll() of Linux
 // 5.9 to 7.2). To take it for one left every later call of the task without an answer for ever.
 func found(listener, stop int16) finding {
 	switch {

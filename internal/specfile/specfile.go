@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package specfile reads small TOML files with a fixed set of keys, and says of
-// each mistake where it is.
+// Package specfile reads small TOML files with a fixed set of keys, and reports
+// each mistake with its place.
 package specfile
 
 import (
@@ -38,7 +38,7 @@ type Key struct {
 }
 
 // Read assigns what the text has to the fields of keys. file is its name in
-// errors, which are of type [*Error]. The first mistake in the text is the one that is told.
+// errors, which are of type [*Error]. Of several mistakes the first one in the text is reported.
 func Read(file, text string, keys []Key) error {
 	var values map[string]any
 	_, err := toml.Decode(text, &values)
@@ -67,8 +67,8 @@ func same(a, b string) bool {
 	return strings.ReplaceAll(a, "-", "_") == strings.ReplaceAll(b, "-", "_")
 }
 
-// Check says where in the text values are that check, which looks at the fields of keys, finds wrong: at the first of the
-// keys with which, and with those before it, there is a mistake.
+// Check adds a place in the text to the error of check, which looks at the fields of keys. The place is the first key
+// with which, together with the keys before it, check finds a mistake.
 func Check(file, text string, keys []Key, check func() error) error {
 	values := make([]reflect.Value, len(keys))
 	for i, k := range keys {
@@ -157,7 +157,7 @@ func inOrder(text string, values map[string]any) []string {
 	return list
 }
 
-// offset finds where a key stands at the top level: the parser does not say.
+// offset finds where a key stands at the top level: the parser does not report it.
 func offset(text, key string) int {
 	name := `["']?` + strings.NewReplacer("-", "[-_]", "_", "[-_]").Replace(regexp.QuoteMeta(key)) + `["']?`
 	place := regexp.MustCompile(`(?m)^[ \t]*(?:\[+[ \t]*)?(` + name + `)[ \t]*[=.\]]`).FindStringSubmatchIndex(text)
@@ -167,7 +167,7 @@ func offset(text, key string) int {
 	return place[2]
 }
 
-// At says that there is a mistake at a key.
+// At returns an error about a mistake at a key.
 func At(file, text, key string, err error) error {
 	before := text[:offset(text, key)]
 	return &Error{file, strings.Count(before, "\n") + 1, len(before) - strings.LastIndex(before, "\n"), err}

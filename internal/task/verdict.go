@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// Verdict is what a command that ran to its end came to. Errors are apart: with one there is no verdict.
+// Verdict is the outcome of a command that ran to its end. Errors are apart: with one there is no verdict.
 type Verdict struct {
 	Outcome Outcome
 	Status  int   // of the task, for CommandFailed: not 0

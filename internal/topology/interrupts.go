@@ -43,8 +43,8 @@ type Row struct {
 }
 
 // Interrupts reads /proc/interrupts. The kernel does not hold CPUs in place
-// while the file is read: whoever needs certainty under CPU hotplug compares
-// [Online] before and after.
+// while the file is read: a caller that needs certainty under CPU hotplug
+// compares [Online] before and after.
 func Interrupts(fsys fs.FS) (Table, error) { return readTable(fsys, "proc/interrupts") }
 
 // Softirqs reads /proc/softirqs.

@@ -7,7 +7,7 @@ package total
 type Cause struct {
 	ID     string // of the row in the catalogue of causes
 	Title  string
-	Detail string // what tells things of one cause apart: a function, a system call ...
+	Detail string // what distinguishes things of one cause: a function, a system call ...
 }
 
 // String returns the cause as one line.

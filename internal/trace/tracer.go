@@ -415,7 +415,7 @@ func (t *Tracer) Missed() (uint64, error) {
 // MissedOf returns how many of those were of kind k.
 func (t *Tracer) MissedOf(k Kind) (uint64, error) { return t.missedBy(k.String()) }
 
-// missedBy returns how many of those a program had to see; 0 if there is no program of that name.
+// missedBy returns how many of those events a program should have seen; 0 if there is no program of that name.
 func (t *Tracer) missedBy(program string) (uint64, error) {
 	p := t.coll.Programs[program]
 	if p == nil {

@@ -42,8 +42,8 @@ func New(root string) *Symbols {
 	return &Symbols{Root: root, files: make(map[string]*object), maps: make(map[int]table)}
 }
 
-// InFile returns the location of a byte of an ELF file. What cannot be read has no
-// names: a stripped or deleted file is no error.
+// InFile returns the location of a byte of an ELF file. A file that cannot be read
+// has no names: a stripped or deleted file is not an error.
 func (s *Symbols) InFile(path string, offset uint64) Location {
 	o, ok := s.files[path]
 	if !ok {
