@@ -66,14 +66,16 @@ func (t *thread) seize() error {
 	}
 }
 
-// isOurs reports whether the thread is traced by this process, or by nobody any more.
+// isOurs reports whether the thread is traced by this process, or by the same tracer no more.
 func (t *thread) isOurs() bool {
 	tid := tracerOf(t.files, t.event.PID, t.event.TID)
 	if tid == 0 {
 		return true
 	}
-	_, err := fs.Stat(t.files, fmt.Sprintf("proc/%d/task/%d", os.Getpid(), tid))
-	return err == nil
+	if _, err := fs.Stat(t.files, fmt.Sprintf("proc/%d/task/%d", os.Getpid(), tid)); err == nil {
+		return true
+	}
+	return tracerOf(t.files, t.event.PID, t.event.TID) != tid // ours, if it ended between the two
 }
 
 // listen lets a stopped thread stay so, and take part when a signal stops or continues its process.

@@ -3,10 +3,13 @@
 package hold
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +102,51 @@ func TestTracerLeavesAlone(t *testing.T) {
 	for deadline := time.Now().Add(5 * time.Second); lifeOf(machine, c.Process.Pid, c.Process.Pid).state != "S"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v, want it asleep as before", lifeOf(machine, c.Process.Pid, c.Process.Pid))
+		}
+	}
+}
+
+// A tracer waits for another of ours that had the thread and ends, and not for one that keeps it.
+func TestTracerWaitsForTheOneBefore(t *testing.T) {
+	for name, keeps := range map[string]time.Duration{"ends": takenOver / 10, "keeps it": time.Minute} {
+		c, before, reports := traceSleeper(t)
+		pid := c.Process.Pid
+		time.AfterFunc(keeps, before.release)
+		seized := make(chan error, 1)
+		began := time.Now()
+		go onOwnThread(func() {
+			seized <- (&thread{event: event{PID: pid, TID: pid}, files: os.DirFS("/")}).seize()
+		})
+		select {
+		case err := <-seized:
+			took := time.Since(began)
+			switch { // on a host that is busy the one before can take longer to end
+			case err != nil && (took < takenOver || !errors.Is(err, unix.EPERM)):
+				t.Errorf("the one before %s: %v after %v, want nothing before %v", name, err, took, takenOver)
+			case err == nil && keeps > takenOver:
+				t.Errorf("the one before %s: it is traced by two", name)
+			}
+		case <-time.After(takenOver + 10*time.Second):
+			t.Errorf("the one before %s: it still waits", name)
+		}
+		before.release()
+		next(t, reports).want(t, freed)
+	}
+}
+
+// A tracer of ours that ends between the look for it and that among our threads is not another's.
+func TestTracerThatEndsIsOurs(t *testing.T) {
+	const ended = 999
+	status := func(tracer int) *fstest.MapFile {
+		return &fstest.MapFile{Data: fmt.Appendf(nil, "TracerPid:\t%d\n", tracer)}
+	}
+	for after, want := range map[int]bool{0: true, 1000: true, ended: false} {
+		machine := fstest.MapFS{"proc/7/task/8/status": status(ended)}
+		among := fmt.Sprintf("proc/%d/task/%d", os.Getpid(), ended)
+		files := &interposed{FS: machine, before: func() { machine["proc/7/task/8/status"] = status(after) }}
+		files.name.Store(&among)
+		if got := (&thread{event: event{PID: 7, TID: 8}, files: files}).isOurs(); got != want {
+			t.Errorf("traced by %d, which is no thread of ours, then by %d: ours %v, want %v", ended, after, got, want)
 		}
 	}
 }
