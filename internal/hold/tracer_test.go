@@ -234,6 +234,34 @@ func TestTracerEndsForWhatHasNoLine(t *testing.T) {
 	}
 }
 
+// A thread that has stopped for its tracer goes on only by what the tracer does, or by its end: no line takes a stop
+// and leaves it at that, and each stop that a state can meet has a line.
+func TestTracerDoesSomethingAboutEachStop(t *testing.T) {
+	stops := []tracerEvent{sawStop, sawStopToGo, sawHookSignal, sawSignal, sawCall, sawOtherCall}
+	cannotBe := func(in tracerState, on tracerEvent) bool {
+		switch on {
+		case sawHookSignal:
+			return in != seized // tracer.seen: it is one signal among others to all other states
+		case sawCall:
+			return in != calling // the same
+		case sawStop:
+			return in == calling || in == called // it was released before, and that is for good
+		}
+		return false
+	}
+	for _, in := range []tracerState{seized, halting, stopped, waking, calling, called} {
+		for _, on := range stops {
+			line, listed := tracerLines.find(in, on)
+			if cannotBe(in, on) == listed {
+				t.Errorf("in state %q: %q has a line: %v", in, on, listed)
+			}
+			if listed && !line.to.isGone() && len(line.do) == 0 {
+				t.Errorf("in state %q nothing is done about %q, and the thread stays stopped", in, on)
+			}
+		}
+	}
+}
+
 // Another thread's life is not that of one whose number it has.
 func TestLifeIsOfOneThread(t *testing.T) {
 	was := life{"S", "100"}
