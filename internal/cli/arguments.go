@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,6 +48,16 @@ func fileWithoutEquals(c *cobra.Command, args []string) (err error) {
 	return err
 }
 
+// some is for commands that take at least so many arguments, and at most so many, or any number if that is 0; what names them.
+func some(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) >= least && (most == 0 || len(args) <= most) && !slices.Contains(args, "") {
+			return nil
+		}
+		return usageError("%s takes %s; see %[1]s --help", c.CommandPath(), what)
+	}
+}
+
 // noArguments is for commands that take none.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -56,16 +67,6 @@ func noArguments(c *cobra.Command, args []string) error {
 		return unknownCommand(c, args[0])
 	}
 	return usageError("%s takes no arguments, but was given %s; see %[1]s --help", c.CommandPath(), printable.Word(args[0]))
-}
-
-// oneArgument is for commands that take exactly one; what describes it.
-func oneArgument(what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) == 1 && args[0] != "" {
-			return nil
-		}
-		return usageError("%s takes %s; see %[1]s --help", c.CommandPath(), what)
-	}
 }
 
 func unknownCommand(c *cobra.Command, name string) error {

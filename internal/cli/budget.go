@@ -50,12 +50,7 @@ cannot be read.`,
   taskiso budget init app.json > app.toml
   taskiso budget check app.toml app.json
   taskiso budget check --junit result.xml app.toml *.json`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) >= 2 {
-				return nil
-			}
-			return usageError("taskiso budget check takes a BUDGET and one REPORT or more; see taskiso budget check --help")
-		},
+		Args: some(2, 0, "a BUDGET and one REPORT or more"),
 		RunE: func(_ *cobra.Command, args []string) error { return p.budgetCheck(args[0], args[1:], opts) },
 	}
 	c.Flags().BoolVar(&opts.json, "json", false, "print JSON")
@@ -121,12 +116,7 @@ allows no other cause. Give it reports of several runs as they should be.
 
 The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read.`,
 		Example: `  taskiso budget init monday.json tuesday.json > app.toml`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) >= 1 {
-				return nil
-			}
-			return usageError("taskiso budget init takes one REPORT or more; see taskiso budget init --help")
-		},
+		Args:    some(1, 0, "one REPORT or more"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !(headRoom >= 1 && headRoom <= 1000) {
 				return usageError("--head-room %v: want 1 to 1000", headRoom)

@@ -31,12 +31,7 @@ The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read
 		Example: `  taskiso explain tick
   taskiso run -d 10s --report app.json && taskiso explain app.json
   taskiso run --json -d 10s | taskiso explain -`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return nil
-			}
-			return usageError("taskiso explain takes one ID or FILE; see taskiso explain --help")
-		},
+		Args:              some(0, 1, "one ID or FILE"),
 		ValidArgsFunction: completeCauses,
 		RunE:              func(_ *cobra.Command, args []string) error { return p.explain(args, asJSON) },
 	}

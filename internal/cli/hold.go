@@ -160,7 +160,7 @@ func (p *program) holdReleaseCommand() *cobra.Command {
 		Use: "release {ID | all}", Short: "Let operations that wait go on now",
 		Long:    "release lets the operation with number ID of \"taskiso hold status\" go on, or all.",
 		Example: "  sudo taskiso hold release 7\n  sudo taskiso hold release all",
-		Args:    oneArgument("the ID of an operation that waits, or all"),
+		Args:    some(1, 1, "the ID of an operation that waits, or all"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 64)
 			switch {

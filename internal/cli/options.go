@@ -18,18 +18,19 @@ import (
 // options are those of every observation.
 type options struct {
 	cpuOptions
-	duration     flags.Duration
-	warmUp       flags.Duration
-	report       string
-	output       string
-	events       string
-	maxBreaks    uint64
-	budgetFile   string
-	junit        string
-	buffer       flags.BufferSize
-	quiet        bool
-	verbose      bool
-	json         bool
+	duration   flags.Duration
+	warmUp     flags.Duration
+	report     string
+	output     string
+	events     string
+	maxBreaks  uint64
+	budgetFile string
+	junit      string
+	buffer     flags.BufferSize
+	quiet      bool
+	verbose    bool
+	json       bool
+	screenOptions
 	monitorNames []string
 	monitors     []*monitor.Monitor
 
@@ -50,7 +51,7 @@ func (o *cpuOptions) request() place.Request {
 
 // printed returns what is printed and written of a report.
 func (o *options) printed() run.OutputConfig {
-	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json}
+	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json, Full: o.full, Sort: o.sort.String()}
 }
 
 func (o *options) register(c *cobra.Command) {
@@ -61,6 +62,7 @@ func (o *options) register(c *cobra.Command) {
 	f.Var(&o.warmUp, "warm-up", "leave out the first `TIME`")
 	f.StringVar(&o.report, "report", "", "write the report as JSON to `FILE`")
 	registerOutput(f, &o.output)
+	o.screenOptions.register(f)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
 	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
@@ -80,7 +82,7 @@ func (o *options) register(c *cobra.Command) {
 
 // registerOutput adds the flag of every command that prints a report.
 func registerOutput(f *pflag.FlagSet, to *string) {
-	f.StringVarP(to, "output", "o", "", "write the report as text to `FILE` instead of printing it")
+	f.StringVarP(to, "output", "o", "", "write the whole report as text to `FILE` instead of printing it")
 }
 
 // complete notes what was given and refuses what cannot be meant.

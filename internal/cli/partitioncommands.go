@@ -275,7 +275,7 @@ func (p *program) partitionShowCommand() *cobra.Command {
 // takesName makes c a command about one partition, whose name is completed.
 func (p *program) takesName(c *cobra.Command, o *machineOptions) {
 	o.register(c)
-	c.Args = oneArgument("the NAME of a partition (\"taskiso partition list\" lists them)")
+	c.Args = some(1, 1, "the NAME of a partition (\"taskiso partition list\" lists them)")
 	c.ValidArgsFunction = func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
 		if len(given) > 0 {

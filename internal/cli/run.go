@@ -153,6 +153,7 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 
 // on runs the command, or the busy loop, on CPUs that are as they are to be.
 func (r *runOptions) on(cfg run.Config, command *launch.Command, out *run.Output) error {
+	cfg.Apart = r.partition.Given
 	job := run.Job{Command: command, Isolable: r.isolable, Settle: time.Duration(r.isolation.settle)}
 	if r.hold.Given {
 		job.Hold = &r.holding

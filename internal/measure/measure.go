@@ -288,7 +288,8 @@ func (m *measurement) publish() error {
 	if m.cfg.Observation.Output.JSON {
 		err = errors.Join(err, display.Report(m.cfg.Observation.Console.Stdout, r))
 	}
-	return m.sheet.Publish(err, func(w io.Writer, _ bool) error { return noise.WriteText(w, r) })
+	text := func(w io.Writer, _ bool) error { return noise.WriteText(w, r) }
+	return m.sheet.Publish(err, text, text)
 }
 
 // countInterrupts compares the tracer's counts with the kernel's.

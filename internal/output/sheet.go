@@ -16,12 +16,13 @@ type Sheet struct {
 	file     *display.File // nil for none
 	stream   io.Writer
 	coloured bool
+	columns  func() int
 	print    bool // on the stream, even if nothing failed
 }
 
 // OpenSheet opens the file, if there is one. Without it the report is printed on out, which is stream.
 func (c Console) OpenSheet(file string, out io.Writer, stream *os.File, printed bool) (*Sheet, error) {
-	s := &Sheet{console: c, stream: out, coloured: WantsColour(stream), print: printed && file == ""}
+	s := &Sheet{console: c, stream: out, coloured: WantsColour(stream), columns: func() int { return Columns(stream, os.Getenv) }, print: printed && file == ""}
 	if file == "" {
 		return s, nil
 	}
@@ -37,18 +38,27 @@ func (s *Sheet) Discard() {
 	}
 }
 
-// Publish writes the text. What could not be written to its file, before or here, is printed: the
-// observation cannot be made again.
-func (s *Sheet) Publish(failed error, write func(w io.Writer, colour bool) error) error {
+// Columns is how wide the stream is.
+func (s *Sheet) Columns() int { return s.columns() }
+
+// Writer writes a text, with colours for a terminal.
+type Writer func(w io.Writer, colour bool) error
+
+// Publish writes the whole text to its file, or prints a shorter one. What could not be written to a file, before or here, is
+// printed whole: the observation cannot be made again.
+func (s *Sheet) Publish(failed error, whole, short Writer) error {
 	if s.file != nil {
-		err := write(s.console.Text(s.file), false)
+		err := whole(s.console.Text(s.file), false)
 		if err == nil {
 			err = s.file.Publish()
 		}
 		failed = errors.Join(failed, err)
 	}
-	if s.print || failed != nil {
-		failed = errors.Join(failed, write(s.console.Text(s.stream), s.coloured))
+	switch {
+	case failed != nil:
+		return errors.Join(failed, whole(s.console.Text(s.stream), s.coloured))
+	case s.print:
+		return short(s.console.Text(s.stream), s.coloured)
 	}
-	return failed
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/term"
@@ -28,6 +29,14 @@ func Width(f *os.File) int {
 		return usual
 	}
 	return width
+}
+
+// Columns returns how many letters a line of what is printed on f may have: what the user has set, or else those of f.
+func Columns(f *os.File, getenv func(string) string) int {
+	if width, err := strconv.Atoi(getenv("COLUMNS")); err == nil && width > 0 {
+		return width
+	}
+	return Width(f)
 }
 
 // IsASCII reports whether the locale allows only ASCII. Without a locale it is not known, and the answer is no.

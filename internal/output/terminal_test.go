@@ -5,6 +5,7 @@ package output
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -59,5 +60,19 @@ func TestASCIIKeepsTablesLinedUp(t *testing.T) {
 	}
 	if want := "3x  >=1.20 us  ###  a > b  + - ~"; b.String() != want || b.Len() != utf8.RuneCountInString(text) {
 		t.Errorf("got %q, want %q", &b, want)
+	}
+}
+
+// What the user has set goes before what the terminal has; nonsense does not.
+func TestColumns(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for set, want := range map[string]int{"": 80, "120": 120, "0": 80, "-3": 80, "wide": 80} {
+		if got := Columns(file, func(string) string { return set }); got != want {
+			t.Errorf("COLUMNS=%q: %d columns, want %d", set, got, want)
+		}
 	}
 }

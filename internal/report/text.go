@@ -3,6 +3,7 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // WriteText writes r for people to read. Colour is for terminals.
@@ -32,6 +34,21 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	t.lost(r)
 	t.limits(r)
 	if _, err := w.Write(t.Bytes()); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// WriteForeign writes, without colours, a report that anybody can have written: nothing in it can command a terminal.
+func WriteForeign(w io.Writer, r *Report) error {
+	var text, shown bytes.Buffer
+	if err := WriteText(&text, r, false); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		shown.WriteString(printable.Text(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	if _, err := w.Write(shown.Bytes()); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil

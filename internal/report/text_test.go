@@ -150,3 +150,20 @@ func TestOriginWithoutCount(t *testing.T) {
 		t.Errorf("with a count: got %q", got)
 	}
 }
+
+// What anybody can have written cannot command a terminal.
+func TestWriteForeign(t *testing.T) {
+	r := readSample(t, "busy")
+	var own, foreign bytes.Buffer
+	if err := errors.Join(WriteText(&own, r, false), WriteForeign(&foreign, r)); err != nil || own.String() != foreign.String() {
+		t.Errorf("%v, it differs from the text of one's own:\n%s", err, &foreign)
+	}
+	r.CPUs[0].Causes[0].Detail = "\x1b[2J"
+	foreign.Reset()
+	if err := WriteForeign(&foreign, r); err != nil || strings.Contains(foreign.String(), "\x1b") || !strings.Contains(foreign.String(), `\x1b[2J`) {
+		t.Errorf("%v, %s", err, &foreign)
+	}
+	if err := WriteForeign(brokenWriter{}, r); !errors.Is(err, errBroken) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -178,6 +178,7 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 			return task.Verdict{}, err
 		}
 	}
+	o.planPartition()
 	judged := o.judged()
 	if err := o.out.publish(r, judged); err != nil {
 		return task.Verdict{}, err

@@ -30,7 +30,8 @@ type Config struct {
 	Target   place.Target
 	Duration time.Duration // from the end of the warm-up; 0 for no end
 	WarmUp   time.Duration
-	Buffer   int // bytes for the events of each CPU; 0 for the usual
+	Apart    bool // the CPUs are set apart for this run
+	Buffer   int  // bytes for the events of each CPU; 0 for the usual
 
 	Monitors  []*monitor.Monitor
 	MaxBreaks *uint64        // nil if any number will do

@@ -4,6 +4,7 @@ package run
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/report/screen"
 )
 
 // OutputConfig is what is printed and written of a report.
@@ -23,6 +25,8 @@ type OutputConfig struct {
 	Quiet                bool   // print no report
 	Verbose              bool   // print each break as it comes
 	JSON                 bool   // print the report as JSON on standard output
+	Full                 bool   // print the whole report, not only its first screen
+	Sort                 screen.Order
 }
 
 // Output is where a report goes.
@@ -93,7 +97,7 @@ func (o *Output) publish(r *report.Report, judged *budget.Result) error {
 	if o.cfg.JSON {
 		files = errors.Join(files, display.Report(o.console.Stdout, r))
 	}
-	text := func(w io.Writer, colour bool) error {
+	whole := func(w io.Writer, colour bool) error {
 		if err := report.WriteText(w, r, colour); err != nil || judged == nil {
 			return err
 		}
@@ -102,7 +106,29 @@ func (o *Output) publish(r *report.Report, judged *budget.Result) error {
 		}
 		return judged.WriteText(w)
 	}
-	return o.sheet.Publish(files, text)
+	if o.cfg.Full {
+		return o.sheet.Publish(files, whole, whole)
+	}
+	return o.sheet.Publish(files, whole, func(w io.Writer, colour bool) error {
+		return o.printScreen(w, r, judged, colour)
+	})
+}
+
+// printScreen prints the first screen of the report, and what became of the budget.
+func (o *Output) printScreen(w io.Writer, r *report.Report, judged *budget.Result, colour bool) error {
+	var below bytes.Buffer
+	if judged != nil {
+		below.WriteString("\n")
+		if err := judged.WriteText(&below); err != nil {
+			return err
+		}
+	}
+	how := screen.Options{Width: o.sheet.Columns(), Below: bytes.Count(below.Bytes(), []byte("\n")), Sort: o.cfg.Sort, Colour: colour, ASCII: o.console.ASCII}
+	if err := screen.Write(w, r, how); err != nil {
+		return err
+	}
+	_, err := below.WriteTo(w)
+	return err
 }
 
 func (o *Output) publishJUnit(judged *budget.Result) error {

@@ -41,6 +41,7 @@ func NewThread(files fs.FS, tid int) *Subject {
 // What a subject is, in the words of reports.
 const (
 	kindCPUs    = "cpus"
+	kindLoop    = "busy loop"
 	kindProcess = "process"
 	kindThread  = "thread"
 )

@@ -44,5 +44,5 @@ func StartLoop(t place.Target, cfg loop.Config, shared *noise.Shared) (Task, err
 	if err != nil {
 		return Task{}, err
 	}
-	return Task{Describe: report.Task{Kind: "busy loop", PID: process.PID()}, Process: process, Loop: out}, nil
+	return Task{Describe: report.Task{Kind: kindLoop, PID: process.PID()}, Process: process, Loop: out}, nil
 }

@@ -101,6 +101,7 @@ func (o *Observation) followSubject(s *Subject) (task.Verdict, error) {
 		return task.Verdict{}, err
 	}
 	o.Report.Usage.Task = after.Since(before)
+	o.planPartition()
 	judged := o.judged()
 	if err := o.out.publish(&o.Report, judged); err != nil {
 		return task.Verdict{}, err

@@ -57,7 +57,7 @@ func (r *watching) publish() error {
 		files = errors.Join(files, display.Report(r.cfg.Console.Stdout, &r.report))
 	}
 	text := func(w io.Writer, _ bool) error { return faults.WriteText(w, &r.report) }
-	return r.sheet.Publish(files, text)
+	return r.sheet.Publish(files, text, text)
 }
 
 func (r *watching) publishProfile() error {

@@ -3,8 +3,10 @@
 package screen
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/hold/operation"
@@ -16,6 +18,7 @@ func (s *screen) footer() []line {
 	var lines []line
 	for _, more := range []struct{ style, text string }{
 		{s.monitorsStyle(), s.monitors()},
+		{"", cmp.Or(s.left(), s.loop())}, // a loop leaves nothing behind
 		{"", s.isolation()},
 		{"", s.holds()},
 		{display.Bold + display.Red, s.lost()},
@@ -31,25 +34,21 @@ func (s *screen) footer() []line {
 	return append(lines, line{{"", last}})
 }
 
-// unseen is what there is to be known where no break was seen: why nothing could be, and what the kernel counted.
-func (s *screen) unseen() []line {
+// unseen is what there is to be known where no break was seen: why nothing could be, and what the kernel counted, in so many lines.
+func (s *screen) unseen(room int) []line {
 	if s.report.Tracing {
 		return nil
 	}
 	var lines []line
 	if u := s.report.Usage; u != nil && u.Task != nil {
-		lines = append(lines, line{{"", fmt.Sprintf("  by the kernel's accounts: user mode %s, kernel %s, %s page faults, %s context switches",
-			display.Span(u.Task.User), display.Span(u.Task.System), display.Count(uint64(u.Task.MinorFaults+u.Task.MajorFaults)),
-			display.Count(uint64(u.Task.Voluntary+u.Task.Involuntary)))}})
+		lines = s.fold("  the kernel counted: ", fmt.Sprintf("%s page faults, %s context switches, user mode %s, kernel %s",
+			display.Count(uint64(u.Task.MinorFaults+u.Task.MajorFaults)), display.Count(uint64(u.Task.Voluntary+u.Task.Involuntary)),
+			display.Span(u.Task.User), display.Span(u.Task.System)))
 	}
-	const most = 4
-	for i, limit := range s.report.Limits {
-		if i == most {
-			break
-		}
+	for _, limit := range s.report.Limits {
 		lines = append(lines, s.fold("  limit: ", limit)...)
 	}
-	return lines
+	return lines[:min(room, len(lines))]
 }
 
 // monitors names the verdicts of automata, the worst first.
@@ -75,6 +74,33 @@ func (s *screen) monitorsStyle() string {
 		}
 	}
 	return display.Green
+}
+
+// left names the processes that ran on after the command.
+func (s *screen) left() string {
+	var names []string
+	for _, p := range s.report.Task.Left {
+		names = append(names, fmt.Sprintf("%s (process %d)", s.clean(p.Name), p.PID))
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "still running after the command: " + strings.Join(names, ", ")
+}
+
+// loop is what the busy loop saw itself: also what no kernel entry explains.
+func (s *screen) loop() string {
+	var gaps uint64
+	var longest, together time.Duration
+	for _, l := range s.report.Loop {
+		gaps += l.Gaps
+		longest = max(longest, l.Max)
+		together += l.Total
+	}
+	if gaps == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the loop itself saw %s, longest %s, together %s", display.Plural(gaps, "gap", "gaps"), display.Span(longest), display.Span(together))
 }
 
 // isolation sums up the threads that were isolated.

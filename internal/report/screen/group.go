@@ -13,7 +13,7 @@ import (
 )
 
 // Order is what comes first on a screen.
-type Order string
+type Order = string
 
 // Orders.
 const (
@@ -41,7 +41,7 @@ func (f *figures) add(o *figures) {
 }
 
 // compare puts what matters more first.
-func (o Order) compare(a, b *figures) int {
+func compare(o Order, a, b *figures) int {
 	byTime, byCount, byLongest := cmp.Compare(b.total, a.total), cmp.Compare(b.count, a.count), cmp.Compare(b.longest, a.longest)
 	switch o {
 	case ByCount:
@@ -54,7 +54,7 @@ func (o Order) compare(a, b *figures) int {
 }
 
 // shown is the figure that decides the order.
-func (o Order) shown(f *figures) string {
+func shown(o Order, f *figures) string {
 	switch {
 	case o == ByCount || f.unmeasured == f.count:
 		return display.Count(f.count) + "×"
@@ -98,9 +98,9 @@ func groupsOf(s *screen) []group {
 			groups = s.addCause(groups, &s.report.CPUs[i].Causes[j])
 		}
 	}
-	slices.SortStableFunc(groups, func(a, b group) int { return s.Sort.compare(&a.figures, &b.figures) })
+	slices.SortStableFunc(groups, func(a, b group) int { return compare(s.Sort, &a.figures, &b.figures) })
 	for i := range groups {
-		slices.SortStableFunc(groups[i].parts, func(a, b part) int { return s.Sort.compare(&a.figures, &b.figures) })
+		slices.SortStableFunc(groups[i].parts, func(a, b part) int { return compare(s.Sort, &a.figures, &b.figures) })
 	}
 	return groups
 }

@@ -19,7 +19,7 @@ type legend struct {
 
 func (s *screen) newLegend() *legend {
 	slices.SortStableFunc(s.ways, func(a, b *way) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), s.Sort.compare(&a.figures, &b.figures))
+		return cmp.Or(cmp.Compare(a.rank, b.rank), compare(s.Sort, &a.figures, &b.figures))
 	})
 	l := &legend{screen: s}
 	if none := s.noPartition(); none != "" {
@@ -44,6 +44,9 @@ func (l *legend) lines(most int) []line {
 			sum := figuresOf(l.ways[i:])
 			return append(lines, legendLine(others, "", display.Count(sum.count), fmt.Sprintf("%d more ways; --full lists them", rest)))
 		}
+		if i > 0 && w.rank == perhaps {
+			w.text = "not known whether the same ends these, too"
+		}
 		w.letter, next = letterOf(w, next)
 		lines = append(lines, l.wayLines(w, left-rest)...)
 	}
@@ -54,7 +57,7 @@ func (l *legend) lines(most int) []line {
 func (l *legend) wayLines(w *way, spare int) []line {
 	count, room := display.Count(w.count), l.width-legendIndent
 	folded := display.Fold(w.text, room)
-	if spare < 1 || len(folded) == 1 || w.rank == apart {
+	if spare < 1 || len(folded) == 1 || w.rank <= perhaps {
 		return []line{legendLine(w.letter, w.kind, count, display.Cut(w.text, room))}
 	}
 	rest := display.Cut(strings.Join(folded[1:], " "), room)

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
 // Whatever is in a report, its screen fits the terminal, and nothing of these is lost: the verdicts, that something is not known,
 // events that were lost, the number of limits; and the causes that it shows and those that it sums up are all that there were.
 func TestEveryScreenFits(t *testing.T) {
-	for seed := range uint64(1500) {
+	for seed := range uint64(800) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		r := generate(t, rnd)
 		width := 40 + rnd.IntN(180)
@@ -89,6 +90,13 @@ func generate(t *testing.T, rnd *rand.Rand) *report.Report {
 	for i := range rnd.IntN(4) {
 		r.Monitors = append(r.Monitors, report.Monitor{Monitor: text(rnd), CPU: i, Verdict: []string{report.MonitorSatisfied, report.MonitorUnknown}[i%2]})
 		r.Isolation = append(r.Isolation, report.Isolation{Attempts: rnd.Uint64(), Entered: rnd.Uint64()})
+	}
+	for i := range rnd.IntN(4) {
+		r.Task.Left = append(r.Task.Left, report.Process{PID: i, Name: text(rnd)})
+		r.Holds = append(r.Holds, operation.Record{Outcome: operation.Held})
+	}
+	if rnd.IntN(2) == 0 {
+		r.Usage = &report.Usage{Task: &report.TaskUsage{User: span(rnd), System: span(rnd), MinorFaults: rnd.Int64()}}
 	}
 	if rnd.IntN(3) == 0 {
 		r.Lost = report.Lost{Events: 1 + rnd.Uint64N(1<<40), Missed: uint64(rnd.IntN(2)), Children: uint64(rnd.IntN(3))}

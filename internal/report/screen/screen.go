@@ -22,10 +22,14 @@ const Lines = 23
 // Options are how a screen is printed.
 type Options struct {
 	Width  int // of the terminal, in columns
+	Below  int // how many lines are printed after the screen, and are to be seen with it
 	Sort   Order
 	Colour bool
 	ASCII  bool // the terminal has no other signs
 }
+
+// leastLines is how many lines a screen has, whatever is to be seen with it.
+const leastLines = 16
 
 // leastWidth is that of a table with its numbers and a few letters of each name.
 const leastWidth = 40
@@ -43,6 +47,18 @@ func Write(w io.Writer, r *report.Report, o Options) error {
 	return nil
 }
 
+// PrintFile prints the screen of a saved report, or the whole text of it.
+func PrintFile(w io.Writer, name string, full bool, o Options) error {
+	reports, err := report.ReadFiles([]string{name})
+	if err != nil {
+		return err
+	}
+	if full {
+		return report.WriteForeign(w, reports[0])
+	}
+	return Write(w, reports[0], o)
+}
+
 // screen is one in the making.
 type screen struct {
 	Options
@@ -58,12 +74,12 @@ func (s *screen) lines() []line {
 	top := append([]line{s.header()}, s.verdict()...)
 	bottom := append([]line{nil}, s.footer()...)
 	if len(s.groups) == 0 {
-		return slices.Concat(top, s.unseen(), bottom)
+		return slices.Concat(top, s.unseen(Lines-len(top)-len(bottom)), bottom)
 	}
 	const blanks = 2
 	t := newTable(s)
 	legend := s.newLegend()
-	left := Lines - len(top) - len(bottom) - blanks - t.fixed()
+	left := max(leastLines, Lines-s.Below) - len(top) - len(bottom) - blanks - t.fixed()
 	causes := share(left, len(s.groups), legend.least())
 	ends := legend.lines(max(legend.fewest(), left-causes)) // which gives the ways their letters
 	return slices.Concat(top, []line{nil}, t.lines(causes), []line{nil}, ends, bottom)
@@ -83,10 +99,12 @@ func (s *screen) header() line {
 	if cpus := s.cpus(); !cpus.IsEmpty() {
 		end += fmt.Sprintf(" on CPU %v", cpus)
 	}
-	end += ", Linux " + s.clean(r.Host.Kernel)
-	if status := r.Task.Status; status != nil && *status != 0 && r.Task.EndedBy != "duration" {
+	if status := r.Task.Status; status != nil && r.Task.EndedBy == "duration" {
+		end += ", ended by --duration"
+	} else if status != nil && *status != 0 {
 		end += fmt.Sprintf(", exit status %d", *status)
 	}
+	end += ", Linux " + s.clean(r.Host.Kernel)
 	const name = "taskiso:"
 	end = display.Cut(end, s.width*2/3)
 	what := display.Cut(s.task(), s.width-len(name)-1-display.Width(end))

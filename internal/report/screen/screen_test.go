@@ -49,6 +49,7 @@ func remedyOf(kind, do string) *report.Remedy { return &report.Remedy{Kind: kind
 func quiet(t *testing.T) *report.Report {
 	r := base(t)
 	r.Partition = &report.Partition{Reason: "the CPUs are set apart already"}
+	r.Loop = []report.Loop{{CPU: 3, Ran: 2 * time.Second, Threshold: us, Gaps: 8326, Total: 90 * ms, Max: 9 * ms}}
 	r.CPUs = []report.CPU{{CPU: 3, Complete: true, User: 2 * time.Second, Verdict: report.VerdictQuiet, Quiet: report.Quiet{Longest: 2 * time.Second}}}
 	return r
 }
@@ -261,6 +262,14 @@ func TestColourOnlyAdds(t *testing.T) {
 		if plain := print(t, situation(t), Options{Width: 80}); text != plain || text == coloured {
 			t.Errorf("%s: with colour\n%s", name, coloured)
 		}
+	}
+}
+
+// What is printed below a screen takes lines from it.
+func TestBelow(t *testing.T) {
+	all := strings.Count(print(t, noisy(t), Options{Width: 80}), "\n")
+	if less := strings.Count(print(t, noisy(t), Options{Width: 80, Below: 4}), "\n"); less != all-4 || all < Lines-1 {
+		t.Errorf("%d lines, and %d with 4 below", all, less)
 	}
 }
 

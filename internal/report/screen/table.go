@@ -3,6 +3,7 @@
 package screen
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -87,9 +88,17 @@ func (t *table) block(title string, groups []group, most int) []line {
 	}
 	if rest := groups[len(shown):]; len(rest) > 0 && most > 0 {
 		sum := sumOf(rest)
-		lines = append(lines, t.figures("", "  "+display.Plural(uint64(len(rest)), "other cause", "other causes"), &sum, letters(waysOf(rest))))
+		lines = append(lines, t.figures("", "  "+hidden(rest, len(shown)), &sum, letters(waysOf(rest))))
 	}
 	return lines
+}
+
+// hidden is the line for causes that have none of their own, behind so many that have.
+func hidden(rest []group, shown int) string {
+	if shown == 0 {
+		return fmt.Sprintf("%s, and %s", rest[0].title, display.Plural(uint64(len(rest)-1), "other cause", "other causes"))
+	}
+	return display.Plural(uint64(len(rest)), "other cause", "other causes")
 }
 
 func sumOf(groups []group) (all figures) {
@@ -207,7 +216,7 @@ func (t *table) withDetail(label, detail string, g *group, i, room int) (longer 
 	}
 	plain := detail
 	if len(g.parts) > 1 {
-		detail += " " + t.Sort.shown(&p.figures)
+		detail += " " + shown(t.Sort, &p.figures)
 	}
 	if story := story(t, p); i == 0 && story != "" && display.Width(label+detail+story)+3+end <= room {
 		return label + detail + " (" + story + ")", true
@@ -234,7 +243,7 @@ func (t *table) waitedFor() string {
 			}
 		}
 	}
-	slices.SortStableFunc(g.parts, func(a, b part) int { return ByTime.compare(&a.figures, &b.figures) })
+	slices.SortStableFunc(g.parts, func(a, b part) int { return compare(ByTime, &a.figures, &b.figures) })
 	longer := *t.screen
 	longer.Sort, longer.width = ByTime, t.width+2+2+t.countWidth() // it has no indent and no count
 	return (&table{&longer, t.to, t.by}).label(&g)

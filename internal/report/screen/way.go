@@ -53,7 +53,7 @@ func (s *screen) remedy(c *report.Cause) (r rank, kind, text string) {
 	case c.Partition == report.PartitionEnds:
 		return apart, "now", s.command()
 	case c.Partition == report.PartitionUnknown:
-		return perhaps, "maybe", "not known whether a partition ends these"
+		return perhaps, "maybe", s.command()
 	case c.Remedy == nil:
 		return nothing, "nothing", "that taskiso knows ends these"
 	}
