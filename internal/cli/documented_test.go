@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every command that README.md, docs/*.md and the examples of --help print is run by a script of testdata/script, or
+// Every command that README.md, docs/*.md, examples/ci and the examples of --help print is run by a script of testdata/script, or
 // named in testdata/not-run.txt with the reason.
 func TestDocumentedCommandsAreRun(t *testing.T) {
 	run, excused := make(map[string]bool), notRun(t)
@@ -51,12 +51,20 @@ func TestDocumentedCommandsAreRun(t *testing.T) {
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	found := make(map[string][]string)
-	for _, file := range glob(t, "../../README.md", "../../docs/*.md") {
+	for _, file := range glob(t, "../../README.md", "../../docs/*.md", "../../examples/ci/README.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found[file] = commandsOf(string(text))
+	}
+	for _, file := range glob(t, "../../examples/ci/*.yml") {
+		for _, line := range linesOf(t, file) {
+			found[file] = append(found[file], commandsIn(line)...)
+		}
+		if len(found[file]) == 0 {
+			t.Errorf("%s: no command found", file)
+		}
 	}
 	commands(new(program).rootCommand(), func(c *cobra.Command) {
 		for line := range strings.Lines(c.Example) {
@@ -83,12 +91,15 @@ func commandsOf(page string) (all []string) {
 // starts are the words with which a command begins, after a prompt and sudo.
 var starts = []string{"taskiso", "make", "go", "git"}
 
+// prompts are what can come before that: a workflow of GitHub has "run:" there, one of GitLab "-".
+var prompts = []string{"$", "#", "sudo", "run:", "-"}
+
 // commandsIn returns the commands of a line: none if it is output.
 func commandsIn(line string) (all []string) {
 	line, _, _ = strings.Cut(line, "  #") // a comment
 	for command := range strings.SplitSeq(line, "&&") {
 		words := strings.Fields(command)
-		for len(words) > 0 && (words[0] == "$" || words[0] == "#" || words[0] == "sudo") {
+		for len(words) > 0 && slices.Contains(prompts, words[0]) {
 			words = words[1:]
 		}
 		command, _, _ = strings.Cut(strings.Join(words, " "), " | ")

@@ -31,17 +31,25 @@ import (
 // seconds.
 func TestScripts(t *testing.T) {
 	last, _ := thisMachine(t).Online.Last()
-	runScripts(t, "testdata/script", buildProgram(t), vmtest.Build(t, inC("app")), last)
+	runScripts(t, "testdata/script", buildProgram(t), last, map[string]string{"APP": vmtest.Build(t, inC("app"))})
 }
 
-const appProgram = "/bin/app"
+// Programs that scripts run in a guest: one that computes, and the loop of examples/ci without and with the change that it is
+// to find.
+const (
+	appProgram    = "/bin/app"
+	loopProgram   = "/bin/loop"
+	chattyProgram = "/bin/chatty"
+)
 
 // TestGuestScripts runs what takes isolated CPUs, root and a machine that may be changed.
 func TestGuestScripts(t *testing.T) {
-	runScripts(t, "testdata/script/guest", guestProgram, appProgram, 3)
+	runScripts(t, "testdata/script/guest", guestProgram, 3, map[string]string{
+		"APP": appProgram, "LOOP": loopProgram, "CHATTY": chattyProgram, "EXAMPLE": "/test/examples/ci",
+	})
 }
 
-func runScripts(t *testing.T, dir, program, app string, cpu int) {
+func runScripts(t *testing.T, dir, program string, cpu int, variables map[string]string) {
 	t.Helper()
 	testscript.RunT(oneByOne{t}, testscript.Params{
 		Dir:                 dir,
@@ -50,7 +58,9 @@ func runScripts(t *testing.T, dir, program, app string, cpu int) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("CPU", strconv.Itoa(cpu))
-			e.Setenv("APP", app)
+			for name, value := range variables {
+				e.Setenv(name, value)
+			}
 			return nil
 		},
 		Condition: func(name string) (bool, error) {

@@ -96,13 +96,19 @@ func compiled(source string) vmtest.Program { return vmtest.CProgram(source, "-I
 // TestVMSMIs runs on emulated CPUs that count SMIs, and that the kernel knows to do so. So do commands as users type them.
 func TestVMSMIs(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
-		Cmdline:  vmtest.Isolated + " tsc=reliable",
-		Kernels:  []string{"trixie"},
-		Model:    "Skylake-Client",
-		Programs: map[string]vmtest.Program{guestProgram: taskiso, smiProgram: inC("smi"), appProgram: inC("app")},
-		Files:    map[string]string{"/test/testdata/script/guest": "testdata/script/guest"},
-		Tests:    "^TestGuest(SMIs|Scripts)$",
-		Timeout:  20 * time.Minute,
+		Cmdline: vmtest.Isolated + " tsc=reliable",
+		Kernels: []string{"trixie"},
+		Model:   "Skylake-Client",
+		Programs: map[string]vmtest.Program{
+			guestProgram:  taskiso,
+			smiProgram:    inC("smi"),
+			appProgram:    inC("app"),
+			loopProgram:   compiled("../../examples/ci/loop.c"),
+			chattyProgram: vmtest.CProgram("../../examples/ci/loop.c", "-DCHATTY"),
+		},
+		Files:   map[string]string{"/test/testdata/script/guest": "testdata/script/guest", "/test/examples/ci": "../../examples/ci"},
+		Tests:   "^TestGuest(SMIs|Scripts)$",
+		Timeout: 20 * time.Minute,
 	})
 }
 

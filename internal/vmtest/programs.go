@@ -115,7 +115,11 @@ func (c Config) build(ctx context.Context, dir, arch string) (kit, error) {
 	}
 	made := kit{init: binary, programs: map[string]string{}}
 	for guest, program := range c.Programs {
-		path, err := program(ctx, dir, arch)
+		own, err := os.MkdirTemp(dir, "program") // two can come from one source
+		if err != nil {
+			return kit{}, err
+		}
+		path, err := program(ctx, own, arch)
 		if err != nil {
 			return kit{}, err
 		}
