@@ -285,6 +285,20 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// A remedy has the numbers of the CPUs, and names of variables as they are.
+func TestFill(t *testing.T) {
+	s := &screen{report: noisy(t)}
+	for do, want := range map[string]string{
+		"isolcpus=domain,CPULIST nohz_full=CPULIST":                                "isolcpus=domain,3 nohz_full=3",
+		"write CPU HOUSEKEEPING to IRQBALANCE_BANNED_CPULIST=CPULIST":              "write CPU 0-2 to IRQBALANCE_BANNED_CPULIST=3",
+		"echo performance > /sys/devices/system/cpu/cpuN/cpufreq/scaling_governor": "echo performance > /sys/devices/system/cpu/cpu3/cpufreq/scaling_governor",
+	} {
+		if got := s.fill(do); got != want {
+			t.Errorf("%q: %q, want %q", do, got, want)
+		}
+	}
+}
+
 // A command that is shown can be pasted: the shell takes it apart as it was, or it is three dots.
 func TestQuoted(t *testing.T) {
 	for _, tc := range []struct {

@@ -70,7 +70,7 @@ func (s *screen) remedy(c *report.Cause) (r rank, kind, text string) {
 // fill puts the numbers of CPUs into a remedy.
 func (s *screen) fill(do string) string {
 	cpus := s.cpus()
-	do = strings.ReplaceAll(do, "CPULIST", cpus.String())
+	do = strings.NewReplacer("_CPULIST", "_CPULIST", "CPULIST", cpus.String()).Replace(do) // that of irqbalance is a name
 	if housekeeping := s.report.Host.Online.Minus(cpus); !housekeeping.IsEmpty() {
 		do = strings.ReplaceAll(do, "HOUSEKEEPING", housekeeping.String())
 	}
