@@ -70,6 +70,17 @@ func TestVM(t *testing.T) {
 	})
 }
 
+// TestVMScreen is what the screen of a report promises.
+func TestVMScreen(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Cmdline:  vmtest.Isolated,
+		Kernels:  []string{"trixie"},
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, appProgram: inC("app")},
+		Tests:    "^TestGuestScreen",
+		Timeout:  20 * time.Minute,
+	})
+}
+
 // What a loop does when it loses its CPU or its clock is the same on all kernels.
 func TestVMGaps(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
