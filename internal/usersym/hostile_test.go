@@ -3,8 +3,15 @@
 package usersym
 
 import (
+	"bytes"
+	"compress/zlib"
+	"debug/elf"
+	"encoding/binary"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +43,93 @@ func TestWhatIsNoFileHasNoNames(t *testing.T) {
 	}
 	if got := New(dir).Compiled(7, 0x1000); got != (Location{}) {
 		t.Errorf("a pipe instead of a map: %+v", got)
+	}
+}
+
+// section is one of a crafted file.
+type section struct {
+	name  uint32 // where that is in the names
+	kind  elf.SectionType
+	flags elf.SectionFlag
+	link  uint32
+	data  []byte
+}
+
+// crafted returns a file of these sections, behind an empty one and in front of that of their names.
+func crafted(names string, compressed elf.SectionFlag, sections ...section) []byte {
+	text := []byte("\x00" + names + "\x00")
+	if compressed != 0 {
+		text = compress(text)
+	}
+	sections = append(append([]section{{}}, sections...), section{kind: elf.SHT_STRTAB, flags: compressed, data: text})
+	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Shentsize: 64, Shnum: uint16(len(sections)), Shstrndx: uint16(len(sections) - 1)}
+	copy(h.Ident[:], elf.ELFMAG+string([]byte{byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1}))
+	var data, table bytes.Buffer
+	for _, s := range sections {
+		binary.Write(&table, binary.LittleEndian, elf.Section64{
+			Name: s.name, Type: uint32(s.kind), Flags: uint64(s.flags), Link: s.link, Off: uint64(64 + data.Len()), Size: uint64(len(s.data)),
+		})
+		data.Write(s.data)
+	}
+	h.Shoff = uint64(64 + data.Len())
+	var all bytes.Buffer
+	binary.Write(&all, binary.LittleEndian, h)
+	return slices.Concat(all.Bytes(), data.Bytes(), table.Bytes())
+}
+
+// compress returns the contents of a compressed section.
+func compress(data []byte) []byte {
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: uint64(len(data))})
+	w := zlib.NewWriter(&b)
+	w.Write(data)
+	w.Close()
+	return b.Bytes()
+}
+
+// A small file can say that it has very much.
+func TestSmallFilesTakeLittle(t *testing.T) {
+	const most = 32 << 20
+	zeros := make([]byte, 128<<20)
+	symbols := bytes.Repeat(append([]byte{1, 0, 0, 0, byte(elf.STT_FUNC), 0, 1, 0}, make([]byte, 16)...), 1000)
+	long := append(append([]byte{0}, bytes.Repeat([]byte("x"), 256<<10)...), 0)
+	older := append(binary.BigEndian.AppendUint64([]byte("ZLIB"), uint64(len(zeros))), compress(zeros)[24:]...)
+	many := slices.Repeat([]section{{name: 1, kind: elf.SHT_PROGBITS}}, 300)
+	for name, file := range map[string][]byte{
+		"symbols of one long name": crafted("s", 0, section{kind: elf.SHT_SYMTAB, link: 2, data: symbols}, section{kind: elf.SHT_STRTAB, data: long}),
+		"compressed symbols":       crafted("s", 0, section{kind: elf.SHT_SYMTAB, flags: elf.SHF_COMPRESSED, link: 2, data: compress(zeros)}, section{kind: elf.SHT_STRTAB, data: []byte{0}}),
+		"compressed information":   crafted(".debug_info", 0, section{name: 1, kind: elf.SHT_PROGBITS, flags: elf.SHF_COMPRESSED, data: compress(zeros)}),
+		"compressed as of old":     crafted(".zdebug_info", 0, section{name: 1, kind: elf.SHT_PROGBITS, data: older}),
+		"a compressed build ID":    crafted(".note.gnu.build-id", 0, section{name: 1, kind: elf.SHT_NOTE, flags: elf.SHF_COMPRESSED, data: compress(zeros)}),
+		"sections of a long name":  crafted(strings.Repeat("x", 1<<20), 0, many...),
+		"compressed names":         crafted(string(zeros), elf.SHF_COMPRESSED),
+	} {
+		path := filepath.Join(t.TempDir(), "program")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := New("")
+		s.room = 1 << 20
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		s.InFile(path, 0x1000)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > most {
+			t.Errorf("%s: a file of %d bytes takes %d MiB of memory", name, len(file), got>>20)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tmp", "perf-7.map"), bytes.Repeat([]byte("0 1 x\n"), 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := New(dir)
+	s.room = 1 << 20
+	s.Compiled(7, 0)
+	if got := len(s.maps[7]); got == 0 || got > 1<<20/int(symbolSize) {
+		t.Errorf("a map of 100,000 functions takes %d", got)
 	}
 }
 

@@ -35,11 +35,12 @@ type Symbols struct {
 	Root  string
 	files map[string]*object
 	maps  map[int]table
+	room  room
 }
 
 // New returns Symbols that look for files from root on, "" for the usual one.
 func New(root string) *Symbols {
-	return &Symbols{Root: root, files: make(map[string]*object), maps: make(map[int]table)}
+	return &Symbols{Root: root, files: make(map[string]*object), maps: make(map[int]table), room: maxContents}
 }
 
 // InFile returns the location of a byte of an ELF file. A file that cannot be read
@@ -47,8 +48,8 @@ func New(root string) *Symbols {
 func (s *Symbols) InFile(path string, offset uint64) Location {
 	o, ok := s.files[path]
 	if !ok {
-		if o = openObject(s.Root + path); o.loads == nil {
-			o = openObject(path) // the root of a process goes with it
+		if o = openObject(s.Root+path, &s.room); o.loads == nil {
+			o = openObject(path, &s.room) // the root of a process goes with it
 		}
 		s.files[path] = o
 	}
@@ -59,7 +60,7 @@ func (s *Symbols) InFile(path string, offset uint64) Location {
 func (s *Symbols) Compiled(pid int, address uint64) Location {
 	t, ok := s.maps[pid]
 	if !ok {
-		t = readPerfMap(fmt.Sprintf("%s/tmp/perf-%d.map", s.Root, pid))
+		t = readPerfMap(fmt.Sprintf("%s/tmp/perf-%d.map", s.Root, pid), &s.room)
 		s.maps[pid] = t
 	}
 	return Location{Function: t.find(address)}
@@ -117,7 +118,10 @@ func openELF(path string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	f, err := elf.NewFile(from)
+	var f *elf.File
+	if err = checkSections(from); err == nil {
+		f, err = elf.NewFile(from)
+	}
 	if err != nil {
 		from.Close()
 		return file{}, err
@@ -127,7 +131,7 @@ func openELF(path string) (file, error) {
 
 // openObject reads what names code in a file. debug/elf and debug/dwarf are not
 // made for files that mean harm: one that makes them panic has no names.
-func openObject(path string) (o *object) {
+func openObject(path string, left *room) (o *object) {
 	o = &object{known: make(map[uint64]Location)}
 	defer func() {
 		if recover() != nil {
@@ -144,11 +148,11 @@ func openObject(path string) (o *object) {
 			o.loads = append(o.loads, p.ProgHeader)
 		}
 	}
-	o.add(f)
-	if id := buildID(f); len(id) > 2 {
+	o.add(f, left)
+	if id := buildID(f, left); len(id) > 2 {
 		if d, err := openELF(debugDir + id[:2] + "/" + id[2:] + ".debug"); err == nil {
 			defer d.Close()
-			o.add(d)
+			o.add(d, left)
 		}
 	}
 	o.symbols.sort()
@@ -177,12 +181,18 @@ func (o *object) findUnits() {
 	slices.SortFunc(o.units, func(a, b unit) int { return cmp.Compare(a.start, b.start) })
 }
 
-// add takes the symbols of f, and its debug information unless there is some already.
-func (o *object) add(f file) {
-	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
-		symbols, err := read()
+// add takes the symbols of f, and its debug information unless there is some already, as far as there is room.
+func (o *object) add(f file, left *room) {
+	for _, of := range []struct {
+		table elf.SectionType
+		read  func() ([]elf.Symbol, error)
+	}{{elf.SHT_SYMTAB, f.Symbols}, {elf.SHT_DYNSYM, f.DynamicSymbols}} {
+		if !left.takesTable(f, of.table) {
+			continue
+		}
+		symbols, err := of.read()
 		if err != nil {
-			continue // there is no such section
+			continue
 		}
 		for _, s := range symbols {
 			if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Section != elf.SHN_UNDEF {
@@ -190,14 +200,14 @@ func (o *object) add(f file) {
 			}
 		}
 	}
-	if o.debug == nil && f.Section(".debug_info") != nil || f.Section(".zdebug_info") != nil {
+	if (o.debug == nil && f.Section(".debug_info") != nil || f.Section(".zdebug_info") != nil) && left.takesDebug(f) {
 		o.debug, _ = f.DWARF() // without it there are no lines
 	}
 }
 
-func buildID(f file) string {
+func buildID(f file, left *room) string {
 	s := f.Section(".note.gnu.build-id")
-	if s == nil {
+	if s == nil || !left.takes(s.Size) {
 		return ""
 	}
 	note, err := s.Data()
@@ -282,7 +292,7 @@ func (t table) find(address uint64) string {
 
 // readPerfMap reads lines of "START SIZE NAME" with numbers in base 16, as perf
 // does (tools/perf/Documentation/jit-interface.txt). No file, no names.
-func readPerfMap(path string) table {
+func readPerfMap(path string, left *room) table {
 	f, err := openRegular(path)
 	if err != nil {
 		return nil
@@ -290,7 +300,7 @@ func readPerfMap(path string) table {
 	defer f.Close()
 	var t table
 	lines := bufio.NewScanner(f)
-	for lines.Scan() {
+	for lines.Scan() && left.takes(symbolSize+uint64(len(lines.Bytes()))) {
 		fields := strings.SplitN(lines.Text(), " ", 3)
 		if len(fields) < 3 {
 			continue
