@@ -10,8 +10,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition/change"
 	"github.com/taskiso/taskiso/internal/partition/thread"
 )
@@ -78,11 +80,26 @@ func (s *Store) createLocked(ctx context.Context, spec Spec, kind header) (*Crea
 		created.Missed = s.waitForEffect(ctx, plan.CPUs, created.kind(), plan.All())
 		return created, nil
 	}
-	err = fmt.Errorf("creating partition %s: %w", plan.Name, err)
+	err = fmt.Errorf("creating partition %s: %w", plan.Name, s.blame(plan, err))
 	if undo := s.undo(plan.Name, false); undo != nil {
 		return nil, errors.Join(err, fmt.Errorf("and then, undoing it: %w; see \"taskiso partition recover\"", undo))
 	}
 	return nil, err
+}
+
+// blame names those who have the CPUs where the kernel makes no partition of them because of that. Before 7.0 a list of
+// CPUs is enough, which takes them from nobody.
+func (s *Store) blame(plan *Plan, err error) error {
+	if !errors.Is(err, kernfs.ErrNotTaken) || !strings.Contains(err.Error(), "not exclusive") {
+		return err
+	}
+	owners, _ := Owners(s.view, plan.CPUs) // a warning of the plan reports that there are more
+	for _, o := range owners {
+		if !IsOurs(o.Dir) {
+			return fmt.Errorf("%w; %v has CPU %v in its cpuset.cpus: take them out there, choose other CPUs, or use --partition none", err, o, o.CPUs.Intersect(plan.CPUs))
+		}
+	}
+	return err
 }
 
 // Plan plans spec as [Store.Create] does, and only reads. That all of it would be

@@ -341,6 +341,17 @@ func TestInvalidPartition(t *testing.T) {
 	}
 	k.same(t, "after a failed create", original)
 
+	k.cgroup("svc/container", "1-3", "member")
+	before := k.snapshot()
+	_, err = k.store(t, dir).Create(t.Context(), dpdk)
+	const who = "; /sys/fs/cgroup/svc/container has CPU 2-3 in its cpuset.cpus: take them out there, choose other CPUs, or use --partition none"
+	if !errors.Is(err, kernfs.ErrNotTaken) || !strings.HasSuffix(err.Error(), reason+`"`+who) {
+		t.Errorf("got %v, want it to end with %q", err, who)
+	}
+	k.same(t, "after a create that another's CPUs are in the way of", before)
+	delete(k.tree, "sys/fs/cgroup/svc/container/cpuset.cpus")
+	delete(k.tree, "sys/fs/cgroup/svc/container/cpuset.cpus.partition")
+
 	k.shows = nil
 	create(t, k, dir, dpdk)
 	k.add("sys/fs/cgroup/taskiso-dpdk/cpuset.cpus.partition", reason)
