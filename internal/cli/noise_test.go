@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -30,6 +31,7 @@ func TestNoise(t *testing.T) {
 	t.Run("KnownGaps", h.testNoiseKnownGaps)
 	t.Run("TraceLimit", h.testNoiseTraceLimit)
 	t.Run("StartedElsewhere", h.testNoiseStartedElsewhere)
+	t.Run("LoopThatDoesNotEnd", h.testNoiseLoopThatDoesNotEnd)
 }
 
 func (h host) testNoiseBadInput(t *testing.T) {
@@ -209,5 +211,28 @@ func (h host) testNoiseTraceLimit(t *testing.T) {
 	r := h.run(t, "noise", "-d", "60s", "--trace-limit", "1us")
 	if r.code != exitTooManyBreaks || !strings.Contains(r.stdout, "the gap that exceeded --trace-limit") {
 		t.Errorf("status %d, %s", r.code, r.stderr)
+	}
+}
+
+// What keeps a loop from its CPU until after the end is what was looked for: it is reported, and no reason to report nothing.
+func (h host) testNoiseLoopThatDoesNotEnd(t *testing.T) {
+	c, loop, exited := h.startLoop(t, "noise", "--json")
+	if err := errors.Join(unix.Kill(loop, unix.SIGSTOP), c.Process.Signal(os.Interrupt)); err != nil {
+		t.Fatal(err)
+	}
+	<-exited
+	var r noise.Report
+	if err := json.Unmarshal(c.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit status %d; %s", code, c.Stderr)
+	}
+	const longest = 5 * time.Second // from when it was to end until it was ended
+	if cpu := r.CPUs[0]; cpu.Unknown.Max < longest || cpu.Total < longest || cpu.Ran <= cpu.Total || cpu.MovedTo != nil {
+		t.Errorf("%+v", cpu)
+	}
+	if !strings.Contains(strings.Join(r.Limits, "\n"), "did not end within 5s after it was stopped") {
+		t.Errorf("limits %q", r.Limits)
 	}
 }

@@ -62,6 +62,7 @@ func TestRun(t *testing.T) {
 		"EndsASettlingCall":  h.testDurationEndsASettlingCall,
 		"InterruptCommand":   h.testInterruptCommand,
 		"InterruptLoop":      h.testInterruptLoop,
+		"LoopCannotTell":     h.testLoopThatCannotTell,
 		"Terminate":          h.testTerminate,
 		"NothingIsLeftOver":  h.testNothingIsLeftOver,
 	} {
@@ -851,6 +852,63 @@ func (h host) testInterruptLoop(t *testing.T) {
 	}
 	if got := readReport(t, file); got.Task.EndedBy != "interrupt" || len(got.Loop) != 1 || got.Loop[0].Ran == 0 {
 		t.Errorf("task %+v, loop %+v", got.Task, got.Loop)
+	}
+}
+
+// A busy loop that something ends, or keeps from its CPU until it is ended by force, cannot tell what it saw. The report has
+// everything else.
+func (h host) testLoopThatCannotTell(t *testing.T) {
+	for _, tc := range []struct {
+		sig     unix.Signal
+		code    int
+		endedBy string
+	}{
+		{unix.SIGKILL, 125, "exit"},
+		{unix.SIGSTOP, 0, "interrupt"},
+	} {
+		file := filepath.Join(t.TempDir(), "report.json")
+		c, loop, exited := h.startLoop(t, "run", "-q", "--report", file)
+		if err := unix.Kill(loop, tc.sig); err != nil {
+			t.Error(err)
+		}
+		if tc.sig == unix.SIGSTOP {
+			c.Process.Signal(os.Interrupt)
+		}
+		<-exited
+		if code := c.ProcessState.ExitCode(); code != tc.code {
+			t.Errorf("%v: exit status %d, want %d; %s", tc.sig, code, tc.code, c.Stderr)
+		}
+		if tc.code != 0 {
+			checkOneLine(t, c.Stderr.(*bytes.Buffer).String(), "the busy loop was ended: signal: killed")
+		}
+		got := readReport(t, file)
+		if got.Task.EndedBy != tc.endedBy || got.Duration == 0 || len(got.Loop) != 0 || !strings.Contains(strings.Join(got.Limits, "\n"), "what the busy loop itself saw is not known (signal: killed)") {
+			t.Errorf("%v: task %+v, %v, loop %+v, limits %q", tc.sig, got.Task, got.Duration, got.Loop, got.Limits)
+		}
+	}
+}
+
+// startLoop starts taskiso with its busy loop, and returns when that has spun for so long that it must have told so. Its outputs
+// are buffers.
+func (h host) startLoop(t *testing.T, args ...string) (c *exec.Cmd, loop int, exited <-chan struct{}) {
+	t.Helper()
+	for {
+		c, stderr, done := h.command(t, args...), new(bytes.Buffer), make(chan struct{})
+		c.Stdout, c.Stderr = new(bytes.Buffer), stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() { c.Wait(); close(done) }()
+		waitLoop(t, func() bool { return hasLoop(t, c.Process.Pid) }, done)
+		if hasLoop(t, c.Process.Pid) {
+			loop := waitForLoop(t, c.Process.Pid)
+			eventually(t, "the loop spins", func() bool { return userTime(t, loop) > time.Second })
+			return c, loop, done
+		}
+		if <-done; !strings.Contains(stderr.String(), claim.ErrInUse.Error()) {
+			t.Fatalf("taskiso ended before it looped: %s", stderr)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/longest"
 	"github.com/taskiso/taskiso/internal/topology"
 	"github.com/taskiso/taskiso/internal/total"
@@ -163,6 +164,7 @@ type Collector struct {
 	record *Record
 	joiner *Joiner
 	began  time.Duration // CLOCK_MONOTONIC
+	ended  time.Duration // when Stop was called
 	cpu    CPU
 	causes total.ByCause[Share]
 	limit  time.Duration
@@ -221,11 +223,33 @@ func (c *Collector) keepLong(g ExplainedGap) {
 	c.cpu.Longest = longest.Keep(c.cpu.Longest, g, longestGaps, func(g ExplainedGap) time.Duration { return g.Length })
 }
 
-// Finish returns the result, when the loop is done and nothing more will come. A
+// Stop ends the loop.
+func (c *Collector) Stop() {
+	c.ended = clock.Now()
+	c.record.Stop()
+}
+
+// cutOff completes the sums of a loop that does not see that it is to end, and returns how long it has not run since then.
+// When that gap began is not known, nor what is in it.
+func (c *Collector) cutOff(s *State) time.Duration {
+	now, from := clock.Now(), c.ended
+	if s.Began == 0 { // it had no turn
+		s.Began, from = c.began, c.began
+	}
+	gap := now - from
+	s.Ran, s.Count, s.Total, s.Max, s.CPU = now-s.Began, s.Count+1, s.Total+gap, max(s.Max, gap), int64(c.cpu.CPU)
+	return gap
+}
+
+// Finish returns the result, when the loop is done, or was stopped in vain, and nothing more will come. A
 // gap without a stay is unexplained only if the tracer was complete.
 func (c *Collector) Finish(complete bool) CPU {
 	c.Poll()
+	var cut time.Duration
 	s := c.record.State()
+	if !c.record.Done() {
+		cut = c.cutOff(&s)
+	}
 	c.joiner.Finish(s.Began + s.Ran - c.began)
 	cpu := &c.cpu
 	cpu.Ran, cpu.Gaps, cpu.Total, cpu.Samples = s.Ran, s.Count, s.Total, s.Samples
@@ -239,6 +263,9 @@ func (c *Collector) Finish(complete bool) CPU {
 	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, c.record.Dropped()
 	if !complete {
 		cpu.Unknown, cpu.Unexplained = cpu.Unexplained, Share{}
+	}
+	if cut > 0 {
+		cpu.Unknown.add(cut)
 	}
 	cpu.Unknown.Count += cpu.Unlisted
 	cpu.Unknown.Total = s.Total - cpu.Recorded.Total - cpu.Unexplained.Total

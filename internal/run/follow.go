@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/loop"
 	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/output"
@@ -151,25 +152,20 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 	r.Task = t.Describe
 	r.Task.Threads, r.Task.EndedBy = threads, endedBy
 	var loops *report.TaskUsage // what the loops have used up: the rest of their process is not what is observed
-	if t.Loop == nil {
+	if t.Loop != nil {
+		loops = o.addLoops(t.Loop, state)
+	} else {
 		code := task.ExitCode(state)
 		r.Task.Status = &code
 		if err := o.addLeftBehind(); err != nil {
 			return task.Verdict{}, err
 		}
-	} else if seen, used, err := t.Loop.Seen(); err == nil {
-		r.Loop, loops = seen, &used
-		if slices.ContainsFunc(seen, func(l report.Loop) bool { return l.YieldsEvery > 0 }) {
-			r.Limits = append(r.Limits, noise.YieldLimit())
-		}
-	} else {
-		return task.Verdict{}, err
 	}
 	var err error
 	if r.Usage, err = o.system.usage(o.cfg.Files, o.cfg.Target.CPUs, state, &t.Process.Used); err != nil {
 		return task.Verdict{}, err
 	}
-	if loops != nil {
+	if t.Loop != nil {
 		r.Usage.Task = loops
 	}
 	if o.counters != nil {
@@ -184,4 +180,20 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 		return task.Verdict{}, err
 	}
 	return o.verdict(t, state, ended, judged), nil
+}
+
+// addLoops completes the report with what the loops have seen themselves, and returns what they have used up. Loops that were
+// ended by SIGKILL cannot tell, as where something else kept their CPU: what was observed is reported all the same.
+func (o *Observation) addLoops(out *loop.Output, state *os.ProcessState) *report.TaskUsage {
+	r := &o.Report
+	seen, used, err := out.Seen()
+	if err != nil {
+		r.Limits = append(r.Limits, fmt.Sprintf("what the busy loop itself saw is not known (%v): something else had its CPU, or ended it", state))
+		return nil
+	}
+	r.Loop = seen
+	if slices.ContainsFunc(seen, func(l report.Loop) bool { return l.YieldsEvery > 0 }) {
+		r.Limits = append(r.Limits, noise.YieldLimit())
+	}
+	return &used
 }

@@ -13,7 +13,11 @@ import (
 
 // verdict returns what the run came to. ended: by us.
 func (o *Observation) verdict(t *Task, state *os.ProcessState, ended bool, judged *budget.Result) task.Verdict {
-	if v, failed := task.CommandVerdict(state); t.Loop == nil && !ended && failed {
+	switch v, failed := task.CommandVerdict(state); {
+	case ended, !failed:
+	case t.Loop != nil:
+		return task.Because(task.Unknown, "the busy loop was ended: %v", state)
+	default:
 		return v
 	}
 	return o.ownVerdict(judged)
