@@ -5,6 +5,7 @@ package cause
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/taskiso/taskiso/internal/stay"
@@ -79,6 +80,8 @@ func TestOf(t *testing.T) {
 	c := smallCatalogue(t)
 	sent := part(trace.CallFunctionEnter, 0xfb)
 	sent.Senders = []trace.Event{{Kind: trace.SendCall, B: flush, Sender: &trace.Sender{}}}
+	late := notNamed(part(trace.LocalTimerEnter, 0xec)) // the signal came after as many parts as are kept
+	late.Entry = trace.Event{Kind: trace.Signal, A: uint64(syscall.SIGILL), B: 2}
 	for _, tc := range []struct {
 		name string
 		stay stay.Stay
@@ -102,6 +105,7 @@ func TestOf(t *testing.T) {
 		{"certain system call", entered(part(trace.SyscallEnter, 0)), "read: "},
 		{"system call with a signal", entered(part(trace.SyscallEnter, 39), part(trace.Signal, 15)), "syscall: syscall_39"},
 		{"exception", notNamed(part(trace.Signal, 8)), "signal: SIGFPE"},
+		{"exception whose signal came late", late, "signal: SIGILL"},
 		{"nothing seen", notNamed(), "unnamed: "},
 		{"nothing but a switch", notNamed(toTask("migration/1")), "unnamed: switch to migration/1"},
 		{"nothing but a softirq", notNamed(part(trace.SoftirqEnter, 1)), "unnamed: first seen: softirq_entry"},

@@ -72,6 +72,9 @@ func (s *subject) lookUp(a aspect) string {
 		s.sentBy = s.operations()
 		return strings.Join(s.sentBy[:min(1, len(s.sentBy))], "")
 	case signalName:
+		if s.IsException() { // it may have come after more than is kept
+			return signame.Of(syscall.Signal(s.Entry.A))
+		}
 		return firstOf(s.Stay, trace.Signal, func(e trace.Event) string { return signame.Of(syscall.Signal(e.A)) })
 	case next:
 		return firstOf(s.Stay, trace.Switch, taskName)
