@@ -161,7 +161,7 @@ func TestBadArguments(t *testing.T) {
 		{[]string{"completion", "tcsh"}, 2, "bash, fish, powershell, zsh"},
 		{[]string{"explain", "a", "b"}, 2, "taskiso explain"},
 		{[]string{"explain", "tikc"}, 2, "did you mean tick"},
-		{[]string{"explain", dir + "/none.json"}, 125, "none.json"},
+		{[]string{"explain", dir + "/none.json"}, 2, "none.json"},
 		{[]string{"explain", dir}, 125, dir},
 		{[]string{"explain", text}, 125, "not a report"},
 		{[]string{"explain", binary}, 125, "not a report"},

@@ -209,7 +209,7 @@ func TestExplainBadInput(t *testing.T) {
 	}{
 		{"tik", exitUsage, `"tik": no such cause, did you mean tick?`},
 		{"qqqqqq", exitUsage, `"qqqqqq": no such cause; "taskiso explain" lists all`},
-		{"no/such/file.json", exitFailed, "no such file"},
+		{"no/such/file.json", exitUsage, "no such file"},
 		{file(`{"schema":1,"taskiso":"v1","cpus":[`), exitFailed, "cut off after 35 bytes"},
 		{file(`{"a":1}`), exitFailed, "not a report of taskiso"},
 		{file(`<html>`), exitFailed, "not a report of taskiso"},

@@ -139,7 +139,7 @@ func TestPartitionErrors(t *testing.T) {
 		{[]string{"plan", "--host", host, "-c", "0-1"}, exitUsage, "one must be left"},
 		{[]string{"plan", "--host", host, "-c", "1", "--require", "cpuset"}, exitFailed, "setting cpuset: required, but not possible here"},
 		{[]string{"plan", "--host", t.TempDir(), "-c", "1"}, exitFailed, "is not a captured machine"},
-		{[]string{"plan", "--host", filepath.Join(host, "none"), "-c", "1"}, exitFailed, "no such file or directory"},
+		{[]string{"plan", "--host", filepath.Join(host, "none"), "-c", "1"}, exitUsage, "no such file or directory"},
 		{[]string{"plan", "-c", "1", "more"}, exitUsage, "taskiso partition plan --help"},
 		{[]string{"plan", "--colour"}, exitUsage, "unknown option --colour; see taskiso partition plan --help"},
 		{[]string{"plam"}, exitUsage, "unknown command plam, did you mean plan?"},
