@@ -247,7 +247,7 @@ func (c *Collector) Finish(complete bool) CPU {
 	c.Poll()
 	var cut time.Duration
 	s := c.record.State()
-	if !c.record.Done() {
+	if c.ended > 0 && !c.record.Done() {
 		cut = c.cutOff(&s)
 	}
 	c.joiner.Finish(s.Began + s.Ran - c.began)
