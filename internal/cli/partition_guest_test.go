@@ -807,7 +807,7 @@ func TestGuestPartitionAfterCreate(t *testing.T) {
 // before, and does not keep taskiso from seeing who it is.
 func TestGuestPartitionWithPoller(t *testing.T) {
 	code, out := partitioned(t, "create", "-c", "2-3", "--name", "hog")
-	if code != 0 || !strings.Contains(out, "beside a program that never sleeps it waits, beside a real-time one for as long as that runs") {
+	if code != 0 || !strings.Contains(out, "it waits beside a program that never sleeps, and beside a real-time one for as long as that runs") {
 		t.Fatalf("create: exit status %d, %s", code, out)
 	}
 	stop := startPolling(t, "/sys/fs/cgroup/taskiso-hog")
