@@ -37,7 +37,7 @@ func TestGuestYieldHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	seconds := cmp.Or(os.Getenv(hostileVariable), "5")
-	c := exec.Command(guestProgram, "run", "-c", "2-3", "--report", file, "--events", events, "--hold="+spec, "--user", "65534",
+	c := exec.Command(guestProgram, "run", "--full", "-c", "2-3", "--report", file, "--events", events, "--hold="+spec, "--user", "65534",
 		"--", hostileProgram, seconds, "1", dir)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
