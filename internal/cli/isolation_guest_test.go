@@ -112,13 +112,14 @@ func isolationCases() []string {
 // When taskiso is killed, the page of a thread that is isolated says so, and the
 // thread's next call fails.
 func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
-	for range 10 { // on a busy host most tries are disturbed
+	const early = "unwatched: isolated 0 cause system call signals 1" // the watch ended before the thread was isolated again
+	for range 30 {                                                    // on a busy host most tries are disturbed
 		said := killWatch(t)
 		if said == "unwatched: isolated 0 cause unwatched signals 1" {
 			return
 		}
 		// The kernel disturbed the thread before.
-		if !strings.HasPrefix(said, "unwatched: isolated 0 ") || !strings.HasSuffix(said, " signals 2") {
+		if said != early && (!strings.HasPrefix(said, "unwatched: isolated 0 ") || !strings.HasSuffix(said, " signals 2")) {
 			t.Fatalf("the page: %q", said)
 		}
 		t.Logf("disturbed: %s", said)
@@ -204,9 +205,10 @@ func TestGuestIsolationStorm(t *testing.T) {
 
 // The Go side of the interface, by its example: a loop that breaks its own
 // isolation, learns by what, and enters again. Its rounds take half a millisecond: after 10 ms of them, which on a slow
-// host a million took, Go's scheduler makes the system call instead.
+// host a million took, Go's scheduler makes the system call instead. So may its other threads' wake-ups (futex) on the way out
+// of a call, and the kernel may disturb the loop: some of the breaks are its own.
 func TestGuestIsolationInGo(t *testing.T) {
-	const breaks = 3
+	const breaks, own = 10, 2
 	c := exec.Command(guestProgram, "run", "-q", "-c", fmt.Sprint(victimCPU), "--start-on", "0-1", "--", goExample, "-cpu", fmt.Sprint(victimCPU), "-breaks", fmt.Sprint(breaks), "-every", "100000")
 	c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	out, err := c.CombinedOutput()
@@ -214,8 +216,8 @@ func TestGuestIsolationInGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(out), "broken after 100000 rounds"); n < breaks-1 || strings.Count(string(out), "getppid") < n { // the kernel may disturb it once
-		t.Errorf("%d of %d breaks are the system call", n, breaks)
+	if n := strings.Count(string(out), "broken after 100000 rounds"); n < own || strings.Count(string(out), "getppid") < n {
+		t.Errorf("%d of %d breaks are the system call, want %d or more", n, breaks, own)
 	}
 	if strings.Contains(string(out), "problem:") {
 		t.Error("a program as it should be has problems")
