@@ -112,14 +112,13 @@ func isolationCases() []string {
 // When taskiso is killed, the page of a thread that is isolated says so, and the
 // thread's next call fails.
 func TestGuestIsolationEndsWithItsWatch(t *testing.T) {
-	const early = "unwatched: isolated 0 cause system call signals 1" // the watch ended before the thread was isolated again
-	for range 30 {                                                    // on a busy host most tries are disturbed
+	for range 30 { // on a busy host most tries are disturbed
 		said := killWatch(t)
 		if said == "unwatched: isolated 0 cause unwatched signals 1" {
 			return
 		}
 		// The kernel disturbed the thread before.
-		if said != early && (!strings.HasPrefix(said, "unwatched: isolated 0 ") || !strings.HasSuffix(said, " signals 2")) {
+		if !strings.HasPrefix(said, "unwatched: isolated 0 ") || !strings.HasSuffix(said, " signals 2") {
 			t.Fatalf("the page: %q", said)
 		}
 		t.Logf("disturbed: %s", said)
@@ -141,10 +140,14 @@ func killWatch(t *testing.T) string {
 	defer c.Wait()
 	defer c.Process.Kill()
 	lines := bufio.NewScanner(stdout)
-	if !lines.Scan() || lines.Text() != "isolated" {
+	var tid int
+	if lines.Scan(); !strings.HasPrefix(lines.Text(), "isolated ") {
 		t.Fatalf("%q, want a thread that is isolated", lines.Text())
 	}
-	time.Sleep(settle)
+	if _, err := fmt.Sscanf(lines.Text(), "isolated %d", &tid); err != nil {
+		t.Fatal(err)
+	}
+	waitInUserMode(t, tid) // isolated again: to print broke it
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +158,24 @@ func killWatch(t *testing.T) string {
 		t.Errorf("%q, want that no call is answered", lines.Text())
 	}
 	return said
+}
+
+// waitInUserMode waits until a thread has been in no system call for a while: what it called has returned; or until it has
+// ended. To look does not interrupt it.
+func waitInUserMode(t *testing.T, tid int) {
+	t.Helper()
+	const looks = 5
+	running := 0
+	eventually(t, "the thread is in user mode", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", tid))
+		if err != nil {
+			return true
+		}
+		if running++; strings.TrimSpace(string(text)) != "running" {
+			running = 0
+		}
+		return running == looks
+	})
 }
 
 // Entering and leaving many times, with disturbances at any moment: each break is

@@ -66,7 +66,7 @@ func (t *thread) seize() error {
 	}
 }
 
-// isOurs reports whether the thread is traced by this process, or by the same tracer no more.
+// isOurs reports whether this process traces the thread, or whoever was found to trace it does so no longer.
 func (t *thread) isOurs() bool {
 	tid := tracerOf(t.files, t.event.PID, t.event.TID)
 	if tid == 0 {

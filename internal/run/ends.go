@@ -29,7 +29,9 @@ func (o *Observation) planPartition() {
 		r.Partition.Reason = err.Error()
 		return
 	}
-	r.Partition.Reason = plan.Refused
+	if r.Partition.Reason = plan.Refused; plan.Refused != "" {
+		return
+	}
 	running, err := thread.All(o.cfg.Files)
 	if err != nil {
 		r.Partition.Reason = err.Error()

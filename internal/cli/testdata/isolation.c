@@ -1027,7 +1027,7 @@ static int until_unwatched(void)
 	prepare();
 	if (enter(SIGUSR1))
 		return 1;
-	printf("isolated\n"); /* which breaks */
+	printf("isolated %d\n", gettid()); /* which breaks */
 	fflush(stdout);
 	if (enter(SIGUSR1))
 		return 1;

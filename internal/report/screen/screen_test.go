@@ -315,3 +315,15 @@ func TestQuoted(t *testing.T) {
 		}
 	}
 }
+
+// A command that the terminal shows in other letters would be another one if it were pasted.
+func TestCommandThatCannotBeShown(t *testing.T) {
+	r := base(t)
+	r.Task.Kind, r.Task.Command = "command", []string{"./café"}
+	for ascii, want := range map[bool]string{true: " -- …", false: " -- './café'"} {
+		s := &screen{report: r, Options: Options{ASCII: ascii}, width: 120}
+		if got := s.command(); !strings.HasSuffix(got, want) {
+			t.Errorf("ASCII %v: got %q, want it to end with %q", ascii, got, want)
+		}
+	}
+}

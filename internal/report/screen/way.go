@@ -87,8 +87,8 @@ func (s *screen) command() string {
 	switch t.Kind {
 	case "command":
 		start := fmt.Sprintf("sudo taskiso run -c %v --partition -- ", cpus)
-		if words, ok := quoted(t.Command); ok && display.Width(start+words) <= s.width-legendIndent {
-			return start + s.clean(words)
+		if words, ok := quoted(t.Command); ok && words == s.clean(words) && display.Width(start+words) <= s.width-legendIndent {
+			return start + words
 		}
 		return start + "…"
 	case "busy loop":
