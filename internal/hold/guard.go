@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -166,16 +167,38 @@ func (g *guard) load(types *btf.Cache, cfg Config) error {
 	if err := g.set(spec, cfg); err != nil {
 		return err
 	}
-	if g.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%w: %s", ErrNotSupported, feature.Reason(feature.RefusesTrampolines())) // err guesses at memory limits
-	} else if err != nil {
-		return unsupported("loading BPF programs for trampolines", err)
+	if g.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
+		return notLoaded(err)
 	}
 	g.reader, err = ringbuf.NewReader(g.coll.Maps[bpfMapEvents])
 	if err != nil {
 		return fmt.Errorf("mapping the ring buffer: %w", err)
 	}
 	return nil
+}
+
+// notLoaded returns why the kernel did not take the programs. EACCES can be a refusal, or what its verifier thinks of a
+// program: only the verifier writes a log.
+func notLoaded(err error) error {
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.As(err, &verifier) && len(verifier.Log) > 0:
+		return fmt.Errorf("%w: the kernel's verifier rejects a BPF program of taskiso: %s; report it, with the version of the kernel",
+			ErrNotSupported, complaint(verifier.Log))
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: %s", ErrNotSupported, feature.Reason(feature.RefusesTrampolines())) // err guesses at memory limits
+	}
+	return unsupported("loading BPF programs for trampolines", err)
+}
+
+// complaint is the line of a verifier's log that has its reason: the last one, but for the statistics.
+func complaint(log []string) string {
+	for _, line := range slices.Backward(log) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "processed ") {
+			return strconv.Quote(line)
+		}
+	}
+	return "no reason given"
 }
 
 // choose leaves the programs that this kernel has hooks for, of the type that it asks.
