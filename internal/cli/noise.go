@@ -52,7 +52,7 @@ Attaching and detaching the tracer interrupts every CPU some hundred times, beca
 changes kernel text, also those on which another program is isolated.
 
 The exit status is 0; 3 if a gap reached --trace-limit; 2 for a wrong command
-line; 125 if taskiso failed, or if a loop lost its CPU or its clock.`,
+line; 125 if taskiso failed, or if a loop lost its CPU or its clock, or was ended.`,
 		Example: `  taskiso noise -d 60s
   taskiso noise -c 2-3 -d 10m -P f:95 --report noise.json --hgrm noise.hgrm
   taskiso noise -c 3 --trace-limit 20us    # stop at the first gap of that length, and show its details`,

@@ -32,6 +32,7 @@ func TestNoise(t *testing.T) {
 	t.Run("TraceLimit", h.testNoiseTraceLimit)
 	t.Run("StartedElsewhere", h.testNoiseStartedElsewhere)
 	t.Run("LoopThatDoesNotEnd", h.testNoiseLoopThatDoesNotEnd)
+	t.Run("LoopThatIsEnded", h.testNoiseLoopThatIsEnded)
 }
 
 func (h host) testNoiseBadInput(t *testing.T) {
@@ -234,5 +235,32 @@ func (h host) testNoiseLoopThatDoesNotEnd(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(r.Limits, "\n"), "did not end within 5s after it was stopped") {
 		t.Errorf("limits %q", r.Limits)
+	}
+}
+
+// What a loop saw until somebody ended it is reported, and passes nothing.
+func (h host) testNoiseLoopThatIsEnded(t *testing.T) {
+	for sig, state := range map[unix.Signal]string{unix.SIGKILL: "signal: killed", unix.SIGTERM: "exit status 0"} {
+		c, loop, exited := h.startLoop(t, "noise", "--json")
+		stop(t, loop, 20*time.Millisecond)
+		waitRunning(t, loop)
+		if err := unix.Kill(loop, sig); err != nil {
+			t.Error(err)
+		}
+		<-exited
+		if code := c.ProcessState.ExitCode(); code != exitFailed {
+			t.Errorf("%v: exit status %d, want %d", sig, code, exitFailed)
+		}
+		checkOneLine(t, c.Stderr.(*bytes.Buffer).String(), "the busy loop was ended: "+state)
+		var r noise.Report
+		if err := json.Unmarshal(c.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		if cpu := r.CPUs[0]; r.EndedBy != "exit" || cpu.Ran < 20*time.Millisecond || cpu.Ran > runLimit || cpu.Longest[0].Length < 20*time.Millisecond || cpu.Total >= cpu.Ran || cpu.MovedTo != nil {
+			t.Errorf("%v: ended by %q: %+v", sig, r.EndedBy, cpu)
+		}
+		if !strings.Contains(strings.Join(r.Limits, "\n"), "the busy loop was ended ("+state+")") {
+			t.Errorf("%v: limits %q", sig, r.Limits)
+		}
 	}
 }

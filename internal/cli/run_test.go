@@ -855,16 +855,19 @@ func (h host) testInterruptLoop(t *testing.T) {
 	}
 }
 
-// A busy loop that something ends, or keeps from its CPU until it is ended by force, cannot tell what it saw. The report has
-// everything else.
+// A busy loop that something ends, or keeps from its CPU until it is ended by force, cannot tell what it saw, but for one that
+// could end in order. The report has everything else.
 func (h host) testLoopThatCannotTell(t *testing.T) {
 	for _, tc := range []struct {
 		sig     unix.Signal
 		code    int
 		endedBy string
+		state   string
+		tells   bool
 	}{
-		{unix.SIGKILL, 125, "exit"},
-		{unix.SIGSTOP, 0, "interrupt"},
+		{unix.SIGKILL, 125, "exit", "signal: killed", false},
+		{unix.SIGTERM, 125, "exit", "exit status 0", true},
+		{unix.SIGSTOP, 0, "interrupt", "signal: killed", false},
 	} {
 		file := filepath.Join(t.TempDir(), "report.json")
 		c, loop, exited := h.startLoop(t, "run", "-q", "--report", file)
@@ -879,10 +882,11 @@ func (h host) testLoopThatCannotTell(t *testing.T) {
 			t.Errorf("%v: exit status %d, want %d; %s", tc.sig, code, tc.code, c.Stderr)
 		}
 		if tc.code != 0 {
-			checkOneLine(t, c.Stderr.(*bytes.Buffer).String(), "the busy loop was ended: signal: killed")
+			checkOneLine(t, c.Stderr.(*bytes.Buffer).String(), "the busy loop was ended: "+tc.state)
 		}
 		got := readReport(t, file)
-		if got.Task.EndedBy != tc.endedBy || got.Duration == 0 || len(got.Loop) != 0 || !strings.Contains(strings.Join(got.Limits, "\n"), "what the busy loop itself saw is not known (signal: killed)") {
+		isLimit := strings.Contains(strings.Join(got.Limits, "\n"), "what the busy loop itself saw is not known ("+tc.state+")")
+		if got.Task.EndedBy != tc.endedBy || got.Duration == 0 || (len(got.Loop) != 0) != tc.tells || isLimit == tc.tells {
 			t.Errorf("%v: task %+v, %v, loop %+v, limits %q", tc.sig, got.Task, got.Duration, got.Loop, got.Limits)
 		}
 	}

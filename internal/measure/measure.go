@@ -48,6 +48,7 @@ type measurement struct {
 	noSMIs     error       // then
 	collectors map[int]*noise.Collector
 	times      map[int]topology.CPUTimes // when it began
+	ended      *os.ProcessState          // how the loops' process ended, nil as long as it has not
 	report     noise.Report
 }
 
@@ -125,17 +126,18 @@ func (m *measurement) run() (task.Verdict, error) {
 		return task.Verdict{}, err
 	}
 	exited := task.Exited(t.Process)
-	lost, err := m.follow(exited)
-	late := err == nil && m.stop()
+	err = m.follow(exited)
+	late := err == nil && m.stop(exited)
 	if err == nil {
 		err = o.Finish()
 	}
 	switch {
+	case m.ended != nil:
 	case late:
 		t.Process.End()
-		<-exited
-	case !lost:
-		task.End(t.Process, exited, o.Signals)
+		m.ended = <-exited
+	default:
+		m.ended = task.End(t.Process, exited, o.Signals)
 	}
 	if err != nil {
 		return task.Verdict{}, err
@@ -146,9 +148,8 @@ func (m *measurement) run() (task.Verdict, error) {
 	return m.verdict(), nil
 }
 
-// follow lets the loops note gaps until something ends the measurement. lost: the
-// loop's process ended by itself.
-func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err error) {
+// follow lets the loops note gaps until something ends the measurement, or their process.
+func (m *measurement) follow(exited <-chan *os.ProcessState) error {
 	cfg := &m.cfg.Observation
 	began := clock.Now() + cfg.WarmUp
 	if m.observe.Sees() {
@@ -164,11 +165,8 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) (lost bool, err err
 		Interval: observe.PollInterval, Poll: m.poll,
 	}
 	end, err := w.Until()
-	if end.By == task.ByExit {
-		return true, fmt.Errorf("the busy loop ended by itself: %v", end.State)
-	}
-	m.report.EndedBy = end.By
-	return false, err
+	m.report.EndedBy, m.ended = end.By, end.State
+	return err
 }
 
 // Reasons of this package for the end of a measurement.
@@ -214,8 +212,10 @@ func (m *measurement) failed() string {
 	switch {
 	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Moved):
 		return byMove
-	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Done):
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).LostClock):
 		return byClock
+	case slices.ContainsFunc(m.shared.Records, (*noise.Record).Done):
+		return task.ByExit // somebody has ended it
 	}
 	return ""
 }
@@ -224,21 +224,48 @@ func (m *measurement) failed() string {
 const stopWithin = 5 * time.Second
 
 // stop ends the loops, before the tracer stops: it sees all of their time. late: one does not get its CPU for that.
-func (m *measurement) stop() (late bool) {
-	for _, c := range m.collectors {
-		c.Stop()
-	}
-	deadline := time.Now().Add(stopWithin)
-	for i, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
-		for !m.shared.Records[i].Done() && time.Now().Before(deadline) {
-			time.Sleep(time.Millisecond)
+func (m *measurement) stop(exited <-chan *os.ProcessState) (late bool) {
+	if m.ended == nil {
+		for _, c := range m.collectors {
+			c.Stop()
 		}
-		if !m.shared.Records[i].Done() {
+		m.ended = m.waitDone(exited)
+	}
+	for i, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
+		switch {
+		case m.shared.Records[i].Done():
+		case m.ended != nil:
+			m.report.EndedBy = task.ByExit
+			m.collectors[cpu].Died()
+		default:
 			late = true
-			m.report.Limits = append(m.report.Limits, fmt.Sprintf("the loop on CPU %d did not end within %v after it was stopped, because something else has its CPU: that gap is longer than shown, and what is in it is not known", cpu, stopWithin))
+			m.limit("the loop on CPU %d did not end within %v after it was stopped, because something else has its CPU: that gap is longer than shown, and what is in it is not known", cpu, stopWithin)
 		}
 	}
 	return late
+}
+
+// waitDone returns when all loops have ended, or cannot within stopWithin, or how their process ended.
+func (m *measurement) waitDone(exited <-chan *os.ProcessState) *os.ProcessState {
+	late, look := time.After(stopWithin), time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case state := <-exited:
+			return state
+		case <-late:
+			return nil
+		case <-look.C:
+			if !slices.ContainsFunc(m.shared.Records, func(r *noise.Record) bool { return !r.Done() }) {
+				return nil
+			}
+		}
+	}
+}
+
+// limit adds one to the report.
+func (m *measurement) limit(format string, args ...any) {
+	m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
 }
 
 // stay takes in what the tracer saw.
@@ -334,18 +361,18 @@ func (m *measurement) complete(cpu int) bool {
 }
 
 func (m *measurement) addLimits() {
-	add := func(format string, args ...any) {
-		m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
+	if m.report.EndedBy == task.ByExit {
+		m.limit("the busy loop was ended (%v): a gap that it was in then, and its readings since the gap before, are not counted", m.ended)
 	}
 	if m.report.Loop.YieldsEvery > 0 {
-		add("%s", noise.YieldLimit())
+		m.limit("%s", noise.YieldLimit())
 	}
 	if m.smis == nil {
-		add("SMIs are not counted, so an unexplained gap may be one: %v", m.noSMIs)
+		m.limit("SMIs are not counted, so an unexplained gap may be one: %v", m.noSMIs)
 	}
 	const throttle = "proc/sys/kernel/sched_rt_runtime_us"
 	runtime, err := fs.ReadFile(m.cfg.Observation.Files, throttle)
 	if limit := strings.TrimSpace(string(runtime)); m.cfg.Loop.Priority.Realtime() && err == nil && limit != "-1" {
-		add("the kernel lets real-time threads run for at most %s us of each period (/%s), and takes the CPU away from the loop for the rest", limit, throttle)
+		m.limit("the kernel lets real-time threads run for at most %s us of each period (/%s), and takes the CPU away from the loop for the rest", limit, throttle)
 	}
 }

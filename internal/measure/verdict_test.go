@@ -3,6 +3,7 @@
 package measure
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,9 @@ func TestVerdict(t *testing.T) {
 		{noise.Report{EndedBy: byTraceLimit, Exceeded: gap, Doubts: doubts}, task.Unknown, "100% of it is doubtful"},
 		{noise.Report{EndedBy: byMove, Exceeded: gap, Doubts: doubts}, task.Unknown, "moved off its CPU"},
 		{noise.Report{EndedBy: byClock, Exceeded: gap, Doubts: doubts}, task.Unknown, "the clock began to enter the kernel"},
+		{noise.Report{EndedBy: task.ByExit, Exceeded: gap, Doubts: doubts}, task.Unknown, "the busy loop was ended: exit status 0"},
 	} {
-		m := measurement{cfg: Config{TraceLimit: 20 * time.Microsecond}, report: tc.report}
+		m := measurement{cfg: Config{TraceLimit: 20 * time.Microsecond}, report: tc.report, ended: new(os.ProcessState)}
 		v := m.verdict()
 		if v.Outcome != tc.want || (v.Reason == nil) != (tc.reason == "") || v.Reason != nil && !strings.Contains(v.Reason.Error(), tc.reason) {
 			t.Errorf("ended by %q: %v, %v; want %v, %q", tc.report.EndedBy, v.Outcome, v.Reason, tc.want, tc.reason)

@@ -87,6 +87,9 @@ func (r *Record) Began() bool { return atomic.LoadUint32(&r.began) != 0 }
 // Done reports whether the loop has ended, so that State is final.
 func (r *Record) Done() bool { return atomic.LoadUint32(&r.done) != 0 }
 
+// LostClock reports whether the loop has ended because reading the clock began to enter the kernel.
+func (r *Record) LostClock() bool { return r.Done() && r.state.LostClock }
+
 // Moved reports whether the loop was on another CPU after a gap. Only amd64's CPUs show
 // where the loop is.
 func (r *Record) Moved() bool { return atomic.LoadUint32(&r.moved) != 0 }

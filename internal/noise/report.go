@@ -25,7 +25,7 @@ type Report struct {
 	Started  time.Time     `json:"started"`
 	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
 	Duration time.Duration `json:"duration_ns"`
-	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved" or "clock"
+	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved", "clock" or "exit"
 	Host     topology.Host `json:"host"`
 	Loop     Settings      `json:"loop"`
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
@@ -164,7 +164,8 @@ type Collector struct {
 	record *Record
 	joiner *Joiner
 	began  time.Duration // CLOCK_MONOTONIC
-	ended  time.Duration // when Stop was called
+	ended  time.Duration // when Stop or Died was called
+	died   time.Duration // when Died was called
 	cpu    CPU
 	causes total.ByCause[Share]
 	limit  time.Duration
@@ -229,15 +230,24 @@ func (c *Collector) Stop() {
 	c.record.Stop()
 }
 
-// cutOff completes the sums of a loop that does not see that it is to end, and returns how long it has not run since then.
-// When that gap began is not known, nor what is in it.
+// Died takes in that the loop's process has ended, and the loop not by Stop.
+func (c *Collector) Died() {
+	c.died = clock.Now()
+	c.ended = cmp.Or(c.ended, c.died)
+}
+
+// cutOff completes the sums of a loop that does not see that it is to end, or that died, and returns how long it has not run
+// until now, or until it died, as far as that is known. What is in that gap is not known.
 func (c *Collector) cutOff(s *State) time.Duration {
-	now, from := clock.Now(), c.ended
+	now, from := cmp.Or(c.died, clock.Now()), c.ended
 	if s.Began == 0 { // it had no turn
 		s.Began, from = c.began, c.began
 	}
+	s.Ran, s.CPU = now-s.Began, int64(c.cpu.CPU)
 	gap := now - from
-	s.Ran, s.Count, s.Total, s.Max, s.CPU = now-s.Began, s.Count+1, s.Total+gap, max(s.Max, gap), int64(c.cpu.CPU)
+	if gap > 0 {
+		s.Count, s.Total, s.Max = s.Count+1, s.Total+gap, max(s.Max, gap)
+	}
 	return gap
 }
 

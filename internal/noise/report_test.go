@@ -61,7 +61,7 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ := sample(true)
-	for _, r.EndedBy = range []string{"duration", "interrupt", "trace-limit", "moved", "clock"} {
+	for _, r.EndedBy = range []string{"duration", "interrupt", "trace-limit", "moved", "clock", "exit"} {
 		var b bytes.Buffer
 		if err := display.Report(&b, r); err != nil {
 			t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 // verdict returns what the run came to. ended: by us.
 func (o *Observation) verdict(t *Task, state *os.ProcessState, ended bool, judged *budget.Result) task.Verdict {
 	switch v, failed := task.CommandVerdict(state); {
-	case ended, !failed:
-	case t.Loop != nil:
+	case ended:
+	case t.Loop != nil: // by somebody else, with any status
 		return task.Because(task.Unknown, "the busy loop was ended: %v", state)
-	default:
+	case failed:
 		return v
 	}
 	return o.ownVerdict(judged)
