@@ -159,7 +159,7 @@ var importRules = []importRule{
 		reason: "an isolated program pins its threads with it",
 	},
 	{
-		of: []string{"..."}, except: []string{"internal/trace/...", "internal/feature", "internal/session/...", "internal/hold/..."},
+		of: []string{"..."}, except: []string{"internal/trace/...", "internal/feature", "internal/session/...", "internal/hold/...", "internal/claim"},
 		never:  []string{"github.com/cilium/ebpf/..."},
 		reason: "every BPF program of ours is found, and its cost known, in these packages",
 	},

@@ -4,7 +4,8 @@
 //
 // A claim is a lock on a file in a directory that only its owner may write to:
 // nobody else can take a CPU from a run, and the lock goes with the process,
-// however that ends.
+// however that ends. With the privileges for it a claim is a mark as well, which
+// those see who have another directory.
 package claim
 
 import (
@@ -24,8 +25,7 @@ import (
 // ErrInUse means that another run has the CPU.
 var ErrInUse = errors.New("is using it")
 
-// runDir is root's, and the same in every namespace but for mounts: a container
-// sees the claims of its host if that directory is shared with it.
+// runDir is root's, and the same in every namespace but for mounts.
 const runDir = "/run/taskiso/cpus"
 
 // Dir returns where claims of this user are: for root the machine's directory, for
@@ -102,12 +102,16 @@ func tryLock(lock *os.File) error {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		// A process that has just taken the lock may not have noted itself yet.
 		owner, _ := io.ReadAll(io.LimitReader(lock, 32))
-		return fmt.Errorf("taskiso process %s %w; name another CPU with -c, or wait until it ends", cmp.Or(strings.TrimSpace(string(owner)), "that begins"), ErrInUse)
+		return inUse("taskiso process " + cmp.Or(strings.TrimSpace(string(owner)), "that begins"))
 	}
 	if err != nil {
 		return fmt.Errorf("locking %s: %w", lock.Name(), err)
 	}
 	return nil
+}
+
+func inUse(owner string) error {
+	return fmt.Errorf("%s %w; name another CPU with -c, or wait until it ends", owner, ErrInUse)
 }
 
 func note(lock *os.File) error {

@@ -765,6 +765,9 @@ func (h host) testUnprivileged(t *testing.T) {
 	if got.Tracing || len(got.Limits) == 0 || got.Usage == nil || got.Usage.Task == nil || len(got.Loop) != 1 || got.Loop[0].Ran == 0 {
 		t.Errorf("tracing %v, limits %q, usage %+v, loop %+v", got.Tracing, got.Limits, got.Usage, got.Loop)
 	}
+	if limits := strings.Join(got.Limits, "\n"); !strings.Contains(limits, "could not be reserved for all containers and users of this machine (making a BPF map: operation not permitted)") {
+		t.Errorf("no limit about the claims of others:\n%s", limits)
+	}
 	if r := h.runAs(t, as, "run", "-q", "--", "sh", "-c", "exit 7"); r.code != 7 {
 		t.Errorf("exit status %d, want 7", r.code)
 	}

@@ -25,6 +25,7 @@ var roles = map[string]func(value string) error{
 	guardedVariable:   func(string) error { beGuarded(); return nil },
 	victimVariable:    func(file string) error { beVictim(file); return nil },
 	namespaceVariable: beInNamespace,
+	containerVariable: becomeContainer,
 	enterVariable:     beEntering,
 	pacedVariable:     func(string) error { bePaced(); return nil },
 	wakingVariable:    func(string) error { return beWaking() },

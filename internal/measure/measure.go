@@ -62,7 +62,7 @@ func Run(cfg Config) (task.Verdict, error) {
 	if err != nil {
 		return task.Verdict{}, err
 	}
-	release, err := target.Claim(cfg.Observation.Warnings())
+	release, err := target.Claim(files, cfg.Observation.Warnings())
 	if err != nil {
 		return task.Verdict{}, err
 	}

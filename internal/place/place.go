@@ -36,6 +36,7 @@ type Target struct {
 	Apart              bool        // the CPUs will be set apart, and the command runs in the cgroup of that partition
 	room               room        // where the command or the busy loop runs
 	locks              string      // directory of claims, "" if there is none
+	marks              string      // how names of claims begin that other containers see, "" for no such claims
 }
 
 // Plan decides about CPUs.
@@ -44,7 +45,7 @@ func Plan(files fs.FS, r Request) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{Machine: m, Home: takeHome(), locks: claim.Dir()}
+	t := Target{Machine: m, Home: takeHome(), locks: claim.Dir(), marks: claim.Marks}
 	if t.CPUs, err = r.choose(m); err != nil {
 		return Target{}, err
 	}
@@ -68,7 +69,7 @@ func (t *Target) Occupy(files fs.FS, command *launch.Command, warnings io.Writer
 	if err := t.Arrange(files, command); err != nil {
 		return nil, err
 	}
-	return t.Claim(warnings)
+	return t.Claim(files, warnings)
 }
 
 // Arrange moves taskiso off the CPUs, and chooses the cgroup in which the command, or the busy loop, runs. It may execute
@@ -84,8 +85,36 @@ func (t *Target) Arrange(files fs.FS, command *launch.Command) error {
 }
 
 // Claim reserves the CPUs until the returned function is called or the process ends. Without a place for claims the command
-// runs all the same, and the limits name that; a lack of permission is printed as well.
-func (t *Target) Claim(warnings io.Writer) (release func(), err error) {
+// runs all the same, and the limits name that; a lack of permission for locks is printed as well.
+func (t *Target) Claim(files fs.FS, warnings io.Writer) (release func(), err error) {
+	unmark, err := t.mark(files) // first: it finds out which process here has a CPU, whatever that calls itself
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := t.lock(warnings)
+	if err != nil {
+		unmark()
+		return nil, err
+	}
+	return func() {
+		unlock()
+		unmark()
+	}, nil
+}
+
+func (t *Target) mark(files fs.FS) (release func(), err error) {
+	if t.marks == "" {
+		return func() {}, nil
+	}
+	release, err = claim.Everywhere(files, t.marks, t.CPUs)
+	if err != nil && !errors.Is(err, claim.ErrInUse) {
+		t.Limits = append(t.Limits, fmt.Sprintf("CPU %v could not be reserved for all containers and users of this machine (%v): another run of taskiso may have used it at the same time", t.CPUs, err))
+		err = nil
+	}
+	return release, err
+}
+
+func (t *Target) lock(warnings io.Writer) (release func(), err error) {
 	if t.locks == "" {
 		t.Limits = append(t.Limits, fmt.Sprintf("CPU %v could not be reserved: XDG_RUNTIME_DIR is not set; another run of taskiso may have used it at the same time", t.CPUs))
 		return func() {}, nil
