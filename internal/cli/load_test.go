@@ -82,19 +82,26 @@ func testLoad(t *testing.T, disturb func(*os.Process)) uint64 {
 	}
 	program, self := buildProgram(t), testBinary(t)
 	file := filepath.Join(t.TempDir(), "report.json")
-	c := exec.Command(program, "run", "-q", "--report", file, "--", self)
-	c.Env = append(os.Environ(), fmt.Sprintf("%s=%dx%d", loadVariable, loadSeconds, loadCalls))
-	var stdout bytes.Buffer
-	c.Stdout, c.Stderr = &stdout, os.Stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	peak := peers.FollowMemory(c.Process.Pid)
-	disturb(c.Process)
-	err := c.Wait()
-	memory := peak()
+	var stdout, stderr bytes.Buffer
+	var memory int64
+	var err error
+	untilFree(func() string {
+		stdout.Reset()
+		stderr.Reset()
+		c := exec.Command(program, "run", "-q", "--report", file, "--", self)
+		c.Env = append(os.Environ(), fmt.Sprintf("%s=%dx%d", loadVariable, loadSeconds, loadCalls))
+		c.Stdout, c.Stderr = &stdout, &stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		peak := peers.FollowMemory(c.Process.Pid)
+		disturb(c.Process)
+		err = c.Wait()
+		memory = peak()
+		return stderr.String()
+	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v; %s", err, &stderr)
 	}
 	made, err := strconv.ParseUint(strings.TrimSpace(stdout.String()), 10, 64)
 	if err != nil {
@@ -142,12 +149,20 @@ func TestLossIsReported(t *testing.T) {
 		t.Skip("tracing needs root")
 	}
 	file := filepath.Join(t.TempDir(), "report.json")
-	c := exec.Command(buildProgram(t), "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--", testBinary(t))
-	c.Env = append(os.Environ(), loadVariable+"=0.4x50000") // so short that every interval of loss is listed
+	program, self := buildProgram(t), testBinary(t)
 	var stdout, stderr bytes.Buffer
-	c.Stdout, c.Stderr = &stdout, &stderr
-	if err := c.Run(); err != nil {
-		t.Fatal(err)
+	var err error
+	untilFree(func() string {
+		stdout.Reset()
+		stderr.Reset()
+		c := exec.Command(program, "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--", self)
+		c.Env = append(os.Environ(), loadVariable+"=0.4x50000") // so short that every interval of loss is listed
+		c.Stdout, c.Stderr = &stdout, &stderr
+		err = c.Run()
+		return stderr.String()
+	})
+	if err != nil {
+		t.Fatalf("%v; %s", err, &stderr)
 	}
 	r := readReport(t, file)
 	var inIntervals, calls uint64

@@ -69,9 +69,19 @@ func work() error {
 
 // tell runs taskiso with a report on standard output.
 func tell(program string, args ...string) error {
-	c := exec.Command(program, args...)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	if err := c.Run(); err != nil && c.ProcessState == nil {
+	var said bytes.Buffer
+	var err error
+	untilFree(func() string {
+		said.Reset()
+		c := exec.Command(program, args...)
+		c.Stdout, c.Stderr = os.Stdout, &said
+		if err = c.Run(); c.ProcessState != nil {
+			err = nil // how it ended is in what it printed
+		}
+		return said.String()
+	})
+	os.Stderr.Write(said.Bytes())
+	if err != nil {
 		return fmt.Errorf("running %q: %w", args, err)
 	}
 	return nil

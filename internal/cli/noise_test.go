@@ -74,32 +74,27 @@ func (h host) testNoiseStartedElsewhere(t *testing.T) {
 	if err := os.WriteFile(confined, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := host{confined}.command(t, "noise", "-c", strconv.Itoa(measured), "-d", "2s", "--json")
-	var out, stderr bytes.Buffer
-	c.Stdout, c.Stderr = &out, &stderr
-	if err := c.Start(); err != nil {
+	c, loop, exited := host{confined}.startLoop(t, "noise", "-c", strconv.Itoa(measured), "--json")
+	seen := make(map[string]bool) // what threads of the loop may run on
+	threads, err := proc.Threads(os.DirFS("/"), loop)
+	if err != nil {
 		t.Fatal(err)
 	}
-	seen := make(map[string]bool) // what threads of the loop may run on
-	for loop := waitForLoop(t, c.Process.Pid); ; time.Sleep(5 * time.Millisecond) {
-		threads, err := proc.Threads(os.DirFS("/"), loop)
-		if err != nil || len(threads) == 0 || seen[strconv.Itoa(measured)] {
-			break
-		}
-		for _, tid := range threads {
-			if cpus, err := affinity.Of(tid); err == nil { // else it has ended
-				seen[cpus.String()] = true
-			}
+	for _, tid := range threads {
+		if cpus, err := affinity.Of(tid); err == nil { // else it has ended
+			seen[cpus.String()] = true
 		}
 	}
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
+	c.Process.Signal(os.Interrupt)
+	<-exited
+	if !c.ProcessState.Success() {
+		t.Fatalf("%v\n%s", c.ProcessState, c.Stderr)
 	}
 	if !seen[strconv.Itoa(measured)] {
 		t.Errorf("threads of the loop were on CPU %v, want one of them on CPU %d", slices.Collect(maps.Keys(seen)), measured)
 	}
 	var r noise.Report
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal(c.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.CPUs) != 1 || r.CPUs[0].CPU != measured || r.CPUs[0].Ran <= 0 {
@@ -117,13 +112,7 @@ func (h host) testNoiseKnownGaps(t *testing.T) {
 	for option := range files {
 		args = append(args, option, filepath.Join(dir, option+".svg"))
 	}
-	c := h.command(t, args...)
-	var out, stderr bytes.Buffer
-	c.Stdout, c.Stderr = &out, &stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	loop := waitForLoop(t, c.Process.Pid)
+	c, loop, exited := h.startLoop(t, args...)
 	for range 20 {
 		stop(t, loop, length)
 		waitRunning(t, loop)
@@ -131,11 +120,12 @@ func (h host) testNoiseKnownGaps(t *testing.T) {
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
+	<-exited
+	if !c.ProcessState.Success() {
+		t.Fatalf("%v\n%s", c.ProcessState, c.Stderr)
 	}
 	var r noise.Report
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal(c.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
 	for option, want := range files {
