@@ -23,6 +23,9 @@ import (
 // Budget is a list of rules, in the order of their file.
 type Budget struct {
 	Rules []Rule
+	// AcceptLowerBound takes what was seen for what there was on CPUs that are not nohz_full, where nothing reports every kernel
+	// entry. The longest time without a break is no lower bound.
+	AcceptLowerBound bool
 }
 
 // Rule selects breaks, and bounds them on each CPU by itself.

@@ -178,7 +178,9 @@ func TestJudge(t *testing.T) {
 		{"cpus = \"2\"\ncount = 20", nil, 0, Unknown},
 		{"cause = \"none\"\ncount = 0", incomplete, 0, Unknown}, // it may have come without an event
 		{"cause = \"none\"\nlongest = \"1s\"", incomplete, 0, Unknown},
-		{"cause = \"tick\"\ncount = 12", incomplete, 12, Met}, // at least, as with --max-breaks
+		{"cause = \"tick\"\ncount = 12", incomplete, 12, Unknown}, // at least, as with --max-breaks
+		{"cause = \"tick\"\ncount = 11", incomplete, 12, Exceeded},
+		{"per_second = 2.0", incomplete, 2, Unknown},
 		{"quiet = \"2s\"", incomplete, 2e9, Unknown},
 		{"quiet = \"3s\"", incomplete, 2e9, Exceeded}, // what came unseen cannot have made it longer
 		{"cause = \"tick\"\ncount = 12", unnamed, 12, Unknown},
@@ -226,6 +228,31 @@ func TestJudge(t *testing.T) {
 		got := judgeOne(t, "[a]\n"+tc.rule, r)
 		if len(got) != 1 || got[0].Verdict != tc.want || got[0].Measured != tc.measured || (tc.want == Unknown) != (len(got[0].Reasons) > 0) {
 			t.Errorf("%q: %+v, want %s of %v", tc.rule, got, tc.want, tc.measured)
+		}
+	}
+}
+
+// Who accepts a lower bound accepts nothing else.
+func TestAcceptLowerBound(t *testing.T) {
+	for rule, want := range map[string]Verdict{
+		"cause = \"tick\"\ncount = 12":          Met,
+		"cause = \"tick\"\ncount = 11":          Exceeded,
+		"cause = \"none\"\ncount = 0":           Met,
+		"cause = \"tick\"\nlongest = \"20us\"":  Met,
+		"cause = \"timer-*\"\nlongest = \"1s\"": Unknown, // a break has no duration
+		"quiet = \"2s\"":                        Unknown, // an upper bound
+		"cpus = \"2\"\ncount = 20":              Unknown,
+	} {
+		b, err := Parse("test.toml", "[a]\n"+rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.AcceptLowerBound = true
+		r := sample()
+		r.CPUs[0].Complete, r.CPUs[0].Causes[0].AtLeast, r.CPUs[0].Causes[1].Unmeasured = false, true, 1
+		r.Doubts = []report.Doubt{{Reason: report.DoubtUntracked, Text: "no break was seen"}}
+		if got := b.Judge("", r); got[len(got)-1].Verdict != want {
+			t.Errorf("%q: %+v, want %s", rule, got, want)
 		}
 	}
 }
@@ -336,6 +363,11 @@ func TestPropose(t *testing.T) {
 		if got := verdict(tc.change); got != tc.want {
 			t.Errorf("%s: %s, want %s, of\n%s", name, got, tc.want, &text)
 		}
+	}
+	incomplete := sample()
+	incomplete.CPUs[0].Complete = false
+	if err := Propose(&text, 1.5, []*report.Report{sample(), incomplete}); err != nil || !strings.Contains(text.String(), "# CPU 3 of report 2 is not nohz_full: there a limit is met only with --accept-lower-bound\n") {
+		t.Errorf("error %v, no such comment in\n%s", err, &text)
 	}
 	if err := Propose(&text, 1.5, []*report.Report{{}}); err == nil {
 		t.Error("a budget was made of a report of nothing")

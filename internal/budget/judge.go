@@ -53,11 +53,17 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 	for _, rule := range b.Rules {
 		for _, cpu := range rule.cpusOf(r) {
 			m := rule.measure(r, cpu)
+			if b.AcceptLowerBound {
+				m.bounds = nil
+			}
 			for _, l := range rule.Limits {
 				j := Judgement{Report: name, Rule: rule.Name, CPU: cpu, Figure: l.Figure, Allowed: l.Allowed}
 				var open, within []string
 				j.Measured, open, within = m.figure(l)
-				j.judge(open, within, m.incomplete)
+				if l.Figure == Quiet || !b.AcceptLowerBound {
+					within = slices.Concat(within, m.incomplete)
+				}
+				j.judge(open, within)
 				all = append(all, j)
 			}
 		}
@@ -93,15 +99,11 @@ func Sum(version string, all []Judgement) Result {
 	return r
 }
 
-// judge compares. incomplete is why there may be breaks that nothing reported: with none seen, or over a quiet stretch, that is a
-// doubt.
-func (j *Judgement) judge(open, within, incomplete []string) {
+// judge compares.
+func (j *Judgement) judge(open, within []string) {
 	keeps := j.Measured <= j.Allowed
 	if j.Figure == Quiet {
 		keeps = j.Measured >= j.Allowed
-	}
-	if j.Figure == Quiet || j.Measured == 0 {
-		within = slices.Concat(within, incomplete)
 	}
 	j.Reasons = open
 	if keeps {
@@ -168,7 +170,9 @@ func (r *Rule) measure(of *report.Report, cpu int) measured {
 		m.doubts = append(m.doubts, "the report is of an older form, which does not list doubts")
 	}
 	for _, d := range of.About(cpu) {
-		m.doubts = append(m.doubts, d.Text)
+		if d.Reason != report.DoubtUntracked { // that is what incomplete is about
+			m.doubts = append(m.doubts, d.Text)
+		}
 	}
 	c := &of.CPUs[i]
 	if !c.Complete {

@@ -66,6 +66,9 @@ func writeDoubts(text *strings.Builder, reports []*report.Report) {
 		for _, d := range r.Doubts {
 			fmt.Fprintf(text, "# In doubt in report %d, where each limit is unknown so: %s\n", i+1, strings.ReplaceAll(d.Text, "\n", " "))
 		}
+		for _, cpu := range r.LowerBound() {
+			fmt.Fprintf(text, "# CPU %d of report %d is not nohz_full: there a limit is met only with --accept-lower-bound\n", cpu, i+1)
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ The commands here judge reports that --report has written, and write a first bud
 type budgetOptions struct {
 	json, annotate bool
 	junit          string
+	lowerBound     bool // is accepted
 }
 
 func (p *program) budgetCheckCommand() *cobra.Command {
@@ -40,8 +41,9 @@ func (p *program) budgetCheckCommand() *cobra.Command {
 		Short: "Judge reports by a budget",
 		Long: `check judges each REPORT, which "taskiso run --report FILE" or watch has written, by the
 rules of BUDGET. A limit is exceeded if what was seen is beyond it, whatever was not seen;
-it is unknown if what was seen is within it and something leaves the figure in doubt, as
-events that were lost; else it is met.
+it is unknown if what was seen is within it and something leaves the figure in doubt, such
+as lost events, or a CPU that is not nohz_full, where nothing reports every kernel entry
+(--accept-lower-bound leaves that out); else it is met.
 
 The exit status is 0 if every limit is met; 3 if one is exceeded; 2 for a wrong command
 line or a mistake in BUDGET; 125 if none is exceeded and one is unknown, or if a report
@@ -56,6 +58,7 @@ cannot be read.`,
 	c.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	c.Flags().BoolVar(&opts.annotate, "annotations", false, "print each limit that is not met as an annotation of GitHub Actions")
 	c.Flags().StringVar(&opts.junit, "junit", "", "write the result as a JUnit report to `FILE`")
+	c.Flags().BoolVar(&opts.lowerBound, "accept-lower-bound", false, "let a limit be met where more may have come than was seen")
 	c.MarkFlagsMutuallyExclusive("json", "annotations")
 	return c
 }
@@ -65,6 +68,7 @@ func (p *program) budgetCheck(file string, names []string, opts budgetOptions) e
 	if err != nil {
 		return err
 	}
+	b.AcceptLowerBound = opts.lowerBound
 	result, err := b.JudgeFiles(version(), names)
 	if err != nil {
 		return aboutFiles(err)
@@ -112,7 +116,8 @@ func (p *program) budgetInitCommand() *cobra.Command {
 		Short: "Print a budget that reports meet",
 		Long: `init prints a budget to standard output: a rule for each cause that the reports have, with
 the rate and the longest interruption that were seen and some head-room, and a rule that
-allows no other cause. Give it reports of several runs as they should be.
+allows no other cause. Give it reports of several runs as they should be. Reports of a CPU
+that is not nohz_full meet it with --accept-lower-bound only.
 
 The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read.`,
 		Example: `  taskiso budget init monday.json tuesday.json > app.toml`,

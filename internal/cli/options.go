@@ -24,6 +24,7 @@ type options struct {
 	output     string
 	events     string
 	maxBreaks  uint64
+	lowerBound bool // is accepted
 	budgetFile string
 	junit      string
 	buffer     flags.BufferSize
@@ -65,6 +66,7 @@ func (o *options) register(c *cobra.Command) {
 	o.screenOptions.register(f)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
+	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
 	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
 	f.StringVar(&o.junit, "junit", "", "write what became of the --budget as a JUnit report to `FILE`")
 	f.Var(&o.buffer, "buffer", "`SIZE` of the buffer for the events of each observed CPU, a power of two: 64K, 4M")
@@ -98,6 +100,9 @@ func (o *options) complete(c *cobra.Command) error {
 	if o.junit != "" && o.budgetFile == "" {
 		return usageError("--junit %s needs a --budget, whose limits are its test cases", o.junit)
 	}
+	if o.lowerBound && o.budgetFile == "" && !o.maxBreaksGiven {
+		return usageError("--accept-lower-bound needs --max-breaks or --budget")
+	}
 	if err := o.loadBudget(); err != nil {
 		return err
 	}
@@ -109,6 +114,7 @@ func (o *options) loadBudget() error {
 		return nil
 	}
 	b, err := readBudget(o.budgetFile)
+	b.AcceptLowerBound = o.lowerBound
 	o.budget = &b
 	return err
 }

@@ -62,7 +62,8 @@ with 125 and one line with the reason: COMMAND was never seen in user mode on on
 the CPUs, ran on other CPUs, had children that were not watched, or ended within the
 warm-up; events were lost; or the kernel counted other interrupts than were seen. On
 a CPU that is not nohz_full nothing reports every kernel entry: "no break seen" is
-unknown there, and a number of breaks is a minimum.
+unknown there, and a number of breaks is a minimum, which --accept-lower-bound lets
+pass.
 
 The exit status is that of COMMAND, or 128+n if signal n ended it; 0 if
 --duration ended it; 3 if COMMAND succeeded, but there were more than --max-breaks
@@ -174,6 +175,8 @@ func (p *program) config(opts *options, target place.Target) run.Config {
 		Monitors: opts.monitors,
 		Budget:   opts.budget,
 		Output:   opts.printed(),
+
+		AcceptLowerBound: opts.lowerBound,
 	}
 	if opts.maxBreaksGiven {
 		cfg.MaxBreaks = &opts.maxBreaks

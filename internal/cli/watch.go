@@ -48,7 +48,8 @@ form that the kernel's own runtime verification uses. A verdict is "satisfied",
 --max-breaks does not pass if the answer is not known: a thread slept all the time,
 no task was seen in user mode on a CPU, events were lost, or the kernel counted
 interrupts that were not seen. On a CPU that is not nohz_full nothing reports every
-kernel entry: "no break seen" is unknown there, and a number of breaks is a minimum.
+kernel entry: "no break seen" is unknown there, and a number of breaks is a minimum,
+which --accept-lower-bound lets pass.
 
 The exit status is 0; 3 if there were more than --max-breaks breaks or a limit of the
 --budget was exceeded; 4 if a monitor was violated; 2 for a wrong command line; 125 if

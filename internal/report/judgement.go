@@ -159,13 +159,26 @@ func (r *Report) doubtMonitor(m *Monitor) {
 	}
 }
 
-// Unjudged says, in one line, why the number of breaks is not known, or "" if it is.
-func (r *Report) Unjudged() string {
+// Unjudged says, in one line, why the number of breaks is not known, or "" if it is. Doubts of one kind can be left out.
+func (r *Report) Unjudged(except ...string) string {
 	texts := make([]string, 0, len(r.Doubts))
 	for _, d := range r.Doubts {
-		texts = append(texts, d.Text)
+		if !slices.Contains(except, d.Reason) {
+			texts = append(texts, d.Text)
+		}
 	}
 	return strings.Join(texts, "; ")
+}
+
+// LowerBound returns the CPUs on which breaks were seen, and others may have come that nothing reports.
+func (r *Report) LowerBound() []int {
+	var cpus []int
+	for _, c := range r.CPUs {
+		if c.Breaks > 0 && !c.Complete {
+			cpus = append(cpus, c.CPU)
+		}
+	}
+	return cpus
 }
 
 // differing names the rows of which the two counts differ, with both.

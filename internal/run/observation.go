@@ -36,7 +36,9 @@ type Config struct {
 	Monitors  []*monitor.Monitor
 	MaxBreaks *uint64        // nil if any number will do
 	Budget    *budget.Budget // nil for none
-	Output    OutputConfig
+	// AcceptLowerBound lets MaxBreaks be kept also where nothing reports every break.
+	AcceptLowerBound bool
+	Output           OutputConfig
 }
 
 // Warnings is where what can be done without is reported.

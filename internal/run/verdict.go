@@ -3,10 +3,13 @@
 package run
 
 import (
+	"fmt"
 	"os"
 	"strings"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/budget"
+	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/task"
 )
@@ -81,8 +84,26 @@ func (o *Observation) breaksVerdict() task.Verdict {
 	if breaks > limit {
 		return task.Because(task.Exceeded, "%d breaks, more than --max-breaks %d", breaks, limit)
 	}
-	if why := o.Report.Unjudged(); why != "" {
+	if why := o.unjudged(breaks); why != "" {
 		return task.Because(task.Unknown, "--max-breaks %d cannot be judged: %s", limit, why)
 	}
 	return task.Verdict{}
+}
+
+// unjudged says why there may have been more breaks than were seen, "" if there were not, or that is accepted.
+func (o *Observation) unjudged(breaks uint64) string {
+	r := &o.Report
+	if o.cfg.AcceptLowerBound {
+		return r.Unjudged(report.DoubtUntracked)
+	}
+	why := r.Unjudged()
+	cpus, err := cpulist.New(r.LowerBound()...)
+	if cpus.IsEmpty() || err != nil {
+		return why
+	}
+	if why != "" {
+		why += "; "
+	}
+	return why + fmt.Sprintf("there were at least %s, because CPU %v is not nohz_full and nothing reports every kernel entry there: boot with nohz_full=%v, or add --accept-lower-bound",
+		display.Plural(breaks, "break", "breaks"), cpus, cpus)
 }
