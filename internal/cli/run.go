@@ -122,10 +122,11 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if r.isolable, err = r.isolation.cpus(target, r.partition.Given); err != nil {
+	target.Apart = r.partition.Given
+	if r.isolable, err = target.Isolable(r.isolation.isolable); err != nil {
 		return err
 	}
-	start, err := r.isolation.start(target, r.partition.Given)
+	start, err := target.StartOn(r.isolation.startOn)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,6 @@ func (p *program) run(opts *options, r *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	target.Apart = r.partition.Given
 	cfg := p.config(opts, target)
 	release, err := cfg.Target.Occupy(cfg.Files, command, cfg.Warnings())
 	if err != nil {

@@ -36,6 +36,37 @@ func Named(m topology.Machine, text string) (cpulist.Set, error) {
 	return cpus, nil
 }
 
+// Isolable returns on which of the CPUs a thread may be isolated: those that the user named, all if they will be set
+// apart, and else those that are isolated or nohz_full.
+func (t Target) Isolable(named string) (cpulist.Set, error) {
+	switch {
+	case named != "":
+	case t.Apart:
+		return t.CPUs, nil
+	default:
+		return t.CPUs.Intersect(t.Machine.SetApart()), nil
+	}
+	given, err := Named(t.Machine, named)
+	if err != nil {
+		return given, err
+	}
+	if other := given.Minus(t.CPUs); !other.IsEmpty() {
+		return given, &task.RequestError{Err: fmt.Errorf("CPU %v is not observed: name it in --cpus as well", other)}
+	}
+	return given, nil
+}
+
+// StartOn returns the CPUs on which a command starts: those that the user named, and else the observed ones.
+func (t Target) StartOn(named string) (cpulist.Set, error) {
+	switch {
+	case named == "":
+		return t.CPUs, nil
+	case t.Apart:
+		return t.CPUs, &task.RequestError{Err: errors.New("--start-on and --partition exclude each other: the command is confined to the partition")}
+	}
+	return Named(t.Machine, named)
+}
+
 // housekeeping returns the CPUs left for everything else.
 func housekeeping(m topology.Machine, cpus cpulist.Set) (cpulist.Set, error) {
 	rest, err := m.Beside(cpus)
