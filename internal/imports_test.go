@@ -135,7 +135,7 @@ var importRules = []importRule{
 	},
 	{
 		of:     []string{"internal/cli/..."},
-		never:  []string{"internal/trace/...", "internal/observe/...", "internal/session/...", "internal/seccomp/...", "internal/proc/...", "internal/affinity/...", "internal/clock/..."},
+		never:  []string{"internal/trace/...", "internal/observe/...", "internal/session/...", "internal/seccomp/...", "internal/proc/...", "internal/affinity/...", "internal/clock/...", "internal/topology/..."},
 		reason: "the command line is flags, statuses and printing: what is observed and read of tasks is work of engines",
 	},
 	{

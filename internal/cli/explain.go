@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/explain"
-	"github.com/taskiso/taskiso/internal/topology"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -44,9 +41,16 @@ func (p *program) explain(args []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	what, err := p.explanation(catalogue, args)
-	if err != nil {
-		return err
+	e := explain.New(catalogue, p.files.View())
+	var what explain.Answer = e.List()
+	if len(args) > 0 {
+		what, err = e.Of(args[0], os.Stdin)
+	}
+	switch {
+	case errors.Is(err, cause.ErrUnknown):
+		return usageError("%w%s; \"taskiso explain\" lists all", err, didYouMean(catalogue.Near(args[0])))
+	case err != nil:
+		return aboutFiles(err)
 	}
 	if asJSON {
 		err = display.JSON(p.stdout, what)
@@ -57,32 +61,6 @@ func (p *program) explain(args []string, asJSON bool) error {
 		return fmt.Errorf("writing the explanation: %w", err)
 	}
 	return nil
-}
-
-// explanation is what explain prints, as text or as JSON.
-type explanation interface{ Text() string }
-
-func (p *program) explanation(catalogue *cause.Catalogue, args []string) (explanation, error) {
-	e := explain.New(catalogue, p.files.View())
-	if len(args) == 0 {
-		return e.List(), nil
-	}
-	if args[0] == explain.Stdin {
-		return e.File(explain.Stdin, os.Stdin)
-	}
-	row, err := catalogue.Row(args[0])
-	if err == nil {
-		m, err := topology.ReadMachine(p.files.View())
-		if err != nil {
-			return nil, err
-		}
-		return e.Cause(row, m.SetApartOrAll()), nil
-	}
-	if _, statErr := os.Stat(args[0]); errors.Is(statErr, fs.ErrNotExist) && !strings.ContainsAny(args[0], "./") {
-		return nil, usageError("%w%s; \"taskiso explain\" lists all", err, didYouMean(catalogue.Near(args[0])))
-	}
-	r, err := e.File(args[0], os.Stdin)
-	return r, aboutFiles(err)
 }
 
 // completeCauses offers the causes by their IDs, and files.

@@ -4,9 +4,7 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -87,16 +85,9 @@ func (o *specOptions) spec() (partition.Spec, error) {
 	return spec, nil
 }
 
-// readSpec reads a spec.toml; without a file everything is by default.
+// readSpec reads the file of a spec, which is part of the command line.
 func readSpec(file string) (partition.Spec, error) {
-	if file == "" {
-		return partition.Spec{}, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return partition.Spec{}, usageError("reading the spec: %w", err)
-	}
-	spec, err := partition.ParseSpec(file, string(text))
+	spec, err := partition.ReadSpec(file)
 	if err != nil {
 		return spec, usageError("%w", err)
 	}
@@ -109,17 +100,14 @@ func override[T any](value *T, flag T, given bool) {
 	}
 }
 
-// machine opens the files of this machine or of the captured one.
+// openMachine opens the files of this machine or of the captured one.
 func (p *program) openMachine(o *machineOptions) (files *kernfs.FS, done func() error, err error) {
 	if o.host == "" {
 		return p.files, func() error { return nil }, nil
 	}
-	tree, err := kernfs.OpenCaptured(o.host)
+	tree, err := partition.OpenCaptured(o.host)
 	if err != nil {
 		return nil, nil, aboutFiles(err)
-	}
-	if _, err := fs.Stat(tree.View(), "sys/devices/system/cpu/online"); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s is not a captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", o.host), tree.Close())
 	}
 	return tree, tree.Close, nil
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
@@ -22,8 +23,12 @@ import (
 // Explainer explains causes on one machine.
 type Explainer struct {
 	catalogue *cause.Catalogue
+	files     fs.FS
 	machine   *cause.Machine
 }
+
+// Answer is an explanation: as text, or as JSON by its fields.
+type Answer interface{ Text() string }
 
 // List is the list of all causes.
 type List struct {
@@ -33,7 +38,30 @@ type List struct {
 
 // New returns one for the machine that files show.
 func New(catalogue *cause.Catalogue, files fs.FS) *Explainer {
-	return &Explainer{catalogue, cause.NewMachine(files)}
+	return &Explainer{catalogue, files, cause.NewMachine(files)}
+}
+
+// Of explains the cause of that id, or else the causes in the file of that name; the file of Stdin is read from in. The
+// error matches [cause.ErrUnknown] for a word that looks like an id.
+func (e *Explainer) Of(what string, in io.Reader) (Answer, error) {
+	row, unknown := e.catalogue.Row(what)
+	if unknown == nil {
+		return e.here(row)
+	}
+	r, err := e.File(what, in)
+	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(what, "./") {
+		return nil, unknown
+	}
+	return r, err
+}
+
+// here explains a cause for the CPUs of this machine that are set apart, or else all.
+func (e *Explainer) here(row cause.Row) (Answer, error) {
+	m, err := topology.ReadMachine(e.files)
+	if err != nil {
+		return nil, err
+	}
+	return e.Cause(row, m.SetApartOrAll()), nil
 }
 
 // List lists all causes.

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+
+	"github.com/taskiso/taskiso/internal/kernfs"
 )
 
 // captured are the files that [New] and [NewBoot] read, each once.
@@ -51,6 +53,18 @@ func capturedForAll() []string {
 		"sys/module/rcutree/parameters",
 		"sys/module/rcutree/parameters/nohz_full_patience_delay",
 	}
+}
+
+// OpenCaptured opens the machine in dir, an unpacked archive of [Capture]. The caller closes it.
+func OpenCaptured(dir string) (*kernfs.FS, error) {
+	files, err := kernfs.OpenCaptured(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fs.Stat(files.View(), "sys/devices/system/cpu/online"); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is not a captured machine: it has no sys/devices/system/cpu/online; unpack an archive of \"taskiso doctor --capture\" there", dir), files.Close())
+	}
+	return files, nil
 }
 
 // Capture writes all that a plan depends on to a compressed tar archive.

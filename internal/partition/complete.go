@@ -4,11 +4,25 @@ package partition
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/taskiso/taskiso/internal/specfile"
 )
+
+// ReadSpec reads a spec.toml; without a file everything is by default.
+func ReadSpec(file string) (Spec, error) {
+	if file == "" {
+		return Spec{}, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Spec{}, fmt.Errorf("reading the spec: %w", err)
+	}
+	return ParseSpec(file, string(text))
+}
 
 // ParseSpec reads the text of a spec.toml; file is its name in errors, which
 // are of type [*specfile.Error]. Whether the machine has the CPUs is checked by [New].
