@@ -194,6 +194,15 @@ var importRules = []importRule{
 		reason: "data flows from trace to stay, cause, collect and report, and nothing calls back",
 	},
 	{
+		of: []string{"internal/event/..."}, never: []string{"*"}, allow: []string{"std"},
+		reason: "events are data: those that were saved are read where none can be recorded",
+	},
+	{
+		of:     []string{"internal/stay/...", "internal/cause/...", "internal/monitor/...", "internal/collect/..."},
+		never:  []string{"internal/trace/..."},
+		reason: "what is made of events does not depend on who recorded them",
+	},
+	{
 		of: []string{"internal/stay/..."}, never: []string{"internal/cause/...", "internal/collect/...", "internal/report/..."},
 		reason: "data flows from stay to cause, collect and report, and nothing calls back",
 	},
@@ -221,6 +230,21 @@ var importRules = []importRule{
 	},
 }
 
+// reachRules forbid packages also behind what a package imports.
+var reachRules = []importRule{
+	{
+		of: []string{"internal/event", "internal/stay", "internal/cause", "internal/monitor", "internal/report/...", "internal/explain", "internal/budget",
+			"internal/compare", "internal/noise", "internal/faults"},
+		never:  []string{"github.com/cilium/ebpf/..."},
+		reason: "what was saved is read, explained and judged without BPF",
+	},
+	{
+		of:     []string{"internal/faults", "internal/noise"},
+		never:  []string{"internal/hold", "internal/session/...", "internal/trace/..."},
+		reason: "page faults and gaps are shown without what observes kernel entries",
+	},
+}
+
 // goPackage is what the rules need of the output of `go list -json`.
 type goPackage struct {
 	ImportPath string
@@ -235,6 +259,49 @@ func TestImportRules(t *testing.T) {
 		for _, problem := range rule.problems(packages) {
 			t.Error(problem)
 		}
+	}
+}
+
+func TestReachRules(t *testing.T) {
+	packages := listPackages(t)
+	for _, rule := range reachRules {
+		for _, problem := range rule.problems(reaching(packages)) {
+			t.Error(problem)
+		}
+	}
+}
+
+// reaching returns the packages with all that they import, themselves or through packages of ours.
+func reaching(packages []goPackage) []goPackage {
+	direct := make(map[string][]string)
+	for _, p := range packages {
+		direct[p.ImportPath] = p.Imports
+	}
+	var all []goPackage
+	for _, p := range packages {
+		reached := map[string]bool{p.ImportPath: true}
+		p.Imports = nil
+		for todo := []string{p.ImportPath}; len(todo) > 0; todo = todo[1:] {
+			for _, imported := range direct[todo[0]] {
+				if !reached[imported] {
+					reached[imported] = true
+					todo, p.Imports = append(todo, imported), append(p.Imports, imported)
+				}
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func TestReachIsFound(t *testing.T) {
+	packages := reaching([]goPackage{
+		{ImportPath: module + "/internal/explain", Imports: []string{"os", module + "/internal/cause"}},
+		{ImportPath: module + "/internal/cause", Imports: []string{module + "/internal/trace"}},
+		{ImportPath: module + "/internal/trace", Imports: []string{"github.com/cilium/ebpf", module + "/internal/cause"}},
+	})
+	if got := reachRules[0].problems(packages); len(got) != 2 { // of explain and of cause
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -358,7 +425,10 @@ func TestRulesFind(t *testing.T) {
 		{"internal/cli", module + "/cmd/taskiso", 1},
 		{"internal/trace", module + "/internal/stay", 1},
 		{"internal/trace", module + "/internal/cause", 1},
-		{"internal/stay", module + "/internal/trace", 0},
+		{"internal/stay", module + "/internal/trace", 1},
+		{"internal/stay", module + "/internal/event", 0},
+		{"internal/event", module + "/internal/trace", 1},
+		{"internal/event", "github.com/cilium/ebpf", 2},
 		{"internal/stay", module + "/internal/report", 1},
 		{"internal/cause", module + "/internal/stay", 0},
 		{"internal/cause", module + "/internal/report", 1},

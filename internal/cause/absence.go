@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // Reasons that keep a thread from its CPU although no other task wants the CPU.
@@ -58,7 +58,7 @@ func absentFor(s *stay.Stay) away {
 	var a away
 	var couldRun, isThrottled bool
 	for _, p := range s.Inside {
-		if p.Event.Kind != trace.Switch {
+		if p.Event.Kind != event.Switch {
 			continue
 		}
 		if leaves(s, p.Event) {
@@ -82,16 +82,16 @@ func absentFor(s *stay.Stay) away {
 	return a
 }
 
-func isOwnDoing(k trace.Kind) bool { return k == trace.SyscallEnter || k == trace.PageFault }
+func isOwnDoing(k event.Kind) bool { return k == event.SyscallEnter || k == event.PageFault }
 
 // isStopper reports whether e is a switch to the thread by which a CPU is stopped.
-func isStopper(e trace.Event) bool {
+func isStopper(e event.Event) bool {
 	return e.Task.Kernel && strings.HasPrefix(e.Task.Name, "migration/")
 }
 
 // keptBy returns why a thread that gives its CPU away in a state cannot go on, "" if it waits by its own choice. The
 // freezer of a cgroup lets a thread sleep in a state in which others sleep as well: kernel/signal.c:do_freezer_trap.
-func keptBy(e trace.Event) string {
+func keptBy(e event.Event) string {
 	switch state := e.B; {
 	case state&taskTraced != 0:
 		return traced

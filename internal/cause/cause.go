@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/total"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 //go:generate go run gen.go
@@ -64,7 +64,7 @@ var details = map[string]func(s *subject) string{
 	"fault":    func(s *subject) string { return s.get(faultKind) },
 	"event":    func(s *subject) string { return firstEvent(s.Stay) },
 	"next": func(s *subject) string {
-		return firstOf(s.Stay, trace.Switch, func(e trace.Event) string { return e.Task.Name })
+		return firstOf(s.Stay, event.Switch, func(e event.Event) string { return e.Task.Name })
 	},
 }
 
@@ -73,28 +73,28 @@ func firstEvent(s *stay.Stay) string {
 		return ""
 	}
 	e := s.Inside[0].Event
-	if e.Kind == trace.Switch {
+	if e.Kind == event.Switch {
 		return "switch to " + e.Task.Name
 	}
 	return "first seen: " + e.Kind.String()
 }
 
 // Describe names the object of an event inside a stay: a function, a system call, an interrupt, a task.
-func Describe(e trace.Event, names Names) string {
+func Describe(e event.Event, names Names) string {
 	switch e.Kind {
-	case trace.SyscallEnter:
+	case event.SyscallEnter:
 		return names.Syscall(int(e.A))
-	case trace.IRQEnter, trace.VectorFreed:
+	case event.IRQEnter, event.VectorFreed:
 		return irqText(names, int(e.A))
-	case trace.PageFault:
+	case event.PageFault:
 		return fmt.Sprintf("%#x", e.A)
-	case trace.Signal:
+	case event.Signal:
 		return signame.Of(syscall.Signal(e.A))
-	case trace.SoftirqEnter:
+	case event.SoftirqEnter:
 		return softirqName(e.A)
-	case trace.Switch:
+	case event.Switch:
 		return e.Task.Name
-	case trace.CSDEnter, trace.HRTimer, trace.Timer, trace.Work, trace.NMI:
+	case event.CSDEnter, event.HRTimer, event.Timer, event.Work, event.NMI:
 		return names.Function(e.A)
 	}
 	return ""

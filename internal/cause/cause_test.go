@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // addresses maps addresses to functions.
@@ -59,12 +59,12 @@ func smallCatalogue(t *testing.T) *Catalogue {
 	return c
 }
 
-func part(kind trace.Kind, a uint64) stay.Part {
-	return stay.Part{Event: trace.Event{Kind: kind, A: a}}
+func part(kind event.Kind, a uint64) stay.Part {
+	return stay.Part{Event: event.Event{Kind: kind, A: a}}
 }
 
 func toTask(name string) stay.Part {
-	return stay.Part{Event: trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 7, Name: name}}}
+	return stay.Part{Event: event.Event{Kind: event.Switch, Task: &event.Task{TID: 7, Name: name}}}
 }
 
 // entered is a stay of which the first part is the entry.
@@ -73,43 +73,43 @@ func entered(parts ...stay.Part) stay.Stay {
 }
 
 func notNamed(parts ...stay.Part) stay.Stay {
-	return stay.Stay{Entry: trace.Event{Kind: trace.UserExit}, Inside: parts}
+	return stay.Stay{Entry: event.Event{Kind: event.UserExit}, Inside: parts}
 }
 
 func TestOf(t *testing.T) {
 	c := smallCatalogue(t)
-	sent := part(trace.CallFunctionEnter, 0xfb)
-	sent.Senders = []trace.Event{{Kind: trace.SendCall, B: flush, Sender: &trace.Sender{}}}
-	late := notNamed(part(trace.LocalTimerEnter, 0xec)) // the signal came after as many parts as are kept
-	late.Entry = trace.Event{Kind: trace.Signal, A: uint64(syscall.SIGILL), B: 2}
+	sent := part(event.CallFunctionEnter, 0xfb)
+	sent.Senders = []event.Event{{Kind: event.SendCall, B: flush, Sender: &event.Sender{}}}
+	late := notNamed(part(event.LocalTimerEnter, 0xec)) // the signal came after as many parts as are kept
+	late.Entry = event.Event{Kind: event.Signal, A: uint64(syscall.SIGILL), B: 2}
 	for _, tc := range []struct {
 		name string
 		stay stay.Stay
 		want string // ID: Detail
 	}{
-		{"tick", entered(part(trace.LocalTimerEnter, 0xec), part(trace.HRTimer, tickFunction)), "tick: "},
-		{"tick behind another timer", entered(part(trace.LocalTimerEnter, 0xec), part(trace.HRTimer, watchdog), part(trace.HRTimer, tickFunction)), "timer: watchdog"},
-		{"another timer", entered(part(trace.LocalTimerEnter, 0xec), part(trace.HRTimer, watchdog)), "timer: watchdog"},
-		{"timer that shows nothing", entered(part(trace.LocalTimerEnter, 0xec)), "timer: "},
-		{"known function", entered(part(trace.CallFunctionEnter, 0xfb), part(trace.CSDEnter, patch), part(trace.CSDEnter, flush)), "patched: do_sync_core"},
-		{"known function behind another", entered(part(trace.CallFunctionEnter, 0xfb), part(trace.CSDEnter, flush), part(trace.CSDEnter, patch)), "call: flush_tlb_func"},
-		{"other function", entered(part(trace.CallFunctionEnter, 0xfb), part(trace.CSDEnter, flush), part(trace.CSDEnter, watchdog)), "call: flush_tlb_func"},
-		{"timer in a function call", entered(part(trace.CallFunctionEnter, 0xfb), part(trace.CSDEnter, flush), part(trace.HRTimer, tickFunction)), "call: flush_tlb_func"},
-		{"function in a timer", entered(part(trace.LocalTimerEnter, 0xec), part(trace.CSDEnter, patch)), "timer: "},
+		{"tick", entered(part(event.LocalTimerEnter, 0xec), part(event.HRTimer, tickFunction)), "tick: "},
+		{"tick behind another timer", entered(part(event.LocalTimerEnter, 0xec), part(event.HRTimer, watchdog), part(event.HRTimer, tickFunction)), "timer: watchdog"},
+		{"another timer", entered(part(event.LocalTimerEnter, 0xec), part(event.HRTimer, watchdog)), "timer: watchdog"},
+		{"timer that shows nothing", entered(part(event.LocalTimerEnter, 0xec)), "timer: "},
+		{"known function", entered(part(event.CallFunctionEnter, 0xfb), part(event.CSDEnter, patch), part(event.CSDEnter, flush)), "patched: do_sync_core"},
+		{"known function behind another", entered(part(event.CallFunctionEnter, 0xfb), part(event.CSDEnter, flush), part(event.CSDEnter, patch)), "call: flush_tlb_func"},
+		{"other function", entered(part(event.CallFunctionEnter, 0xfb), part(event.CSDEnter, flush), part(event.CSDEnter, watchdog)), "call: flush_tlb_func"},
+		{"timer in a function call", entered(part(event.CallFunctionEnter, 0xfb), part(event.CSDEnter, flush), part(event.HRTimer, tickFunction)), "call: flush_tlb_func"},
+		{"function in a timer", entered(part(event.LocalTimerEnter, 0xec), part(event.CSDEnter, patch)), "timer: "},
 		{"irq_work, known from its sender", entered(sent), "call: flush_tlb_func"},
-		{"to run a task", entered(part(trace.RescheduleEnter, 0xfd), toTask("kworker/1:0")), "other-task: kworker/1:0"},
-		{"to run nothing", entered(part(trace.RescheduleEnter, 0xfd)), "resched: "},
-		{"interrupt", entered(part(trace.IRQEnter, 27)), "irq: 27 eth0"},
-		{"NMI", entered(part(trace.NMI, driver)), "nmi: perf_event_nmi_handler"},
-		{"system call", entered(part(trace.SyscallEnter, 39)), "syscall: syscall_39"},
-		{"certain system call", entered(part(trace.SyscallEnter, 0)), "read: "},
-		{"system call with a signal", entered(part(trace.SyscallEnter, 39), part(trace.Signal, 15)), "syscall: syscall_39"},
-		{"exception", notNamed(part(trace.Signal, 8)), "signal: SIGFPE"},
+		{"to run a task", entered(part(event.RescheduleEnter, 0xfd), toTask("kworker/1:0")), "other-task: kworker/1:0"},
+		{"to run nothing", entered(part(event.RescheduleEnter, 0xfd)), "resched: "},
+		{"interrupt", entered(part(event.IRQEnter, 27)), "irq: 27 eth0"},
+		{"NMI", entered(part(event.NMI, driver)), "nmi: perf_event_nmi_handler"},
+		{"system call", entered(part(event.SyscallEnter, 39)), "syscall: syscall_39"},
+		{"certain system call", entered(part(event.SyscallEnter, 0)), "read: "},
+		{"system call with a signal", entered(part(event.SyscallEnter, 39), part(event.Signal, 15)), "syscall: syscall_39"},
+		{"exception", notNamed(part(event.Signal, 8)), "signal: SIGFPE"},
 		{"exception whose signal came late", late, "signal: SIGILL"},
 		{"nothing seen", notNamed(), "unnamed: "},
 		{"nothing but a switch", notNamed(toTask("migration/1")), "unnamed: switch to migration/1"},
-		{"nothing but a softirq", notNamed(part(trace.SoftirqEnter, 1)), "unnamed: first seen: softirq_entry"},
-		{"no rule", entered(part(trace.ThermalEnter, 0xfa)), "unnamed: "},
+		{"nothing but a softirq", notNamed(part(event.SoftirqEnter, 1)), "unnamed: first seen: softirq_entry"},
+		{"no rule", entered(part(event.ThermalEnter, 0xfa)), "unnamed: "},
 	} {
 		if got := c.Of(&tc.stay, kernelNames); got.ID+": "+got.Detail != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.name, got.ID+": "+got.Detail, tc.want)
@@ -120,8 +120,8 @@ func TestOf(t *testing.T) {
 // Every way into the kernel has a name.
 func TestCatalogueNamesEveryEntry(t *testing.T) {
 	c, named := load(t), entryNames()
-	for k := range trace.Kind(255) {
-		s := stay.Stay{Entry: trace.Event{Kind: k}}
+	for k := range event.Kind(255) {
+		s := stay.Stay{Entry: event.Event{Kind: k}}
 		if s.Named() && c.Of(&s, addresses{}).ID == Unnamed {
 			t.Errorf("no rule for an entry by %s", k)
 		}
@@ -145,23 +145,23 @@ func TestCauseString(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	for _, tc := range []struct {
-		event trace.Event
+		event event.Event
 		want  string
 	}{
-		{part(trace.SyscallEnter, 39).Event, "syscall_39"},
-		{part(trace.IRQEnter, 27).Event, "27 eth0"},
-		{part(trace.PageFault, 0xdead).Event, "0xdead"},
-		{part(trace.Signal, 15).Event, "SIGTERM"},
-		{part(trace.Signal, 40).Event, "signal 40"},
-		{part(trace.SoftirqEnter, 9).Event, "RCU"},
-		{part(trace.SoftirqEnter, 10).Event, "softirq 10"},
+		{part(event.SyscallEnter, 39).Event, "syscall_39"},
+		{part(event.IRQEnter, 27).Event, "27 eth0"},
+		{part(event.PageFault, 0xdead).Event, "0xdead"},
+		{part(event.Signal, 15).Event, "SIGTERM"},
+		{part(event.Signal, 40).Event, "signal 40"},
+		{part(event.SoftirqEnter, 9).Event, "RCU"},
+		{part(event.SoftirqEnter, 10).Event, "softirq 10"},
 		{toTask("cron").Event, "cron"},
-		{part(trace.CSDEnter, patch).Event, "do_sync_core"},
-		{part(trace.HRTimer, tickFunction).Event, "tick_nohz_handler"},
-		{part(trace.Timer, watchdog).Event, "watchdog"},
-		{part(trace.Work, watchdog).Event, "watchdog"},
-		{part(trace.NMI, driver).Event, "perf_event_nmi_handler"},
-		{part(trace.LocalTimerEnter, tickFunction).Event, ""},
+		{part(event.CSDEnter, patch).Event, "do_sync_core"},
+		{part(event.HRTimer, tickFunction).Event, "tick_nohz_handler"},
+		{part(event.Timer, watchdog).Event, "watchdog"},
+		{part(event.Work, watchdog).Event, "watchdog"},
+		{part(event.NMI, driver).Event, "perf_event_nmi_handler"},
+		{part(event.LocalTimerEnter, tickFunction).Event, ""},
 	} {
 		if got := Describe(tc.event, kernelNames); got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.event.Kind, got, tc.want)
@@ -175,9 +175,9 @@ func BenchmarkOf(b *testing.B) {
 		b.Fatal(err)
 	}
 	for name, s := range map[string]stay.Stay{
-		"syscall": entered(part(trace.SyscallEnter, 39)),
-		"tick":    entered(part(trace.LocalTimerEnter, 0xec), part(trace.HRTimer, tickFunction), part(trace.SoftirqEnter, 1)),
-		"flush":   entered(part(trace.CallFunctionEnter, 0xfb), part(trace.CSDEnter, flush)),
+		"syscall": entered(part(event.SyscallEnter, 39)),
+		"tick":    entered(part(event.LocalTimerEnter, 0xec), part(event.HRTimer, tickFunction), part(event.SoftirqEnter, 1)),
+		"flush":   entered(part(event.CallFunctionEnter, 0xfb), part(event.CSDEnter, flush)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // example returns a stay that began with an entry and of which every word in
@@ -24,7 +24,7 @@ func example(t *testing.T, c *Catalogue, entry string, pick map[aspect]string) (
 	x.run(entry, pick, c)
 	for mask, name := range tickDependencies {
 		if name == pick[tick] {
-			x.add(trace.Event{Kind: trace.Tick, B: mask}, 0)
+			x.add(event.Event{Kind: event.Tick, B: mask}, 0)
 		}
 	}
 	x.keepAway(pick[absence])
@@ -38,14 +38,14 @@ func example(t *testing.T, c *Catalogue, entry string, pick map[aspect]string) (
 
 // keepAway adds that the thread was kept from its CPU for most of the time.
 func (x *exampleStay) keepAway(why string) {
-	leave, ok := map[string]trace.Event{
+	leave, ok := map[string]event.Event{
 		throttled: {Throttled: true}, idling: {}, stopped: {B: taskStopped}, traced: {B: taskTraced}, frozen: {B: 1, Frozen: true},
 	}[why]
 	if !ok {
 		return
 	}
 	const away = time.Second
-	leave.Kind, leave.Task = trace.Switch, &trace.Task{Name: "swapper/3", Kernel: true}
+	leave.Kind, leave.Task = event.Switch, &event.Task{Name: "swapper/3", Kernel: true}
 	x.add(leave, away)
 	x.stay.End = x.stay.Start + away
 }
@@ -64,7 +64,7 @@ type exampleStay struct {
 	at    time.Duration
 }
 
-func (x *exampleStay) add(e trace.Event, d time.Duration, senders ...trace.Event) {
+func (x *exampleStay) add(e event.Event, d time.Duration, senders ...event.Event) {
 	x.at += time.Microsecond
 	e.Time = x.at
 	x.stay.Inside = append(x.stay.Inside, stay.Part{Event: e, Duration: d, Senders: senders})
@@ -72,36 +72,36 @@ func (x *exampleStay) add(e trace.Event, d time.Duration, senders ...trace.Event
 
 // enter adds the event that entered the kernel.
 func (x *exampleStay) enter(entry string, pick map[aspect]string) {
-	e := trace.Event{Kind: kindOf(entry)}
+	e := event.Event{Kind: kindOf(entry)}
 	switch e.Kind {
-	case trace.SyscallEnter:
+	case event.SyscallEnter:
 		x.names.syscall = concrete(pick[syscallName])
-	case trace.IRQEnter:
+	case event.IRQEnter:
 		x.names.device = concrete(pick[irqName])
-	case trace.PageFault:
+	case event.PageFault:
 		e.B = faultCode(pick[faultKind])
-	case trace.NMI:
+	case event.NMI:
 		e.A = x.names.addr(concrete(pick[function]))
-	case trace.UserExit:
+	case event.UserExit:
 		x.stay.Entry = e
 		return
 	}
-	var senders []trace.Event
-	if e.Kind == trace.RescheduleEnter {
-		senders = x.send(trace.SendReschedule, 0, pick)
+	var senders []event.Event
+	if e.Kind == event.RescheduleEnter {
+		senders = x.send(event.SendReschedule, 0, pick)
 	}
 	const handled = 100 * time.Microsecond
 	x.add(e, handled, senders...)
 	x.stay.Entry = x.stay.Inside[0].Event
 }
 
-func kindOf(entry string) trace.Kind {
+func kindOf(entry string) event.Kind {
 	for _, k := range entryKinds() {
 		if k.String() == entry {
 			return k
 		}
 	}
-	return trace.UserExit
+	return event.UserExit
 }
 
 func faultCode(word string) uint64 {
@@ -116,45 +116,45 @@ func faultCode(word string) uint64 {
 // run adds what the entry was for. A rule that does not ask for the function
 // may be about any, so a carrier is taken.
 func (x *exampleStay) run(entry string, pick map[aspect]string, c *Catalogue) {
-	kind, ok := map[string]trace.Kind{
-		"local_timer_entry": trace.HRTimer, "irq_handler_entry": trace.HRTimer,
-		"call_function_entry": trace.CSDEnter, "call_function_single_entry": trace.CSDEnter,
+	kind, ok := map[string]event.Kind{
+		"local_timer_entry": event.HRTimer, "irq_handler_entry": event.HRTimer,
+		"call_function_entry": event.CSDEnter, "call_function_single_entry": event.CSDEnter,
 	}[entry]
 	_, asked := pick[function]
 	if !ok || entry == "irq_handler_entry" && !asked && pick[sender] == "" {
 		return
 	}
 	name := "sched_ttwu_pending"
-	if kind == trace.HRTimer {
+	if kind == event.HRTimer {
 		name = "tick_nohz_handler"
 	}
 	if asked {
 		name = concrete(pick[function])
 	} else if pick[next] == "" && pick[signalName] == "" {
-		if kind == trace.HRTimer {
+		if kind == event.HRTimer {
 			return // a rule that asks for no function is for an interrupt in which none was seen
 		}
 		name = "some_function"
 	}
-	e := trace.Event{Kind: kind, A: x.names.addr(name + ".isra.0")}
+	e := event.Event{Kind: kind, A: x.names.addr(name + ".isra.0")}
 	if pick[sender] != "" && entry == "irq_handler_entry" {
-		e.Kind = trace.CSDEnter // a function call as well as a timer can be behind it
+		e.Kind = event.CSDEnter // a function call as well as a timer can be behind it
 	}
-	var senders []trace.Event
-	if e.Kind == trace.CSDEnter {
-		senders = x.send(trace.SendCall, e.A, pick)
+	var senders []event.Event
+	if e.Kind == event.CSDEnter {
+		senders = x.send(event.SendCall, e.A, pick)
 	}
 	x.add(e, time.Microsecond, senders...)
 }
 
 // send returns the sender, whose stack has the wanted operation in its middle.
-func (x *exampleStay) send(k trace.Kind, called uint64, pick map[aspect]string) []trace.Event {
+func (x *exampleStay) send(k event.Kind, called uint64, pick map[aspect]string) []event.Event {
 	word, ok := pick[sender]
 	if !ok {
 		return nil
 	}
 	stack := []uint64{x.names.addr("smp_call_function_many_cond"), x.names.addr(concrete(word)), x.names.addr("do_syscall_64")}
-	return []trace.Event{{Kind: k, B: called, Sender: &trace.Sender{PID: 1, Name: "sh", Stack: stack}}}
+	return []event.Event{{Kind: k, B: called, Sender: &event.Sender{PID: 1, Name: "sh", Stack: stack}}}
 }
 
 // follow adds what the entry led to.
@@ -166,45 +166,45 @@ func (x *exampleStay) follow(of aspect, word string, pick map[aspect]string) {
 		if kind == "worker" {
 			e = switchToWorker(name)
 		}
-		x.add(e, time.Microsecond, x.send(trace.SendWake, 0, pick)...)
+		x.add(e, time.Microsecond, x.send(event.SendWake, 0, pick)...)
 	case work:
-		x.add(trace.Event{Kind: trace.Work, A: x.names.addr(word)}, 0)
+		x.add(event.Event{Kind: event.Work, A: x.names.addr(word)}, 0)
 	case signalName:
-		x.add(trace.Event{Kind: trace.Signal, A: uint64(unix.SignalNum(word))}, 0)
+		x.add(event.Event{Kind: event.Signal, A: uint64(unix.SignalNum(word))}, 0)
 	}
 }
 
 func TestCarriersGiveWay(t *testing.T) {
 	c := load(t)
 	for name, tc := range map[string]struct {
-		entry trace.Kind
-		parts []trace.Event
+		entry event.Kind
+		parts []event.Event
 		names []string // of addresses 1, 2, 3
 		want  string
 	}{
-		"tick alone":            {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
-		"timer with the tick":   {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.Timer, A: 2}}, []string{"tick_nohz_handler", "clocksource_watchdog"}, "timer-clocksource-watchdog"},
-		"two timers":            {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.HRTimer, A: 2}}, []string{"mce_timer_fn", "hrtick"}, "timer-machine-check"},
-		"wake-up behind a call": {trace.CallFunctionSingleEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}, {Kind: trace.CSDEnter, A: 2}}, []string{"sched_ttwu_pending", "rcu_exp_handler"}, "ipi-rcu-expedited"},
-		"delayed work":          {trace.LocalTimerEnter, []trace.Event{{Kind: trace.Timer, A: 1}, switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}}, []string{"delayed_work_timer_fn", "vmstat_update"}, "work-vmstat"},
-		"nested interrupt": {trace.RescheduleEnter, []trace.Event{switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}, {Kind: trace.LocalTimerEnter}, {Kind: trace.HRTimer, A: 1}},
+		"tick alone":            {event.LocalTimerEnter, []event.Event{{Kind: event.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
+		"timer with the tick":   {event.LocalTimerEnter, []event.Event{{Kind: event.HRTimer, A: 1}, {Kind: event.Timer, A: 2}}, []string{"tick_nohz_handler", "clocksource_watchdog"}, "timer-clocksource-watchdog"},
+		"two timers":            {event.LocalTimerEnter, []event.Event{{Kind: event.HRTimer, A: 1}, {Kind: event.HRTimer, A: 2}}, []string{"mce_timer_fn", "hrtick"}, "timer-machine-check"},
+		"wake-up behind a call": {event.CallFunctionSingleEnter, []event.Event{{Kind: event.CSDEnter, A: 1}, {Kind: event.CSDEnter, A: 2}}, []string{"sched_ttwu_pending", "rcu_exp_handler"}, "ipi-rcu-expedited"},
+		"delayed work":          {event.LocalTimerEnter, []event.Event{{Kind: event.Timer, A: 1}, switchTo("kworker/3:1", true), {Kind: event.Work, A: 2}}, []string{"delayed_work_timer_fn", "vmstat_update"}, "work-vmstat"},
+		"nested interrupt": {event.RescheduleEnter, []event.Event{switchTo("kworker/3:1", true), {Kind: event.Work, A: 2}, {Kind: event.LocalTimerEnter}, {Kind: event.HRTimer, A: 1}},
 			[]string{"mce_timer_fn", "vmstat_update"}, "work-vmstat"},
-		"timer of the nested interrupt": {trace.LocalTimerEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}, {Kind: trace.LocalTimerEnter}, {Kind: trace.HRTimer, A: 2}},
+		"timer of the nested interrupt": {event.LocalTimerEnter, []event.Event{{Kind: event.HRTimer, A: 1}, {Kind: event.LocalTimerEnter}, {Kind: event.HRTimer, A: 2}},
 			[]string{"tick_nohz_handler", "mce_timer_fn"}, "tick"},
-		"to a worker of io_uring, which has no user mode": {trace.RescheduleEnter, []trace.Event{switchToWorker("iou-wrk-100")}, nil, "task-io-uring"},
-		"to one that has not run yet":                     {trace.RescheduleEnter, []trace.Event{switchToWorker("app")}, nil, "task-process-worker"},
-		"to idle although it could run":                   {trace.RescheduleEnter, []trace.Event{{Kind: trace.Switch, Task: &trace.Task{Name: "swapper/3", Kernel: true}}}, nil, "away-idle"},
-		"kick for a task that ran": {trace.CallFunctionSingleEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}, switchTo("kworker/3:1", true), {Kind: trace.Work, A: 2}},
+		"to a worker of io_uring, which has no user mode": {event.RescheduleEnter, []event.Event{switchToWorker("iou-wrk-100")}, nil, "task-io-uring"},
+		"to one that has not run yet":                     {event.RescheduleEnter, []event.Event{switchToWorker("app")}, nil, "task-process-worker"},
+		"to idle although it could run":                   {event.RescheduleEnter, []event.Event{{Kind: event.Switch, Task: &event.Task{Name: "swapper/3", Kernel: true}}}, nil, "away-idle"},
+		"kick for a task that ran": {event.CallFunctionSingleEnter, []event.Event{{Kind: event.CSDEnter, A: 1}, switchTo("kworker/3:1", true), {Kind: event.Work, A: 2}},
 			[]string{"nohz_full_kick_func", "flush_cpu_slab"}, "work-slab"},
-		"unknown timer":    {trace.LocalTimerEnter, []trace.Event{{Kind: trace.Timer, A: 1}}, []string{"some_driver_timer"}, "timer"},
-		"unknown function": {trace.CallFunctionEnter, []trace.Event{{Kind: trace.CSDEnter, A: 1}}, []string{"some_function"}, "ipi-function"},
-		"interrupt, timer": {trace.IRQEnter, []trace.Event{{Kind: trace.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
-		"interrupt":        {trace.IRQEnter, nil, nil, "irq"},
-		"nothing":          {trace.UserExit, nil, nil, Unnamed},
+		"unknown timer":    {event.LocalTimerEnter, []event.Event{{Kind: event.Timer, A: 1}}, []string{"some_driver_timer"}, "timer"},
+		"unknown function": {event.CallFunctionEnter, []event.Event{{Kind: event.CSDEnter, A: 1}}, []string{"some_function"}, "ipi-function"},
+		"interrupt, timer": {event.IRQEnter, []event.Event{{Kind: event.HRTimer, A: 1}}, []string{"tick_nohz_handler"}, "tick"},
+		"interrupt":        {event.IRQEnter, nil, nil, "irq"},
+		"nothing":          {event.UserExit, nil, nil, Unnamed},
 	} {
 		x := &exampleStay{names: &fakeNames{functions: tc.names, device: "eth0"}}
-		if tc.entry != trace.UserExit {
-			x.add(trace.Event{Kind: tc.entry}, time.Millisecond)
+		if tc.entry != event.UserExit {
+			x.add(event.Event{Kind: tc.entry}, time.Millisecond)
 			x.stay.Entry = x.stay.Inside[0].Event
 		}
 		for _, e := range tc.parts {
@@ -217,14 +217,14 @@ func TestCarriersGiveWay(t *testing.T) {
 }
 
 // switchToWorker is to a thread of process 1 that the kernel made.
-func switchToWorker(name string) trace.Event {
+func switchToWorker(name string) event.Event {
 	e := switchTo(name, true)
 	e.Task.PID = 1
 	return e
 }
 
-func switchTo(name string, kernel bool) trace.Event {
-	return trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 9, PID: 9, Name: name, Kernel: kernel}}
+func switchTo(name string, kernel bool) event.Event {
+	return event.Event{Kind: event.Switch, Task: &event.Task{TID: 9, PID: 9, Name: name, Kernel: kernel}}
 }
 
 // Of the operations on a stack the one that fits the call names it, and of several
@@ -258,12 +258,12 @@ func TestSenderIsWhatFits(t *testing.T) {
 		for _, name := range tc.stack {
 			stack = append(stack, x.names.addr(name))
 		}
-		x.add(trace.Event{Kind: trace.CallFunctionEnter}, time.Millisecond)
+		x.add(event.Event{Kind: event.CallFunctionEnter}, time.Millisecond)
 		x.stay.Entry = x.stay.Inside[0].Event
 		// A call that has nothing to do with it came in the same interrupt.
-		other := trace.Event{Kind: trace.SendCall, B: 4711, Sender: &trace.Sender{Stack: []uint64{x.names.addr("load_module")}}}
-		own := trace.Event{Kind: trace.SendCall, B: f, Sender: &trace.Sender{Stack: stack}}
-		x.add(trace.Event{Kind: trace.CSDEnter, A: f}, time.Microsecond, other, own)
+		other := event.Event{Kind: event.SendCall, B: 4711, Sender: &event.Sender{Stack: []uint64{x.names.addr("load_module")}}}
+		own := event.Event{Kind: event.SendCall, B: f, Sender: &event.Sender{Stack: stack}}
+		x.add(event.Event{Kind: event.CSDEnter, A: f}, time.Microsecond, other, own)
 		if got := c.Of(&x.stay, x.names); got.ID != tc.want {
 			t.Errorf("%q: got %s, want %s", slices.Clone(tc.stack), got.ID, tc.want)
 		}

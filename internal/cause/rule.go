@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // rule recognises one cause. All conditions that it has must hold; a condition
@@ -126,9 +126,9 @@ func entryNames() map[string]bool {
 	return names
 }
 
-func entryKinds() []trace.Kind {
-	kinds := []trace.Kind{trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI, trace.VectorFreed}
-	for k := trace.LocalTimerEnter; k.IsVector(); k++ {
+func entryKinds() []event.Kind {
+	kinds := []event.Kind{event.SyscallEnter, event.PageFault, event.IRQEnter, event.NMI, event.VectorFreed}
+	for k := event.LocalTimerEnter; k.IsVector(); k++ {
 		if k.IsVectorEnter() {
 			kinds = append(kinds, k)
 		}

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // aspect is something that a rule can ask of a stay. Every aspect but the sender
@@ -75,11 +75,11 @@ func (s *subject) lookUp(a aspect) string {
 		if s.IsException() { // it may have come after more than is kept
 			return signame.Of(syscall.Signal(s.Entry.A))
 		}
-		return firstOf(s.Stay, trace.Signal, func(e trace.Event) string { return signame.Of(syscall.Signal(e.A)) })
+		return firstOf(s.Stay, event.Signal, func(e event.Event) string { return signame.Of(syscall.Signal(e.A)) })
 	case next:
-		return firstOf(s.Stay, trace.Switch, taskName)
+		return firstOf(s.Stay, event.Switch, taskName)
 	case work:
-		return firstOf(s.Stay, trace.Work, func(e trace.Event) string { return s.symbol(e.A) })
+		return firstOf(s.Stay, event.Work, func(e event.Event) string { return s.symbol(e.A) })
 	}
 	return ""
 }
@@ -105,7 +105,7 @@ func (s *subject) operations() []string {
 	var known []string
 	_, addr := s.call()
 	for sent := range s.Senders() {
-		if sent.Kind == trace.SendCall && sent.B != addr {
+		if sent.Kind == event.SendCall && sent.B != addr {
 			continue
 		}
 		known = append(known, s.knownOn(sent.Sender.Stack)...)
@@ -161,7 +161,7 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 			}
 		}
 		for sent := range s.Senders() { // an irq_work shows only in its sender
-			if sent.Kind == trace.SendCall && !yield(sent.B) {
+			if sent.Kind == event.SendCall && !yield(sent.B) {
 				return
 			}
 		}
@@ -171,21 +171,21 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 // runsFor reports whether an event of kind k shows a function that an entry of
 // that kind is made for. Where timers and inter-processor interrupts have no
 // tracepoints of their own, as on arm64, they are interrupts like a device's.
-func runsFor(entry, k trace.Kind) bool {
+func runsFor(entry, k event.Kind) bool {
 	switch entry {
-	case trace.LocalTimerEnter:
-		return k == trace.HRTimer || k == trace.Timer
-	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
-		return k == trace.CSDEnter
-	case trace.IRQEnter:
-		return k == trace.CSDEnter || k == trace.HRTimer || k == trace.Timer
-	case trace.NMI:
-		return k == trace.NMI
+	case event.LocalTimerEnter:
+		return k == event.HRTimer || k == event.Timer
+	case event.CallFunctionEnter, event.CallFunctionSingleEnter:
+		return k == event.CSDEnter
+	case event.IRQEnter:
+		return k == event.CSDEnter || k == event.HRTimer || k == event.Timer
+	case event.NMI:
+		return k == event.NMI
 	}
 	return false
 }
 
-func firstOf(s *stay.Stay, k trace.Kind, say func(trace.Event) string) string {
+func firstOf(s *stay.Stay, k event.Kind, say func(event.Event) string) string {
 	for _, p := range s.Inside {
 		if p.Event.Kind == k && !isIdle(p.Event) && !blocked(s, p.Event) {
 			return say(p.Event)
@@ -195,16 +195,16 @@ func firstOf(s *stay.Stay, k trace.Kind, say func(trace.Event) string) string {
 }
 
 // isIdle reports whether e is a switch to the idle task.
-func isIdle(e trace.Event) bool { return e.Kind == trace.Switch && e.Task.TID == 0 }
+func isIdle(e event.Event) bool { return e.Kind == event.Switch && e.Task.TID == 0 }
 
 // leaves reports whether e is a switch by which the thread of a stay gives its CPU away.
-func leaves(s *stay.Stay, e trace.Event) bool { return e.Kind == trace.Switch && e.TID == s.TID }
+func leaves(s *stay.Stay, e event.Event) bool { return e.Kind == event.Switch && e.TID == s.TID }
 
 // blocked reports whether the thread of a stay gave its CPU away because it could not
 // go on. What runs then has nothing to do with it.
-func blocked(s *stay.Stay, e trace.Event) bool { return leaves(s, e) && e.B != 0 }
+func blocked(s *stay.Stay, e event.Event) bool { return leaves(s, e) && e.B != 0 }
 
-func taskName(e trace.Event) string {
+func taskName(e event.Event) string {
 	switch {
 	case !e.Task.Kernel:
 		return "user " + e.Task.Name
@@ -224,7 +224,7 @@ var tickDependencies = map[uint64]string{
 // tickDependency returns the kernel's reason not to stop the tick.
 func tickDependency(s *stay.Stay) string {
 	for _, p := range s.Inside {
-		if p.Event.Kind == trace.Tick && p.Event.A == 0 {
+		if p.Event.Kind == event.Tick && p.Event.A == 0 {
 			return tickDependencies[p.Event.B]
 		}
 	}

@@ -15,11 +15,12 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // watchVictimCPU returns what reads all that is recorded for the victim's CPU.
-func watchVictimCPU(t *testing.T) (read func() []trace.Event) {
+func watchVictimCPU(t *testing.T) (read func() []event.Event) {
 	t.Helper()
 	cpus, err := cpulist.New(victimCPU)
 	if err != nil {
@@ -33,7 +34,7 @@ func watchVictimCPU(t *testing.T) (read func() []trace.Event) {
 	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return func() []trace.Event {
+	return func() []event.Event {
 		b, err := tracer.Read()
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +73,7 @@ func TestGuestRefusedAffinity(t *testing.T) {
 	}
 	var recorded []uint64
 	for _, e := range read() {
-		if e.Kind == trace.SendAffinity {
+		if e.Kind == event.SendAffinity {
 			recorded = append(recorded, e.B)
 			if int(e.Sender.PID) != os.Getpid() {
 				t.Errorf("by %+v, want this process", e.Sender)
@@ -119,8 +120,8 @@ func TestGuestVectorGivenUp(t *testing.T) {
 	defer console.Close()
 	for _, step := range []struct {
 		cpu  int
-		want trace.Kind
-	}{{victimCPU, trace.IRQEnter}, {housekeepingCPU, trace.VectorFreed}} {
+		want event.Kind
+	}{{victimCPU, event.IRQEnter}, {housekeepingCPU, event.VectorFreed}} {
 		if err := sendInterrupt(step.cpu); err != nil {
 			t.Fatal(err)
 		}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/total"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // A task that renames itself before each wake-up, and wakes from ever new
@@ -23,8 +23,8 @@ func TestNamesDoNotGrowTheReport(t *testing.T) {
 	for _, n := range []int{20_000, 40_000} {
 		c := newSample(t)
 		for i := range n {
-			waker := trace.Sender{PID: uint32(10 + i), Name: fmt.Sprintf("waker%d", i), Stack: []uint64{syncFunction, sysvecFunction}}
-			s := preemptedBy(time.Duration(i)*time.Microsecond, 100, fmt.Sprintf("name%d", i%600), sentBy(trace.SendWake, waker))
+			waker := event.Sender{PID: uint32(10 + i), Name: fmt.Sprintf("waker%d", i), Stack: []uint64{syncFunction, sysvecFunction}}
+			s := preemptedBy(time.Duration(i)*time.Microsecond, 100, fmt.Sprintf("name%d", i%600), sentBy(event.SendWake, waker))
 			s.TID = uint32(i)
 			c.Stay(s)
 		}
@@ -64,13 +64,13 @@ func TestIsolationsAreBounded(t *testing.T) {
 	const threads = 5000
 	for i := range uint32(threads) {
 		at := begin + time.Duration(i)*time.Millisecond
-		c.Isolation(trace.Event{Kind: trace.Isolated, TID: 1000 + i, Time: at, A: uint64(i % 256)})
-		c.Isolation(trace.Event{Kind: trace.Broken, TID: 1000 + i, Time: at + time.Microsecond, A: uint64(i % 256), B: uint64(taskiso.Timer)})
+		c.Isolation(event.Event{Kind: event.Isolated, TID: 1000 + i, Time: at, A: uint64(i % 256)})
+		c.Isolation(event.Event{Kind: event.Broken, TID: 1000 + i, Time: at + time.Microsecond, A: uint64(i % 256), B: uint64(taskiso.Timer)})
 	}
 	// Two of those that are summed up are isolated at the same time.
-	c.Isolation(trace.Event{Kind: trace.Isolated, TID: 7000, Time: begin, A: 1})
-	c.Isolation(trace.Event{Kind: trace.Isolated, TID: 7001, Time: begin, A: 2})
-	c.Isolation(trace.Event{Kind: trace.Left, TID: 7000, Time: begin + time.Second, A: 1})
+	c.Isolation(event.Event{Kind: event.Isolated, TID: 7000, Time: begin, A: 1})
+	c.Isolation(event.Event{Kind: event.Isolated, TID: 7001, Time: begin, A: 2})
+	c.Isolation(event.Event{Kind: event.Left, TID: 7000, Time: begin + time.Second, A: 1})
 	all := c.Isolations(begin + 2*time.Second)
 	if len(all) != maxIsolations+1 {
 		t.Fatalf("%d threads, want %d and the others", len(all), maxIsolations)

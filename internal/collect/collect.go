@@ -15,11 +15,11 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/longest"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/total"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 const (
@@ -73,7 +73,7 @@ type causeTotals struct {
 
 // originKey distinguishes senders.
 type originKey struct {
-	kind     trace.Kind
+	kind     event.Kind
 	pid      uint32
 	name     string
 	function uint64
@@ -255,18 +255,18 @@ func (t *causeTotals) countSecond(second time.Duration) {
 }
 
 // comesFromElsewhere reports whether an entry of kind k has a sender.
-func comesFromElsewhere(k trace.Kind) bool {
+func comesFromElsewhere(k event.Kind) bool {
 	switch k {
-	case trace.RescheduleEnter, trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+	case event.RescheduleEnter, event.CallFunctionEnter, event.CallFunctionSingleEnter:
 		return true
 	}
 	return false
 }
 
-func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names cause.Names, origins *int) {
+func (t *causeTotals) origin(from event.Event, arrived time.Duration, names cause.Names, origins *int) {
 	key := originKey{kind: from.Kind, pid: from.Sender.PID, name: from.Sender.Name}
 	switch from.Kind {
-	case trace.SendCall, trace.SendWork, trace.SendHRTimer, trace.SendTimer:
+	case event.SendCall, event.SendWork, event.SendHRTimer, event.SendTimer:
 		key.function = from.B
 	}
 	if n := len(from.Sender.Stack); n > 0 {
@@ -291,29 +291,29 @@ func (t *causeTotals) origin(from trace.Event, arrived time.Duration, names caus
 	o.MaxDelay = max(o.MaxDelay, arrived-from.Time)
 }
 
-func newOrigin(from trace.Event, names cause.Names) *report.Origin {
+func newOrigin(from event.Event, names cause.Names) *report.Origin {
 	o := &report.Origin{
-		PID:    trace.Shown(from.Sender.PID),
+		PID:    event.Shown(from.Sender.PID),
 		Name:   from.Sender.Name,
 		CPU:    from.CPU,
 		Cgroup: from.Sender.Cgroup,
 	}
 	switch from.Kind {
-	case trace.SendCall:
+	case event.SendCall:
 		o.Did, o.Function = report.DidCall, names.Function(from.B)
-	case trace.SendReschedule:
+	case event.SendReschedule:
 		o.Did = report.DidReschedule
-	case trace.SendWake:
+	case event.SendWake:
 		o.Did = report.DidWake
-	case trace.SendWork:
+	case event.SendWork:
 		o.Did, o.Function = report.DidQueue, names.Function(from.B)
-	case trace.SendIRQ:
+	case event.SendIRQ:
 		o.Did = report.DidMove
-	case trace.SendHRTimer, trace.SendTimer:
+	case event.SendHRTimer, event.SendTimer:
 		o.Did, o.Function = report.DidArm, names.Function(from.B)
-	case trace.SendAffinity:
+	case event.SendAffinity:
 		o.Did = report.DidAffinity
-	case trace.SendCgroup:
+	case event.SendCgroup:
 		o.Did = report.DidCgroup
 	}
 	for _, addr := range from.Sender.Stack {
@@ -352,7 +352,7 @@ func (c *Collector) describe(s *stay.Stay, what cause.Cause) report.Break {
 	b := report.Break{
 		At:       s.Start - c.begin,
 		CPU:      s.CPU,
-		TID:      trace.Shown(s.TID),
+		TID:      event.Shown(s.TID),
 		Duration: s.Duration(),
 		Waited:   s.Waited,
 		AtLeast:  !s.Exact,

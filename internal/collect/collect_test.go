@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // fill returns what was collected of CPU 3, where every entry was seen.
@@ -70,7 +70,7 @@ func TestSquares(t *testing.T) {
 // What threads wait by their own choice is in no other sum, and what a stay took of another CPU is that one's.
 func TestWaitedIsASumOfItsOwn(t *testing.T) {
 	c := newSample(t)
-	s := stayAt(0, 10*time.Millisecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
+	s := stayAt(0, 10*time.Millisecond, event.Event{Kind: event.SyscallEnter, A: 232})
 	s.Waited, s.Spent = 9*time.Millisecond, []stay.Spent{{CPU: 3, Kernel: 400 * time.Microsecond, Waited: 5 * time.Millisecond}, {CPU: 4, Kernel: 300 * time.Microsecond}}
 	var b report.Break
 	c.OnBreak = func(written report.Break) { b = written }
@@ -137,13 +137,13 @@ func TestLongestAreKeptInOrder(t *testing.T) {
 func TestOriginsAreCountedBySender(t *testing.T) {
 	c := newSample(t)
 	for n := range time.Duration(3) {
-		s := patchedBy(time.Second, trace.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, enterFunction}})
+		s := patchedBy(time.Second, event.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, enterFunction}})
 		s.Inside[1].Senders[0].Time += n // the first is under way longest
 		c.Stay(s)
 	}
-	c.Stay(patchedBy(time.Second, trace.Sender{PID: 2, Name: "bash"}))
-	c.Stay(patchedBy(time.Second, trace.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, switchFunction}}))
-	nobody := patchedBy(time.Second, trace.Sender{})
+	c.Stay(patchedBy(time.Second, event.Sender{PID: 2, Name: "bash"}))
+	c.Stay(patchedBy(time.Second, event.Sender{PID: 1, Name: "init", Stack: []uint64{syncFunction, switchFunction}}))
+	nobody := patchedBy(time.Second, event.Sender{})
 	nobody.Inside[1].Senders = nil
 	c.Stay(nobody)
 	cause := fill(t, c).Causes[0]
@@ -169,7 +169,7 @@ func TestNoOriginIsMissedWhereNoneCanBe(t *testing.T) {
 func TestManySendersAreOthers(t *testing.T) {
 	c := newSample(t)
 	for pid := range uint32(3 * maxOrigins) {
-		c.Stay(patchedBy(time.Second, trace.Sender{PID: pid + 1, Name: fmt.Sprint("short-lived-", pid)}))
+		c.Stay(patchedBy(time.Second, event.Sender{PID: pid + 1, Name: fmt.Sprint("short-lived-", pid)}))
 	}
 	origins := fill(t, c).Causes[0].Origins
 	if len(origins) != maxOrigins+1 || origins[0].Name != "others" || origins[0].Count != 2*maxOrigins {

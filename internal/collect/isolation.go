@@ -11,12 +11,12 @@ import (
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/total"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // isolationTotals are those of one thread.
@@ -49,20 +49,20 @@ func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 }
 
 // Isolation takes in the beginning or an end of a thread's isolation.
-func (c *Collector) Isolation(e trace.Event) {
+func (c *Collector) Isolation(e event.Event) {
 	t := c.isolationOf(e.TID)
 	if since, ok := t.since[e.A]; ok {
 		t.Isolated += e.Time - since
 		delete(t.since, e.A)
 	}
 	switch e.Kind {
-	case trace.Isolated:
+	case event.Isolated:
 		t.Entered++
 		t.since[e.A] = e.Time
-	case trace.Broken:
+	case event.Broken:
 		t.Breaks++
 		t.coarse[taskiso.Cause(e.B)]++
-	case trace.Left:
+	case event.Left:
 		t.Left++
 	}
 }
@@ -85,7 +85,7 @@ func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
 	if coarse == taskiso.Signal {
 		return c.signalCause(s)
 	}
-	if s.Entry.Kind == trace.SyscallEnter && coarse != taskiso.Syscall {
+	if s.Entry.Kind == event.SyscallEnter && coarse != taskiso.Syscall {
 		return cause.Cause{Title: coarse.String(), Detail: "while prctl returned"}
 	}
 	return c.catalogue.Of(s, c.names)
@@ -94,13 +94,13 @@ func (c *Collector) isolationCause(s *stay.Stay) cause.Cause {
 // signalCause names a break by a signal: the entry that carried the signal to the CPU is not its sender, and the fault
 // that raised it was not resolved.
 func (c *Collector) signalCause(s *stay.Stay) cause.Cause {
-	i := slices.IndexFunc(s.Inside, func(p stay.Part) bool { return p.Event.Kind == trace.Signal && p.Event.A == s.Broken.C })
+	i := slices.IndexFunc(s.Inside, func(p stay.Part) bool { return p.Event.Kind == event.Signal && p.Event.A == s.Broken.C })
 	if i < 0 { // a signal to another thread, which stopped this one as well
 		return cause.Cause{Title: taskiso.Signal.String(), Detail: signame.Of(syscall.Signal(s.Broken.C))}
 	}
 	only := stay.Stay{Entry: s.Inside[i].Event, Inside: s.Inside[i : i+1]}
 	if !only.IsException() {
-		only.Entry = trace.Event{Kind: trace.RescheduleEnter}
+		only.Entry = event.Event{Kind: event.RescheduleEnter}
 	}
 	return c.catalogue.Of(&only, c.names)
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/session"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/topology"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // Addresses of kernel functions.
@@ -116,7 +116,7 @@ func newSample(t *testing.T) *Collector {
 
 // stayAt is a stay on CPU 3 of the thread 4242, that begins at a time of the
 // observation.
-func stayAt(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *stay.Stay {
+func stayAt(at, lasted time.Duration, entry event.Event, inside ...stay.Part) *stay.Stay {
 	start := begin + at
 	entry.Time = start
 	parts := []stay.Part{{Event: entry, Duration: lasted}}
@@ -130,26 +130,26 @@ func stayAt(at, lasted time.Duration, entry trace.Event, inside ...stay.Part) *s
 }
 
 func tickAt(at, lasted time.Duration) *stay.Stay {
-	return stayAt(at, lasted, trace.Event{Kind: trace.LocalTimerEnter, A: 236},
-		stay.Part{Event: trace.Event{Kind: trace.HRTimer, A: tickFunction, Time: 200}},
-		stay.Part{Event: trace.Event{Kind: trace.SoftirqEnter, A: 1, Time: 900}, Duration: 400})
+	return stayAt(at, lasted, event.Event{Kind: event.LocalTimerEnter, A: 236},
+		stay.Part{Event: event.Event{Kind: event.HRTimer, A: tickFunction, Time: 200}},
+		stay.Part{Event: event.Event{Kind: event.SoftirqEnter, A: 1, Time: 900}, Duration: 400})
 }
 
 // patchedBy is a function call sent 3 µs before it arrived.
-func patchedBy(at time.Duration, sender trace.Sender) *stay.Stay {
-	from := trace.Event{Kind: trace.SendCall, Time: begin + at - 3*time.Microsecond, CPU: 0, A: 3, B: patchFunction, Sender: &sender}
-	return stayAt(at, 2*time.Microsecond, trace.Event{Kind: trace.CallFunctionEnter, A: 252},
-		stay.Part{Event: trace.Event{Kind: trace.CSDEnter, A: patchFunction, Time: 500}, Duration: 300, Senders: []trace.Event{from}})
+func patchedBy(at time.Duration, sender event.Sender) *stay.Stay {
+	from := event.Event{Kind: event.SendCall, Time: begin + at - 3*time.Microsecond, CPU: 0, A: 3, B: patchFunction, Sender: &sender}
+	return stayAt(at, 2*time.Microsecond, event.Event{Kind: event.CallFunctionEnter, A: 252},
+		stay.Part{Event: event.Event{Kind: event.CSDEnter, A: patchFunction, Time: 500}, Duration: 300, Senders: []event.Event{from}})
 }
 
-func preemptedBy(at, away time.Duration, task string, wakers ...trace.Event) *stay.Stay {
-	return stayAt(at, away+4*time.Microsecond, trace.Event{Kind: trace.RescheduleEnter, A: 253},
-		stay.Part{Event: trace.Event{Kind: trace.Switch, Time: 1000, Task: &trace.Task{TID: 17, Name: task}}, Duration: away, Senders: wakers})
+func preemptedBy(at, away time.Duration, task string, wakers ...event.Event) *stay.Stay {
+	return stayAt(at, away+4*time.Microsecond, event.Event{Kind: event.RescheduleEnter, A: 253},
+		stay.Part{Event: event.Event{Kind: event.Switch, Time: 1000, Task: &event.Task{TID: 17, Name: task}}, Duration: away, Senders: wakers})
 }
 
 // sentBy is something done 1 s into the observation.
-func sentBy(kind trace.Kind, sender trace.Sender) trace.Event {
-	return trace.Event{Kind: kind, Time: begin + time.Second, A: 3, B: patchFunction, Sender: &sender}
+func sentBy(kind event.Kind, sender event.Sender) event.Event {
+	return event.Event{Kind: kind, Time: begin + time.Second, A: 3, B: patchFunction, Sender: &sender}
 }
 
 func host(t *testing.T) report.Host {
@@ -210,12 +210,12 @@ func samples(t *testing.T) map[string]*report.Report {
 func waitingSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	for n := range time.Duration(3) {
-		s := stayAt(n*time.Second, 900*time.Millisecond+50*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 232})
+		s := stayAt(n*time.Second, 900*time.Millisecond+50*time.Microsecond, event.Event{Kind: event.SyscallEnter, A: 232})
 		s.Waited = 900 * time.Millisecond
 		c.Stay(s)
 	}
 	c.Stay(tickAt(3500*time.Millisecond, 2*time.Microsecond))
-	stopped := stayAt(4*time.Second, 6*time.Second, trace.Event{Kind: trace.RescheduleEnter, A: 253})
+	stopped := stayAt(4*time.Second, 6*time.Second, event.Event{Kind: event.RescheduleEnter, A: 253})
 	stopped.Exact, stopped.Open = false, true
 	c.Stay(stopped)
 	r := newReport(t, report.Task{Kind: "command", Command: []string{"./server"}, PID: 4242})
@@ -239,17 +239,17 @@ func busySample(t *testing.T) *report.Report {
 		c.Stay(tickAt(time.Duration(n)*4*time.Millisecond, time.Duration(1500+100*n)))
 	}
 	bash := busySender()
-	timer := trace.Sender{PID: 900, Name: "a-very-long-name", Stack: []uint64{syncFunction, sysvecFunction}}
+	timer := event.Sender{PID: 900, Name: "a-very-long-name", Stack: []uint64{syncFunction, sysvecFunction}}
 	c.Stay(patchedBy(time.Second, bash))
 	c.Stay(patchedBy(2*time.Second, bash))
 	c.Stay(patchedBy(3*time.Second, timer))
 	c.Stay(preemptedBy(4*time.Second, 1200*time.Microsecond, "kworker/u8:2-events_unbound",
-		sentBy(trace.SendWake, busySender()), sentBy(trace.SendWork, busySender())))
-	moved := stayAt(4500*time.Millisecond, 3*time.Microsecond, trace.Event{Kind: trace.IRQEnter, A: 24})
-	moved.Inside[0].Senders = []trace.Event{sentBy(trace.SendIRQ, busySender())}
+		sentBy(event.SendWake, busySender()), sentBy(event.SendWork, busySender())))
+	moved := stayAt(4500*time.Millisecond, 3*time.Microsecond, event.Event{Kind: event.IRQEnter, A: 24})
+	moved.Inside[0].Senders = []event.Event{sentBy(event.SendIRQ, busySender())}
 	c.Stay(moved)
-	c.Stay(stayAt(5*time.Second, 700, trace.Event{Kind: trace.SyscallEnter, A: 39}))
-	nobody := stayAt(6*time.Second, 900, trace.Event{Kind: trace.UserExit})
+	c.Stay(stayAt(5*time.Second, 700, event.Event{Kind: event.SyscallEnter, A: 39}))
+	nobody := stayAt(6*time.Second, 900, event.Event{Kind: event.UserExit})
 	nobody.Inside, nobody.UserIP, nobody.Quiet = nil, 0, -1
 	c.Stay(nobody)
 	c.Stretch(stay.Stretch{CPU: 3, TID: 4242, Since: begin + 6*time.Second, Until: begin + 10*time.Second})
@@ -276,8 +276,8 @@ func busySample(t *testing.T) *report.Report {
 	return r
 }
 
-func busySender() trace.Sender {
-	return trace.Sender{PID: 812, Name: "bash", Cgroup: 77, Stack: []uint64{probeFunction, syncFunction, switchFunction, enterFunction}}
+func busySender() event.Sender {
+	return event.Sender{PID: 812, Name: "bash", Cgroup: 77, Stack: []uint64{probeFunction, syncFunction, switchFunction, enterFunction}}
 }
 
 func quietSample(t *testing.T) *report.Report {
@@ -309,7 +309,7 @@ func untrackedSample(t *testing.T) *report.Report {
 	long := preemptedBy(time.Second, 5*time.Millisecond, "stress")
 	long.Exact = false
 	c.Stay(long)
-	fault := stayAt(2*time.Second, 0, trace.Event{Kind: trace.PageFault, A: 0x7f00})
+	fault := stayAt(2*time.Second, 0, event.Event{Kind: event.PageFault, A: 0x7f00})
 	fault.Exact = false
 	c.Stay(fault)
 	r := newReport(t, report.Task{Kind: "thread", TID: 4242, EndedBy: "exit"})
@@ -352,25 +352,25 @@ func emptySample(t *testing.T) *report.Report {
 func isolationSample(t *testing.T) *report.Report {
 	c := newSample(t)
 	at := begin
-	isolated := func(kind trace.Kind, b taskiso.Cause) trace.Event {
+	isolated := func(kind event.Kind, b taskiso.Cause) event.Event {
 		at += time.Second
-		e := trace.Event{Kind: kind, Time: at, CPU: 3, TID: 4242, B: uint64(b)}
+		e := event.Event{Kind: kind, Time: at, CPU: 3, TID: 4242, B: uint64(b)}
 		c.Isolation(e)
 		return e
 	}
 	breaks := func(s *stay.Stay, coarse taskiso.Cause) {
-		isolated(trace.Isolated, 10)
-		s.Broken = isolated(trace.Broken, coarse)
+		isolated(event.Isolated, 10)
+		s.Broken = isolated(event.Broken, coarse)
 		c.Stay(s)
 	}
-	isolated(trace.Isolated, 10)
-	isolated(trace.Left, 0)
-	breaks(patchedBy(4*time.Second, trace.Sender{PID: 9, Name: "bpftrace", Stack: []uint64{syncFunction, enterFunction}}), taskiso.Call)
-	breaks(stayAt(6*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 39}), taskiso.Syscall)
-	breaks(stayAt(8*time.Second, 2*time.Microsecond, trace.Event{Kind: trace.SyscallEnter, A: 157}), taskiso.Timer)
-	isolated(trace.Isolated, 9)
-	isolated(trace.Broken, taskiso.PageFault) // its stay never ended
-	isolated(trace.Isolated, 10)
+	isolated(event.Isolated, 10)
+	isolated(event.Left, 0)
+	breaks(patchedBy(4*time.Second, event.Sender{PID: 9, Name: "bpftrace", Stack: []uint64{syncFunction, enterFunction}}), taskiso.Call)
+	breaks(stayAt(6*time.Second, 2*time.Microsecond, event.Event{Kind: event.SyscallEnter, A: 39}), taskiso.Syscall)
+	breaks(stayAt(8*time.Second, 2*time.Microsecond, event.Event{Kind: event.SyscallEnter, A: 157}), taskiso.Timer)
+	isolated(event.Isolated, 9)
+	isolated(event.Broken, taskiso.PageFault) // its stay never ended
+	isolated(event.Isolated, 10)
 
 	r := newReport(t, report.Task{Kind: "command", Command: []string{"./app"}, PID: 4242})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/stay"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // testdata/senders has for each kernel what calls the functions by which a CPU
@@ -418,15 +418,15 @@ func (a addresses) add(function string) uint64 {
 func nameOf(c *cause.Catalogue, w way, from sender, function string) string {
 	names := make(addresses)
 	stack := []uint64{names.add(from.primitive), names.add(from.caller)}
-	by := func(k trace.Kind, called uint64) []trace.Event {
-		return []trace.Event{{Kind: k, B: called, Sender: &trace.Sender{Stack: stack}}}
+	by := func(k event.Kind, called uint64) []event.Event {
+		return []event.Event{{Kind: k, B: called, Sender: &event.Sender{Stack: stack}}}
 	}
 	call := func(function string) stay.Stay {
 		f := names.add(function)
-		return began(trace.CallFunctionEnter, nil, stay.Part{Event: trace.Event{Kind: trace.CSDEnter, A: f}, Senders: by(trace.SendCall, f)})
+		return began(event.CallFunctionEnter, nil, stay.Part{Event: event.Event{Kind: event.CSDEnter, A: f}, Senders: by(event.SendCall, f)})
 	}
 	switchTo := func(task string) stay.Part {
-		return stay.Part{Event: trace.Event{Kind: trace.Switch, Task: &trace.Task{TID: 7, PID: 7, Name: task, Kernel: true}}, Senders: by(trace.SendWake, 0)}
+		return stay.Part{Event: event.Event{Kind: event.Switch, Task: &event.Task{TID: 7, PID: 7, Name: task, Kernel: true}}, Senders: by(event.SendWake, 0)}
 	}
 	var s stay.Stay
 	switch w {
@@ -439,14 +439,14 @@ func nameOf(c *cause.Catalogue, w way, from sender, function string) string {
 	case asksRCU:
 		s = call("rcu_exp_handler")
 	case reschedules:
-		s = began(trace.RescheduleEnter, by(trace.SendReschedule, 0))
+		s = began(event.RescheduleEnter, by(event.SendReschedule, 0))
 	case stops:
-		s = began(trace.RescheduleEnter, by(trace.SendReschedule, 0), switchTo("migration/3"))
+		s = began(event.RescheduleEnter, by(event.SendReschedule, 0), switchTo("migration/3"))
 	case queuesWork:
-		work := stay.Part{Event: trace.Event{Kind: trace.Work, A: names.add(workOf(from.primitive, function))}, Senders: by(trace.SendWork, 0)}
-		s = began(trace.RescheduleEnter, by(trace.SendReschedule, 0), switchTo("kworker/3:1"), work)
+		work := stay.Part{Event: event.Event{Kind: event.Work, A: names.add(workOf(from.primitive, function))}, Senders: by(event.SendWork, 0)}
+		s = began(event.RescheduleEnter, by(event.SendReschedule, 0), switchTo("kworker/3:1"), work)
 	case sendsNMI:
-		s = stay.Stay{Entry: trace.Event{Kind: trace.NMI, A: names.add("nmi_cpu_backtrace_handler")}}
+		s = stay.Stay{Entry: event.Event{Kind: event.NMI, A: names.add("nmi_cpu_backtrace_handler")}}
 		s.Inside = []stay.Part{{Event: s.Entry}}
 	}
 	return c.Of(&s, names).ID
@@ -465,7 +465,7 @@ func workOf(primitive, function string) string {
 }
 
 // began is a stay that an interrupt began.
-func began(k trace.Kind, senders []trace.Event, then ...stay.Part) stay.Stay {
-	entry := trace.Event{Kind: k, Time: time.Microsecond}
+func began(k event.Kind, senders []event.Event, then ...stay.Part) stay.Stay {
+	entry := event.Event{Kind: k, Time: time.Microsecond}
 	return stay.Stay{Entry: entry, Inside: append([]stay.Part{{Event: entry, Senders: senders}}, then...)}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/automaton"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // Functions names kernel functions by their addresses.
@@ -42,7 +42,7 @@ type run struct {
 
 // Blind returns why events of a kind, or the functions that they name, are not
 // seen on a CPU; "" if they are.
-type Blind func(cpu int, k trace.Kind, named bool) string
+type Blind func(cpu int, k event.Kind, named bool) string
 
 // NewChecker returns a checker of all monitors on all cpus.
 func NewChecker(monitors []*Monitor, cpus cpulist.Set, functions Functions, blind Blind) *Checker {
@@ -71,12 +71,12 @@ func NewChecker(monitors []*Monitor, cpus cpulist.Set, functions Functions, blin
 
 func (m *Monitor) blind(cpu int, blind Blind) []string {
 	var reasons []string
-	for k := range trace.Kinds() {
+	for k := range event.Kinds() {
 		events := m.events[k]
 		if events == nil {
 			continue
 		}
-		named := len(events.functions) > 0 || m.pokes && k == trace.SendCall
+		named := len(events.functions) > 0 || m.pokes && k == event.SendCall
 		if why := blind(cpu, k, named); why != "" && !slices.Contains(reasons, why) {
 			reasons = append(reasons, why)
 		}
@@ -85,7 +85,7 @@ func (m *Monitor) blind(cpu int, blind Blind) []string {
 }
 
 // Add takes in the next batch; what happened before begin is left out.
-func (c *Checker) Add(batch trace.Batch, begin time.Duration) {
+func (c *Checker) Add(batch event.Batch, begin time.Duration) {
 	if batch.Until < begin {
 		return
 	}
@@ -116,7 +116,7 @@ func (c *Checker) Add(batch trace.Batch, begin time.Duration) {
 
 // lost returns how many events were lost that r may have needed, and whether any
 // can be missing in the batch: those can have been counted with the one before.
-func (r *run) lost(batch trace.Batch) (uint64, bool) {
+func (r *run) lost(batch event.Batch) (uint64, bool) {
 	if !r.sends() {
 		n, lossy := batch.Lost[r.cpu]
 		return n, lossy
@@ -138,7 +138,7 @@ func (r *run) sends() bool {
 	return false
 }
 
-func (r *run) event(e trace.Event, functions Functions) {
+func (r *run) event(e event.Event, functions Functions) {
 	r.take(r.m, r.name(e, functions), e.Time)
 }
 
@@ -163,12 +163,12 @@ func (r *run) violated(at time.Duration, err error) {
 }
 
 // name returns what the automaton calls e, or "" if it has no name for it.
-func (r *run) name(e trace.Event, functions Functions) string {
+func (r *run) name(e event.Event, functions Functions) string {
 	known := r.of.events[e.Kind]
 	if known == nil || target(e) != r.cpu {
 		return ""
 	}
-	if r.of.pokes && e.Kind == trace.SendCall {
+	if r.of.pokes && e.Kind == event.SendCall {
 		if name := r.pokes.event(e, functions); name != "" {
 			return name
 		}
@@ -177,14 +177,14 @@ func (r *run) name(e trace.Event, functions Functions) string {
 }
 
 // nameOf does the same as run.name, for any CPU.
-func (m *Monitor) nameOf(e trace.Event, functions Functions) string {
+func (m *Monitor) nameOf(e event.Event, functions Functions) string {
 	if known := m.events[e.Kind]; known != nil {
 		return known.name(e, functions)
 	}
 	return ""
 }
 
-func (known *events) name(e trace.Event, functions Functions) string {
+func (known *events) name(e event.Event, functions Functions) string {
 	if len(known.functions) > 0 {
 		if name := known.functions[functions.Function(function(e))]; name != "" {
 			return name
@@ -194,7 +194,7 @@ func (known *events) name(e trace.Event, functions Functions) string {
 }
 
 // target is the CPU that e happened on, or was sent to.
-func target(e trace.Event) int {
+func target(e event.Event) int {
 	if e.Kind.IsSend() {
 		return int(e.A)
 	}
@@ -204,7 +204,7 @@ func target(e trace.Event) int {
 // Results returns the verdict of every monitor, by CPU. begin is that of Add. missed
 // reports whether events of a kind may have been missed, without being counted in a
 // batch: on a CPU, or if they are of senders on any.
-func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind) bool) []report.Monitor {
+func (c *Checker) Results(begin time.Duration, missed func(cpu int, k event.Kind) bool) []report.Monitor {
 	var results []report.Monitor
 	idle := c.idle()
 	for _, r := range c.runs {
@@ -212,7 +212,7 @@ func (c *Checker) Results(begin time.Duration, missed func(cpu int, k trace.Kind
 		if idle[r.of] {
 			m.Reasons = append(m.Reasons, noThread)
 		}
-		for k := range trace.Kinds() {
+		for k := range event.Kinds() {
 			if r.of.events[k] != nil && missed(r.cpu, k) {
 				m.Reasons = append(m.Reasons, fmt.Sprintf("events %s may have been missed: their recording was preempted", k))
 			}
@@ -241,7 +241,7 @@ func (r *run) result(begin time.Duration) report.Monitor {
 	m := report.Monitor{
 		Monitor: r.of.name, CPU: r.cpu, Verdict: report.MonitorSatisfied,
 		Reasons: slices.Clone(r.blind), Events: r.events, Lost: r.lostEvents, Violations: r.violations,
-		OfUserMode: r.of.events[trace.UserEnter] != nil || r.of.events[trace.UserExit] != nil,
+		OfUserMode: r.of.events[event.UserEnter] != nil || r.of.events[event.UserExit] != nil,
 		OfThreads:  r.of.threads,
 	}
 	switch {

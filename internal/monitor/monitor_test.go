@@ -13,8 +13,8 @@ import (
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // Addresses of functions, and of the patcher's three return addresses.
@@ -41,21 +41,21 @@ const cpu = 3
 // streamOf makes a stream for the CPU under test of words: names of tracepoints,
 // "sync" and "csd" for the beginning of a called function, "done" for the end of
 // do_sync_core, and "poke1".."poke3" for the steps of a patch.
-func streamOf(t *testing.T, words string) []trace.Event {
+func streamOf(t *testing.T, words string) []event.Event {
 	t.Helper()
-	var all []trace.Event
+	var all []event.Event
 	for i, word := range strings.Fields(words) {
-		e := trace.Event{Time: time.Duration(i+1) * time.Millisecond, CPU: cpu}
+		e := event.Event{Time: time.Duration(i+1) * time.Millisecond, CPU: cpu}
 		switch word {
 		case "sync":
-			e.Kind, e.A = trace.CSDEnter, syncCore
+			e.Kind, e.A = event.CSDEnter, syncCore
 		case "csd":
-			e.Kind, e.A = trace.CSDEnter, other
+			e.Kind, e.A = event.CSDEnter, other
 		case "done":
-			e.Kind, e.A = trace.CSDExit, syncCore
+			e.Kind, e.A = event.CSDExit, syncCore
 		case "poke1", "poke2", "poke3":
-			e.Kind, e.CPU, e.A, e.B = trace.SendCall, 0, cpu, syncCore
-			e.Sender = &trace.Sender{Stack: []uint64{other, patcher + uint64(word[4]), other}}
+			e.Kind, e.CPU, e.A, e.B = event.SendCall, 0, cpu, syncCore
+			e.Sender = &event.Sender{Stack: []uint64{other, patcher + uint64(word[4]), other}}
 		default:
 			e.Kind = kindOf(t, word)
 		}
@@ -64,9 +64,9 @@ func streamOf(t *testing.T, words string) []trace.Event {
 	return all
 }
 
-func kindOf(t *testing.T, name string) trace.Kind {
+func kindOf(t *testing.T, name string) event.Kind {
 	t.Helper()
-	for k := range trace.Kinds() {
+	for k := range event.Kinds() {
 		if k.String() == name {
 			return k
 		}
@@ -75,9 +75,9 @@ func kindOf(t *testing.T, name string) trace.Kind {
 	return 0
 }
 
-func sees(int, trace.Kind, bool) string { return "" }
+func sees(int, event.Kind, bool) string { return "" }
 
-func never(int, trace.Kind) bool { return false }
+func never(int, event.Kind) bool { return false }
 
 func checker(t *testing.T, name string, blind Blind) *Checker {
 	t.Helper()
@@ -95,7 +95,7 @@ func checker(t *testing.T, name string, blind Blind) *Checker {
 func check(t *testing.T, name, words string) report.Monitor {
 	t.Helper()
 	c := checker(t, name, sees)
-	c.Add(trace.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
+	c.Add(event.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
 	return c.Results(0, never)[0]
 }
 
@@ -149,40 +149,40 @@ func TestIsolation(t *testing.T) {
 // Isolation is a thread's, and only the signal that it asked for is its break's.
 func TestIsolationIsOfAThread(t *testing.T) {
 	const asked = 10
-	isolated := func(tid uint32, cpu int) trace.Event {
-		return trace.Event{Kind: trace.Isolated, TID: tid, CPU: cpu, A: uint64(tid), B: asked}
+	isolated := func(tid uint32, cpu int) event.Event {
+		return event.Event{Kind: event.Isolated, TID: tid, CPU: cpu, A: uint64(tid), B: asked}
 	}
-	broken := func(tid uint32) trace.Event {
-		return trace.Event{Kind: trace.Broken, TID: tid, CPU: cpu, A: uint64(tid)}
+	broken := func(tid uint32) event.Event {
+		return event.Event{Kind: event.Broken, TID: tid, CPU: cpu, A: uint64(tid)}
 	}
-	bySignal := func(tid uint32, sig uint64) trace.Event {
-		return trace.Event{Kind: trace.Broken, TID: tid, CPU: cpu, A: uint64(tid) | 1<<32, B: uint64(taskiso.Signal), C: sig}
+	bySignal := func(tid uint32, sig uint64) event.Event {
+		return event.Event{Kind: event.Broken, TID: tid, CPU: cpu, A: uint64(tid) | 1<<32, B: uint64(taskiso.Signal), C: sig}
 	}
-	signal := func(tid uint32, on int, sig, code uint64) trace.Event {
-		return trace.Event{Kind: trace.Signal, TID: tid, CPU: on, A: sig, B: code, C: 99}
+	signal := func(tid uint32, on int, sig, code uint64) event.Event {
+		return event.Event{Kind: event.Signal, TID: tid, CPU: on, A: sig, B: code, C: 99}
 	}
-	ours := func(tid uint32, on int) trace.Event { return signal(tid, on, asked, 0x80) }
+	ours := func(tid uint32, on int) event.Event { return signal(tid, on, asked, 0x80) }
 	const other = 1 // CPU that is not checked
 	for _, tc := range []struct {
 		name       string
-		events     []trace.Event
+		events     []event.Event
 		violations uint64
 	}{
-		{"signals when nobody is isolated", []trace.Event{signal(7, cpu, 11, 0), ours(8, cpu)}, 0},
-		{"of another number", []trace.Event{isolated(7, cpu), broken(7), signal(7, cpu, 12, 0), ours(7, cpu), signal(7, cpu, 12, 0)}, 0},
-		{"of another thread", []trace.Event{isolated(7, cpu), broken(7), ours(8, cpu), isolated(7, cpu)}, 1},
-		{"delivered on another CPU", []trace.Event{isolated(7, cpu), broken(7), ours(7, other), isolated(7, cpu)}, 0},
-		{"two threads in turn", []trace.Event{isolated(7, cpu), broken(7), isolated(8, cpu), ours(7, other), broken(8), ours(8, cpu)}, 0},
-		{"isolated elsewhere", []trace.Event{isolated(7, other), broken(7), broken(7)}, 0},
-		{"broken by a signal", []trace.Event{isolated(7, cpu), bySignal(7, 15), signal(7, cpu, 15, 0), isolated(7, cpu)}, 0},
-		{"... and signalled as well", []trace.Event{isolated(7, cpu), bySignal(7, 15), signal(7, cpu, 15, 0), ours(7, cpu)}, 1},
-		{"others send one of that number", []trace.Event{isolated(7, cpu), bySignal(7, asked), signal(7, cpu, asked, 0), isolated(7, cpu)}, 0},
-		{"... when it is not isolated", []trace.Event{isolated(7, cpu), broken(7), ours(7, cpu), signal(7, cpu, asked, 0)}, 0},
-		{"signalled twice", []trace.Event{isolated(7, cpu), broken(7), ours(7, cpu), ours(7, cpu)}, 1},
-		{"its number is used again", []trace.Event{isolated(7, cpu), broken(7), {Kind: trace.Exit, TID: 7, CPU: cpu}, isolated(7, cpu)}, 0},
+		{"signals when nobody is isolated", []event.Event{signal(7, cpu, 11, 0), ours(8, cpu)}, 0},
+		{"of another number", []event.Event{isolated(7, cpu), broken(7), signal(7, cpu, 12, 0), ours(7, cpu), signal(7, cpu, 12, 0)}, 0},
+		{"of another thread", []event.Event{isolated(7, cpu), broken(7), ours(8, cpu), isolated(7, cpu)}, 1},
+		{"delivered on another CPU", []event.Event{isolated(7, cpu), broken(7), ours(7, other), isolated(7, cpu)}, 0},
+		{"two threads in turn", []event.Event{isolated(7, cpu), broken(7), isolated(8, cpu), ours(7, other), broken(8), ours(8, cpu)}, 0},
+		{"isolated elsewhere", []event.Event{isolated(7, other), broken(7), broken(7)}, 0},
+		{"broken by a signal", []event.Event{isolated(7, cpu), bySignal(7, 15), signal(7, cpu, 15, 0), isolated(7, cpu)}, 0},
+		{"... and signalled as well", []event.Event{isolated(7, cpu), bySignal(7, 15), signal(7, cpu, 15, 0), ours(7, cpu)}, 1},
+		{"others send one of that number", []event.Event{isolated(7, cpu), bySignal(7, asked), signal(7, cpu, asked, 0), isolated(7, cpu)}, 0},
+		{"... when it is not isolated", []event.Event{isolated(7, cpu), broken(7), ours(7, cpu), signal(7, cpu, asked, 0)}, 0},
+		{"signalled twice", []event.Event{isolated(7, cpu), broken(7), ours(7, cpu), ours(7, cpu)}, 1},
+		{"its number is used again", []event.Event{isolated(7, cpu), broken(7), {Kind: event.Exit, TID: 7, CPU: cpu}, isolated(7, cpu)}, 0},
 	} {
 		c := checker(t, "isolation", sees)
-		c.Add(trace.Batch{Events: tc.events, Until: time.Hour}, 0)
+		c.Add(event.Batch{Events: tc.events, Until: time.Hour}, 0)
 		if m := c.Results(0, never)[0]; m.Violations != tc.violations {
 			t.Errorf("%s: %+v, want %d violations", tc.name, m, tc.violations)
 		}
@@ -205,7 +205,7 @@ func TestIsolationOfNobody(t *testing.T) {
 		"isolated left ":  report.MonitorSatisfied,
 	} {
 		c := NewChecker([]*Monitor{m}, cpus, symbols{}, sees)
-		c.Add(trace.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
+		c.Add(event.Batch{Events: streamOf(t, words), Until: time.Hour}, 0)
 		for _, m := range c.Results(0, never) {
 			if m.Verdict != want || (want == report.MonitorUnknown) != slices.Contains(m.Reasons, noThread) {
 				t.Errorf("%q: %+v, want %s", words, m, want)
@@ -217,9 +217,9 @@ func TestIsolationOfNobody(t *testing.T) {
 // A loss makes what threads are in unknown, wherever it was.
 func TestIsolationAfterALoss(t *testing.T) {
 	c := checker(t, "isolation", sees)
-	c.Add(trace.Batch{Events: streamOf(t, "isolated broken"), Until: time.Second}, 0)
-	c.Add(trace.Batch{Until: time.Second, Lost: map[int]uint64{0: 1}}, 0)
-	c.Add(trace.Batch{Events: streamOf(t, "isolated left"), Until: time.Hour}, 0)
+	c.Add(event.Batch{Events: streamOf(t, "isolated broken"), Until: time.Second}, 0)
+	c.Add(event.Batch{Until: time.Second, Lost: map[int]uint64{0: 1}}, 0)
+	c.Add(event.Batch{Events: streamOf(t, "isolated left"), Until: time.Hour}, 0)
 	if m := c.Results(0, never)[0]; m.Verdict != report.MonitorUnknown || m.Violations > 0 || m.Lost != 1 {
 		t.Errorf("%+v", m)
 	}
@@ -258,10 +258,10 @@ func TestLossNeverGivesAVerdict(t *testing.T) {
 		for from := range all {
 			for to := from + 1; to <= len(all); to++ {
 				c := checker(t, name, sees)
-				c.Add(trace.Batch{Events: all[:from], Until: time.Second}, 0)
+				c.Add(event.Batch{Events: all[:from], Until: time.Second}, 0)
 				// Some of these are lost, and it is not known which.
-				c.Add(trace.Batch{Events: all[from : (from+to)/2], Until: time.Second, Lost: map[int]uint64{cpu: uint64(to - (from+to)/2)}}, 0)
-				c.Add(trace.Batch{Events: all[to:], Until: time.Hour}, 0)
+				c.Add(event.Batch{Events: all[from : (from+to)/2], Until: time.Second, Lost: map[int]uint64{cpu: uint64(to - (from+to)/2)}}, 0)
+				c.Add(event.Batch{Events: all[to:], Until: time.Hour}, 0)
 				if m := c.Results(0, never)[0]; m.Violations > 0 || m.Verdict != report.MonitorUnknown {
 					t.Fatalf("%s, lost between %d and %d: %+v", name, from, to, m)
 				}
@@ -272,7 +272,7 @@ func TestLossNeverGivesAVerdict(t *testing.T) {
 
 // A sender is recorded on its own CPU, and lost there.
 func TestLossOnAnotherCPU(t *testing.T) {
-	lost := trace.Batch{Until: time.Hour, Lost: map[int]uint64{0: 1}}
+	lost := event.Batch{Until: time.Hour, Lost: map[int]uint64{0: 1}}
 	for name, want := range map[string]string{"poke3": report.MonitorUnknown, "quiet_user": report.MonitorSatisfied} {
 		c := checker(t, name, sees)
 		c.Add(lost, 0)
@@ -280,7 +280,7 @@ func TestLossOnAnotherCPU(t *testing.T) {
 			t.Errorf("%s: %+v", name, m)
 		}
 		c = checker(t, name, sees)
-		if m := c.Results(0, func(_ int, k trace.Kind) bool { return k == trace.SendCall })[0]; m.Verdict != want {
+		if m := c.Results(0, func(_ int, k event.Kind) bool { return k == event.SendCall })[0]; m.Verdict != want {
 			t.Errorf("%s, missed somewhere: %+v", name, m)
 		}
 	}
@@ -288,20 +288,20 @@ func TestLossOnAnotherCPU(t *testing.T) {
 
 func TestUnknown(t *testing.T) {
 	const violated = "user_enter user_exit call_function_entry sync call_function_exit"
-	blind := func(_ int, k trace.Kind, named bool) string {
-		if k == trace.CSDEnter && named {
+	blind := func(_ int, k event.Kind, named bool) string {
+		if k == event.CSDEnter && named {
 			return "no csd events"
 		}
 		return ""
 	}
 	c := checker(t, "quiet_user", blind)
-	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
+	c.Add(event.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
 	if m := c.Results(0, never)[0]; m.Verdict != report.MonitorUnknown || !slices.Equal(m.Reasons, []string{"no csd events"}) {
 		t.Errorf("blind: %+v", m)
 	}
 	c = checker(t, "quiet_user", sees)
-	c.Add(trace.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
-	if m := c.Results(0, func(n int, k trace.Kind) bool { return n == cpu && k == trace.UserExit })[0]; m.Verdict != report.MonitorUnknown || m.Violations != 1 {
+	c.Add(event.Batch{Events: streamOf(t, violated), Until: time.Hour}, 0)
+	if m := c.Results(0, func(n int, k event.Kind) bool { return n == cpu && k == event.UserExit })[0]; m.Verdict != report.MonitorUnknown || m.Violations != 1 {
 		t.Errorf("preempted: %+v", m)
 	}
 }
@@ -312,7 +312,7 @@ func TestWhatCounts(t *testing.T) {
 	all := streamOf(t, strings.Repeat("user_enter user_exit call_function_entry sync call_function_exit ", 2))
 	c := checker(t, "quiet_user", sees)
 	begin := all[5].Time
-	c.Add(trace.Batch{Events: all, Until: time.Hour}, begin)
+	c.Add(event.Batch{Events: all, Until: time.Hour}, begin)
 	if m := c.Results(begin, never)[0]; m.Violations != 1 || m.First != all[8].Time-begin || m.Events != 5 {
 		t.Errorf("with a warm-up: %+v", m)
 	}
@@ -320,7 +320,7 @@ func TestWhatCounts(t *testing.T) {
 		all[i].CPU = 1
 	}
 	c = checker(t, "quiet_user", sees)
-	c.Add(trace.Batch{Events: all, Until: time.Hour}, 0)
+	c.Add(event.Batch{Events: all, Until: time.Hour}, 0)
 	if m := c.Results(0, never)[0]; m.Violations != 0 || m.Events != 0 {
 		t.Errorf("on another CPU: %+v", m)
 	}
@@ -368,10 +368,10 @@ func BenchmarkChecker(b *testing.B) {
 		b.Fatal(err)
 	}
 	c := NewChecker([]*Monitor{m}, cpus, symbols{}, sees)
-	batch := trace.Batch{Until: time.Hour}
+	batch := event.Batch{Until: time.Hour}
 	for range 1000 {
-		for _, k := range []trace.Kind{trace.UserEnter, trace.UserExit, trace.SyscallEnter, trace.SyscallExit} {
-			batch.Events = append(batch.Events, trace.Event{Kind: k, CPU: cpu})
+		for _, k := range []event.Kind{event.UserEnter, event.UserExit, event.SyscallEnter, event.SyscallExit} {
+			batch.Events = append(batch.Events, event.Event{Kind: k, CPU: cpu})
 		}
 	}
 	b.ReportAllocs()

@@ -5,7 +5,7 @@ package monitor
 import (
 	"slices"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // Events derived from the sender that has do_sync_core called on the CPU, on x86. One
@@ -35,7 +35,7 @@ type pokes struct {
 }
 
 // event returns what e shows, or "".
-func (p *pokes) event(e trace.Event, functions Functions) string {
+func (p *pokes) event(e event.Event, functions Functions) string {
 	i := slices.IndexFunc(e.Sender.Stack, func(addr uint64) bool { return slices.Contains(patchers, functions.Function(addr)) })
 	if i < 0 || functions.Function(e.B) != "do_sync_core" {
 		return ""

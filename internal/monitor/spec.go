@@ -22,7 +22,7 @@ import (
 	"strings"
 
 	"github.com/taskiso/taskiso/internal/automaton"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 //go:embed monitors/*.dot
@@ -32,7 +32,7 @@ var files embed.FS
 type Monitor struct {
 	name    string
 	a       *automaton.Automaton
-	events  map[trace.Kind]*events
+	events  map[event.Kind]*events
 	pokes   bool // it has derived events
 	threads bool // it is one for each isolated thread
 }
@@ -90,45 +90,45 @@ func parse(name, text string) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{name: name, a: a, events: make(map[trace.Kind]*events)}
-	for _, event := range a.Events() {
-		if err := m.add(event); err != nil {
+	m := &Monitor{name: name, a: a, events: make(map[event.Kind]*events)}
+	for _, name := range a.Events() {
+		if err := m.add(name); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
 
-func (m *Monitor) add(event string) error {
-	if event == pokeBegin || event == pokeStep {
+func (m *Monitor) add(name string) error {
+	if name == pokeBegin || name == pokeStep {
 		m.pokes = true
-		m.of(trace.SendCall)
+		m.of(event.SendCall)
 		return nil
 	}
-	if event == brokenSilently {
+	if name == brokenSilently {
 		m.threads = true
-		m.of(trace.Broken)
+		m.of(event.Broken)
 		return nil
 	}
-	for k := range trace.Kinds() {
-		if k.String() == event {
+	for k := range event.Kinds() {
+		if k.String() == name {
 			m.threads = m.threads || k.IsIsolation()
-			m.of(k).any = event
-			if k == trace.Signal {
-				m.of(trace.Told).any = event
+			m.of(k).any = name
+			if k == event.Signal {
+				m.of(event.Told).any = name
 			}
 			return nil
 		}
-		if function, ok := strings.CutPrefix(event, k.String()+"_"); ok && calls(k) {
-			m.of(k).functions[function] = event
+		if function, ok := strings.CutPrefix(name, k.String()+"_"); ok && calls(k) {
+			m.of(k).functions[function] = name
 			return nil
 		}
 	}
 	return fmt.Errorf("event %q is neither a tracepoint that taskiso uses nor one with a function behind it: "+
-		"\"taskiso doctor\" and the sources of a report list them", event)
+		"\"taskiso doctor\" and the sources of a report list them", name)
 }
 
-func (m *Monitor) of(k trace.Kind) *events {
+func (m *Monitor) of(k event.Kind) *events {
 	if m.events[k] == nil {
 		m.events[k] = &events{functions: make(map[string]string)}
 	}
@@ -136,16 +136,16 @@ func (m *Monitor) of(k trace.Kind) *events {
 }
 
 // calls reports whether events of kind k name a function.
-func calls(k trace.Kind) bool {
+func calls(k event.Kind) bool {
 	switch k {
-	case trace.CSDEnter, trace.CSDExit, trace.HRTimer, trace.Timer, trace.Work, trace.SendCall, trace.SendWork:
+	case event.CSDEnter, event.CSDExit, event.HRTimer, event.Timer, event.Work, event.SendCall, event.SendWork:
 		return true
 	}
 	return false
 }
 
 // function returns the address of the function that e names.
-func function(e trace.Event) uint64 {
+func function(e event.Event) uint64 {
 	if e.Kind.IsSend() {
 		return e.B
 	}

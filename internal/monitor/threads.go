@@ -7,7 +7,7 @@ import (
 
 	"github.com/taskiso/taskiso"
 	"github.com/taskiso/taskiso/internal/automaton"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // brokenSilently is derived: isolation was broken without a signal to the thread, because the break was another signal
@@ -32,7 +32,7 @@ type thread struct {
 	foreign bool   // others send it a signal of that number
 }
 
-func (f *follower) add(batch trace.Batch, begin time.Duration, functions Functions) {
+func (f *follower) add(batch event.Batch, begin time.Duration, functions Functions) {
 	if len(batch.Lost) > 0 { // the thread can be on any CPU
 		f.lost(batch.Lost)
 		return
@@ -53,12 +53,12 @@ func (f *follower) lost(by map[int]uint64) {
 	clear(f.threads) // their states, and what they asked for, are not known
 }
 
-func (f *follower) event(e trace.Event, functions Functions) {
-	if e.Kind == trace.Isolated {
+func (f *follower) event(e event.Event, functions Functions) {
+	if e.Kind == event.Isolated {
 		f.isolated(e)
 	}
 	t := f.threads[e.TID]
-	if e.Kind == trace.Broken {
+	if e.Kind == event.Broken {
 		t = f.broken(e)
 	}
 	if t == nil {
@@ -66,16 +66,16 @@ func (f *follower) event(e trace.Event, functions Functions) {
 	}
 	t.of.take(t.m, t.name(e, f.of.nameOf(e, functions)), e.Time)
 	switch {
-	case e.Kind == trace.Exit:
+	case e.Kind == event.Exit:
 		delete(f.threads, e.TID)
-	case e.Kind == trace.Exec && e.B != uint64(e.Task.TID): // it takes over the number of the leader
+	case e.Kind == event.Exec && e.B != uint64(e.Task.TID): // it takes over the number of the leader
 		delete(f.threads, uint32(e.B))
 	}
 }
 
 // isolated notes where a thread is isolated. A thread that was not known may be in any
 // state, because the observation began in the middle.
-func (f *follower) isolated(e trace.Event) {
+func (f *follower) isolated(e event.Event) {
 	t, r := f.threads[e.TID], f.runs[e.CPU]
 	switch {
 	case r == nil: // the CPU is not checked
@@ -91,7 +91,7 @@ func (f *follower) isolated(e trace.Event) {
 
 // broken returns the thread whose isolation was broken. The isolation of a thread that did not ask for it may end while
 // another one runs instead.
-func (f *follower) broken(e trace.Event) *thread {
+func (f *follower) broken(e event.Event) *thread {
 	if t := f.threads[e.TID]; t != nil && t.slot == e.Slot() {
 		return t
 	}
@@ -104,16 +104,16 @@ func (f *follower) broken(e trace.Event) *thread {
 }
 
 // name returns what the automaton calls e, if it does. kind is its name for events of the kind.
-func (t *thread) name(e trace.Event, kind string) string {
+func (t *thread) name(e event.Event, kind string) string {
 	switch e.Kind {
-	case trace.Isolated:
+	case event.Isolated:
 		t.asked, t.foreign = e.B, false
-	case trace.Broken:
+	case event.Broken:
 		t.foreign = !e.Signals() && taskiso.Cause(e.B) == taskiso.Signal && e.C == t.asked
 		if !e.Signals() && !t.foreign {
 			return brokenSilently
 		}
-	case trace.Signal, trace.Told:
+	case event.Signal, event.Told:
 		if e.A != t.asked || !t.foreign && !e.FromKernel() {
 			return ""
 		}

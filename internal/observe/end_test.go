@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // A thread ends by its exit, and by executing a program under the number of its process: then its own is given up
@@ -17,15 +17,15 @@ func TestNumbersThatEnd(t *testing.T) {
 		tid uint32
 		at  time.Duration
 	}
-	executed := func(at time.Duration, before uint64, tid uint32) trace.Event {
-		return trace.Event{Kind: trace.Exec, Time: at, B: before, Task: &trace.Task{TID: tid, PID: tid}}
+	executed := func(at time.Duration, before uint64, tid uint32) event.Event {
+		return event.Event{Kind: event.Exec, Time: at, B: before, Task: &event.Task{TID: tid, PID: tid}}
 	}
-	batch := trace.Batch{Events: []trace.Event{
-		{Kind: trace.Exit, Time: 1, TID: 5},
+	batch := event.Batch{Events: []event.Event{
+		{Kind: event.Exit, Time: 1, TID: 5},
 		executed(2, 3, 3),
 		executed(3, 7, 3),
-		{Kind: trace.Fork, Time: 4, TID: 3, A: 8},
-		{Kind: trace.Exit, Time: 5, TID: 3},
+		{Kind: event.Fork, Time: 4, TID: 3, A: 8},
+		{Kind: event.Exit, Time: 5, TID: 3},
 	}}
 	var ended []end
 	o := &Observer{cfg: Config{OnEnd: func(tid uint32, at time.Duration) { ended = append(ended, end{tid, at}) }}}

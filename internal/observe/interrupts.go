@@ -8,15 +8,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // class is a row of /proc/interrupts and the events that show the same interrupts.
 type class struct {
 	name        string
-	kinds       []trace.Kind
+	kinds       []event.Kind
 	description string
 	reason      string // why it cannot be compared; then kinds is empty
 }
@@ -24,15 +24,15 @@ type class struct {
 // classes are those of x86 (arch_show_interrupts in arch/x86/kernel/irq.c).
 // Elsewhere only devices are compared.
 var classes = []class{
-	{name: "LOC", kinds: []trace.Kind{trace.LocalTimerEnter}, description: "local timer"},
-	{name: "RES", kinds: []trace.Kind{trace.RescheduleEnter}, description: "rescheduling"},
-	{name: "CAL", kinds: []trace.Kind{trace.CallFunctionEnter, trace.CallFunctionSingleEnter}, description: "function calls"},
-	{name: "IWI", kinds: []trace.Kind{trace.IRQWorkEnter}, description: "irq_work"},
-	{name: "TRM", kinds: []trace.Kind{trace.ThermalEnter}, description: "thermal"},
-	{name: "THR", kinds: []trace.Kind{trace.ThresholdEnter}, description: "machine-check threshold"},
-	{name: "DFR", kinds: []trace.Kind{trace.DeferredErrorEnter}, description: "deferred machine-check error"},
-	{name: "SPU", kinds: []trace.Kind{trace.SpuriousEnter}, description: "spurious"},
-	{name: "PLT", kinds: []trace.Kind{trace.PlatformIPIEnter}, description: "platform"},
+	{name: "LOC", kinds: []event.Kind{event.LocalTimerEnter}, description: "local timer"},
+	{name: "RES", kinds: []event.Kind{event.RescheduleEnter}, description: "rescheduling"},
+	{name: "CAL", kinds: []event.Kind{event.CallFunctionEnter, event.CallFunctionSingleEnter}, description: "function calls"},
+	{name: "IWI", kinds: []event.Kind{event.IRQWorkEnter}, description: "irq_work"},
+	{name: "TRM", kinds: []event.Kind{event.ThermalEnter}, description: "thermal"},
+	{name: "THR", kinds: []event.Kind{event.ThresholdEnter}, description: "machine-check threshold"},
+	{name: "DFR", kinds: []event.Kind{event.DeferredErrorEnter}, description: "deferred machine-check error"},
+	{name: "SPU", kinds: []event.Kind{event.SpuriousEnter}, description: "spurious"},
+	{name: "PLT", kinds: []event.Kind{event.PlatformIPIEnter}, description: "platform"},
 
 	// Since commit 82ba4faca1bf ("x86/irq: Do not substract irq_tlb_count from
 	// irq_call_count") CAL contains the interrupts that flushed TLBs.
@@ -60,10 +60,10 @@ type counts struct {
 }
 
 // seen counts the interrupts that events showed, by CPU.
-type seen map[int]map[trace.Kind]uint64
+type seen map[int]map[event.Kind]uint64
 
 // came returns how many events of a kind came while the kernel's count was read.
-func (c *counts) came(cpu int, k trace.Kind) uint64 { return c.after[cpu][k] - c.before[cpu][k] }
+func (c *counts) came(cpu int, k event.Kind) uint64 { return c.after[cpu][k] - c.before[cpu][k] }
 
 // tally is how many interrupts were seen between two counts, and how many may have come while one of the counts was
 // read: the kernel's number can differ by those.
@@ -103,7 +103,7 @@ func (o *Observer) read() (counts, error) {
 
 // equal reports whether neither count of the watched CPUs differs.
 func (o *Observer) equal(a, b counts) bool {
-	if !maps.EqualFunc(a.before, b.after, maps.Equal[map[trace.Kind]uint64]) {
+	if !maps.EqualFunc(a.before, b.after, maps.Equal[map[event.Kind]uint64]) {
 		return false
 	}
 	diff := topology.Diff(a.kernel, b.kernel)
@@ -120,7 +120,7 @@ func (o *Observer) equal(a, b counts) bool {
 func (o *Observer) seen() seen {
 	all := make(seen)
 	for cpu := range o.cfg.Trace.CPUs.All() {
-		all[cpu] = map[trace.Kind]uint64{trace.IRQEnter: o.tracer.Seen(cpu, trace.IRQEnter)}
+		all[cpu] = map[event.Kind]uint64{event.IRQEnter: o.tracer.Seen(cpu, event.IRQEnter)}
 		for _, c := range classes {
 			for _, k := range c.kinds {
 				all[cpu][k] = o.tracer.Seen(cpu, k)
@@ -138,7 +138,7 @@ func (o *Observer) fillInterrupts(r *report.Report, after counts) {
 		if !o.cfg.Trace.CPUs.Contains(cpu.CPU) {
 			continue
 		}
-		tallied := func(k trace.Kind) tally {
+		tallied := func(k event.Kind) tally {
 			return tally{
 				seen:      after.after[cpu.CPU][k] - o.baseline.after[cpu.CPU][k],
 				mayDiffer: max(after.came(cpu.CPU, k), o.baseline.came(cpu.CPU, k)),
@@ -181,7 +181,7 @@ func reusedInterrupt(before, after topology.Table) string {
 }
 
 // compare returns a row for each class in which something was counted.
-func compare(diff topology.Table, reused string, cpu int, tallied func(trace.Kind) tally, has func(trace.Kind) bool) []report.InterruptRow {
+func compare(diff topology.Table, reused string, cpu int, tallied func(event.Kind) tally, has func(event.Kind) bool) []report.InterruptRow {
 	rows := []report.InterruptRow{}
 	known := make(map[string]bool)
 	for _, c := range classes {
@@ -204,10 +204,10 @@ func compare(diff topology.Table, reused string, cpu int, tallied func(trace.Kin
 			rows = append(rows, report.InterruptRow{Name: r.Name, Description: r.Description, Kernel: n, Reason: "not known to taskiso"})
 		}
 	}
-	return appendRow(rows, devices, []trace.Kind{trace.IRQEnter}, tallied, has)
+	return appendRow(rows, devices, []event.Kind{event.IRQEnter}, tallied, has)
 }
 
-func appendRow(rows []report.InterruptRow, row report.InterruptRow, kinds []trace.Kind, tallied func(trace.Kind) tally, has func(trace.Kind) bool) []report.InterruptRow {
+func appendRow(rows []report.InterruptRow, row report.InterruptRow, kinds []event.Kind, tallied func(event.Kind) tally, has func(event.Kind) bool) []report.InterruptRow {
 	var sum tally
 	for _, k := range kinds {
 		one := tallied(k)

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // table reads lines of /proc/interrupts of a machine with CPUs 0 and 2.
@@ -40,37 +40,37 @@ func TestCompare(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		lines   string
-		seen    map[trace.Kind]uint64
-		came    map[trace.Kind]uint64 // while the kernel's count was read
-		missing []trace.Kind
+		seen    map[event.Kind]uint64
+		came    map[event.Kind]uint64 // while the kernel's count was read
+		missing []event.Kind
 		want    []string
 	}{
 		{name: "nothing"},
 		{name: "nothing on this CPU", lines: "LOC: 5 0 Local timer interrupts\n 24: 5 0 IO-APIC 24-edge eth0"},
 		{
 			name: "equal", lines: "LOC: 5 7 Local timer interrupts",
-			seen: map[trace.Kind]uint64{trace.LocalTimerEnter: 7}, want: []string{"LOC 7=7"},
+			seen: map[event.Kind]uint64{event.LocalTimerEnter: 7}, want: []string{"LOC 7=7"},
 		},
 		{
 			name: "different", lines: "LOC: 5 7 Local timer interrupts",
-			seen: map[trace.Kind]uint64{trace.LocalTimerEnter: 5}, want: []string{"LOC 7=5"},
+			seen: map[event.Kind]uint64{event.LocalTimerEnter: 5}, want: []string{"LOC 7=5"},
 		},
 		{
 			name: "some came while it was read", lines: "CAL: 0 9 Function call interrupts",
-			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 6, trace.CallFunctionSingleEnter: 6},
-			came: map[trace.Kind]uint64{trace.CallFunctionEnter: 1, trace.CallFunctionSingleEnter: 2}, want: []string{"CAL 9=12±3"},
+			seen: map[event.Kind]uint64{event.CallFunctionEnter: 6, event.CallFunctionSingleEnter: 6},
+			came: map[event.Kind]uint64{event.CallFunctionEnter: 1, event.CallFunctionSingleEnter: 2}, want: []string{"CAL 9=12±3"},
 		},
 		{
 			name: "seen only", lines: "RES: 0 0 Rescheduling interrupts",
-			seen: map[trace.Kind]uint64{trace.RescheduleEnter: 1}, want: []string{"RES 0=1"},
+			seen: map[event.Kind]uint64{event.RescheduleEnter: 1}, want: []string{"RES 0=1"},
 		},
 		{
 			name: "a class of two vectors", lines: "CAL: 0 9 Function call interrupts",
-			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 4, trace.CallFunctionSingleEnter: 5}, want: []string{"CAL 9=9"},
+			seen: map[event.Kind]uint64{event.CallFunctionEnter: 4, event.CallFunctionSingleEnter: 5}, want: []string{"CAL 9=9"},
 		},
 		{
 			name: "one tracepoint of two missing", lines: "CAL: 0 9 Function call interrupts",
-			seen: map[trace.Kind]uint64{trace.CallFunctionEnter: 4}, missing: []trace.Kind{trace.CallFunctionSingleEnter},
+			seen: map[event.Kind]uint64{event.CallFunctionEnter: 4}, missing: []event.Kind{event.CallFunctionSingleEnter},
 			want: []string{"CAL 9: this kernel has no tracepoint call_function_single_entry"},
 		},
 		{
@@ -84,22 +84,22 @@ func TestCompare(t *testing.T) {
 		{
 			name:  "devices together",
 			lines: " 24: 1 3 IO-APIC 24-edge eth0\n 25: 1 4 IO-APIC 25-edge nvme0q1\n 26: 1 0 IO-APIC 26-edge idle",
-			seen:  map[trace.Kind]uint64{trace.IRQEnter: 7}, want: []string{"devices 7=7"},
+			seen:  map[event.Kind]uint64{event.IRQEnter: 7}, want: []string{"devices 7=7"},
 		},
 		{
 			name: "a shared interrupt", lines: " 17: 1 3 IO-APIC 17-fasteoi ahci, ehci_hcd\n 25: 1 4 IO-APIC 25-edge nvme0q1",
-			seen: map[trace.Kind]uint64{trace.IRQEnter: 10}, want: []string{"devices 7: " + shared},
+			seen: map[event.Kind]uint64{event.IRQEnter: 10}, want: []string{"devices 7: " + shared},
 		},
 		{
 			name: "a shared interrupt that did not come", lines: " 17: 1 0 IO-APIC 17-fasteoi ahci, ehci_hcd\n 25: 1 4 IO-APIC 25-edge nvme0q1",
-			seen: map[trace.Kind]uint64{trace.IRQEnter: 4}, want: []string{"devices 4=4"},
+			seen: map[event.Kind]uint64{event.IRQEnter: 4}, want: []string{"devices 4=4"},
 		},
 		{
 			name: "counts of the whole system", lines: "ERR: 5\nMIS: 0", want: nil,
 		},
 	} {
-		tallied := func(k trace.Kind) tally { return tally{seen: tc.seen[k], mayDiffer: tc.came[k]} }
-		has := func(k trace.Kind) bool { return !slices.Contains(tc.missing, k) }
+		tallied := func(k event.Kind) tally { return tally{seen: tc.seen[k], mayDiffer: tc.came[k]} }
+		has := func(k event.Kind) bool { return !slices.Contains(tc.missing, k) }
 		got := []string{}
 		for _, row := range compare(table(t, tc.lines), "", 2, tallied, has) {
 			if row.Description == "" {
@@ -115,7 +115,7 @@ func TestCompare(t *testing.T) {
 
 // What cannot be compared has a reason, and what has none has events.
 func TestClasses(t *testing.T) {
-	seen := make(map[trace.Kind]string)
+	seen := make(map[event.Kind]string)
 	names := make(map[string]bool)
 	for _, c := range classes {
 		if (c.reason == "") != (len(c.kinds) > 0) {
@@ -179,14 +179,14 @@ func TestReusedInterrupt(t *testing.T) {
 		" 24: 5 24 PCI-MSI 0-edge":        "devices 24: interrupt 24 changed from PCI-MSI 0-edge eth0 to PCI-MSI 0-edge meanwhile",
 		" 24: 5 12 PCI-MSI 0-edge eth0\n 25: 0 12 PCI-MSI 1-edge eth1": "devices 12=12", // new, so from zero
 	} {
-		tallied := func(k trace.Kind) tally {
-			if k == trace.IRQEnter {
+		tallied := func(k event.Kind) tally {
+			if k == event.IRQEnter {
 				return tally{seen: 12}
 			}
 			return tally{}
 		}
 		was, is := table(t, before), table(t, after)
-		rows := compare(topology.Diff(was, is), reusedInterrupt(was, is), 2, tallied, func(trace.Kind) bool { return true })
+		rows := compare(topology.Diff(was, is), reusedInterrupt(was, is), 2, tallied, func(event.Kind) bool { return true })
 		i := slices.IndexFunc(rows, func(r report.InterruptRow) bool { return r.Name == "devices" })
 		if i < 0 {
 			t.Errorf("%q: no row for devices", after)

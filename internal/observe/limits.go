@@ -5,7 +5,7 @@ package observe
 import (
 	"fmt"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // limits lists what this observation could not see, in one sentence each.
@@ -32,7 +32,7 @@ func (o *Observer) missingSources() []string {
 	var limits []string
 	for _, s := range o.tracer.Sources() {
 		switch {
-		case s.Err == nil, s.Kind.IsVector(), s.Kind == trace.UserExit, s.Kind == trace.UserEnter:
+		case s.Err == nil, s.Kind.IsVector(), s.Kind == event.UserExit, s.Kind == event.UserEnter:
 		default:
 			limits = append(limits, fmt.Sprintf("%s is missing, so %s cannot be seen: %v", s.Name, s.Shows, s.Err))
 		}

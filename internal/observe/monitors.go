@@ -5,16 +5,16 @@ package observe
 import (
 	"fmt"
 
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // blind returns why events of kind k, or the functions that they name, are not seen on a CPU; "" if they are.
-func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
+func (o *Observer) blind(cpu int, k event.Kind, named bool) string {
 	if named && o.names.symbolsErr != nil {
 		return "kernel functions have no names: " + o.names.symbolsErr.Error()
 	}
-	if (k == trace.UserExit || k == trace.UserEnter) && o.tracer.Has(k) && !o.tracked().Contains(cpu) {
+	if (k == event.UserExit || k == event.UserEnter) && o.tracer.Has(k) && !o.tracked().Contains(cpu) {
 		return "not nohz_full, so nothing reports when user mode is left and entered"
 	}
 	for _, s := range o.tracer.Sources() {
@@ -30,10 +30,10 @@ func (o *Observer) blind(cpu int, k trace.Kind, named bool) string {
 
 // hasVectors reports whether this machine's interrupts have tracepoints by vector.
 // If they have, a vector without a tracepoint is one that this machine does not have.
-func (o *Observer) hasVectors() bool { return o.tracer.Has(trace.CallFunctionEnter) }
+func (o *Observer) hasVectors() bool { return o.tracer.Has(event.CallFunctionEnter) }
 
 func (o *Observer) fillMonitors(r *report.Report) {
-	r.Monitors = o.checker.Results(o.begin, func(cpu int, k trace.Kind) bool {
+	r.Monitors = o.checker.Results(o.begin, func(cpu int, k event.Kind) bool {
 		if !k.IsSend() && o.tracer.Preempted(cpu) == 0 {
 			return false // if any was missed, it was on another CPU
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/collect"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/stay"
@@ -44,7 +45,7 @@ type Config struct {
 	OnIsolationBreak func(b report.Break, at time.Duration)
 	OnEnd            func(tid uint32, at time.Duration)
 	// OnIsolation, if set, is called with each beginning and end of isolation.
-	OnIsolation func(trace.Event)
+	OnIsolation func(event.Event)
 	// Monitors are run on each of the CPUs in Trace.
 	Monitors []*monitor.Monitor
 	// Beside are CPUs that are not observed and on which a command starts on purpose.
@@ -102,7 +103,7 @@ func Open(cfg Config) (*Observer, error) {
 	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
 	o.builder.Everywhere = cfg.Trace.CPUs.IsEmpty()
 	o.builder.Ended = o.collector.Stretch
-	o.builder.Unseen = !o.builder.Everywhere && !tracer.Has(trace.Migrate)
+	o.builder.Unseen = !o.builder.Everywhere && !tracer.Has(event.Migrate)
 	o.checker = monitor.NewChecker(cfg.Monitors, cfg.Trace.CPUs, names, o.blind)
 	o.prepareLook()
 	return o, nil
@@ -110,7 +111,7 @@ func Open(cfg Config) (*Observer, error) {
 
 // tracked returns the CPUs on which the kernel reports both ends of each stay.
 func (o *Observer) tracked() cpulist.Set {
-	if o.tracer.Has(trace.UserExit) && o.tracer.Has(trace.UserEnter) {
+	if o.tracer.Has(event.UserExit) && o.tracer.Has(event.UserEnter) {
 		return o.cfg.NohzFull
 	}
 	return cpulist.Set{}
@@ -120,7 +121,7 @@ func (o *Observer) tracked() cpulist.Set {
 func (o *Observer) Isolation() *trace.Isolation { return o.tracer.Isolation() }
 
 // Seen returns how many events of kind k happened on a CPU since Start.
-func (o *Observer) Seen(cpu int, k trace.Kind) uint64 { return o.tracer.Seen(cpu, k) }
+func (o *Observer) Seen(cpu int, k event.Kind) uint64 { return o.tracer.Seen(cpu, k) }
 
 // Watch adds a thread whose own entries are recorded.
 func (o *Observer) Watch(tid int) error {
@@ -140,7 +141,7 @@ func (o *Observer) Unwatch(tid int) error {
 // Activity grows whenever a watched thread is seen to run on a CPU.
 func (o *Observer) Activity(cpu int) uint64 {
 	var n uint64
-	for k := range trace.Kinds() {
+	for k := range event.Kinds() {
 		if !k.IsSend() {
 			n += o.tracer.Seen(cpu, k)
 		}
@@ -211,8 +212,8 @@ func (o *Observer) pollUntil(end time.Duration) error {
 	return nil
 }
 
-func upTo(batch trace.Batch, end time.Duration) trace.Batch {
-	n, _ := slices.BinarySearchFunc(batch.Events, end, func(e trace.Event, end time.Duration) int {
+func upTo(batch event.Batch, end time.Duration) event.Batch {
+	n, _ := slices.BinarySearchFunc(batch.Events, end, func(e event.Event, end time.Duration) int {
 		if e.Time <= end {
 			return -1
 		}
@@ -223,7 +224,7 @@ func upTo(batch trace.Batch, end time.Duration) trace.Batch {
 }
 
 // nameItself distinguishes this process from others of the same name, such as the busy loop.
-func (o *Observer) nameItself(batch trace.Batch) {
+func (o *Observer) nameItself(batch event.Batch) {
 	for _, e := range batch.Events {
 		if e.Task != nil && int(e.Task.PID) == os.Getpid() {
 			e.Task.Name = itself
@@ -235,9 +236,9 @@ func (o *Observer) nameItself(batch trace.Batch) {
 const itself = "taskiso itself (the observer)"
 
 // follow takes in how isolation of threads began and ended.
-func (o *Observer) follow(batch trace.Batch) {
+func (o *Observer) follow(batch event.Batch) {
 	for _, e := range batch.Events {
-		if e.Kind.IsIsolation() && e.Kind != trace.Told {
+		if e.Kind.IsIsolation() && e.Kind != event.Told {
 			o.collector.Isolation(e)
 			if o.cfg.OnIsolation != nil {
 				o.cfg.OnIsolation(e)
@@ -247,24 +248,24 @@ func (o *Observer) follow(batch trace.Batch) {
 			continue
 		}
 		switch before := uint32(e.B); {
-		case e.Kind == trace.Exit:
+		case e.Kind == event.Exit:
 			o.cfg.OnEnd(e.TID, e.Time)
-		case e.Kind == trace.Exec && before != e.Task.TID: // its number ends without an event of its own
+		case e.Kind == event.Exec && before != e.Task.TID: // its number ends without an event of its own
 			o.cfg.OnEnd(before, e.Time)
 		}
 	}
 }
 
-func (o *Observer) lookForExec(batch trace.Batch) {
+func (o *Observer) lookForExec(batch event.Batch) {
 	for _, e := range batch.Events {
-		if e.Kind == trace.Exec && (e.Task.TID == o.root || e.B == uint64(o.root)) {
+		if e.Kind == event.Exec && (e.Task.TID == o.root || e.B == uint64(o.root)) {
 			o.beginAt(e.Time + o.warmUp)
 			o.root = 0
 			return
 		}
 	}
 	for cpu := range batch.Lost {
-		if o.tracer.Lost(cpu, trace.Exec) > 0 { // it came some time in this batch
+		if o.tracer.Lost(cpu, event.Exec) > 0 { // it came some time in this batch
 			o.beginAt(o.until + o.warmUp)
 			o.root = 0
 			return
@@ -334,7 +335,7 @@ func (o *Observer) Finish(r *report.Report) error {
 func (o *Observer) fillEvents(r *report.Report) {
 	for i := range r.CPUs {
 		cpu := &r.CPUs[i]
-		for k := range trace.Kinds() {
+		for k := range event.Kinds() {
 			if seen := o.tracer.Seen(cpu.CPU, k); seen > 0 {
 				cpu.Events = append(cpu.Events, report.Events{Name: k.String(), Seen: seen, Lost: o.tracer.Lost(cpu.CPU, k)})
 			}

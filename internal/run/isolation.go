@@ -13,11 +13,11 @@ import (
 	"github.com/taskiso/taskiso/internal/affinity"
 	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/session"
-	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // DefaultSettle is how long a call for isolation waits at most.
@@ -145,12 +145,12 @@ func (o *Observation) arm(a Arm) error {
 	}
 	o.arming = &session.Arming{
 		Isolation: o.observer.Isolation(), TID: a.TID, CPU: cpu, Signal: a.Signal, Settle: a.Settle,
-		Entries: func() uint64 { return o.observer.Seen(cpu, trace.SyscallEnter) + o.observer.Seen(cpu, trace.PageFault) },
+		Entries: func() uint64 { return o.observer.Seen(cpu, event.SyscallEnter) + o.observer.Seen(cpu, event.PageFault) },
 	}
 	return nil
 }
 
-func (o *Observation) isolationEvent(e trace.Event) {
+func (o *Observation) isolationEvent(e event.Event) {
 	if o.arming != nil {
 		o.armingErr = errors.Join(o.armingErr, o.arming.Event(e))
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -49,8 +50,8 @@ func (a *Arming) Poll() error {
 }
 
 // Event sends the signal of a break that came when the thread was just leaving its CPU.
-func (a *Arming) Event(e trace.Event) error {
-	if e.Kind != trace.Broken || e.Slot() != armedSlot || int(e.TID) == a.TID || a.Signal == 0 {
+func (a *Arming) Event(e event.Event) error {
+	if e.Kind != event.Broken || e.Slot() != armedSlot || int(e.TID) == a.TID || a.Signal == 0 {
 		return nil
 	}
 	// Not Tgkill: its process is not known here, and the number of the thread is enough.

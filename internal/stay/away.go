@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // taskRunning is the state of a task that would go on if it could: TASK_RUNNING
@@ -18,7 +18,7 @@ const (
 )
 
 // switched handles that a CPU goes from one task to another.
-func (b *Builder) switched(e trace.Event, wakers []trace.Event) {
+func (b *Builder) switched(e event.Event, wakers []event.Event) {
 	if t := b.threads[e.TID]; t != nil && (t.ended || e.B&taskDead != 0) {
 		b.forget(t)
 	} else if t != nil {
@@ -34,7 +34,7 @@ func (b *Builder) switched(e trace.Event, wakers []trace.Event) {
 }
 
 // next returns the thread that a CPU goes to. A number that is used again is another thread.
-func (b *Builder) next(e trace.Event) *thread {
+func (b *Builder) next(e event.Event) *thread {
 	if t := b.threads[e.Task.TID]; t != nil && t.born != 0 && e.Task.Born != 0 && t.born != e.Task.Born {
 		b.forget(t)
 	}
@@ -47,7 +47,7 @@ func (b *Builder) next(e trace.Event) *thread {
 
 // switchedOut handles that a thread gives its CPU away. The waker of the next task
 // matters only to a thread that had to give its CPU away.
-func (b *Builder) switchedOut(t *thread, e trace.Event, wakers []trace.Event) {
+func (b *Builder) switchedOut(t *thread, e event.Event, wakers []event.Event) {
 	if e.B != taskRunning {
 		wakers = nil
 	}
@@ -76,7 +76,7 @@ func (b *Builder) switchedOut(t *thread, e trace.Event, wakers []trace.Event) {
 	b.absent[e.CPU] = absence{t, e.Time}
 }
 
-func (b *Builder) switchedIn(t *thread, e trace.Event, wakers []trace.Event) {
+func (b *Builder) switchedIn(t *thread, e event.Event, wakers []event.Event) {
 	// It may have been preempted on another CPU, where others go on.
 	moved := false
 	maps.DeleteFunc(b.preempted, func(cpu int, p *thread) bool {
@@ -109,7 +109,7 @@ func (b *Builder) switchedIn(t *thread, e trace.Event, wakers []trace.Event) {
 }
 
 // ranElsewhere reports whether a thread can have run where nothing of it was seen since it went away.
-func (b *Builder) ranElsewhere(t *thread, e trace.Event) bool {
+func (b *Builder) ranElsewhere(t *thread, e event.Event) bool {
 	if e.Task.Born == 0 {
 		return false // the event does not show it
 	}
@@ -120,7 +120,7 @@ func (b *Builder) ranElsewhere(t *thread, e trace.Event) bool {
 }
 
 // back ends the absence of a thread.
-func (b *Builder) back(t *thread, e trace.Event, wakers []trace.Event) {
+func (b *Builder) back(t *thread, e event.Event, wakers []event.Event) {
 	woken, seen := wokenAt(wakers, t.seen, e.Time)
 	t.inexact = t.inexact || t.asleep && !seen
 	t.endAbsence(woken, e.Time)
@@ -138,9 +138,9 @@ func (t *thread) endAbsence(woken, now time.Duration) {
 }
 
 // wokenAt returns when a thread that slept since a time was woken, or now if no waker was seen.
-func wokenAt(wakers []trace.Event, since, now time.Duration) (time.Duration, bool) {
+func wokenAt(wakers []event.Event, since, now time.Duration) (time.Duration, bool) {
 	for _, w := range wakers {
-		if w.Kind == trace.SendWake && w.Time >= since && w.Time <= now {
+		if w.Kind == event.SendWake && w.Time >= since && w.Time <= now {
 			return w.Time, true
 		}
 	}
@@ -156,7 +156,7 @@ func (b *Builder) charge(cpu int, now time.Duration) {
 }
 
 // charge gives the thread the time of its absence.
-func (a absence) charge(cpu int, now time.Duration, wakers []trace.Event) {
+func (a absence) charge(cpu int, now time.Duration, wakers []event.Event) {
 	if a.stay == nil || !a.away || a.seen != a.since {
 		return // it was not seen to come back
 	}
@@ -168,7 +168,7 @@ func (a absence) charge(cpu int, now time.Duration, wakers []trace.Event) {
 }
 
 // chargeAll gives a thread that comes back what it has been away on any CPU.
-func (b *Builder) chargeAll(t *thread, now time.Duration, wakers []trace.Event) {
+func (b *Builder) chargeAll(t *thread, now time.Duration, wakers []event.Event) {
 	for cpu, a := range b.absent {
 		if a.thread == t {
 			delete(b.absent, cpu)
@@ -179,7 +179,7 @@ func (b *Builder) chargeAll(t *thread, now time.Duration, wakers []trace.Event) 
 
 // left handles that a thread which is away goes to a CPU on which nothing is recorded. It may return to user mode
 // there, so its stay is known until then.
-func (b *Builder) left(e trace.Event) {
+func (b *Builder) left(e event.Event) {
 	t := b.threads[uint32(e.B)]
 	if t == nil || !t.away {
 		return
@@ -203,16 +203,16 @@ func (b *Builder) finishAbsent(t *thread, now time.Duration) {
 // have waited there.
 func (s *Stay) forgetIdle() {
 	s.Inside = slices.DeleteFunc(s.Inside, func(p Part) bool {
-		return p.Event.Kind == trace.Switch && p.Event.Task.TID == idle && p.Event.TID != s.TID
+		return p.Event.Kind == event.Switch && p.Event.Task.TID == idle && p.Event.TID != s.TID
 	})
 }
 
 // finishAway gives the parts in which other tasks ran their durations.
-func (s *Stay) finishAway(e trace.Event) {
+func (s *Stay) finishAway(e event.Event) {
 	end := e.Time
 	for i := len(s.Inside) - 1; i >= 0; i-- {
 		p := &s.Inside[i]
-		if p.Event.Kind == trace.Switch && p.Duration == 0 {
+		if p.Event.Kind == event.Switch && p.Duration == 0 {
 			p.Duration = end - p.Event.Time
 			end = p.Event.Time
 		}
@@ -267,7 +267,7 @@ func (b *Builder) finishAway(t *thread) {
 		return
 	}
 	b.finishAbsent(t, b.until)
-	t.stay.finishAway(trace.Event{Time: b.until})
+	t.stay.finishAway(event.Event{Time: b.until})
 	t.stay.Open = true
 	b.close(t, t.stay.End, false)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // Builder builds stays. Its methods are not safe for concurrent use.
@@ -73,7 +73,7 @@ func NewBuilder(tracked cpulist.Set, emit func(*Stay)) *Builder {
 }
 
 // Add takes in the next batch.
-func (b *Builder) Add(batch trace.Batch) {
+func (b *Builder) Add(batch event.Batch) {
 	b.lossy, b.missed = batch.Lost, batch.SendersMissed
 	for _, e := range batch.Events {
 		if len(b.found) > 0 {
@@ -101,7 +101,7 @@ func (b *Builder) Found(cpu int, tid uint32, from, at time.Duration) {
 }
 
 // doubt drops those that may have been found before e, or after.
-func (b *Builder) doubt(e trace.Event) {
+func (b *Builder) doubt(e event.Event) {
 	b.found = slices.DeleteFunc(b.found, func(f found) bool { return f.cpu == e.CPU && f.from <= e.Time && !e.Kind.IsSend() })
 }
 
@@ -147,7 +147,7 @@ func (b *Builder) lost(cpu int) {
 	b.senders.forget(cpu)
 }
 
-func (b *Builder) event(e trace.Event) {
+func (b *Builder) event(e event.Event) {
 	if _, lossy := b.lossy[e.CPU]; !lossy {
 		b.compare(e)
 	}
@@ -156,21 +156,21 @@ func (b *Builder) event(e trace.Event) {
 		return
 	}
 	switch e.Kind {
-	case trace.Switch:
+	case event.Switch:
 		b.switched(e, b.arrived(e))
-	case trace.Exec:
+	case event.Exec:
 		b.executed(e)
-	case trace.Exit:
+	case event.Exit:
 		b.ended(e)
-	case trace.Broken:
+	case event.Broken:
 		b.broken(e)
-	case trace.Isolated:
+	case event.Isolated:
 		b.runs(e.TID, e.CPU).signal = e.B
-	case trace.Migrate:
+	case event.Migrate:
 		b.left(e)
-	case trace.Left, trace.Told:
+	case event.Left, event.Told:
 		// Not a part of a stay: the one is a request of the thread, the other happened on another CPU.
-	case trace.Fork:
+	case event.Fork:
 		// The child shows itself when it is switched to.
 	default:
 		b.inside(e, b.arrived(e))
@@ -179,7 +179,7 @@ func (b *Builder) event(e trace.Event) {
 
 // arrived returns the sends whose arrival e shows. Where events were lost, an earlier send can have arrived with one
 // of them, and a later send can be among them. A later send can also be missing where a sender was missed.
-func (b *Builder) arrived(e trace.Event) []trace.Event {
+func (b *Builder) arrived(e event.Event) []event.Event {
 	_, here := b.lossy[e.CPU]
 	if here {
 		b.senders.disown(e)
@@ -189,19 +189,19 @@ func (b *Builder) arrived(e trace.Event) []trace.Event {
 		return from
 	}
 	switch e.Kind {
-	case trace.Switch: // the number of times that the thread was switched away proves which task woke it last
-		return slices.DeleteFunc(from, func(sent trace.Event) bool { return sent.Kind != trace.SendWake || e.Task.Born == 0 && here })
-	case trace.CSDEnter: // a csd is taken until it has arrived
+	case event.Switch: // the number of times that the thread was switched away proves which task woke it last
+		return slices.DeleteFunc(from, func(sent event.Event) bool { return sent.Kind != event.SendWake || e.Task.Born == 0 && here })
+	case event.CSDEnter: // a csd is taken until it has arrived
 		if !here || len(b.lossy) == 1 {
 			return from
 		}
-	case trace.RescheduleEnter:
+	case event.RescheduleEnter:
 		if !here {
 			return from
 		}
-	case trace.CallFunctionExit, trace.CallFunctionSingleExit: // what may not have been sent was if nothing else was, which is not known
+	case event.CallFunctionExit, event.CallFunctionSingleExit: // what may not have been sent was if nothing else was, which is not known
 		if !here {
-			return slices.DeleteFunc(from, func(sent trace.Event) bool { return sent.Sender.Conditional })
+			return slices.DeleteFunc(from, func(sent event.Event) bool { return sent.Sender.Conditional })
 		}
 	}
 	return nil
@@ -209,7 +209,7 @@ func (b *Builder) arrived(e trace.Event) []trace.Event {
 
 // executed handles the start of a program. Another thread than the leader takes
 // over the leader's number.
-func (b *Builder) executed(e trace.Event) {
+func (b *Builder) executed(e event.Event) {
 	if t := b.threads[uint32(e.B)]; t != nil && t.tid != e.Task.TID {
 		b.forget(t)
 	}
@@ -220,7 +220,7 @@ func (b *Builder) executed(e trace.Event) {
 }
 
 // broken notes that isolation ended: with the open stay, or the next if the thread has left that unseen.
-func (b *Builder) broken(e trace.Event) {
+func (b *Builder) broken(e event.Event) {
 	t := b.runs(e.TID, e.CPU)
 	if t.stay != nil && !b.tracked.Contains(e.CPU) && t.cameBack(e) {
 		b.close(t, t.stay.End, false)
@@ -266,7 +266,7 @@ func (b *Builder) forgetHalf() {
 
 // ended forgets what a thread was in: its last stay never returns to user mode
 // and so breaks nothing. The thread itself is forgotten when it is switched away.
-func (b *Builder) ended(e trace.Event) {
+func (b *Builder) ended(e event.Event) {
 	t := b.runs(e.TID, e.CPU)
 	if t.stay != nil && t.stay.BreaksIsolation() { // the signal has killed it
 		b.close(t, e.Time, false)
@@ -281,7 +281,7 @@ func (b *Builder) ended(e trace.Event) {
 }
 
 // inside handles an event of a CPU that is neither a switch nor a task's life.
-func (b *Builder) inside(e trace.Event, senders []trace.Event) {
+func (b *Builder) inside(e event.Event, senders []event.Event) {
 	switch t := b.threads[e.TID]; {
 	case t != nil && (t.ended || t.isOwn(e)):
 	case !e.Watched:
@@ -317,7 +317,7 @@ func (b *Builder) runsOn(t *thread, cpu int) {
 
 // insideOther handles what happens while a task that is not watched runs: it
 // belongs to the stay of the thread that had to give way to it.
-func (b *Builder) insideOther(e trace.Event, senders []trace.Event) {
+func (b *Builder) insideOther(e event.Event, senders []event.Event) {
 	t := b.preempted[e.CPU]
 	if t == nil || t.stay == nil {
 		return
@@ -325,20 +325,20 @@ func (b *Builder) insideOther(e trace.Event, senders []trace.Event) {
 	t.stay.part(e, senders)
 }
 
-func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event) {
-	if t.stay == nil && e.Kind == trace.NMI { // enters without context tracking
+func (b *Builder) insideTracked(t *thread, e event.Event, senders []event.Event) {
+	if t.stay == nil && e.Kind == event.NMI { // enters without context tracking
 		b.nmi(t, e)
 		return
 	}
-	if t.stay != nil && e.Kind != trace.UserExit {
+	if t.stay != nil && e.Kind != event.UserExit {
 		b.account(t, e, true)
 	}
 	switch {
-	case e.Kind == trace.UserEnter:
+	case e.Kind == event.UserEnter:
 		b.close(t, e.Time, t.userExit)
 		t.quietSince, t.quietKnown = e.Time, true // even if no stay was known to be open
 		return
-	case e.Kind == trace.UserExit:
+	case e.Kind == event.UserExit:
 		b.userExit(t, e)
 		return
 	case t.stay == nil && t.quietKnown:
@@ -351,7 +351,7 @@ func (b *Builder) insideTracked(t *thread, e trace.Event, senders []trace.Event)
 
 // account takes in that a thread, which runs, is still in its stay. That nothing showed it in user mode
 // proves nothing where events were lost.
-func (b *Builder) account(t *thread, e trace.Event, sure bool) {
+func (b *Builder) account(t *thread, e event.Event, sure bool) {
 	b.unsure(t, e.CPU)
 	t.account(e.Time, sure && !t.unsure)
 }
@@ -362,7 +362,7 @@ func (b *Builder) unsure(t *thread, cpu int) {
 	t.unsure = t.unsure || lossy
 }
 
-func (b *Builder) userExit(t *thread, e trace.Event) {
+func (b *Builder) userExit(t *thread, e event.Event) {
 	if t.stay != nil { // its end was not reported
 		b.close(t, t.stay.End, false)
 		t.quietKnown = false
@@ -373,7 +373,7 @@ func (b *Builder) userExit(t *thread, e trace.Event) {
 
 // nmi handles an NMI in user mode, as far as that is known: an NMI does not
 // show where the thread is.
-func (b *Builder) nmi(t *thread, e trace.Event) {
+func (b *Builder) nmi(t *thread, e event.Event) {
 	known := t.quietKnown
 	t.open(e)
 	t.stay.add(e, nil)
@@ -381,7 +381,7 @@ func (b *Builder) nmi(t *thread, e trace.Event) {
 	t.quietKnown = t.quietKnown && known
 }
 
-func (b *Builder) insideUntracked(t *thread, e trace.Event, senders []trace.Event) {
+func (b *Builder) insideUntracked(t *thread, e event.Event, senders []event.Event) {
 	if b.fromUser(t, e) {
 		if t.stay != nil {
 			b.close(t, t.stay.End, false)
@@ -397,11 +397,11 @@ func (b *Builder) insideUntracked(t *thread, e trace.Event, senders []trace.Even
 }
 
 // fromUser reports whether e begins a stay, where no context tracking shows that.
-func (b *Builder) fromUser(t *thread, e trace.Event) bool {
+func (b *Builder) fromUser(t *thread, e event.Event) bool {
 	switch {
-	case e.Kind == trace.SyscallEnter, e.Kind == trace.PageFault:
+	case e.Kind == event.SyscallEnter, e.Kind == event.PageFault:
 		return true // neither happens in the kernel
-	case e.Kind == trace.NMI:
+	case e.Kind == event.NMI:
 		return t.stay == nil || !t.inKernel(e.UserIP)
 	case isEntry(e.Kind):
 		return !t.inKernel(e.UserIP)
@@ -411,11 +411,11 @@ func (b *Builder) fromUser(t *thread, e trace.Event) bool {
 }
 
 // record adds e to the open stay, and names the stay if e is its entry.
-func (b *Builder) record(t *thread, e trace.Event, senders []trace.Event) {
+func (b *Builder) record(t *thread, e event.Event, senders []event.Event) {
 	if t.stay.isNamedBy(e) {
 		t.stay.Entry = e
-		if e.Kind == trace.SyscallExit {
-			t.stay.Entry.Kind = trace.SyscallEnter
+		if e.Kind == event.SyscallExit {
+			t.stay.Entry.Kind = event.SyscallEnter
 		}
 	}
 	t.stay.part(e, senders)

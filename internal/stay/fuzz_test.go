@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // CPU 0 has no context tracking, CPU 1 has.
 const fuzzTracked = 1
 
-func lastKind() (last trace.Kind) {
-	for k := range trace.Kinds() {
+func lastKind() (last event.Kind) {
+	for k := range event.Kinds() {
 		last = k
 	}
 	return last
@@ -23,10 +23,10 @@ func lastKind() (last trace.Kind) {
 
 // eventsOf makes batches of any bytes: four for an event. Only what the tracer
 // guarantees holds: times ascend, and events that carry a task or a sender have one.
-func eventsOf(data []byte) []trace.Batch {
-	tasks := []trace.Task{swapper, kworker, app, peer}
-	var batches []trace.Batch
-	var batch trace.Batch
+func eventsOf(data []byte) []event.Batch {
+	tasks := []event.Task{swapper, kworker, app, peer}
+	var batches []event.Batch
+	var batch event.Batch
 	var now time.Duration
 	for ; len(data) >= 4; data = data[4:] {
 		now += time.Duration(data[1] >> 2)
@@ -36,17 +36,17 @@ func eventsOf(data []byte) []trace.Batch {
 				batch.Lost = map[int]uint64{int(data[2] >> 1 & 1): uint64(data[3])}
 			}
 			batches = append(batches, batch)
-			batch = trace.Batch{}
+			batch = event.Batch{}
 			continue
 		}
-		kind := trace.Kind(data[0])%lastKind() + 1
+		kind := event.Kind(data[0])%lastKind() + 1
 		task, next := tasks[data[1]&3], tasks[data[2]&3]
 		e := at(int(now), kind, in(task), on(int(data[2]>>2&1)), ip(uint64(data[2]>>3&3)), argA(uint64(data[3]&1)), argB(uint64(data[3]>>1)), argC(uint64(data[3]>>1)))
 		switch {
-		case kind == trace.Switch, kind == trace.Exec:
+		case kind == event.Switch, kind == event.Exec:
 			e.A, e.Task = uint64(next.TID), &next
 		case kind.IsSend():
-			e.Sender = &trace.Sender{Name: "sender"}
+			e.Sender = &event.Sender{Name: "sender"}
 		}
 		batch.Events = append(batch.Events, e)
 	}
@@ -92,7 +92,7 @@ func (c *checker) stay(s *Stay) {
 	}
 }
 
-func check(t *testing.T, batches []trace.Batch) *checker {
+func check(t *testing.T, batches []event.Batch) *checker {
 	tracked, err := cpulist.New(fuzzTracked)
 	if err != nil {
 		t.Fatal(err)
@@ -130,23 +130,23 @@ type brackets struct {
 	n            int
 }
 
-func (b *brackets) event(e trace.Event) {
+func (b *brackets) event(e event.Event) {
 	tid := e.TID
 	switch {
-	case e.Kind == trace.UserEnter:
+	case e.Kind == event.UserEnter:
 		if b.open[tid] {
 			b.n++
 		}
 		b.inUser[tid], b.open[tid] = true, false
-	case e.Kind == trace.UserExit:
+	case e.Kind == event.UserExit:
 		b.inUser[tid], b.open[tid] = false, true
-	case e.Kind == trace.Switch: // nothing switches back: what follows has lost that
+	case e.Kind == event.Switch: // nothing switches back: what follows has lost that
 		b.inUser[tid], b.open[tid] = false, false
-	case e.Kind == trace.Exec:
+	case e.Kind == event.Exec:
 		b.inUser[e.Task.TID], b.open[e.Task.TID] = false, false
-	case e.Kind == trace.NMI && b.inUser[tid]:
+	case e.Kind == event.NMI && b.inUser[tid]:
 		b.n++
-	case e.Kind == trace.NMI, e.Kind == trace.Fork, e.Kind.IsSend():
+	case e.Kind == event.NMI, e.Kind == event.Fork, e.Kind.IsSend():
 	default: // in the kernel, by whatever way it came there
 		b.inUser[tid] = false
 	}
@@ -158,13 +158,13 @@ func TestBracketsAreExactStays(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b := brackets{inUser: make(map[uint32]bool), open: make(map[uint32]bool)}
-		var batch trace.Batch
+		var batch event.Batch
 		for n := range 300 {
 			e := anyTrackedEvent(r, 100*n)
 			b.event(e)
 			batch.Events = append(batch.Events, e)
 		}
-		if c := check(t, []trace.Batch{batch}); c.exact != b.n {
+		if c := check(t, []event.Batch{batch}); c.exact != b.n {
 			t.Errorf("seed %d: %d exact stays of %d brackets", seed, c.exact, b.n)
 		}
 		if b.n == 0 {
@@ -174,19 +174,19 @@ func TestBracketsAreExactStays(t *testing.T) {
 }
 
 // anyTrackedEvent is about a bracket half the time.
-func anyTrackedEvent(r *rand.Rand, now int) trace.Event {
-	task := []trace.Task{app, app, app, peer, kworker}[r.IntN(5)]
-	kinds := []trace.Kind{trace.UserExit, trace.UserEnter, trace.Kind(r.IntN(int(trace.Switch))) + 1, trace.NMI, trace.Exec, trace.SyscallEnter}
+func anyTrackedEvent(r *rand.Rand, now int) event.Event {
+	task := []event.Task{app, app, app, peer, kworker}[r.IntN(5)]
+	kinds := []event.Kind{event.UserExit, event.UserEnter, event.Kind(r.IntN(int(event.Switch))) + 1, event.NMI, event.Exec, event.SyscallEnter}
 	kind := kinds[min(r.IntN(8), 2+r.IntN(4))]
 	e := at(now, kind, in(task), on(fuzzTracked), argA(uint64(r.IntN(3))), argB(uint64(r.IntN(80))))
 	switch kind {
-	case trace.Exec:
+	case event.Exec:
 		e.TID, e.Watched, e.B, e.Task = app.TID, true, uint64(app.TID), &app
-	case trace.Switch:
+	case event.Switch:
 		e.Task = &kworker
 	}
-	if !e.Watched && kind != trace.Switch { // of no consequence for watched threads
-		e.Kind = trace.Work
+	if !e.Watched && kind != event.Switch { // of no consequence for watched threads
+		e.Kind = event.Work
 	}
 	return e
 }

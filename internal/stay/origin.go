@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // senders keeps what was sent to watched CPUs and has not arrived yet.
@@ -20,15 +20,15 @@ import (
 // at its end and was queued before it began are those. A rescheduling interrupt has
 // no such mark: all that were sent since the last one arrived stand behind it.
 type senders struct {
-	calls       map[call]trace.Event
-	before      map[call]trace.Event   // those whose csd was sent again before they were seen to arrive
-	reschedules map[int][]trace.Event  // by target CPU
+	calls       map[call]event.Event
+	before      map[call]event.Event   // those whose csd was sent again before they were seen to arrive
+	reschedules map[int][]event.Event  // by target CPU
 	emptying    map[int]time.Duration  // since when a function-call interrupt empties a CPU's queue
-	wakes       map[uint32]trace.Event // the latest of each thread
-	works       map[uint64]trace.Event // the latest of each work item
-	irqs        map[call]trace.Event   // the latest of each irq and CPU; kept
-	timers      map[uint64]trace.Event // by which task each timer was armed last; kept, because a timer may be periodic
-	moves       map[uint32]trace.Event // the last change of the CPUs on which each thread may run; kept
+	wakes       map[uint32]event.Event // the latest of each thread
+	works       map[uint64]event.Event // the latest of each work item
+	irqs        map[call]event.Event   // the latest of each irq and CPU; kept
+	timers      map[uint64]event.Event // by which task each timer was armed last; kept, because a timer may be periodic
+	moves       map[uint32]event.Event // the last change of the CPUs on which each thread may run; kept
 
 	// settled is until when what was sent to each CPU may have arrived although no event showed it: its queue is
 	// emptied some time after an interrupt begins, and without one when it is idle.
@@ -53,45 +53,45 @@ const maxSendAge = 10 * time.Second
 
 func newSenders() senders {
 	return senders{
-		calls:       make(map[call]trace.Event),
-		before:      make(map[call]trace.Event),
-		reschedules: make(map[int][]trace.Event),
+		calls:       make(map[call]event.Event),
+		before:      make(map[call]event.Event),
+		reschedules: make(map[int][]event.Event),
 		emptying:    make(map[int]time.Duration),
-		wakes:       make(map[uint32]trace.Event),
-		works:       make(map[uint64]trace.Event),
-		irqs:        make(map[call]trace.Event),
-		timers:      make(map[uint64]trace.Event),
-		moves:       make(map[uint32]trace.Event),
+		wakes:       make(map[uint32]event.Event),
+		works:       make(map[uint64]event.Event),
+		irqs:        make(map[call]event.Event),
+		timers:      make(map[uint64]event.Event),
+		moves:       make(map[uint32]event.Event),
 		settled:     make(map[int]time.Duration),
 		emptied:     make(map[int]time.Duration),
 		seenSince:   make(map[int]time.Duration),
 	}
 }
 
-func (s senders) sent(e trace.Event) {
+func (s senders) sent(e event.Event) {
 	target := int(e.A)
 	switch e.Kind {
-	case trace.SendCall, trace.SendSingle, trace.SendCalls:
-		e.Kind = trace.SendCall // they differ only in how they were seen
+	case event.SendCall, event.SendSingle, event.SendCalls:
+		e.Kind = event.SendCall // they differ only in how they were seen
 		s.called(call{target, e.C}, e)
-	case trace.SendReschedule:
+	case event.SendReschedule:
 		s.reschedules[target] = append(s.reschedules[target], e)
-	case trace.SendWake:
+	case event.SendWake:
 		s.wakes[uint32(e.B)] = e
-	case trace.SendWork:
+	case event.SendWork:
 		s.works[e.C] = e
-	case trace.SendIRQ:
+	case event.SendIRQ:
 		s.irqs[call{target, e.B}] = e
-	case trace.SendHRTimer, trace.SendTimer:
+	case event.SendHRTimer, event.SendTimer:
 		keep(s.timers, e.C, e)
-	case trace.SendAffinity, trace.SendCgroup:
+	case event.SendAffinity, event.SendCgroup:
 		keep(s.moves, uint32(e.B), e)
 	}
 }
 
 // called notes a call. A csd that nobody waits for is free again just before its function is called, and can be
 // sent again before that shows.
-func (s senders) called(key call, e trace.Event) {
+func (s senders) called(key call, e event.Event) {
 	if old, ok := s.calls[key]; ok && old.Sender.Shown && !isBefore(old, s.seenSince, key.target) {
 		s.before[key] = old
 	}
@@ -99,48 +99,48 @@ func (s senders) called(key call, e trace.Event) {
 }
 
 // disown drops both of those that share the csd which arrives with e: the arrival of the first may have been lost.
-func (s senders) disown(e trace.Event) {
+func (s senders) disown(e event.Event) {
 	key := call{e.CPU, e.B}
-	if _, shared := s.before[key]; shared && e.Kind == trace.CSDEnter {
+	if _, shared := s.before[key]; shared && e.Kind == event.CSDEnter {
 		delete(s.before, key)
 		delete(s.calls, key)
 	}
 }
 
-func keep[K comparable](kept map[K]trace.Event, key K, e trace.Event) {
+func keep[K comparable](kept map[K]event.Event, key K, e event.Event) {
 	if len(kept) >= maxKept {
 		clear(kept) // nothing shows which of them are of no more use
 	}
 	kept[key] = e
 }
 
-func look[K comparable](kept map[K]trace.Event, key K) []trace.Event {
+func look[K comparable](kept map[K]event.Event, key K) []event.Event {
 	if e, ok := kept[key]; ok {
-		return []trace.Event{e}
+		return []event.Event{e}
 	}
 	return nil
 }
 
 // arrived returns, and forgets, the sends whose arrival e shows.
-func (s senders) arrived(e trace.Event) []trace.Event {
-	return slices.DeleteFunc(s.candidates(e), func(sent trace.Event) bool { return !s.reaches(sent, e) })
+func (s senders) arrived(e event.Event) []event.Event {
+	return slices.DeleteFunc(s.candidates(e), func(sent event.Event) bool { return !s.reaches(sent, e) })
 }
 
 // reaches reports whether what was sent can be what arrives with e, and did not
 // arrive elsewhere or unseen.
-func (s senders) reaches(sent, e trace.Event) bool {
+func (s senders) reaches(sent, e event.Event) bool {
 	switch sent.Kind {
-	case trace.SendWake: // it was this thread, and it has not run since
+	case event.SendWake: // it was this thread, and it has not run since
 		return sent.C == e.Task.Switches && sent.Time >= e.Task.Born
-	case trace.SendAffinity, trace.SendCgroup: // it was this thread and not one of the same number before
+	case event.SendAffinity, event.SendCgroup: // it was this thread and not one of the same number before
 		return sent.Time >= e.Task.Born
-	case trace.SendCall: // one sent after the interrupt began may be for the next, and another of the same csd have come
-		if began, in := s.emptying[e.CPU]; e.Kind == trace.CSDEnter && in && sent.Time > began {
+	case event.SendCall: // one sent after the interrupt began may be for the next, and another of the same csd have come
+		if began, in := s.emptying[e.CPU]; e.Kind == event.CSDEnter && in && sent.Time > began {
 			return false
 		}
-	case trace.SendHRTimer, trace.SendTimer, trace.SendWork: // it may have been armed or queued for another CPU since
+	case event.SendHRTimer, event.SendTimer, event.SendWork: // it may have been armed or queued for another CPU since
 		due := uint64(e.CPU)
-		if e.Kind == trace.Timer && e.C != 0 { // another CPU can make it expire
+		if e.Kind == event.Timer && e.C != 0 { // another CPU can make it expire
 			due = e.C - 1
 		}
 		if sent.A != due {
@@ -150,7 +150,7 @@ func (s senders) reaches(sent, e trace.Event) bool {
 	return !isBefore(sent, s.seenSince, int(sent.A))
 }
 
-func isBefore(sent trace.Event, when map[int]time.Duration, cpu int) bool {
+func isBefore(sent event.Event, when map[int]time.Duration, cpu int) bool {
 	t, known := when[cpu]
 	return known && sent.Time <= t
 }
@@ -166,12 +166,12 @@ func (s senders) goesOn(cpu int, at time.Duration, unseen bool) {
 }
 
 // wakerOf returns the wake-up of a thread that has not run since.
-func (s senders) wakerOf(tid uint32) []trace.Event { return look(s.wakes, tid) }
+func (s senders) wakerOf(tid uint32) []event.Event { return look(s.wakes, tid) }
 
 // candidates returns the latest sends among those whose arrival e can show.
-func (s senders) candidates(e trace.Event) []trace.Event {
+func (s senders) candidates(e event.Event) []event.Event {
 	switch e.Kind {
-	case trace.CSDEnter:
+	case event.CSDEnter:
 		if _, known := s.emptied[e.CPU]; !known {
 			s.emptied[e.CPU] = e.Time
 		}
@@ -179,34 +179,34 @@ func (s senders) candidates(e trace.Event) []trace.Event {
 			return from
 		}
 		return take(s.calls, call{e.CPU, e.B})
-	case trace.Switch:
+	case event.Switch:
 		return append(take(s.wakes, e.Task.TID), look(s.moves, e.Task.TID)...)
-	case trace.HRTimer, trace.Timer:
+	case event.HRTimer, event.Timer:
 		return look(s.timers, e.B)
-	case trace.Work:
+	case event.Work:
 		return take(s.works, e.B)
-	case trace.IRQEnter: // the move stays the reason for every interrupt after it
+	case event.IRQEnter: // the move stays the reason for every interrupt after it
 		return look(s.irqs, call{e.CPU, e.A})
-	case trace.RescheduleEnter:
+	case event.RescheduleEnter:
 		from := s.reschedules[e.CPU]
 		delete(s.reschedules, e.CPU)
 		return from
-	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
+	case event.CallFunctionEnter, event.CallFunctionSingleEnter:
 		s.emptying[e.CPU] = e.Time
 		delete(s.emptied, e.CPU)
-	case trace.CallFunctionExit, trace.CallFunctionSingleExit:
+	case event.CallFunctionExit, event.CallFunctionSingleExit:
 		return s.leftOver(e)
 	}
 	return nil
 }
 
-func take[K comparable](from map[K]trace.Event, key K) []trace.Event {
+func take[K comparable](from map[K]event.Event, key K) []event.Event {
 	e, ok := from[key]
 	if !ok {
 		return nil
 	}
 	delete(from, key)
-	return []trace.Event{e}
+	return []event.Event{e}
 }
 
 // leftOver returns, and forgets, those whose calls ran in the function-call
@@ -214,7 +214,7 @@ func take[K comparable](from map[K]trace.Event, key K) []trace.Event {
 //
 // A conditional call may not have been sent. It was if nothing else was: the
 // interrupt came.
-func (s senders) leftOver(e trace.Event) []trace.Event {
+func (s senders) leftOver(e event.Event) []event.Event {
 	cpu := e.CPU
 	began, known := s.emptying[cpu]
 	emptied, seen := s.emptied[cpu]
@@ -226,16 +226,16 @@ func (s senders) leftOver(e trace.Event) []trace.Event {
 		return nil
 	}
 	delete(s.emptying, cpu)
-	var from []trace.Event
+	var from []event.Event
 	for key, sent := range s.calls {
 		if key.target == cpu && sent.Time <= began && !sent.Sender.Shown && !isBefore(sent, s.settled, cpu) {
 			from = append(from, sent)
 			delete(s.calls, key)
 		}
 	}
-	slices.SortFunc(from, func(a, b trace.Event) int { return cmp.Compare(a.Time, b.Time) })
-	conditional := func(e trace.Event) bool { return e.Sender.Conditional }
-	if !slices.ContainsFunc(from, func(e trace.Event) bool { return !conditional(e) }) {
+	slices.SortFunc(from, func(a, b event.Event) int { return cmp.Compare(a.Time, b.Time) })
+	conditional := func(e event.Event) bool { return e.Sender.Conditional }
+	if !slices.ContainsFunc(from, func(e event.Event) bool { return !conditional(e) }) {
 		return from
 	}
 	return slices.DeleteFunc(from, conditional)
@@ -244,18 +244,18 @@ func (s senders) leftOver(e trace.Event) []trace.Event {
 // forget drops what was sent to a CPU whose events were lost: it may have
 // arrived unseen.
 func (s senders) forget(cpu int) {
-	maps.DeleteFunc(s.calls, func(key call, _ trace.Event) bool { return key.target == cpu })
-	maps.DeleteFunc(s.before, func(key call, _ trace.Event) bool { return key.target == cpu })
-	maps.DeleteFunc(s.wakes, func(_ uint32, e trace.Event) bool { return int(e.A) == cpu })
-	maps.DeleteFunc(s.works, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
-	maps.DeleteFunc(s.timers, func(_ uint64, e trace.Event) bool { return int(e.A) == cpu })
+	maps.DeleteFunc(s.calls, func(key call, _ event.Event) bool { return key.target == cpu })
+	maps.DeleteFunc(s.before, func(key call, _ event.Event) bool { return key.target == cpu })
+	maps.DeleteFunc(s.wakes, func(_ uint32, e event.Event) bool { return int(e.A) == cpu })
+	maps.DeleteFunc(s.works, func(_ uint64, e event.Event) bool { return int(e.A) == cpu })
+	maps.DeleteFunc(s.timers, func(_ uint64, e event.Event) bool { return int(e.A) == cpu })
 	delete(s.reschedules, cpu)
 	delete(s.emptying, cpu)
 }
 
 // forgetLatest drops what counts only if nothing was sent since: that may be among what was lost.
 func (s senders) forgetLatest() {
-	maps.DeleteFunc(s.calls, func(key call, sent trace.Event) bool {
+	maps.DeleteFunc(s.calls, func(key call, sent event.Event) bool {
 		return !sent.Sender.Shown && isBefore(sent, s.settled, key.target)
 	})
 	clear(s.works)
@@ -281,7 +281,7 @@ func (s senders) expire(now time.Duration) {
 	}
 }
 
-func expire[K comparable](sent map[K]trace.Event, now time.Duration) {
+func expire[K comparable](sent map[K]event.Event, now time.Duration) {
 	for key, e := range sent {
 		if now-e.Time > maxSendAge {
 			delete(sent, key)

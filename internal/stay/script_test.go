@@ -10,18 +10,18 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // The scripts of the tests happen on CPU 1, in the watched thread app, which
 // leaves user mode at instruction 0xa, unless an event says otherwise. Times are
 // in nanoseconds.
 var (
-	app     = trace.Task{TID: 100, PID: 100, Name: "app", Watched: true}
-	peer    = trace.Task{TID: 101, PID: 100, Name: "peer", Watched: true}
-	kworker = trace.Task{TID: 7, PID: 7, Name: "kworker", Kernel: true}
-	ksoft   = trace.Task{TID: 8, PID: 8, Name: "ksoftirqd", Kernel: true}
-	swapper = trace.Task{Name: "swapper", Kernel: true}
+	app     = event.Task{TID: 100, PID: 100, Name: "app", Watched: true}
+	peer    = event.Task{TID: 101, PID: 100, Name: "peer", Watched: true}
+	kworker = event.Task{TID: 7, PID: 7, Name: "kworker", Kernel: true}
+	ksoft   = event.Task{TID: 8, PID: 8, Name: "ksoftirqd", Kernel: true}
+	swapper = event.Task{Name: "swapper", Kernel: true}
 )
 
 const (
@@ -29,24 +29,24 @@ const (
 	scriptIP  = 0xa
 )
 
-type change func(*trace.Event)
+type change func(*event.Event)
 
-func at(t int, kind trace.Kind, changes ...change) trace.Event {
-	e := trace.Event{Time: time.Duration(t), Kind: kind, CPU: scriptCPU, TID: app.TID, Watched: true, UserIP: scriptIP}
+func at(t int, kind event.Kind, changes ...change) event.Event {
+	e := event.Event{Time: time.Duration(t), Kind: kind, CPU: scriptCPU, TID: app.TID, Watched: true, UserIP: scriptIP}
 	for _, c := range changes {
 		c(&e)
 	}
 	return e
 }
 
-func on(cpu int) change    { return func(e *trace.Event) { e.CPU = cpu } }
-func ip(ip uint64) change  { return func(e *trace.Event) { e.UserIP = ip } }
-func argA(v uint64) change { return func(e *trace.Event) { e.A = v } }
-func argB(v uint64) change { return func(e *trace.Event) { e.B = v } }
-func argC(v uint64) change { return func(e *trace.Event) { e.C = v } }
+func on(cpu int) change    { return func(e *event.Event) { e.CPU = cpu } }
+func ip(ip uint64) change  { return func(e *event.Event) { e.UserIP = ip } }
+func argA(v uint64) change { return func(e *event.Event) { e.A = v } }
+func argB(v uint64) change { return func(e *event.Event) { e.B = v } }
+func argC(v uint64) change { return func(e *event.Event) { e.C = v } }
 
-func in(task trace.Task) change {
-	return func(e *trace.Event) {
+func in(task event.Task) change {
+	return func(e *event.Event) {
 		e.TID, e.Watched = task.TID, task.Watched
 		if task.Kernel {
 			e.UserIP = 0
@@ -62,8 +62,8 @@ const (
 	dead     = 0x80
 )
 
-func switched(t int, from, to trace.Task, state uint64, changes ...change) trace.Event {
-	e := at(t, trace.Switch, in(from), argA(uint64(to.TID)), argB(state))
+func switched(t int, from, to event.Task, state uint64, changes ...change) event.Event {
+	e := at(t, event.Switch, in(from), argA(uint64(to.TID)), argB(state))
 	e.Task = &to
 	for _, c := range changes {
 		c(&e)
@@ -71,8 +71,8 @@ func switched(t int, from, to trace.Task, state uint64, changes ...change) trace
 	return e
 }
 
-func exec(t int, task trace.Task, before uint32, changes ...change) trace.Event {
-	e := at(t, trace.Exec, in(task), argB(uint64(before)))
+func exec(t int, task event.Task, before uint32, changes ...change) event.Event {
+	e := at(t, event.Exec, in(task), argB(uint64(before)))
 	e.Task = &task
 	for _, c := range changes {
 		c(&e)
@@ -81,14 +81,14 @@ func exec(t int, task trace.Task, before uint32, changes ...change) trace.Event 
 }
 
 // nmi ends at t after it lasted d.
-func nmi(t, d int, changes ...change) trace.Event {
-	return at(t, trace.NMI, append([]change{argB(uint64(d)), argC(1)}, changes...)...)
+func nmi(t, d int, changes ...change) event.Event {
+	return at(t, event.NMI, append([]change{argB(uint64(d)), argC(1)}, changes...)...)
 }
 
 // queued is a function call sent to CPU 1 from CPU 0.
-func queued(t int, sender string, csd uint64, changes ...change) trace.Event {
-	e := at(t, trace.SendCall, on(0), argA(scriptCPU), argB(csd<<8), argC(csd))
-	e.Sender = &trace.Sender{PID: 1, Name: sender}
+func queued(t int, sender string, csd uint64, changes ...change) event.Event {
+	e := at(t, event.SendCall, on(0), argA(scriptCPU), argB(csd<<8), argC(csd))
+	e.Sender = &event.Sender{PID: 1, Name: sender}
 	for _, c := range changes {
 		c(&e)
 	}
@@ -96,15 +96,15 @@ func queued(t int, sender string, csd uint64, changes ...change) trace.Event {
 }
 
 // send is anything else that a sender on CPU 0 does to CPU 1.
-func send(t int, kind trace.Kind, sender string, b, c uint64) trace.Event {
+func send(t int, kind event.Kind, sender string, b, c uint64) event.Event {
 	e := at(t, kind, on(0), argA(scriptCPU), argB(b), argC(c))
-	e.Sender = &trace.Sender{PID: 1, Name: sender}
+	e.Sender = &event.Sender{PID: 1, Name: sender}
 	return e
 }
 
-func reschedule(t int, sender string, changes ...change) trace.Event {
-	e := at(t, trace.SendReschedule, on(0), argA(scriptCPU))
-	e.Sender = &trace.Sender{PID: 1, Name: sender}
+func reschedule(t int, sender string, changes ...change) event.Event {
+	e := at(t, event.SendReschedule, on(0), argA(scriptCPU))
+	e.Sender = &event.Sender{PID: 1, Name: sender}
 	for _, c := range changes {
 		c(&e)
 	}
@@ -112,8 +112,8 @@ func reschedule(t int, sender string, changes ...change) trace.Event {
 }
 
 // called is the function of a csd, as it begins to run.
-func called(t int, csd uint64, changes ...change) trace.Event {
-	return at(t, trace.CSDEnter, append([]change{argA(csd << 8), argB(csd)}, changes...)...)
+func called(t int, csd uint64, changes ...change) event.Event {
+	return at(t, event.CSDEnter, append([]change{argA(csd << 8), argB(csd)}, changes...)...)
 }
 
 // recorder collects stays.
@@ -137,8 +137,8 @@ func newRecorder(tracked ...int) *recorder {
 }
 
 // play hands over events as one batch that ends with the last of them.
-func (r *recorder) play(events ...trace.Event) {
-	batch := trace.Batch{Events: events}
+func (r *recorder) play(events ...event.Event) {
+	batch := event.Batch{Events: events}
 	if n := len(events); n > 0 {
 		batch.Until = events[n-1].Time
 	}
@@ -146,8 +146,8 @@ func (r *recorder) play(events ...trace.Event) {
 }
 
 // lose hands over events as one batch in which CPUs lost some more.
-func (r *recorder) lose(cpus []int, events ...trace.Event) {
-	batch := trace.Batch{Events: events, Lost: make(map[int]uint64)}
+func (r *recorder) lose(cpus []int, events ...event.Event) {
+	batch := event.Batch{Events: events, Lost: make(map[int]uint64)}
 	if n := len(events); n > 0 {
 		batch.Until = events[n-1].Time
 	}

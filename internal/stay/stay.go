@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // Stay is one stay in the kernel of one thread.
@@ -35,7 +35,7 @@ type Stay struct {
 	// Entry is what entered the kernel. A stay that no event named has a
 	// UserExit as its entry, or where there is no context tracking the first
 	// event that was seen inside.
-	Entry trace.Event
+	Entry event.Event
 	// UserIP is where user mode was left.
 	UserIP uint64
 	// Inside is what happened in it, in order, and Omitted how many further
@@ -46,7 +46,7 @@ type Stay struct {
 	// lost in between or it is the first stay of the thread.
 	Quiet time.Duration
 	// Broken is the event of the end of isolation, if isolation ended with this stay.
-	Broken trace.Event
+	Broken event.Event
 }
 
 // Spent is the time of one CPU that a stay took. No two stays take the same time of a CPU, and none takes any
@@ -60,11 +60,11 @@ type Spent struct {
 
 // Part is one thing inside a stay.
 type Part struct {
-	Event trace.Event
+	Event event.Event
 	// Duration is 0 where it is not known.
 	Duration time.Duration
 	// Senders caused it from another CPU, or from this one.
-	Senders []trace.Event
+	Senders []event.Event
 }
 
 // maxParts bounds what is kept of one stay: a thread that sleeps for a minute
@@ -109,14 +109,14 @@ func (s *Stay) Named() bool { return isEntry(s.Entry.Kind) }
 
 // IsOwn reports whether the stay is only there to send an isolated thread its signal:
 // the tracer's own doing, no break.
-func (s *Stay) IsOwn() bool { return s.Entry.Kind == trace.IRQWorkEnter && s.Entry.B == 1 }
+func (s *Stay) IsOwn() bool { return s.Entry.Kind == event.IRQWorkEnter && s.Entry.B == 1 }
 
 // BreaksIsolation reports whether isolation ended with this stay.
-func (s *Stay) BreaksIsolation() bool { return s.Broken.Kind == trace.Broken }
+func (s *Stay) BreaksIsolation() bool { return s.Broken.Kind == event.Broken }
 
 // IsException reports whether the stay began with an exception: an instruction of the
 // thread itself that raised a signal, which alone shows it.
-func (s *Stay) IsException() bool { return s.Entry.Kind == trace.Signal && raisedByException(s.Entry) }
+func (s *Stay) IsException() bool { return s.Entry.Kind == event.Signal && raisedByException(s.Entry) }
 
 // isNamedBy reports whether e, inside s, shows what entered the kernel. A system
 // call and a page fault happen in user mode only, so they do, even if an interrupt
@@ -124,25 +124,25 @@ func (s *Stay) IsException() bool { return s.Entry.Kind == trace.Signal && raise
 // come anywhere and are seen before what they interrupted. An exception has no
 // event: if an interrupt hit while it was handled, only the signal that it raised
 // shows that the interrupt was not what entered.
-func (s *Stay) isNamedBy(e trace.Event) bool {
+func (s *Stay) isNamedBy(e event.Event) bool {
 	switch e.Kind {
-	case trace.SyscallExit: // all that shows of a call that seccomp answers
-		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.SyscallExit && s.Entry.Kind != trace.PageFault
-	case trace.SyscallEnter, trace.PageFault:
-		return s.Entry.Kind != trace.SyscallEnter && s.Entry.Kind != trace.PageFault
-	case trace.NMI:
+	case event.SyscallExit: // all that shows of a call that seccomp answers
+		return s.Entry.Kind != event.SyscallEnter && s.Entry.Kind != event.SyscallExit && s.Entry.Kind != event.PageFault
+	case event.SyscallEnter, event.PageFault:
+		return s.Entry.Kind != event.SyscallEnter && s.Entry.Kind != event.PageFault
+	case event.NMI:
 		return false
-	case trace.Signal:
+	case event.Signal:
 		return raisedByException(e) && isInterrupt(s.Entry.Kind)
 	}
-	seen := slices.ContainsFunc(s.Inside, func(p Part) bool { return p.Event.Kind != trace.NMI })
+	seen := slices.ContainsFunc(s.Inside, func(p Part) bool { return p.Event.Kind != event.NMI })
 	return isEntry(e.Kind) && !s.Named() && !seen
 }
 
 // raisedByException reports whether e is a signal that the thread's own instruction
 // raised: the si_code of a signal that somebody sent is 0 or less (SI_USER,
 // SI_TKILL ... in include/uapi/asm-generic/siginfo.h).
-func raisedByException(e trace.Event) bool {
+func raisedByException(e event.Event) bool {
 	if int32(e.B) <= 0 {
 		return false
 	}
@@ -153,14 +153,14 @@ func raisedByException(e trace.Event) bool {
 	return false
 }
 
-func isInterrupt(k trace.Kind) bool { return k == trace.IRQEnter || k.IsVectorEnter() }
+func isInterrupt(k event.Kind) bool { return k == event.IRQEnter || k.IsVectorEnter() }
 
 // Senders returns the sends that caused the stay from elsewhere, with the events that
 // show their arrival: of the interrupt that began it, of the functions called in
 // that interrupt, and of the task and work that the thread had to give way to.
 // An interrupt that arrived later in the stay caused no break.
-func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
-	return func(yield func(sent, arrived trace.Event) bool) {
+func (s *Stay) Senders() iter.Seq2[event.Event, event.Event] {
+	return func(yield func(sent, arrived event.Event) bool) {
 		for _, p := range s.entered() {
 			for _, from := range p.Senders {
 				if s.isCausedBy(from.Kind) && !yield(from, p.Event) {
@@ -170,7 +170,7 @@ func (s *Stay) Senders() iter.Seq2[trace.Event, trace.Event] {
 		}
 		for _, p := range s.OfEntry() {
 			for _, from := range p.Senders {
-				if (p.Event.Kind == trace.HRTimer || p.Event.Kind == trace.Timer) && !yield(from, p.Event) {
+				if (p.Event.Kind == event.HRTimer || p.Event.Kind == event.Timer) && !yield(from, p.Event) {
 					return
 				}
 			}
@@ -210,7 +210,7 @@ func (s *Stay) OfEntry() []Part {
 		switch k := p.Event.Kind; {
 		case first < 0 && k == s.Entry.Kind && p.Event.Time == s.Entry.Time:
 			first = i
-		case first >= 0 && (k == trace.Switch || isInterrupt(k)):
+		case first >= 0 && (k == event.Switch || isInterrupt(k)):
 			return s.Inside[first:i]
 		}
 	}
@@ -222,16 +222,16 @@ func (s *Stay) OfEntry() []Part {
 
 // isCausedBy reports whether what was sent by an event of kind k can be what
 // entered the kernel. Where no event named the entry, a function call is it.
-func (s *Stay) isCausedBy(k trace.Kind) bool {
+func (s *Stay) isCausedBy(k event.Kind) bool {
 	switch s.Entry.Kind {
-	case trace.RescheduleEnter:
-		return k == trace.SendReschedule
-	case trace.CallFunctionEnter, trace.CallFunctionSingleEnter:
-		return k == trace.SendCall
-	case trace.IRQEnter:
-		return k == trace.SendIRQ
+	case event.RescheduleEnter:
+		return k == event.SendReschedule
+	case event.CallFunctionEnter, event.CallFunctionSingleEnter:
+		return k == event.SendCall
+	case event.IRQEnter:
+		return k == event.SendIRQ
 	}
-	return !s.Named() && k == trace.SendCall
+	return !s.Named() && k == event.SendCall
 }
 
 // yieldedTo returns what the thread had to give way to: the task that got its CPU
@@ -240,8 +240,8 @@ func (s *Stay) yieldedTo() iter.Seq[Part] {
 	return func(yield func(Part) bool) {
 		switched := false
 		for _, p := range s.Inside {
-			reason := p.Event.Kind == trace.Work || p.Event.Kind == trace.Switch && !switched
-			switched = switched || p.Event.Kind == trace.Switch
+			reason := p.Event.Kind == event.Work || p.Event.Kind == event.Switch && !switched
+			switched = switched || p.Event.Kind == event.Switch
 			if reason && !yield(p) {
 				return
 			}
@@ -256,7 +256,7 @@ func (s *Stay) Away() (time.Duration, string) {
 	var name string
 	couldRun := true
 	for _, p := range s.Inside {
-		if p.Event.Kind != trace.Switch {
+		if p.Event.Kind != event.Switch {
 			continue
 		}
 		if p.Event.TID == s.TID {
@@ -274,18 +274,18 @@ func (s *Stay) Away() (time.Duration, string) {
 const idle = 0
 
 // isEntry reports whether an event of kind k shows what entered the kernel.
-func isEntry(k trace.Kind) bool {
+func isEntry(k event.Kind) bool {
 	switch k {
-	case trace.SyscallEnter, trace.PageFault, trace.IRQEnter, trace.NMI, trace.VectorFreed:
+	case event.SyscallEnter, event.PageFault, event.IRQEnter, event.NMI, event.VectorFreed:
 		return true
 	}
 	return k.IsVectorEnter()
 }
 
 // ends returns the kind that ends what k begins, or 0.
-func ends(k trace.Kind) trace.Kind {
+func ends(k event.Kind) event.Kind {
 	switch k {
-	case trace.SyscallEnter, trace.IRQEnter, trace.SoftirqEnter, trace.CSDEnter:
+	case event.SyscallEnter, event.IRQEnter, event.SoftirqEnter, event.CSDEnter:
 		return k + 1
 	}
 	if k.IsVectorEnter() {
@@ -295,7 +295,7 @@ func ends(k trace.Kind) trace.Kind {
 }
 
 // part takes in e, as a part of the stay or as the end of one.
-func (s *Stay) part(e trace.Event, senders []trace.Event) {
+func (s *Stay) part(e event.Event, senders []event.Event) {
 	if isPart(e.Kind) {
 		s.add(e, senders)
 	} else if p := s.finish(e); p != nil {
@@ -309,28 +309,28 @@ func (s *Stay) part(e trace.Event, senders []trace.Event) {
 
 // isPart reports whether an event of kind k is kept under its stay; the others
 // end a part.
-func isPart(k trace.Kind) bool {
+func isPart(k event.Kind) bool {
 	switch k {
-	case trace.SyscallExit, trace.IRQExit, trace.SoftirqExit, trace.CSDExit, trace.UserExit, trace.UserEnter:
+	case event.SyscallExit, event.IRQExit, event.SoftirqExit, event.CSDExit, event.UserExit, event.UserEnter:
 		return false
 	}
 	return !k.IsVector() || k.IsVectorEnter()
 }
 
-func (s *Stay) add(e trace.Event, senders []trace.Event) {
+func (s *Stay) add(e event.Event, senders []event.Event) {
 	if len(s.Inside) == maxParts {
 		s.Omitted++
 		return
 	}
 	p := Part{Event: e, Senders: senders}
-	if e.Kind == trace.NMI {
+	if e.Kind == event.NMI {
 		p.Duration = time.Duration(e.B)
 	}
 	s.Inside = append(s.Inside, p)
 }
 
 // finish gives the youngest open part that e ends its duration, and returns it.
-func (s *Stay) finish(e trace.Event) *Part {
+func (s *Stay) finish(e event.Event) *Part {
 	for i := len(s.Inside) - 1; i >= 0; i-- {
 		p := &s.Inside[i]
 		if p.Duration == 0 && ends(p.Event.Kind) == e.Kind {

@@ -5,7 +5,7 @@ package stay
 import (
 	"time"
 
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // thread is what is known of one watched thread.
@@ -48,18 +48,18 @@ type thread struct {
 	// ip is where it will go on in user mode, or 0 if that is not known.
 	ip uint64
 
-	broken trace.Event // isolation ended with the stay that is about to begin
+	broken event.Event // isolation ended with the stay that is about to begin
 	signal uint64      // to be sent when isolation ends with a break
 }
 
 // isOwn reports whether e is the signal that the break in the open stay has sent.
-func (t *thread) isOwn(e trace.Event) bool {
-	return e.Kind == trace.Signal && t.stay != nil && t.stay.BreaksIsolation() && t.stay.Broken.Signals() && e.A == t.signal && e.FromKernel()
+func (t *thread) isOwn(e event.Event) bool {
+	return e.Kind == event.Signal && t.stay != nil && t.stay.BreaksIsolation() && t.stay.Broken.Signals() && e.A == t.signal && e.FromKernel()
 }
 
 // breakIsolation notes that isolation ended with the open stay, or where the
 // beginning of a stay does not show, with the next.
-func (t *thread) breakIsolation(e trace.Event) {
+func (t *thread) breakIsolation(e event.Event) {
 	if t.stay != nil {
 		t.stay.Broken = e
 	} else {
@@ -79,27 +79,27 @@ func (t *thread) inKernel(ip uint64) bool {
 func (t *thread) inside() bool { return t.syscall || t.irqs > 0 || t.softirqs > 0 || t.away }
 
 // track keeps account of the entries and calls that the thread is in.
-func (t *thread) track(e trace.Event) {
+func (t *thread) track(e event.Event) {
 	switch k := e.Kind; {
-	case k == trace.SyscallEnter:
+	case k == event.SyscallEnter:
 		t.syscall = true
-	case k == trace.SyscallExit:
+	case k == event.SyscallExit:
 		t.syscall = false
-	case k == trace.IRQEnter, k.IsVectorEnter():
+	case k == event.IRQEnter, k.IsVectorEnter():
 		t.irqs++
-	case k == trace.IRQExit, k.IsVector():
+	case k == event.IRQExit, k.IsVector():
 		t.irqs = max(0, t.irqs-1)
-	case k == trace.SoftirqEnter:
+	case k == event.SoftirqEnter:
 		t.softirqs++
-	case k == trace.SoftirqExit:
+	case k == event.SoftirqExit:
 		t.softirqs = max(0, t.softirqs-1)
 	}
 }
 
 // open begins a stay.
-func (t *thread) open(e trace.Event) {
+func (t *thread) open(e event.Event) {
 	start := e.Time
-	if e.Kind == trace.NMI {
+	if e.Kind == event.NMI {
 		// The duration is by another clock than the time.
 		start = max(start-time.Duration(e.B), t.quietSince)
 	}
@@ -108,10 +108,10 @@ func (t *thread) open(e trace.Event) {
 		quiet = start - t.quietSince
 	}
 	t.last = Stay{CPU: e.CPU, TID: t.tid, Start: start, End: start, Entry: e, UserIP: e.UserIP, Quiet: quiet, Inside: t.last.Inside[:0], Spent: t.last.Spent[:0]}
-	t.last.Broken, t.broken = t.broken, trace.Event{}
+	t.last.Broken, t.broken = t.broken, event.Event{}
 	t.stay = &t.last
 	t.partial, t.userExit, t.syscall, t.irqs, t.softirqs = false, false, false, 0, 0
-	t.fault = e.Kind == trace.PageFault
+	t.fault = e.Kind == event.PageFault
 	t.seen, t.onCPU, t.ip, t.inexact, t.unsure = start, 0, e.UserIP, false, false
 }
 
@@ -133,7 +133,7 @@ const maxSilence = 100 * time.Microsecond
 
 // cameBack reports, without context tracking, whether the thread has been in user mode before e, which is not an entry.
 // The place where it left user mode then is not the last one that was recorded.
-func (t *thread) cameBack(e trace.Event) bool {
+func (t *thread) cameBack(e event.Event) bool {
 	switch {
 	case t.stay == nil:
 		return true
@@ -147,9 +147,9 @@ func (t *thread) cameBack(e trace.Event) bool {
 
 // goesTo notes where user mode will go on, as far as e shows it. A signal's handler is elsewhere, and so is a system
 // call that is made again: the results -ERESTARTSYS to -ERESTART_RESTARTBLOCK of include/linux/errno.h.
-func (t *thread) goesTo(e trace.Event) {
+func (t *thread) goesTo(e event.Event) {
 	result := int64(e.B)
-	if e.Kind == trace.Signal || e.Kind == trace.SyscallExit && result <= -512 && result >= -516 {
+	if e.Kind == event.Signal || e.Kind == event.SyscallExit && result <= -512 && result >= -516 {
 		t.ip = 0
 		return
 	}
@@ -165,17 +165,17 @@ const (
 
 // sleeps reports whether a thread that gives way with e goes to sleep by its own choice. To be frozen is none, nor to
 // sleep in a page fault. Nobody sleeps in an interrupt: there the call that it came in was not seen.
-func (t *thread) sleeps(e trace.Event, lossy bool) bool {
+func (t *thread) sleeps(e event.Event, lossy bool) bool {
 	if e.B&taskSleeps == 0 || e.B&taskStopped != 0 || e.Frozen {
 		return false
 	}
 	entry := t.stay.Entry.Kind
-	t.inexact = t.inexact || lossy || entry != trace.PageFault && entry != trace.SyscallEnter
-	return lossy || entry != trace.PageFault
+	t.inexact = t.inexact || lossy || entry != event.PageFault && entry != event.SyscallEnter
+	return lossy || entry != event.PageFault
 }
 
 // openPartial notes that the thread is in the kernel since an unknown time.
-func (t *thread) openPartial(e trace.Event) {
+func (t *thread) openPartial(e event.Event) {
 	t.open(e)
 	t.partial, t.quietKnown = true, false
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
-	"github.com/taskiso/taskiso/internal/trace"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // A simulated machine, of which everything is known, makes the events that the BPF programs would make of it. What
@@ -38,12 +38,12 @@ type segment struct {
 }
 
 type simTask struct {
-	trace.Task
+	event.Task
 	cpu      int
 	mode     mode
 	since    time.Duration
 	segments []segment
-	entered  trace.Kind // what it is in the kernel for; 0 for what has no event
+	entered  event.Kind // what it is in the kernel for; 0 for what has no event
 	ip       uint64
 	mask     int
 	wokenBy  string // since it has run last
@@ -111,7 +111,7 @@ type machine struct {
 	names      int
 	nesting    int
 
-	batch   trace.Batch
+	batch   event.Batch
 	lossy   map[int]bool // of the batch before
 	missed  bool         // in the batch before
 	senders map[time.Duration][]string
@@ -143,7 +143,7 @@ func newMachine(t *testing.T, seed uint64) *machine {
 	m.builder = NewBuilder(tracked, m.judge)
 	m.builder.Everywhere = m.everywhere
 	for i := range m.cpus {
-		c := &simCPU{idle: &simTask{Task: trace.Task{Name: "swapper", Kernel: true}, cpu: i, mode: inKernel}}
+		c := &simCPU{idle: &simTask{Task: event.Task{Name: "swapper", Kernel: true}, cpu: i, mode: inKernel}}
 		c.worker = m.task(uint32(10+i), false, true, i)
 		c.current = c.idle
 		m.cpus[i] = c
@@ -161,7 +161,7 @@ func newMachine(t *testing.T, seed uint64) *machine {
 }
 
 func (m *machine) task(tid uint32, watched, kernel bool, cpu int) *simTask {
-	t := &simTask{Task: trace.Task{TID: tid, PID: tid, Name: fmt.Sprint("t", tid), Watched: watched, Kernel: kernel, Born: m.now}, cpu: cpu, since: m.now, mode: byForce, mask: 1<<machineCPUs - 1}
+	t := &simTask{Task: event.Task{TID: tid, PID: tid, Name: fmt.Sprint("t", tid), Watched: watched, Kernel: kernel, Born: m.now}, cpu: cpu, since: m.now, mode: byForce, mask: 1<<machineCPUs - 1}
 	t.ip = uint64(0x1000 + m.IntN(4))
 	m.byNumber[tid] = append(m.byNumber[tid], t)
 	if !kernel {
@@ -196,13 +196,13 @@ func (m *machine) pass() {
 	m.now++
 }
 
-func (m *machine) record(when bool, cpu int, kind trace.Kind, changes ...change) time.Duration {
+func (m *machine) record(when bool, cpu int, kind event.Kind, changes ...change) time.Duration {
 	m.now++
 	if !when {
 		return m.now
 	}
 	current := m.cpus[cpu].current
-	e := trace.Event{Time: m.now, Kind: kind, CPU: cpu, TID: current.TID, Watched: current.Watched}
+	e := event.Event{Time: m.now, Kind: kind, CPU: cpu, TID: current.TID, Watched: current.Watched}
 	if !current.Kernel {
 		e.UserIP = current.ip
 	}
@@ -224,8 +224,8 @@ func (m *machine) record(when bool, cpu int, kind trace.Kind, changes ...change)
 	return m.now
 }
 
-func by(name string) change { return func(e *trace.Event) { e.Sender = &trace.Sender{Name: name} } }
-func shown(s bool) change   { return func(e *trace.Event) { e.Sender.Shown = s } }
+func by(name string) change { return func(e *event.Event) { e.Sender = &event.Sender{Name: name} } }
+func shown(s bool) change   { return func(e *event.Event) { e.Sender.Shown = s } }
 
 // send does something to another CPU, or to a task.
 func (m *machine) send(from int) {
@@ -245,7 +245,7 @@ func (m *machine) send(from int) {
 			return // it is locked
 		}
 		call := simCall{csd: csd, function: csd << 8, by: name, shown: shows}
-		m.record(m.watches(to), from, trace.SendCall, target, argB(call.function), argC(csd), by(name), shown(call.shown))
+		m.record(m.watches(to), from, event.SendCall, target, argB(call.function), argC(csd), by(name), shown(call.shown))
 		c := m.cpus[to]
 		c.interrupt = c.interrupt || len(c.queue) == 0 && c.current != c.idle // an idle CPU polls
 		c.queue = append(c.queue, call)
@@ -253,7 +253,7 @@ func (m *machine) send(from int) {
 		if to == from || m.cpus[to].current == m.cpus[to].idle {
 			return
 		}
-		m.record(m.watches(to), from, trace.SendReschedule, target, by(name))
+		m.record(m.watches(to), from, event.SendReschedule, target, by(name))
 		m.cpus[to].reschedules = append(m.cpus[to].reschedules, name)
 	case 3, 4:
 		m.wake(m.tasks[m.IntN(len(m.tasks))], from, name)
@@ -267,21 +267,21 @@ func (m *machine) send(from int) {
 				m.cpus[i].works = slices.DeleteFunc(c.works, func(w simWork) bool { return w.item == item }) // cancelled
 			}
 		}
-		m.record(m.watches(to), from, trace.SendWork, target, argC(item), by(name))
+		m.record(m.watches(to), from, event.SendWork, target, argC(item), by(name))
 		m.cpus[to].works = append(m.cpus[to].works, simWork{item, name})
 		m.wake(m.cpus[to].worker, from, m.name())
 	case 6:
 		id := uint64(m.IntN(len(m.timers)))
 		timer := m.timers[id]
-		kind := trace.SendHRTimer
+		kind := event.SendHRTimer
 		if timer.wheel {
-			kind = trace.SendTimer
+			kind = event.SendTimer
 		}
 		m.record(m.watches(to), from, kind, target, argC(id), by(name))
 		timer.cpu, timer.by = to, name
 	case 7:
 		if m.IntN(2) == 0 {
-			m.record(m.watches(to), from, trace.SendIRQ, target, argB(5), by(name))
+			m.record(m.watches(to), from, event.SendIRQ, target, argB(5), by(name))
 			m.irqCPU, m.irqBy = to, name
 			return
 		}
@@ -301,7 +301,7 @@ func (m *machine) allow(t *simTask, from int, name string) {
 			watched = i
 		}
 	}
-	m.record(watched >= 0, from, trace.SendAffinity, argA(uint64(watched)), argB(uint64(t.TID)), by(name))
+	m.record(watched >= 0, from, event.SendAffinity, argA(uint64(watched)), argB(uint64(t.TID)), by(name))
 	t.mask, t.movedBy = mask, name
 }
 
@@ -310,7 +310,7 @@ func (m *machine) wake(t *simTask, from int, name string) {
 		return
 	}
 	when := m.watches(t.cpu) || m.everywhere && t.Watched
-	at := m.record(when, from, trace.SendWake, argA(uint64(t.cpu)), argB(uint64(t.TID)), argC(t.Switches), by(name))
+	at := m.record(when, from, event.SendWake, argA(uint64(t.cpu)), argB(uint64(t.TID)), argC(t.Switches), by(name))
 	t.set(ready, at)
 	t.wokenBy = name
 	to := t.cpu
@@ -324,7 +324,7 @@ func (m *machine) wake(t *simTask, from int, name string) {
 
 func (m *machine) migrate(t *simTask, from, to int) {
 	if to != t.cpu {
-		m.record(!m.everywhere && m.recorded(t.cpu) && !m.recorded(to) && t.Watched, from, trace.Migrate, argA(uint64(to)), argB(uint64(t.TID)))
+		m.record(!m.everywhere && m.recorded(t.cpu) && !m.recorded(to) && t.Watched, from, event.Migrate, argA(uint64(to)), argB(uint64(t.TID)))
 	}
 	t.cpu = to
 }
@@ -373,13 +373,13 @@ func (m *machine) own(cpu int) bool { return m.watches(cpu) && m.cpus[cpu].curre
 
 func (m *machine) enter(cpu int) {
 	t := m.cpus[cpu].current
-	at := m.record(m.own(cpu) && m.tracked(cpu), cpu, trace.UserExit)
+	at := m.record(m.own(cpu) && m.tracked(cpu), cpu, event.UserExit)
 	t.set(inKernel, at)
 }
 
 func (m *machine) leave(cpu int) {
 	t := m.cpus[cpu].current
-	at := m.record(m.own(cpu) && m.tracked(cpu), cpu, trace.UserEnter)
+	at := m.record(m.own(cpu) && m.tracked(cpu), cpu, event.UserEnter)
 	t.set(inUser, at)
 	if m.IntN(4) > 0 {
 		t.ip = uint64(0x1000 + m.IntN(4))
@@ -389,7 +389,7 @@ func (m *machine) leave(cpu int) {
 func (m *machine) inUserMode(cpu int) {
 	t := m.cpus[cpu].current
 	m.enter(cpu)
-	t.entered = []trace.Kind{trace.SyscallEnter, trace.PageFault, 0}[m.IntN(3)]
+	t.entered = []event.Kind{event.SyscallEnter, event.PageFault, 0}[m.IntN(3)]
 	if t.entered != 0 {
 		m.record(m.own(cpu), cpu, t.entered, argA(39))
 	}
@@ -399,23 +399,23 @@ func (m *machine) inSystem(cpu int) {
 	c := m.cpus[cpu]
 	t := c.current
 	switch n := m.IntN(10); {
-	case n == 0 && t.Watched && t.entered == trace.SyscallEnter && m.IntN(4) == 0:
+	case n == 0 && t.Watched && t.entered == event.SyscallEnter && m.IntN(4) == 0:
 		m.exit(cpu)
 	case n < 2:
 		sleeps := byForce
-		if t.entered == trace.SyscallEnter {
+		if t.entered == event.SyscallEnter {
 			sleeps = byChoice
 		}
 		m.schedule(cpu, sleeps, sleeping)
 	case n < 3 && len(c.ready) > 0:
 		m.schedule(cpu, ready, runnable)
 	case n < 7:
-		if t.entered == trace.SyscallEnter {
-			m.record(m.own(cpu), cpu, trace.SyscallExit)
+		if t.entered == event.SyscallEnter {
+			m.record(m.own(cpu), cpu, event.SyscallExit)
 			m.pass()
 		}
 		if m.IntN(6) == 0 {
-			m.record(m.own(cpu), cpu, trace.Signal, argA(10))
+			m.record(m.own(cpu), cpu, event.Signal, argA(10))
 		}
 		m.leave(cpu)
 	}
@@ -428,7 +428,7 @@ func (m *machine) exit(cpu int) {
 	if !m.recorded(cpu) && !m.everywhere {
 		elsewhere = 1
 	}
-	m.record(true, cpu, trace.Exit, argA(elsewhere))
+	m.record(true, cpu, event.Exit, argA(elsewhere))
 	m.tasks = slices.DeleteFunc(m.tasks, func(o *simTask) bool { return o == t })
 	m.schedule(cpu, gone, dead)
 	m.now++
@@ -446,8 +446,8 @@ func (m *machine) schedule(cpu int, to mode, state uint64) {
 	}
 	prev.Switches++
 	task := next.Task
-	at := m.record(m.recorded(cpu) || m.everywhere && (prev.Watched || next.Watched), cpu, trace.Switch, argA(uint64(next.TID)), argB(state),
-		func(e *trace.Event) { e.Task = &task })
+	at := m.record(m.recorded(cpu) || m.everywhere && (prev.Watched || next.Watched), cpu, event.Switch, argA(uint64(next.TID)), argB(state),
+		func(e *event.Event) { e.Task = &task })
 	m.senders[at] = []string{next.wokenBy, next.movedBy}
 	next.wokenBy = ""
 	c.current = next
@@ -470,7 +470,7 @@ func (m *machine) work(cpu int) {
 	}
 	w := c.works[0]
 	c.works = c.works[1:]
-	m.senders[m.record(m.watches(cpu), cpu, trace.Work, argB(w.item))] = []string{w.by}
+	m.senders[m.record(m.watches(cpu), cpu, event.Work, argB(w.item))] = []string{w.by}
 }
 
 // flush runs what is in the queue of calls; irq_works show nowhere. It returns who sent those.
@@ -486,8 +486,8 @@ func (m *machine) flush(cpu int) []string {
 			silent = append(silent, call.by)
 			continue
 		}
-		m.senders[m.record(m.watches(cpu), cpu, trace.CSDEnter, argA(call.function), argB(call.csd))] = []string{call.by}
-		m.record(m.watches(cpu), cpu, trace.CSDExit)
+		m.senders[m.record(m.watches(cpu), cpu, event.CSDEnter, argA(call.function), argB(call.csd))] = []string{call.by}
+		m.record(m.watches(cpu), cpu, event.CSDExit)
 	}
 	return silent
 }
@@ -503,9 +503,9 @@ func (m *machine) interrupted(cpu int) {
 	m.record(m.watches(cpu), cpu, kind+1, argA(5))
 	if m.IntN(4) == 0 {
 		m.pass()
-		m.record(m.watches(cpu), cpu, trace.SoftirqEnter)
+		m.record(m.watches(cpu), cpu, event.SoftirqEnter)
 		m.expire(cpu, true)
-		m.record(m.watches(cpu), cpu, trace.SoftirqExit)
+		m.record(m.watches(cpu), cpu, event.SoftirqExit)
 	}
 	m.pass()
 	if !fromUser {
@@ -519,29 +519,29 @@ func (m *machine) interrupted(cpu int) {
 	m.leave(cpu)
 }
 
-func (m *machine) handle(cpu int) trace.Kind {
+func (m *machine) handle(cpu int) event.Kind {
 	c := m.cpus[cpu]
 	switch {
 	case c.interrupt:
-		at := m.record(m.watches(cpu), cpu, trace.CallFunctionSingleEnter)
+		at := m.record(m.watches(cpu), cpu, event.CallFunctionSingleEnter)
 		m.pass()
 		m.senders[at] = m.flush(cpu)
 		m.pass()
-		return trace.CallFunctionSingleEnter
+		return event.CallFunctionSingleEnter
 	case len(c.reschedules) > 0:
-		m.senders[m.record(m.watches(cpu), cpu, trace.RescheduleEnter)] = c.reschedules
+		m.senders[m.record(m.watches(cpu), cpu, event.RescheduleEnter)] = c.reschedules
 		c.reschedules = nil
 		m.pass()
-		return trace.RescheduleEnter
+		return event.RescheduleEnter
 	case m.irqCPU == cpu && m.IntN(2) == 0:
-		m.senders[m.record(m.watches(cpu), cpu, trace.IRQEnter, argA(5))] = []string{m.irqBy}
+		m.senders[m.record(m.watches(cpu), cpu, event.IRQEnter, argA(5))] = []string{m.irqBy}
 		m.pass()
-		return trace.IRQEnter
+		return event.IRQEnter
 	}
-	m.record(m.watches(cpu), cpu, trace.LocalTimerEnter)
+	m.record(m.watches(cpu), cpu, event.LocalTimerEnter)
 	m.pass()
 	m.expire(cpu, false)
-	return trace.LocalTimerEnter
+	return event.LocalTimerEnter
 }
 
 // expire calls the functions of timers that are due. Those of the wheel can be those of another CPU.
@@ -551,9 +551,9 @@ func (m *machine) expire(cpu int, wheel bool) {
 		if timer.wheel != wheel || timer.cpu < 0 || timer.cpu != cpu && (!wheel || m.IntN(3) > 0) || m.IntN(2) == 0 {
 			continue
 		}
-		kind, base := trace.HRTimer, uint64(0)
+		kind, base := event.HRTimer, uint64(0)
 		if wheel {
-			kind, base = trace.Timer, uint64(timer.cpu+1)
+			kind, base = event.Timer, uint64(timer.cpu+1)
 		}
 		m.senders[m.record(m.watches(cpu), cpu, kind, argB(id), argC(base))] = []string{timer.by}
 		m.pass()
@@ -581,7 +581,7 @@ func (m *machine) hand() {
 	m.batch.SendersMissed = missed || m.missed
 	m.missed = missed
 	m.builder.Add(m.batch)
-	m.batch = trace.Batch{}
+	m.batch = event.Batch{}
 	m.now++
 }
 

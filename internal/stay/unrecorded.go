@@ -2,24 +2,24 @@
 
 package stay
 
-import "github.com/taskiso/taskiso/internal/trace"
+import "github.com/taskiso/taskiso/internal/event"
 
 // currents are the tasks that CPUs run, as far as switches show, and how often another event showed that a CPU ran
 // another one: a switch was not recorded then, and nobody counted it as lost. That happens: on a Linux 6.18 neither a
 // BPF program nor perf see anything of some turns of one daemon's threads, not the switch away from them either.
 type currents struct {
-	tasks      map[int]*trace.Task // by CPU, where it is known
+	tasks      map[int]*event.Task // by CPU, where it is known
 	unrecorded map[int]uint64      // by CPU
 }
 
 func newCurrents() currents {
-	return currents{tasks: make(map[int]*trace.Task), unrecorded: make(map[int]uint64)}
+	return currents{tasks: make(map[int]*event.Task), unrecorded: make(map[int]uint64)}
 }
 
 // see takes in an event of a CPU whose switches are all recorded, or only (everyOne is false) those from and to
 // watched threads. If e shows that the switch away from a task was not recorded, it returns that task.
-func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
-	if e.Kind.IsSend() || e.Kind == trace.NMI { // an NMI can come between the event of a switch and the switch
+func (c *currents) see(e event.Event, everyOne bool) (missed *event.Task) {
+	if e.Kind.IsSend() || e.Kind == event.NMI { // an NMI can come between the event of a switch and the switch
 		return nil
 	}
 	if task := c.tasks[e.CPU]; task != nil && !canBe(task, e.TID) {
@@ -28,7 +28,7 @@ func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
 		missed = task
 	}
 	switch {
-	case e.Kind != trace.Switch:
+	case e.Kind != event.Switch:
 	case everyOne || e.Task.Watched:
 		c.tasks[e.CPU] = e.Task
 	default:
@@ -39,7 +39,7 @@ func (c *currents) see(e trace.Event, everyOne bool) (missed *trace.Task) {
 
 // canBe reports whether a task can have a number: its own, and, once it has called execve(), that of its process, some
 // time before the event of that.
-func canBe(task *trace.Task, tid uint32) bool { return tid == task.TID || tid == task.PID }
+func canBe(task *event.Task, tid uint32) bool { return tid == task.TID || tid == task.PID }
 
 // Unrecorded returns, by CPU, how often an event showed that a switch before it was not recorded although no event
 // was lost.
@@ -47,7 +47,7 @@ func (b *Builder) Unrecorded() map[int]uint64 { return b.currents.unrecorded }
 
 // compare compares an event with the switch before it. A thread that went away unrecorded was not in user mode until it
 // shows itself again: that time is not known to be quiet.
-func (b *Builder) compare(e trace.Event) {
+func (b *Builder) compare(e event.Event) {
 	missed := b.currents.see(e, !b.Everywhere)
 	if missed == nil {
 		return

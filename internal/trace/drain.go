@@ -15,25 +15,11 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // recordHeader is BPF_RINGBUF_HDR_SZ of include/uapi/linux/bpf.h.
 const recordHeader = 8
-
-// Batch is what happened since the Batch before it.
-type Batch struct {
-	// Events in the order of their time, none later than Until. They are valid
-	// until the next Read.
-	Events []Event
-	Until  time.Duration // CLOCK_MONOTONIC
-	// Lost counts, by CPU, events for which there was no room, each once. A CPU that is
-	// in it lacks events between Until of the batch before and Until. 0 stands for events that were counted with
-	// the batch before: they came while that batch was read, and which of the two batches lacks them is not known.
-	Lost map[int]uint64
-	// SendersMissed is true if a sender may have been missed in this batch or the one before: see Missed. Then nothing is
-	// known that depends on "nothing was sent since".
-	SendersMissed bool
-}
 
 type ring struct {
 	reader records
@@ -103,20 +89,20 @@ func createRing(name string, size int) (ring, error) {
 // A sender is recorded before it sends. So whatever caused an event that
 // happened before the first ring is read is in some ring by then, and a batch
 // that ends at that moment never lacks the sender of an arrival in it.
-func (t *Tracer) Read() (Batch, error) {
+func (t *Tracer) Read() (event.Batch, error) {
 	until := clock.Now()
 	events := append(t.emptyBatch(), t.later...)
 	for _, r := range t.rings {
 		var err error
 		if events, err = r.drain(events, until); err != nil {
-			return Batch{}, err
+			return event.Batch{}, err
 		}
 	}
-	byTime := func(a, b Event) int { return cmp.Compare(a.Time, b.Time) }
+	byTime := func(a, b event.Event) int { return cmp.Compare(a.Time, b.Time) }
 	if !slices.IsSortedFunc(events, byTime) { // a flood comes from one ring, and sorting it for nothing is slow
 		slices.SortStableFunc(events, byTime)
 	}
-	n, _ := slices.BinarySearchFunc(events, until, func(e Event, until time.Duration) int {
+	n, _ := slices.BinarySearchFunc(events, until, func(e event.Event, until time.Duration) int {
 		if e.Time <= until {
 			return -1
 		}
@@ -127,9 +113,9 @@ func (t *Tracer) Read() (Batch, error) {
 	t.until = until
 	missed, err := t.missing.since(t.missedSenders)
 	if err != nil {
-		return Batch{}, err
+		return event.Batch{}, err
 	}
-	return Batch{Events: events[:n], Until: until, Lost: t.lossy(), SendersMissed: missed}, nil
+	return event.Batch{Events: events[:n], Until: until, Lost: t.lossy(), SendersMissed: missed}, nil
 }
 
 // interruptible are the programs of senders that run with interrupts on: if one that sends comes in the middle of the program, the kernel does
@@ -171,7 +157,7 @@ func (m *misses) since(count func() (uint64, error)) (bool, error) {
 
 // notBefore lets no event be earlier than the end of the batch before. One was if an interrupt came
 // between its taking the time and its taking room: what the interrupt recorded was read first.
-func notBefore(events []Event, until time.Duration) {
+func notBefore(events []event.Event, until time.Duration) {
 	for i := range events {
 		if events[i].Time >= until {
 			return
@@ -182,14 +168,14 @@ func notBefore(events []Event, until time.Duration) {
 
 // emptyBatch has room for the events that are in the rings now. Growing by and by would leave several times as much
 // garbage, just when a reader that was kept from reading finds them full.
-func (t *Tracer) emptyBatch() []Event {
+func (t *Tracer) emptyBatch() []event.Event {
 	room := len(t.later)
 	for _, r := range t.rings {
 		room += r.reader.AvailableBytes() / (recordHeader + eventSize)
 	}
 	if room > cap(t.batch) {
 		t.batch = nil // is garbage before the new one is there
-		return make([]Event, 0, room+room/8)
+		return make([]event.Event, 0, room+room/8)
 	}
 	return t.batch[:0]
 }
@@ -197,7 +183,7 @@ func (t *Tracer) emptyBatch() []Event {
 // drain takes what is in the ring, up to the first event after until that was not there at
 // the start. A CPU may record as fast as this reads: what comes later is for the next batch,
 // and kept here until then it would take as much memory again as the ring.
-func (r ring) drain(events []Event, until time.Duration) ([]Event, error) {
+func (r ring) drain(events []event.Event, until time.Duration) ([]event.Event, error) {
 	// Nobody wakes the reader: a deadline in the past makes it look once.
 	r.reader.SetDeadline(time.Unix(1, 0))
 	var rec ringbuf.Record
@@ -243,7 +229,7 @@ func (t *Tracer) newlyLost() map[int]uint64 {
 
 func (t *Tracer) lostOn(cpu int) uint64 {
 	var total uint64
-	for k := range kinds {
+	for k := range event.Kinds() {
 		total += t.Lost(cpu, k)
 	}
 	return total

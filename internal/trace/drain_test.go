@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // What is lost while a batch is read comes after the end of that batch, though it is counted with it: the
@@ -48,7 +50,7 @@ func TestLossIsMarkedInEveryBatchItCanLieIn(t *testing.T) {
 	}
 	lacks := time.Duration(0)
 	for _, e := range second.Events {
-		if e.Kind == SyscallEnter && e.A == unix.SYS_GETPPID {
+		if e.Kind == event.SyscallEnter && e.A == unix.SYS_GETPPID {
 			lacks++
 		}
 	}
@@ -103,7 +105,7 @@ func (r *slow) SetDeadline(t time.Time) {
 }
 
 func TestNoEventIsBeforeTheEndOfTheLastBatch(t *testing.T) {
-	events := []Event{{Time: 5}, {Time: 7}, {Time: 9}}
+	events := []event.Event{{Time: 5}, {Time: 7}, {Time: 9}}
 	notBefore(events, 7)
 	if events[0].Time != 7 || events[1].Time != 7 || events[2].Time != 9 {
 		t.Errorf("got %v", events)

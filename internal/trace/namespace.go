@@ -15,18 +15,6 @@ import (
 // threads have the numbers that the kernel itself uses.
 const initialPIDNamespace = 0xEFFFFFFC
 
-// outside is NUMBER_OUTSIDE of bpf/number.h.
-const outside = 1 << 31
-
-// Shown returns a thread's or process's number as it is to be shown: 0, as getppid(2) has it, for one that has
-// no number in the PID namespace of this process.
-func Shown(number uint32) uint32 {
-	if number&outside != 0 {
-		return 0
-	}
-	return number
-}
-
 // pidNamespace returns the inode of the PID namespace of this process.
 func pidNamespace() (uint32, error) {
 	var stat unix.Stat_t

@@ -10,12 +10,14 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // source is a tracepoint, or a function that a kprobe is set on, and the program
 // attached to it; all have its name.
 type source struct {
-	kind   Kind
+	kind   event.Kind
 	system string
 	name   string
 	// params are the arguments we read, and those before them, in the form of
@@ -35,83 +37,90 @@ const kprobes = "kprobe"
 
 const vectorParams = "int"
 
+// at is a source with the name of its kind.
+func at(kind event.Kind, system, params, shows string, needed bool) source {
+	return source{kind, system, kind.String(), params, shows, needed}
+}
+
 var sources = []source{
-	{SyscallEnter, "raw_syscalls", "sys_enter", "struct pt_regs *, long int", "system calls", false},
-	{SyscallExit, "raw_syscalls", "sys_exit", "struct pt_regs *, long int", "the end of system calls", false},
-	{PageFault, "exceptions", "page_fault_user", "long unsigned int, struct pt_regs *, long unsigned int", "page faults", false},
-	{Signal, "signal", "signal_deliver", "int, struct kernel_siginfo *", "signals", false},
-	{UserExit, "context_tracking", "user_exit", "int", "every kernel entry on nohz_full CPUs", false},
-	{UserEnter, "context_tracking", "user_enter", "int", "every return to user mode on nohz_full CPUs", false},
+	at(event.SyscallEnter, "raw_syscalls", "struct pt_regs *, long int", "system calls", false),
+	at(event.SyscallExit, "raw_syscalls", "struct pt_regs *, long int", "the end of system calls", false),
+	at(event.PageFault, "exceptions", "long unsigned int, struct pt_regs *, long unsigned int", "page faults", false),
+	at(event.Signal, "signal", "int, struct kernel_siginfo *", "signals", false),
+	at(event.UserExit, "context_tracking", "int", "every kernel entry on nohz_full CPUs", false),
+	at(event.UserEnter, "context_tracking", "int", "every return to user mode on nohz_full CPUs", false),
 
-	{LocalTimerEnter, "irq_vectors", "local_timer_entry", vectorParams, "the tick and other timers", false},
-	{LocalTimerExit, "irq_vectors", "local_timer_exit", vectorParams, "the end of timer interrupts", false},
-	{RescheduleEnter, "irq_vectors", "reschedule_entry", vectorParams, "rescheduling interrupts", false},
-	{RescheduleExit, "irq_vectors", "reschedule_exit", vectorParams, "the end of rescheduling interrupts", false},
-	{CallFunctionEnter, "irq_vectors", "call_function_entry", vectorParams, "function-call interrupts to many CPUs", false},
-	{CallFunctionExit, "irq_vectors", "call_function_exit", vectorParams, "the end of function-call interrupts to many CPUs", false},
-	{CallFunctionSingleEnter, "irq_vectors", "call_function_single_entry", vectorParams, "function-call interrupts to one CPU", false},
-	{CallFunctionSingleExit, "irq_vectors", "call_function_single_exit", vectorParams, "the end of function-call interrupts to one CPU", false},
-	{IRQWorkEnter, "irq_vectors", "irq_work_entry", vectorParams, "irq_work interrupts", false},
-	{IRQWorkExit, "irq_vectors", "irq_work_exit", vectorParams, "the end of irq_work interrupts", false},
-	{ThermalEnter, "irq_vectors", "thermal_apic_entry", vectorParams, "thermal interrupts", false},
-	{ThermalExit, "irq_vectors", "thermal_apic_exit", vectorParams, "the end of thermal interrupts", false},
-	{ThresholdEnter, "irq_vectors", "threshold_apic_entry", vectorParams, "machine-check threshold interrupts", false},
-	{ThresholdExit, "irq_vectors", "threshold_apic_exit", vectorParams, "the end of machine-check threshold interrupts", false},
-	{DeferredErrorEnter, "irq_vectors", "deferred_error_apic_entry", vectorParams, "deferred machine-check interrupts", false},
-	{DeferredErrorExit, "irq_vectors", "deferred_error_apic_exit", vectorParams, "the end of deferred machine-check interrupts", false},
-	{ErrorAPICEnter, "irq_vectors", "error_apic_entry", vectorParams, "APIC error interrupts", false},
-	{ErrorAPICExit, "irq_vectors", "error_apic_exit", vectorParams, "the end of APIC error interrupts", false},
-	{SpuriousEnter, "irq_vectors", "spurious_apic_entry", vectorParams, "spurious interrupts", false},
-	{SpuriousExit, "irq_vectors", "spurious_apic_exit", vectorParams, "the end of spurious interrupts", false},
-	{PlatformIPIEnter, "irq_vectors", "x86_platform_ipi_entry", vectorParams, "platform interrupts", false},
-	{PlatformIPIExit, "irq_vectors", "x86_platform_ipi_exit", vectorParams, "the end of platform interrupts", false},
+	at(event.LocalTimerEnter, "irq_vectors", vectorParams, "the tick and other timers", false),
+	at(event.LocalTimerExit, "irq_vectors", vectorParams, "the end of timer interrupts", false),
+	at(event.RescheduleEnter, "irq_vectors", vectorParams, "rescheduling interrupts", false),
+	at(event.RescheduleExit, "irq_vectors", vectorParams, "the end of rescheduling interrupts", false),
+	at(event.CallFunctionEnter, "irq_vectors", vectorParams, "function-call interrupts to many CPUs", false),
+	at(event.CallFunctionExit, "irq_vectors", vectorParams, "the end of function-call interrupts to many CPUs", false),
+	at(event.CallFunctionSingleEnter, "irq_vectors", vectorParams, "function-call interrupts to one CPU", false),
+	at(event.CallFunctionSingleExit, "irq_vectors", vectorParams, "the end of function-call interrupts to one CPU", false),
+	at(event.IRQWorkEnter, "irq_vectors", vectorParams, "irq_work interrupts", false),
+	at(event.IRQWorkExit, "irq_vectors", vectorParams, "the end of irq_work interrupts", false),
+	at(event.ThermalEnter, "irq_vectors", vectorParams, "thermal interrupts", false),
+	at(event.ThermalExit, "irq_vectors", vectorParams, "the end of thermal interrupts", false),
+	at(event.ThresholdEnter, "irq_vectors", vectorParams, "machine-check threshold interrupts", false),
+	at(event.ThresholdExit, "irq_vectors", vectorParams, "the end of machine-check threshold interrupts", false),
+	at(event.DeferredErrorEnter, "irq_vectors", vectorParams, "deferred machine-check interrupts", false),
+	at(event.DeferredErrorExit, "irq_vectors", vectorParams, "the end of deferred machine-check interrupts", false),
+	at(event.ErrorAPICEnter, "irq_vectors", vectorParams, "APIC error interrupts", false),
+	at(event.ErrorAPICExit, "irq_vectors", vectorParams, "the end of APIC error interrupts", false),
+	at(event.SpuriousEnter, "irq_vectors", vectorParams, "spurious interrupts", false),
+	at(event.SpuriousExit, "irq_vectors", vectorParams, "the end of spurious interrupts", false),
+	at(event.PlatformIPIEnter, "irq_vectors", vectorParams, "platform interrupts", false),
+	at(event.PlatformIPIExit, "irq_vectors", vectorParams, "the end of platform interrupts", false),
 
-	{IRQEnter, "irq", "irq_handler_entry", "int, struct irqaction *", "device interrupts", false},
-	{IRQExit, "irq", "irq_handler_exit", "int, struct irqaction *, int", "the end of device interrupts", false},
-	{NMI, "nmi", "nmi_handler", "void *, s64, int", "non-maskable interrupts", false},
-	{VectorFreed, "irq_vectors", "vector_free_moved", "unsigned int, unsigned int, unsigned int", "the interrupt after a device's interrupt was moved away", false},
+	at(event.IRQEnter, "irq", "int, struct irqaction *", "device interrupts", false),
+	at(event.IRQExit, "irq", "int, struct irqaction *, int", "the end of device interrupts", false),
+	at(event.NMI, "nmi", "void *, s64, int", "non-maskable interrupts", false),
+	at(event.VectorFreed, "irq_vectors", "unsigned int, unsigned int, unsigned int", "the interrupt after a device's interrupt was moved away", false),
 
-	{SoftirqEnter, "irq", "softirq_entry", "unsigned int", "softirqs", false},
-	{SoftirqExit, "irq", "softirq_exit", "unsigned int", "the end of softirqs", false},
-	{CSDEnter, "csd", "csd_function_entry", "smp_call_func_t, call_single_data_t *", "which function another CPU called", false},
-	{CSDExit, "csd", "csd_function_exit", "smp_call_func_t, call_single_data_t *", "how long such a function took", false},
-	{HRTimer, "timer", "hrtimer_expire_entry", "struct hrtimer *", "which high-resolution timer expired", false},
-	{Timer, "timer", "timer_expire_entry", "struct timer_list *", "which timer expired", false},
-	{Tick, "timer", "tick_stop", "int, int", "the reason why the tick goes on", false},
-	{Work, "workqueue", "workqueue_execute_start", "struct work_struct *", "which work a kworker ran", false},
-	{Switch, "sched", "sched_switch", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true},
+	at(event.SoftirqEnter, "irq", "unsigned int", "softirqs", false),
+	at(event.SoftirqExit, "irq", "unsigned int", "the end of softirqs", false),
+	at(event.CSDEnter, "csd", "smp_call_func_t, call_single_data_t *", "which function another CPU called", false),
+	at(event.CSDExit, "csd", "smp_call_func_t, call_single_data_t *", "how long such a function took", false),
+	at(event.HRTimer, "timer", "struct hrtimer *", "which high-resolution timer expired", false),
+	at(event.Timer, "timer", "struct timer_list *", "which timer expired", false),
+	at(event.Tick, "timer", "int, int", "the reason why the tick goes on", false),
+	at(event.Work, "workqueue", "struct work_struct *", "which work a kworker ran", false),
+	at(event.Switch, "sched", "bool, struct task_struct *, struct task_struct *, unsigned int", "which task runs", true),
 
-	{Fork, "sched", "sched_process_fork", "struct task_struct *, struct task_struct *", "children", true},
-	{Exec, "sched", "sched_process_exec", "struct task_struct *, pid_t", "the start of the command", true},
-	{Exit, "sched", "sched_process_exit", "struct task_struct *", "the end of tasks", true},
-	{Migrate, "sched", "sched_migrate_task", "struct task_struct *, int", "threads that leave the CPUs", false},
+	at(event.Fork, "sched", "struct task_struct *, struct task_struct *", "children", true),
+	at(event.Exec, "sched", "struct task_struct *, pid_t", "the start of the command", true),
+	at(event.Exit, "sched", "struct task_struct *", "the end of tasks", true),
+	at(event.Migrate, "sched", "struct task_struct *, int", "threads that leave the CPUs", false),
 
-	{SendCall, "csd", "csd_queue_cpu", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "the sender of a function-call interrupt", false},
-	{SendReschedule, "ipi", "ipi_send_cpu", "const unsigned int, long unsigned int, void *", "the sender of a rescheduling interrupt", false},
-	{SendWake, "sched", "sched_waking", "struct task_struct *", "the waker of a task", false},
-	{SendWork, "workqueue", "workqueue_queue_work", "int, struct pool_workqueue *, struct work_struct *", "the origin of queued work", false},
-	{SendIRQ, "irq_vectors", "vector_config", "unsigned int, unsigned int, unsigned int", "the task that moved an interrupt", false},
-	{SendHRTimer, "timer", "hrtimer_start", "struct hrtimer *", "the task that armed a high-resolution timer", false},
-	{SendTimer, "timer", "timer_start", "struct timer_list *", "the task that armed a timer", false},
-	{SendCgroup, "cgroup", "cgroup_attach_task", "struct cgroup *, const char *, struct task_struct *", "the task that moved another to a different cgroup", false},
-	{SendAffinity, kprobes, "set_cpus_allowed_common", "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "the task that let another run on the CPU", false},
+	at(event.SendCall, "csd", "const unsigned int, long unsigned int, smp_call_func_t, call_single_data_t *", "the sender of a function-call interrupt", false),
+	at(event.SendReschedule, "ipi", "const unsigned int, long unsigned int, void *", "the sender of a rescheduling interrupt", false),
+	at(event.SendWake, "sched", "struct task_struct *", "the waker of a task", false),
+	at(event.SendWork, "workqueue", "int, struct pool_workqueue *, struct work_struct *", "the origin of queued work", false),
+	at(event.SendIRQ, "irq_vectors", "unsigned int, unsigned int, unsigned int", "the task that moved an interrupt", false),
+	at(event.SendHRTimer, "timer", "struct hrtimer *", "the task that armed a high-resolution timer", false),
+	at(event.SendTimer, "timer", "struct timer_list *", "the task that armed a timer", false),
+	at(event.SendCgroup, "cgroup", "struct cgroup *, const char *, struct task_struct *", "the task that moved another to a different cgroup", false),
+	at(event.SendAffinity, kprobes, "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "the task that let another run on the CPU", false),
 }
 
 // standIns are used where a tracepoint is missing. The compiler may have made one
 // part of another, so the first two overlap.
 var standIns = map[string][]source{
 	"csd_queue_cpu": {
-		{SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "the sender of a function-call interrupt", false},
-		{SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "the sender of a function-call interrupt to one CPU", false},
-		{SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "the sender of function-call interrupts to many CPUs", false},
+		{event.SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "the sender of a function-call interrupt", false},
+		{event.SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "the sender of a function-call interrupt to one CPU", false},
+		{event.SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "the sender of function-call interrupts to many CPUs", false},
 	},
 	"ipi_send_cpu": {
-		{SendReschedule, kprobes, "native_smp_send_reschedule", "int", "the sender of a rescheduling interrupt", false},
+		{event.SendReschedule, kprobes, "native_smp_send_reschedule", "int", "the sender of a rescheduling interrupt", false},
 	},
 }
 
 // looksForTargets reports whether the program goes through a list of CPUs.
-func (s source) looksForTargets() bool { return s.kind == SendCalls || s.kind == SendAffinity }
+func (s source) looksForTargets() bool {
+	return s.kind == event.SendCalls || s.kind == event.SendAffinity
+}
 
 // allSources lists the sources, and then those that stand in for one.
 func allSources() []source {
@@ -135,7 +144,7 @@ const errNotThere = unsupported("not in this kernel")
 // Source is one tracepoint or kprobe and whether the kernel offers it.
 type Source struct {
 	Name  string // "irq_vectors:local_timer_entry"
-	Kind  Kind
+	Kind  event.Kind
 	Shows string // what is not seen without it
 	Err   error  // why it is missing; nil when it is available
 	// InPlaceOf is the tracepoint for which a kprobe stands in: "csd:csd_queue_cpu".

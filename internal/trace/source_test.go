@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 var (
@@ -48,7 +50,7 @@ func kernelWithType(t *testing.T, types ...btf.Type) *btf.Spec {
 	return spec
 }
 
-func sourceOf(t *testing.T, k Kind) source {
+func sourceOf(t *testing.T, k event.Kind) source {
 	t.Helper()
 	for _, s := range sources {
 		if s.kind == k {
@@ -62,27 +64,27 @@ func sourceOf(t *testing.T, k Kind) source {
 func TestSourceCheck(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		kind   Kind
+		kind   event.Kind
 		kernel *btf.Spec
 		want   string // in the error; "" for none
 	}{
-		{"as known", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong), ""},
-		{"one argument more at the end", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong, cInt), ""},
-		{"an argument gone", SyscallEnter, kernelWith(t, "sys_enter", private, regs), "(struct pt_regs *), not"},
-		{"an argument of another type", SyscallEnter, kernelWith(t, "sys_enter", private, regs, cInt), "not (struct pt_regs *, long int)"},
-		{"arguments exchanged", SyscallEnter, kernelWith(t, "sys_enter", private, cLong, regs), "has arguments"},
-		{"one argument more at the beginning", UserExit, kernelWith(t, "user_exit", private, cBool, cInt), "has arguments"},
-		{"a longer type name", UserExit, kernelWith(t, "user_exit", private, &btf.Typedef{Name: "int_fast", Type: cInt}), "has arguments"},
-		{"a constant", SendReschedule, kernelWith(t, "ipi_send_cpu", private, &btf.Const{Type: cUnsigned},
+		{"as known", event.SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong), ""},
+		{"one argument more at the end", event.SyscallEnter, kernelWith(t, "sys_enter", private, regs, cLong, cInt), ""},
+		{"an argument gone", event.SyscallEnter, kernelWith(t, "sys_enter", private, regs), "(struct pt_regs *), not"},
+		{"an argument of another type", event.SyscallEnter, kernelWith(t, "sys_enter", private, regs, cInt), "not (struct pt_regs *, long int)"},
+		{"arguments exchanged", event.SyscallEnter, kernelWith(t, "sys_enter", private, cLong, regs), "has arguments"},
+		{"one argument more at the beginning", event.UserExit, kernelWith(t, "user_exit", private, cBool, cInt), "has arguments"},
+		{"a longer type name", event.UserExit, kernelWith(t, "user_exit", private, &btf.Typedef{Name: "int_fast", Type: cInt}), "has arguments"},
+		{"a constant", event.SendReschedule, kernelWith(t, "ipi_send_cpu", private, &btf.Const{Type: cUnsigned},
 			&btf.Int{Name: "long unsigned int", Size: 8}, private), ""},
-		{"another tracepoint", SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "not in this kernel"},
-		{"no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is not a pointer"},
-		{"a pointer to no function", SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is not a function"},
-		{"a function as of 6.2", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"), pointerTo("affinity_context"))), ""},
-		{"a function as before", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"),
+		{"another tracepoint", event.SyscallExit, kernelWith(t, "sys_enter", private, regs, cLong), "not in this kernel"},
+		{"no function", event.SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: cInt}), "is not a pointer"},
+		{"a pointer to no function", event.SyscallEnter, kernelWithType(t, &btf.Typedef{Name: "btf_trace_sys_enter", Type: private}), "is not a function"},
+		{"a function as of 6.2", event.SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"), pointerTo("affinity_context"))), ""},
+		{"a function as before", event.SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"),
 			&btf.Pointer{Target: &btf.Const{Type: pointerTo("cpumask").Target}}, &btf.Typedef{Name: "u32", Type: cUnsigned})), ""},
-		{"a function that has neither", SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"))), "not (struct task_struct *, struct affinity_context *) or (struct task_struct *, const struct cpumask *, u32)"},
-		{"no arguments at all", SyscallEnter, kernelWith(t, "sys_enter"), "is not a function with arguments"},
+		{"a function that has neither", event.SendAffinity, kernelWithType(t, function("set_cpus_allowed_common", pointerTo("task_struct"))), "not (struct task_struct *, struct affinity_context *) or (struct task_struct *, const struct cpumask *, u32)"},
+		{"no arguments at all", event.SyscallEnter, kernelWith(t, "sys_enter"), "is not a function with arguments"},
 	} {
 		err := sourceOf(t, tc.kind).check(tc.kernel)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
@@ -147,7 +149,7 @@ func TestKprobesDoNotStandInForWhatIsThere(t *testing.T) {
 		function("native_smp_send_reschedule", cInt),
 	)
 	for _, s := range Sources(kernel) {
-		if s.Kind == SendReschedule && (s.Name != "ipi:ipi_send_cpu" || s.Err != nil) {
+		if s.Kind == event.SendReschedule && (s.Name != "ipi:ipi_send_cpu" || s.Err != nil) {
 			t.Errorf("got %+v", s)
 		}
 	}
@@ -160,7 +162,7 @@ func TestSourcesOfAKernelWithOneTracepoint(t *testing.T) {
 		t.Errorf("%d sources listed, want %d", len(list), len(sources))
 	}
 	for _, s := range list {
-		if s.Kind == SyscallEnter {
+		if s.Kind == event.SyscallEnter {
 			if s.Err != nil || s.Name != "raw_syscalls:sys_enter" || s.Shows != "system calls" {
 				t.Errorf("got %+v", s)
 			}

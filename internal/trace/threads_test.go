@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // Variables that make the test binary another program.
@@ -104,7 +105,7 @@ func start(t *testing.T, c *exec.Cmd) (in io.Writer, out *bufio.Reader) {
 }
 
 // read returns what was recorded.
-func read(t *testing.T, tracer *Tracer) []Event {
+func read(t *testing.T, tracer *Tracer) []event.Event {
 	t.Helper()
 	b, err := tracer.Read()
 	if err != nil {
@@ -147,11 +148,11 @@ func TestWatchedThreadsAreOfThisNamespace(t *testing.T) {
 	writes, woken := 0, 0
 	for _, e := range events {
 		switch {
-		case e.Kind == SyscallEnter && int(e.TID) != c.Process.Pid:
+		case e.Kind == event.SyscallEnter && int(e.TID) != c.Process.Pid:
 			t.Errorf("%v of thread %d, which is not watched", e.Kind, e.TID)
-		case e.Kind == SyscallEnter && e.A == unix.SYS_WRITE:
+		case e.Kind == event.SyscallEnter && e.A == unix.SYS_WRITE:
 			writes++
-		case e.Kind == SendWake && int(e.B) == c.Process.Pid && int(e.Sender.PID) == os.Getpid():
+		case e.Kind == event.SendWake && int(e.B) == c.Process.Pid && int(e.Sender.PID) == os.Getpid():
 			woken++
 		}
 	}
@@ -180,7 +181,7 @@ func TestExecGivesUpTheNumber(t *testing.T) {
 	}
 	execs := 0
 	for _, e := range read(t, tracer) {
-		if e.Kind == Exec {
+		if e.Kind == event.Exec {
 			execs++
 			if int(e.B) != tid || int(e.Task.TID) != c.Process.Pid || int(e.Task.PID) != c.Process.Pid {
 				t.Errorf("thread %d executed a program and is %+v, said to have been %d", tid, *e.Task, e.B)
@@ -230,7 +231,7 @@ func TestWorkersOfAProcessAreNotInUserMode(t *testing.T) {
 	for deadline := time.Now().Add(30 * time.Second); seen == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		wake()
 		for _, e := range read(t, tracer) {
-			if e.Kind != Switch || !strings.HasPrefix(e.Task.Name, "iou-sqp") {
+			if e.Kind != event.Switch || !strings.HasPrefix(e.Task.Name, "iou-sqp") {
 				continue
 			}
 			seen++
@@ -288,12 +289,12 @@ func TestExitOfAWatchedThreadIsSeenAnywhere(t *testing.T) {
 					continue
 				}
 				switch {
-				case e.Kind == Exit:
+				case e.Kind == event.Exit:
 					exits++
 					if e.CPU != tc.on || e.A != tc.elsewhere {
 						t.Errorf("it ended on CPU %d, elsewhere %d; want CPU %d, elsewhere %d", e.CPU, e.A, tc.on, tc.elsewhere)
 					}
-				case tc.elsewhere == 1 && e.Kind == SyscallEnter:
+				case tc.elsewhere == 1 && e.Kind == event.SyscallEnter:
 					t.Errorf("%v on CPU %d, which is not watched", e.Kind, e.CPU)
 				}
 			}
@@ -332,7 +333,7 @@ func TestSwitchAfterAnUnreportedOne(t *testing.T) {
 			unix.Nanosleep(&unix.Timespec{Nsec: 1_000_000}, nil)
 		}
 		for _, e := range read(t, tracer) {
-			if e.Kind == Switch && e.CPU == cpu && !e.Watched && !e.Task.Watched {
+			if e.Kind == event.Switch && e.CPU == cpu && !e.Watched && !e.Task.Watched {
 				n++
 			}
 		}

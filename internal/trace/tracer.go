@@ -21,6 +21,7 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/abi"
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/event"
 )
 
 // Follow selects which children of a watched task are watched as well.
@@ -81,8 +82,8 @@ type Tracer struct {
 	isolation   *Isolation // nil if not asked for
 	taskChanges uint32
 
-	batch []Event        // what the last Read has handed out
-	later []Event        // read, but not yet safe to hand out
+	batch []event.Event  // what the last Read has handed out
+	later []event.Event  // read, but not yet safe to hand out
 	until time.Duration  // of the last Read
 	lost  map[int]uint64 // by CPU, as last seen
 
@@ -213,7 +214,7 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		"any_cpu":    cfg.CPUs.Len() == 0,
 		"follow":     uint32(cfg.Follow),
 		"isolation":  cfg.Isolation,
-		"csd_events": t.Has(CSDEnter),
+		"csd_events": t.Has(event.CSDEnter),
 		"supervisor": uint32(os.Getpid()),
 
 		"hidden_symbols":     cfg.Address == nil,
@@ -355,18 +356,18 @@ func (t *Tracer) Unwatch(tid int) error {
 func (t *Tracer) Sources() []Source { return slices.Clone(t.sources) }
 
 // Has reports whether the source of events of kind k is attached.
-func (t *Tracer) Has(k Kind) bool {
+func (t *Tracer) Has(k event.Kind) bool {
 	return slices.ContainsFunc(t.sources, func(s Source) bool { return s.Kind == k && s.Err == nil })
 }
 
 // Seen returns how many events of kind k happened on a CPU since Start,
 // recorded or lost.
-func (t *Tracer) Seen(cpu int, k Kind) uint64 { return t.counter(cpu, seenOffset, k) }
+func (t *Tracer) Seen(cpu int, k event.Kind) uint64 { return t.counter(cpu, seenOffset, k) }
 
 // Lost returns how many of those were lost.
-func (t *Tracer) Lost(cpu int, k Kind) uint64 { return t.counter(cpu, lostOffset, k) }
+func (t *Tracer) Lost(cpu int, k event.Kind) uint64 { return t.counter(cpu, lostOffset, k) }
 
-func (t *Tracer) counter(cpu, table int, k Kind) uint64 {
+func (t *Tracer) counter(cpu, table int, k event.Kind) uint64 {
 	var b [8]byte
 	if _, err := t.state.ReadAt(b[:], int64(cpu*cpuStateSize+table+8*int(k))); err != nil {
 		return 0 // a CPU beyond PossibleCPUs has no events
@@ -413,7 +414,7 @@ func (t *Tracer) Missed() (uint64, error) {
 }
 
 // MissedOf returns how many of those were of kind k.
-func (t *Tracer) MissedOf(k Kind) (uint64, error) { return t.missedBy(k.String()) }
+func (t *Tracer) MissedOf(k event.Kind) (uint64, error) { return t.missedBy(k.String()) }
 
 // missedBy returns how many of those events a program should have seen; 0 if there is no program of that name.
 func (t *Tracer) missedBy(program string) (uint64, error) {

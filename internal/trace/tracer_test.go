@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/affinity"
+	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
@@ -63,7 +64,7 @@ func TestEverySyscallIsReportedOrLost(t *testing.T) {
 			close(start)
 
 			var reported, lost uint64
-			kinds := map[Kind]int{}
+			kinds := map[event.Kind]int{}
 			var last time.Duration
 			read := func() {
 				b, err := tracer.Read()
@@ -76,7 +77,7 @@ func TestEverySyscallIsReportedOrLost(t *testing.T) {
 						t.Errorf("event %v at %v after one at %v", e.Kind, e.Time, last)
 					}
 					last = e.Time
-					if e.Kind == SyscallEnter && e.A == unix.SYS_GETPPID {
+					if e.Kind == event.SyscallEnter && e.A == unix.SYS_GETPPID {
 						if int(e.TID) != worker || e.CPU != cpu || e.UserIP == 0 {
 							t.Fatalf("getppid of thread %d on CPU %d reported as %+v", worker, cpu, e)
 						}
@@ -95,8 +96,8 @@ func TestEverySyscallIsReportedOrLost(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 			read()
-			lostCalls := tracer.Lost(cpu, SyscallEnter)
-			seen := tracer.Seen(cpu, SyscallEnter)
+			lostCalls := tracer.Lost(cpu, event.SyscallEnter)
+			seen := tracer.Seen(cpu, event.SyscallEnter)
 			t.Logf("reported %d, lost %d of all kinds, %d entries; seen %d", reported, lost, lostCalls, seen)
 			t.Logf("kinds: %v", kinds)
 			missed, err := tracer.Missed()
@@ -128,7 +129,7 @@ type endless struct{ read int }
 
 func (r *endless) ReadInto(rec *ringbuf.Record) error {
 	r.read++
-	rec.RawSample = record(SyscallEnter, taskWatched)
+	rec.RawSample = record(event.SyscallEnter, taskWatched)
 	return nil
 }
 func (r *endless) SetDeadline(time.Time) {}
@@ -150,11 +151,11 @@ func TestFloodDoesNotHoldUpTheReader(t *testing.T) {
 
 // A reader that was kept from reading makes room for all at once: growing by and by leaves garbage of several times that.
 func TestBatchHasRoomForWhatIsThere(t *testing.T) {
-	tracer := &Tracer{rings: []ring{{reader: &endless{}}, {reader: &endless{}}}, later: make([]Event, 3)}
+	tracer := &Tracer{rings: []ring{{reader: &endless{}}, {reader: &endless{}}}, later: make([]event.Event, 3)}
 	if got, least := cap(tracer.emptyBatch()), 3+2*(4096/(recordHeader+eventSize)); got < least {
 		t.Errorf("room for %d events, want %d at least", got, least)
 	}
-	tracer.batch = make([]Event, 5, 1000)
+	tracer.batch = make([]event.Event, 5, 1000)
 	if b := tracer.emptyBatch(); len(b) != 0 || cap(b) != 1000 {
 		t.Errorf("%d events and room for %d, want the room that there was", len(b), cap(b))
 	}

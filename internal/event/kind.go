@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package trace
+package event
 
 import "iter"
 
-// Kind is the kind of an event. The numbers are those of enum kind in bpf/kinds.h;
-// a test compares the two.
+// Kind is the kind of an event. The numbers are those of enum kind in
+// internal/trace/bpf/kinds.h; a test compares the two.
 type Kind uint8
 
 // Kinds of events. An Exit follows its Enter.
@@ -84,6 +84,71 @@ const (
 	kinds
 )
 
+// names are those of the tracepoints behind the kinds, without their subsystem, or of kernel functions where no tracepoint
+// is behind one. Those about isolation have names of their own.
+var names = [...]string{
+	SyscallEnter:            "sys_enter",
+	SyscallExit:             "sys_exit",
+	PageFault:               "page_fault_user",
+	Signal:                  "signal_deliver",
+	UserExit:                "user_exit",
+	UserEnter:               "user_enter",
+	LocalTimerEnter:         "local_timer_entry",
+	LocalTimerExit:          "local_timer_exit",
+	RescheduleEnter:         "reschedule_entry",
+	RescheduleExit:          "reschedule_exit",
+	CallFunctionEnter:       "call_function_entry",
+	CallFunctionExit:        "call_function_exit",
+	CallFunctionSingleEnter: "call_function_single_entry",
+	CallFunctionSingleExit:  "call_function_single_exit",
+	IRQWorkEnter:            "irq_work_entry",
+	IRQWorkExit:             "irq_work_exit",
+	ThermalEnter:            "thermal_apic_entry",
+	ThermalExit:             "thermal_apic_exit",
+	ThresholdEnter:          "threshold_apic_entry",
+	ThresholdExit:           "threshold_apic_exit",
+	DeferredErrorEnter:      "deferred_error_apic_entry",
+	DeferredErrorExit:       "deferred_error_apic_exit",
+	ErrorAPICEnter:          "error_apic_entry",
+	ErrorAPICExit:           "error_apic_exit",
+	SpuriousEnter:           "spurious_apic_entry",
+	SpuriousExit:            "spurious_apic_exit",
+	PlatformIPIEnter:        "x86_platform_ipi_entry",
+	PlatformIPIExit:         "x86_platform_ipi_exit",
+	IRQEnter:                "irq_handler_entry",
+	IRQExit:                 "irq_handler_exit",
+	NMI:                     "nmi_handler",
+	VectorFreed:             "vector_free_moved",
+	SoftirqEnter:            "softirq_entry",
+	SoftirqExit:             "softirq_exit",
+	CSDEnter:                "csd_function_entry",
+	CSDExit:                 "csd_function_exit",
+	HRTimer:                 "hrtimer_expire_entry",
+	Timer:                   "timer_expire_entry",
+	Tick:                    "tick_stop",
+	Work:                    "workqueue_execute_start",
+	Switch:                  "sched_switch",
+	Fork:                    "sched_process_fork",
+	Exec:                    "sched_process_exec",
+	Exit:                    "sched_process_exit",
+	Migrate:                 "sched_migrate_task",
+	Isolated:                "isolated",
+	Broken:                  "broken",
+	Left:                    "left",
+	Told:                    "told",
+	SendCall:                "csd_queue_cpu",
+	SendSingle:              "generic_exec_single",
+	SendCalls:               "smp_call_function_many_cond",
+	SendReschedule:          "ipi_send_cpu",
+	SendWake:                "sched_waking",
+	SendWork:                "workqueue_queue_work",
+	SendIRQ:                 "vector_config",
+	SendHRTimer:             "hrtimer_start",
+	SendTimer:               "timer_start",
+	SendAffinity:            "set_cpus_allowed_common",
+	SendCgroup:              "cgroup_attach_task",
+}
+
 // Kinds returns every kind of event.
 func Kinds() iter.Seq[Kind] {
 	return func(yield func(Kind) bool) {
@@ -109,15 +174,13 @@ func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 // programs themselves decide and no tracepoint shows.
 func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Told }
 
-// String returns the name of the tracepoint behind k, without its subsystem.
+// IsKnown reports whether there is a kind of that number.
+func (k Kind) IsKnown() bool { return k > 0 && k < kinds }
+
+// String returns the name of the tracepoint or function behind k.
 func (k Kind) String() string {
-	if k.IsIsolation() {
-		return [...]string{"isolated", "broken", "left", "told"}[k-Isolated]
+	if !k.IsKnown() {
+		return "unknown"
 	}
-	for _, s := range allSources() {
-		if s.kind == k {
-			return s.name
-		}
-	}
-	return "unknown"
+	return names[k]
 }
