@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every command that README.md, docs/*.md, examples/ci and the examples of --help print is run by a script of testdata/script, or
-// named in testdata/not-run.txt with the reason.
+// Every command in a block of any page, of examples/ci or of --help is run by a script of testdata/script, or named in
+// testdata/not-run.txt with the reason.
 func TestDocumentedCommandsAreRun(t *testing.T) {
 	run, excused := make(map[string]bool), notRun(t)
 	for _, file := range glob(t, "testdata/script/*.txtar", "testdata/script/guest/*.txtar") {
@@ -51,7 +51,7 @@ func TestDocumentedCommandsAreRun(t *testing.T) {
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	found := make(map[string][]string)
-	for _, file := range glob(t, "../../README.md", "../../docs/*.md", "../../examples/ci/README.md") {
+	for _, file := range glob(t, "../../*.md", "../../docs/*.md", "../../docs/*/*.md", "../../examples/*/README.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -67,8 +67,14 @@ func documented(t *testing.T) map[string][]string {
 		}
 	}
 	commands(new(program).rootCommand(), func(c *cobra.Command) {
+		help := c.CommandPath() + " --help"
 		for line := range strings.Lines(c.Example) {
-			found[c.CommandPath()+" --help"] = append(found[c.CommandPath()+" --help"], commandsIn(line)...)
+			found[help] = append(found[help], commandsIn(line)...)
+		}
+		for line := range strings.Lines(c.Long) {
+			if strings.HasPrefix(line, "  ") {
+				found[help] = append(found[help], commandsIn(line)...)
+			}
 		}
 	})
 	return found
@@ -89,7 +95,7 @@ func commandsOf(page string) (all []string) {
 }
 
 // starts are the words with which a command begins, after a prompt and sudo.
-var starts = []string{"taskiso", "make", "go", "git"}
+var starts = []string{"taskiso", "make", "go", "git", "install", "setcap", "hack/setup"}
 
 // prompts are what can come before that: a workflow of GitHub has "run:" there, one of GitLab "-".
 var prompts = []string{"$", "#", "sudo", "run:", "-"}
