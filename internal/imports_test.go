@@ -42,7 +42,7 @@ var importRules = []importRule{
 		reason: "an isolated program must not carry the tracer",
 	},
 	{
-		of: []string{"pagefault/..."}, never: []string{"..."}, allow: []string{"pagefault/...", "internal/clock"},
+		of: []string{"pagefault/..."}, never: []string{"..."}, allow: []string{"pagefault/...", "internal/clock", "internal/proc"},
 		reason: "page-fault notification is useful to programs that want nothing else of ours",
 	},
 	{

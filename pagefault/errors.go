@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
 
 var (
@@ -83,15 +85,13 @@ func paranoid() (int, error) {
 
 // ownerOf returns the effective user of a thread.
 func ownerOf(tid int) (int, error) {
-	path := fmt.Sprintf("/proc/%d/status", tid)
-	text, err := os.ReadFile(path)
+	status, err := proc.ReadStatus(root(), proc.Process(tid))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "Uid:" {
-			return strconv.Atoi(fields[2])
-		}
+	users := strings.Fields(status.Value("Uid")) // real, effective, saved, of the file system
+	if len(users) < 2 {
+		return 0, fmt.Errorf("looking for the user of thread %d: /proc/%d/status has Uid %q", tid, tid, status.Value("Uid"))
 	}
-	return 0, fmt.Errorf("looking for the user in %s: none", path)
+	return strconv.Atoi(users[1])
 }

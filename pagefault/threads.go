@@ -5,50 +5,49 @@ package pagefault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/proc"
 )
+
+// root is where package proc finds the files of tasks.
+func root() fs.FS { return os.DirFS("/") }
 
 // threads returns the threads of a process.
 func threads(pid int) ([]int, error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+	tids, err := proc.Threads(root(), pid)
+	if hasEnded(err) {
 		return nil, fmt.Errorf("listing threads of process %d: %w", pid, ErrNoTarget)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing threads of process %d: %w", pid, err)
-	}
-	tids := make([]int, 0, len(entries))
-	for _, e := range entries {
-		tid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("parsing thread %q of process %d: %w", e.Name(), pid, err)
-		}
-		tids = append(tids, tid)
 	}
 	return tids, nil
 }
 
 // processOf returns the process of a thread.
 func processOf(tid int) (int, error) {
-	path := fmt.Sprintf("/proc/%d/status", tid)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+	status, err := proc.ReadStatus(root(), proc.Process(tid))
+	if hasEnded(err) {
 		return 0, fmt.Errorf("looking for thread %d: %w", tid, ErrNoTarget)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("looking for the process of thread %d: %w", tid, err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "Tgid:" {
-			return strconv.Atoi(fields[1])
-		}
+	pid, err := strconv.Atoi(status.Value("Tgid"))
+	if err != nil {
+		return 0, fmt.Errorf("looking for the process of thread %d: /proc/%d/status has Tgid %q", tid, tid, status.Value("Tgid"))
 	}
-	return 0, fmt.Errorf("looking for the process of thread %d in %s: none", tid, path)
+	return pid, nil
 }
+
+// hasEnded reports whether the files of a task were not there, or could not be read, because it had ended.
+func hasEnded(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // onlineCPUs returns the CPUs that a thread can run on now.
 func onlineCPUs() ([]int, error) {
