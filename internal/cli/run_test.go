@@ -372,7 +372,7 @@ func (h host) testCommandWithoutDashes(t *testing.T) {
 		{[]string{"echo", "-l", "--json", "-c", "9999"}, "-l --json -c 9999\n"},
 		{[]string{"echo", "--", "-q"}, "-- -q\n"},
 		{[]string{"--", "echo", "--", "-q"}, "-- -q\n"},
-		{[]string{"--max-breaks", "1000000000", "--accept-lower-bound", "echo", "--max-breaks", "0"}, "--max-breaks 0\n"},
+		{[]string{"--duration", "1h", "echo", "--duration", "0"}, "--duration 0\n"},
 	} {
 		r := h.run(t, append([]string{"run", "-q"}, tc.args...)...)
 		if tc.want != "" && (r.code != 0 || r.stdout != tc.want) {
