@@ -326,8 +326,8 @@ func (h host) testOutput(t *testing.T) {
 		says, fileSays string
 		stdout         bool
 	}{
-		{[]string{"run", "-c", here, "-d", "300ms"}, "done to it ", "quiet stretches", false},
-		{[]string{"run", "-c", here, "-d", "300ms", "--full"}, "quiet stretches", "quiet stretches", false},
+		{[]string{"run", "-c", here, "-d", "300ms"}, "done to it ", "busy loop, process ", false},
+		{[]string{"run", "-c", here, "-d", "300ms", "--full"}, "busy loop, process ", "busy loop, process ", false},
 		{[]string{"watch", "-c", here, "-d", "300ms"}, "every user task, ", "every user task on the CPUs", true},
 		{[]string{"noise", "-c", here, "-d", "300ms"}, "taskiso noise:", "taskiso noise:", true},
 		{[]string{"faults", "true"}, "faults", "faults", false},
