@@ -52,7 +52,7 @@ type Status struct {
 	CPU      uint32 // on which it was isolated
 }
 
-// Story is what becomes known of a break after the thread was told. It is valid
+// Story is what becomes known of a break after the thread was notified. It is valid
 // while Seq is even.
 type Story struct {
 	Seq  uint32

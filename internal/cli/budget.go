@@ -43,7 +43,7 @@ func (p *program) budgetCheckCommand() *cobra.Command {
 rules of BUDGET. A limit is exceeded if what was seen is beyond it, whatever was not seen;
 it is unknown if what was seen is within it and something leaves the figure in doubt, such
 as lost events, or a CPU that is not nohz_full, where nothing reports every kernel entry
-(--accept-lower-bound leaves that out); else it is met.
+(--accept-lower-bound leaves that out); otherwise it is met.
 
 The exit status is 0 if every limit is met; 3 if one is exceeded; 2 for a wrong command
 line or a mistake in BUDGET; 125 if none is exceeded and one is unknown, or if a report

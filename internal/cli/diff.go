@@ -30,8 +30,8 @@ func (p *program) diffCommand() *cobra.Command {
 often, for the first time or no longer, on which CPU and because of which process, each
 with an interval for the ratio of the two rates.
 
-Give several reports of each side: runs differ from each other, and only with several of
-each is a difference told from that. Of 20 comparisons of equal runs, one finds a
+Give several reports of each side: equal runs differ from each other too, and only several
+of each show how much. Of 20 comparisons of equal runs, one finds a
 difference at most. docs/compare.md describes the figures.
 
 The exit status is 0 if nothing was found to interrupt more often, which with few or short

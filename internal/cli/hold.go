@@ -76,7 +76,7 @@ func (o *holdOptions) register(c *cobra.Command) {
 	f.StringVarP(&o.spec.CPUs, "cpus", "c", "", "`CPUS` that are not to be interrupted: 3, 2-3, 1,5-7")
 	f.StringVar(&o.spec.MaxWait, "max-wait", hold.DefaultMaxWait.String(), "`TIME` after which an operation goes on in any case")
 	f.StringVar(&o.spec.Policy, "policy", string(hold.Hold), "what happens to an operation: `hold|deny|report|ignore`; deny fails with EBUSY")
-	f.StringVar(&o.spec.Window, "window", "", "let operations go on in these `HOURS` of the day, as 17:00-18:00")
+	f.StringVar(&o.spec.Window, "window", "", "let operations go on in these `HOURS` of the day, such as 17:00-18:00")
 	f.StringVar(&o.spec.During, "during", "", "hold only in these `HOURS` of the day")
 	f.BoolVar(&o.spec.WhileIsolated, "while-isolated", false, "hold only while a task runs on one of the CPUs")
 	f.StringArrayVar(&o.spec.Allow, "allow", nil, "never hold processes that match every condition of `RULE`: \"comm=nft uid=0 cgroup=/system.slice\"; may be repeated")

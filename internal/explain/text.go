@@ -73,10 +73,10 @@ func (r Report) Text() string {
 	}
 	for _, cpu := range r.CPUs {
 		fmt.Fprintf(&b, "\nCPU %d: %s\n", cpu.CPU, r.found(cpu))
-		told := make(map[string]bool)
+		explained := make(map[string]bool)
 		for _, c := range cpu.Causes {
-			c.write(&b, told[c.Seen.ID])
-			told[c.Seen.ID] = true
+			c.write(&b, explained[c.Seen.ID])
+			explained[c.Seen.ID] = true
 		}
 	}
 	if len(r.Limits) > 0 {
@@ -97,9 +97,9 @@ func (r Report) found(cpu CPU) string {
 }
 
 // write explains the cause unless the text has explained it already.
-func (s Seen) write(b *bytes.Buffer, told bool) {
+func (s Seen) write(b *bytes.Buffer, explained bool) {
 	fmt.Fprintf(b, "\n  %s\n", s.headline())
-	if !told {
+	if !explained {
 		fold(b, "    ", s.explanation())
 	}
 	for _, o := range s.Seen.Origins {
@@ -108,7 +108,7 @@ func (s Seen) write(b *bytes.Buffer, told bool) {
 	if s.Seen.WithoutOrigin > 0 {
 		fmt.Fprintf(b, "    %s× origin unknown\n", display.Count(s.Seen.WithoutOrigin))
 	}
-	if told || s.Explanation == nil {
+	if explained || s.Explanation == nil {
 		return
 	}
 	for _, r := range s.Explanation.Remedies {

@@ -38,7 +38,7 @@ func unknownFlag(err *pflag.NotExistError) string {
 	return "-" + err.GetSpecifiedName()
 }
 
-// wanted says what a flag takes. The flags of our own types do it themselves.
+// wanted is what a flag takes. The flags of our own types do it themselves.
 func wanted(f *pflag.Flag, err error) string {
 	if _, ours := f.Value.(*OptionalFile); ours {
 		return err.Error()

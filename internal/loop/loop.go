@@ -42,10 +42,10 @@ type Config struct {
 	Counter   noise.Counter `json:"counter"`
 	Threshold time.Duration `json:"threshold_ns"`
 	Priority  Priority      `json:"priority"`
-	// Shared tells that the descriptor launch.FirstFile is memory for the records,
+	// Shared is true if the descriptor launch.FirstFile is memory for the records,
 	// and that its reader begins and ends them. Start sets it.
 	Shared bool `json:"shared,omitempty"`
-	// Yields tells that the CPUs are emulated.
+	// Yields is true if the CPUs are emulated.
 	Yields bool `json:"yields,omitempty"`
 }
 
@@ -220,7 +220,7 @@ func usedByThread() report.TaskUsage {
 	var ru syscall.Rusage
 	const thisThread = 1 // RUSAGE_THREAD
 	if err := syscall.Getrusage(thisThread, &ru); err != nil {
-		return report.TaskUsage{} // no such call: there is nothing to be told
+		return report.TaskUsage{} // no such call: there is nothing to report
 	}
 	return report.UsageOf(&ru)
 }

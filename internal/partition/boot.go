@@ -148,7 +148,7 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 	cpus, _ := k.lists()
 	w.Word = "nohz_full=" + cpus.String()
 	if !k.hasTick {
-		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
+		w.is(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
 		return
 	}
 	there := k.taken[tickKind]
@@ -165,11 +165,11 @@ func (k *kernelLine) judgeTick(w *BootWord) {
 	}
 	missed := k.cpus.Minus(there).Intersect(askedFor(tickKind, k.line, k.Possible))
 	if missed == bootCPU() && !there.IsEmpty() {
-		w.says(Lacking, "nohz_full= names CPU 0 already, and %s has only CPU %v: this kernel keeps the boot CPU for timekeeping", nohzFullFile, there)
+		w.is(Lacking, "nohz_full= names CPU 0 already, and %s has only CPU %v: this kernel keeps the boot CPU for timekeeping", nohzFullFile, there)
 		return
 	}
 	if !missed.IsEmpty() && !k.explained {
-		w.says(Unknown, "the command line names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e nohz\" shows why", missed, nohzFullFile, orNone(there))
+		w.is(Unknown, "the command line names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e nohz\" shows why", missed, nohzFullFile, orNone(there))
 		return
 	}
 	if !missed.IsEmpty() {
@@ -190,9 +190,9 @@ func (k *kernelLine) judgeIsolation(w *BootWord) {
 	managed := k.cpus.IsSubsetOf(k.taken[managedKind])
 	switch {
 	case missed == bootCPU() && !k.explained:
-		w.says(Lacking, "isolcpus= names CPU 0 already, and %s has %v: a kernel that knows no other CPU yet when it reads the list keeps the boot CPU for housekeeping; use a cpuset partition (cgroup v2), or another CPU", isolatedFile, orNone(there))
+		w.is(Lacking, "isolcpus= names CPU 0 already, and %s has %v: a kernel that knows no other CPU yet when it reads the list keeps the boot CPU for housekeeping; use a cpuset partition (cgroup v2), or another CPU", isolatedFile, orNone(there))
 	case !missed.IsEmpty() && !k.explained:
-		w.says(Unknown, "isolcpus= names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e isolcpus\" shows why", missed, isolatedFile, orNone(there))
+		w.is(Unknown, "isolcpus= names CPU %v already, and %s has %v: \"dmesg | grep -i -e housekeeping -e isolcpus\" shows why", missed, isolatedFile, orNone(there))
 	case managed && missed.IsEmpty() && cpus.IsSubsetOf(k.taken[managedKind]) && !k.repeatsTick():
 		w.State, w.Word = Set, k.asItIs("isolcpus")
 		k.nameOthers(w, there, "is isolated at boot too", "are isolated at boot too")
@@ -201,12 +201,12 @@ func (k *kernelLine) judgeIsolation(w *BootWord) {
 		w.because("without managed_irq: %s", ignoresFlag(never))
 		k.nameLost(w, there, cpus, "is isolated at boot now", "are isolated at boot now")
 	case never:
-		w.says(Lacking, "%s%s", ignoresFlag(never), k.leaveDomain(there))
+		w.is(Lacking, "%s%s", ignoresFlag(never), k.leaveDomain(there))
 	case !known && k.managedIfKnown():
-		w.says(Set, "as on the command line: no file shows whether the kernel did it; a kernel before %v (see \"uname -r\") ignores the whole parameter", managedSince)
+		w.is(Set, "as on the command line: no file shows whether the kernel did it; a kernel before %v (see \"uname -r\") ignores the whole parameter", managedSince)
 		w.Word = k.asItIs("isolcpus")
 	case !known && !there.IsEmpty():
-		w.says(Unknown, "%s%s", ignoresFlag(never), k.leaveDomain(there))
+		w.is(Unknown, "%s%s", ignoresFlag(never), k.leaveDomain(there))
 	default:
 		if !known {
 			w.because("%s", ignoresFlag(never))
@@ -316,7 +316,7 @@ func (k *kernelLine) check(b *Boot) {
 			}
 			for _, w := range []*BootWord{tick, isolated} {
 				if w.State == Changes {
-					w.says(Unknown, "beside what is on the command line, kernels such as %v would ignore one of nohz_full= and isolcpus=: change both by hand, to the same list", r)
+					w.is(Unknown, "beside what is on the command line, kernels such as %v would ignore one of nohz_full= and isolcpus=: change both by hand, to the same list", r)
 				}
 			}
 			return
@@ -346,7 +346,7 @@ func (k *kernelLine) judgeInterrupts(w *BootWord) {
 	highest, _ := k.Possible.Last()
 	cpus, err := cpulist.ParseMax(value, highest)
 	if k.cpus == bootCPU() {
-		w.says(Lacking, "the kernel keeps the boot CPU in it, whatever the list says (irq_affinity_setup)")
+		w.is(Lacking, "the kernel keeps the boot CPU in it, whatever the list says (irq_affinity_setup)")
 		return
 	}
 	if !found {
@@ -378,16 +378,16 @@ func (k *kernelLine) judgePatience(w *BootWord) {
 	oldest, latest := k.releases()
 	switch {
 	case !k.hasTick:
-		w.says(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
+		w.is(Lacking, "this kernel is built without CONFIG_NO_HZ_FULL")
 	case err == nil && atLeast(there, want):
 		w.State, w.Word = Set, patienceParameter+"="+there
 	case err == nil:
 	case !errors.Is(err, errLacking):
-		w.says(Unknown, "%v", err)
+		w.is(Unknown, "%v", err)
 	case k.exists("/sys/module/rcutree/parameters") || latest < 6011:
-		w.says(Lacking, "this kernel does not know it (Linux 6.11 and later do)")
+		w.is(Lacking, "this kernel does not know it (Linux 6.11 and later do)")
 	case oldest < 6011:
-		w.says(Unknown, "whether this kernel knows it (Linux 6.11 and later do) cannot be seen here: there is no /sys/module/rcutree")
+		w.is(Unknown, "whether this kernel knows it (Linux 6.11 and later do) cannot be seen here: there is no /sys/module/rcutree")
 	default:
 		if value, found := last(k.line, patienceParameter); found && atLeast(value, want) {
 			w.State = Set
@@ -413,7 +413,7 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 	for _, a := range named(k.line, "tsc") { // each word counts (tsc_setup)
 		switch a.value {
 		case "unstable":
-			w.says(Needless, "tsc=unstable is there, so that the TSC is neither used nor watched")
+			w.is(Needless, "tsc=unstable is there, so that the TSC is neither used nor watched")
 			return
 		case "reliable", "nowatchdog":
 			w.State, w.Word = Set, a.text
@@ -423,12 +423,12 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 	switch {
 	case w.State == Set:
 	case err != nil:
-		w.says(Unknown, "%v", err)
+		w.is(Unknown, "%v", err)
 	case name == "tsc":
 	case !isClockOfPC(name):
-		w.says(Needless, "the clocksource is %s, not tsc", name)
+		w.is(Needless, "the clocksource is %s, not tsc", name)
 	default:
-		w.says(Unknown, "the clocksource is %s, not tsc: by choice, or because the TSC was found unstable, and then no parameter helps; \"dmesg | grep -i tsc\" shows which", name)
+		w.is(Unknown, "the clocksource is %s, not tsc: by choice, or because the TSC was found unstable, and then no parameter helps; \"dmesg | grep -i tsc\" shows which", name)
 	}
 }
 
@@ -440,11 +440,11 @@ func isClockOfPC(name string) bool {
 func (k *kernelLine) judgePressure(w *BootWord) {
 	w.Word = "psi=0"
 	if !k.exists("/proc/pressure") {
-		w.says(Needless, "there is no /proc/pressure, so no averages are computed")
+		w.is(Needless, "there is no /proc/pressure, so no averages are computed")
 		return
 	}
 	if value, _ := last(k.line, "psi"); value == "0" {
-		w.says(Unknown, "it is there, and /proc/pressure is there as well")
+		w.is(Unknown, "it is there, and /proc/pressure is there as well")
 	}
 }
 
@@ -452,7 +452,7 @@ func (k *kernelLine) judgeMachineCheck(w *BootWord) {
 	w.Word = "mce=ignore_ce"
 	dir, err := k.machineCheck()
 	if err != nil {
-		w.says(Lacking, "%v", err)
+		w.is(Lacking, "%v", err)
 		return
 	}
 	switch ignores, err := k.read(dir + "/ignore_ce"); {

@@ -16,8 +16,8 @@ type BootWord struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// says sets the state and its reason.
-func (w *BootWord) says(state State, format string, args ...any) {
+// is sets the state and its reason.
+func (w *BootWord) is(state State, format string, args ...any) {
 	w.State = state
 	w.Reason = fmt.Sprintf(format, args...)
 }

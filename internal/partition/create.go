@@ -113,7 +113,7 @@ func (s *Store) Plan(spec Spec) (*Plan, error) {
 	if plan == nil {
 		return nil, err
 	}
-	if taken := cmp.Or(others.lack(plan.Name), others.spare(plan.CPUs)); taken != nil {
+	if taken := cmp.Or(others.checkNameFree(plan.Name), others.checkNoOverlap(plan.CPUs)); taken != nil {
 		plan.refuse(taken)
 		err = plan.missing(spec)
 	}
@@ -131,7 +131,7 @@ func (s *Store) Grade(spec Spec) (*Grade, error) {
 	if err != nil {
 		return nil, err
 	}
-	if taken := cmp.Or(others.spare(g.CPUs), others.lack(spec.Name)); taken != nil {
+	if taken := cmp.Or(others.checkNoOverlap(g.CPUs), others.checkNameFree(spec.Name)); taken != nil {
 		g.Warnings = append(g.Warnings, fmt.Sprintf("\"taskiso partition create\" is refused as long as it is there: %v", taken))
 	}
 	return g, nil

@@ -37,7 +37,7 @@ var endings = map[string]string{
 // EndingCauses returns the causes of which a setting ends the interruptions, with the names of these settings.
 func EndingCauses() map[string]string { return endings }
 
-// Ending tells what it does about the interruptions of a cause if the plan is carried out. detail tells them apart from
+// Ending is what it does about the interruptions of a cause if the plan is carried out. detail distinguishes them from
 // others of the cause, as reports have it; running are the threads of the machine.
 func (p *Plan) Ending(cause, detail string, running []thread.Thread) Ending {
 	name := endings[cause]

@@ -148,8 +148,8 @@ func (d journals) others() (others, error) {
 	return all, nil
 }
 
-// lack refuses a name that another partition has.
-func (o others) lack(name string) error {
+// checkNameFree refuses a name that another partition has.
+func (o others) checkNameFree(name string) error {
 	if name == "" {
 		name = defaultName
 	}
@@ -159,8 +159,8 @@ func (o others) lack(name string) error {
 	return nil
 }
 
-// spare refuses CPUs that another partition has.
-func (o others) spare(cpus cpulist.Set) error {
+// checkNoOverlap refuses CPUs that another partition has.
+func (o others) checkNoOverlap(cpus cpulist.Set) error {
 	for name, j := range o {
 		if both := j.CPUs.Intersect(cpus); !both.IsEmpty() {
 			return fmt.Errorf("CPU %v: %w: %s", both, ErrOverlap, name)

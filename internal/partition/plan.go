@@ -79,7 +79,7 @@ type Plan struct {
 // ErrRequired means that a setting that the spec requires is not possible.
 var ErrRequired = errors.New("required, but not possible here")
 
-// asks tells whether a spec asks for what a setting does only on request.
+// asks reports whether a spec asks for what a setting does only on request.
 func (s Spec) asks(setting string) bool {
 	switch setting {
 	case smtSetting:

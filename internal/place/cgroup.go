@@ -67,7 +67,7 @@ func roomFor(files fs.FS, cpus cpulist.Set, home string) (room, error) {
 		return room{in.Dir, in.CPUs}, nil
 	}
 	dir := printable.Text(in.Dir)
-	return room{}, fmt.Errorf("CPU %v: only tasks of the cpuset partition in %s run there: start taskiso in it, as with sudo sh -c 'echo $$ >%s/cgroup.procs; exec taskiso ...'", cpus, dir, dir)
+	return room{}, fmt.Errorf("CPU %v: only tasks of the cpuset partition in %s run there: start taskiso in it: sudo sh -c 'echo $$ >%s/cgroup.procs; exec taskiso ...'", cpus, dir, dir)
 }
 
 // giveRoom decides where the command, or the busy loop, runs.

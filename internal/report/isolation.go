@@ -31,7 +31,7 @@ type Isolation struct {
 	Left     uint64        `json:"left"` // because the thread wanted it
 	Breaks   uint64        `json:"breaks"`
 	Isolated time.Duration `json:"isolated_ns"`
-	// Lost tells that events were lost: there may have been more.
+	// Lost is true if events were lost: there may have been more.
 	Lost   bool             `json:"lost,omitempty"`
 	Causes []IsolationCause `json:"causes,omitempty"`
 }

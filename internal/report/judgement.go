@@ -159,7 +159,7 @@ func (r *Report) doubtMonitor(m *Monitor) {
 	}
 }
 
-// Unjudged says, in one line, why the number of breaks is not known, or "" if it is. Doubts of one kind can be left out.
+// Unjudged is, in one line, why the number of breaks is not known, or "" if it is. Doubts of one kind can be left out.
 func (r *Report) Unjudged(except ...string) string {
 	texts := make([]string, 0, len(r.Doubts))
 	for _, d := range r.Doubts {
@@ -199,7 +199,7 @@ func (in *Interrupts) differing() string {
 type Elsewhere struct {
 	CPU int           `json:"cpu"`
 	Ran time.Duration `json:"ran_ns"`
-	// Expected tells that the command was started there on purpose.
+	// Expected is true if the command was started there on purpose.
 	Expected bool `json:"expected"`
 }
 

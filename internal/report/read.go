@@ -59,7 +59,7 @@ func ReadFiles(names []string) ([]*Report, error) {
 	return reports, nil
 }
 
-// modernise writes what older forms said in today's words: until schema 2 a CPU was "broken" and a monitor "held".
+// modernise writes what older forms have in today's words: until schema 2 a CPU was "broken" and a monitor "held".
 // The outcome of an operation was in words until hold had codes, and its reason, which is shown as it is.
 func (r *Report) modernise() {
 	for i := range r.Holds {
@@ -82,7 +82,7 @@ func (r *Report) modernise() {
 	}
 }
 
-// identify looks only at what every report has, to say clearly what it is not.
+// identify looks only at what every report has, to name clearly what it is not.
 func identify(text []byte) error {
 	var head struct {
 		Schema  *int            `json:"schema"`
@@ -108,7 +108,7 @@ func identify(text []byte) error {
 	return nil
 }
 
-// notReport says which field is wrong, if the text is JSON at all.
+// notReport names which field is wrong, if the text is JSON at all.
 func notReport(err error) error {
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
 		return fmt.Errorf("%w (its field %s has a value of another kind)", ErrNotReport, wrong.Field)

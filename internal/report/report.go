@@ -40,7 +40,7 @@ type Report struct {
 	Loop      []Loop      `json:"loop,omitempty"`
 	// Isolation is what became of each thread that asked to be isolated.
 	Isolation []Isolation `json:"isolation,omitempty"`
-	// Monitors is what each automaton of --monitor says of each CPU.
+	// Monitors is the verdict of each automaton of --monitor on each CPU.
 	Monitors []Monitor `json:"monitors,omitempty"`
 	// Partition is what is known of setting the CPUs apart; missing where that was not planned.
 	Partition *Partition `json:"partition,omitempty"`
@@ -73,7 +73,7 @@ type Task struct {
 	Status *int `json:"status,omitempty"`
 	// Left are processes of the command that ran on after it.
 	Left []Process `json:"left_behind,omitempty"`
-	// EndedBy says why the observation ended: "exit", "duration" or "interrupt".
+	// EndedBy is why the observation ended: "exit", "duration" or "interrupt".
 	EndedBy string `json:"ended_by,omitempty"`
 }
 
@@ -86,7 +86,7 @@ type Process struct {
 // CPU is what happened to the watched threads on one CPU.
 type CPU struct {
 	CPU int `json:"cpu"`
-	// Complete tells that context tracking reported every kernel entry but
+	// Complete is true if context tracking reported every kernel entry but
 	// NMIs, so that no break can have been missed and durations are exact.
 	Complete bool          `json:"complete"`
 	User     time.Duration `json:"user_ns"` // time in user mode
@@ -105,7 +105,7 @@ type CPU struct {
 	// Verdict is "quiet" if there was no break and nothing is in doubt,
 	// "disturbed" if there was one, "unknown" otherwise.
 	Verdict string `json:"verdict"`
-	// Events says how many events of each tracepoint happened while the CPU was
+	// Events is how many events of each tracepoint happened while the CPU was
 	// watched, and how many of them were lost.
 	Events     []Events    `json:"events,omitempty"`
 	Causes     []Cause     `json:"causes"`
@@ -147,7 +147,7 @@ type Cause struct {
 	Lengths Lengths `json:"lengths,omitempty"`
 	// Waited is how long threads slept in them by their own choice, and is in none of the others.
 	Waited time.Duration `json:"waited_ns"`
-	// AtLeast tells that durations are lower bounds, and Unmeasured how many
+	// AtLeast is true if durations are lower bounds, and Unmeasured how many
 	// breaks have no duration at all.
 	AtLeast    bool     `json:"at_least"`
 	Unmeasured uint64   `json:"unmeasured"`
@@ -157,7 +157,7 @@ type Cause struct {
 	WithoutOrigin uint64 `json:"without_origin,omitempty"`
 	// Remedy is the first one that applies on this machine, if there is any.
 	Remedy *Remedy `json:"remedy,omitempty"`
-	// Partition tells whether "taskiso partition create" ends it: one of the constants Partition, missing if it does not.
+	// Partition is whether "taskiso partition create" ends it: one of the constants Partition, missing if it does not.
 	Partition string `json:"partition,omitempty"`
 }
 
@@ -179,7 +179,7 @@ type Origin struct {
 	Name   string `json:"name"`
 	CPU    int    `json:"cpu"` // of the latest one
 	Cgroup uint64 `json:"cgroup_id,omitempty"`
-	// Interrupt tells that the process was only interrupted by what sent.
+	// Interrupt is true if the process was only interrupted by what sent.
 	Interrupt bool          `json:"interrupt,omitempty"`
 	Function  string        `json:"function,omitempty"` // called on the target
 	Stack     []string      `json:"stack,omitempty"`    // of the sender, innermost first
@@ -211,7 +211,7 @@ type Break struct {
 	AtLeast  bool          `json:"at_least"`
 	// Waited is how long the thread slept in it by its own choice, which is not in Duration.
 	Waited time.Duration `json:"waited_ns,omitempty"`
-	// Open tells that it had not ended when the observation did.
+	// Open is true if it had not ended when the observation did.
 	Open   bool          `json:"open,omitempty"`
 	Lossy  bool          `json:"lossy,omitempty"` // events were lost about that time
 	ID     string        `json:"id"`
@@ -240,7 +240,7 @@ type Quiet struct {
 	Longest time.Duration `json:"longest_ns"`
 	// Histogram has a bucket for each power of ten in which there is any.
 	Histogram []Bucket `json:"histogram"`
-	// Unknown counts stretches about which lost events leave nothing to say.
+	// Unknown counts stretches of which, because of lost events, nothing is known.
 	Unknown uint64 `json:"unknown"`
 }
 
@@ -253,8 +253,8 @@ type Bucket struct {
 // Interrupts compares what was seen with what the kernel counted itself, while
 // the CPU was watched.
 type Interrupts struct {
-	// Exact tells that no interrupt came while the two were read, at the
-	// beginning and at the end; otherwise rows tell how many did.
+	// Exact is true if no interrupt came while the two were read, at the
+	// beginning and at the end; otherwise rows have how many did.
 	Exact bool           `json:"exact"`
 	Rows  []InterruptRow `json:"rows"`
 }
@@ -264,7 +264,7 @@ type InterruptRow struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Kernel      uint64 `json:"kernel"`
-	// Seen is missing where the two cannot be compared; Reason says why.
+	// Seen is missing where the two cannot be compared; Reason is why.
 	Seen   *uint64 `json:"seen,omitempty"`
 	Reason string  `json:"reason,omitempty"`
 	// MayDiffer is by how many the two can differ because interrupts came while they
@@ -299,12 +299,12 @@ type LostInterval struct {
 	Events uint64        `json:"events"`
 }
 
-// Monitor is what one automaton says of one CPU.
+// Monitor is the verdict of one automaton on one CPU.
 type Monitor struct {
 	Monitor string `json:"monitor"` // name, or path of its file
 	CPU     int    `json:"cpu"`
 	// Verdict is "violated", "satisfied", or "unknown" if violations can have been
-	// missed or be mistaken; Reasons says why.
+	// missed or be mistaken; Reasons are why.
 	Verdict    string        `json:"verdict"`
 	Reasons    []string      `json:"reasons,omitempty"`
 	Events     uint64        `json:"events"` // taken in
@@ -312,9 +312,9 @@ type Monitor struct {
 	Violations uint64        `json:"violations"`
 	First      time.Duration `json:"first_ns,omitempty"` // violation, since the observation began
 	By         []Violation   `json:"by,omitempty"`
-	// OfUserMode tells that the automaton is about user mode, and nothing if there was none.
+	// OfUserMode is true if the automaton is about user mode, and nothing if there was none.
 	OfUserMode bool `json:"-"`
-	// OfThreads tells that it is about threads that were isolated, wherever they run.
+	// OfThreads is true if it is about threads that were isolated, wherever they run.
 	OfThreads bool `json:"-"`
 }
 
@@ -356,7 +356,7 @@ type TaskUsage struct {
 	Involuntary int64         `json:"involuntary_switches"`
 }
 
-// UsageOf returns what getrusage(2) tells.
+// UsageOf returns what getrusage(2) reports.
 func UsageOf(ru *syscall.Rusage) TaskUsage {
 	return TaskUsage{
 		User:        time.Duration(ru.Utime.Nano()),

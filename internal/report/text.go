@@ -113,7 +113,7 @@ func (t *text) cpu(r *Report, c *CPU) {
 // rest is the time that is in none of the sums.
 func (c *CPU) rest(all time.Duration) time.Duration { return all - c.User - c.Kernel - c.Waited }
 
-// doubts says why a verdict is unknown.
+// doubts is why a verdict is unknown.
 func (t *text) doubts(doubts []Doubt) {
 	for _, d := range doubts {
 		t.Printf("  unknown: %s\n", d.Text)
@@ -252,7 +252,7 @@ func (o *Origin) Description() string {
 	return s
 }
 
-// callPath shortens a sender's stack to what tells most: the operation that was
+// callPath shortens a sender's stack to what explains most: the operation that was
 // asked for and the function that sent.
 func callPath(stack []string) string {
 	var path []string
@@ -268,7 +268,7 @@ func callPath(stack []string) string {
 	return strings.Join(path, " → ")
 }
 
-// isPlumbing reports whether a function on a sender's stack says nothing about
+// isPlumbing reports whether a function on a sender's stack explains nothing about
 // why it sent: the entry code and the sending itself.
 func isPlumbing(function string) bool {
 	for _, prefix := range []string{"entry_", "do_syscall_", "x64_sys_call", "asm_", "ret_from_fork", "smp_call_", "on_each_cpu",
@@ -483,7 +483,7 @@ func (t *text) lost(r *Report) {
 	}
 }
 
-// missedWhere tells where missed events can have been.
+// missedWhere names where missed events can have been.
 func missedWhere(r *Report) string {
 	var where []string
 	for _, c := range r.CPUs {

@@ -249,7 +249,7 @@ func (t *table) waitedFor() string {
 	return (&table{&longer, t.to, t.by}).label(&g)
 }
 
-// story says in a phrase who was behind breaks: who armed the timer, sent the call or woke the task, rather than the task that an
+// story names in a phrase who was behind breaks: who armed the timer, sent the call or woke the task, rather than the task that an
 // interrupt happened to find running.
 func story(t *table, p *part) string {
 	var best *report.Origin
@@ -283,7 +283,7 @@ func story(t *table, p *part) string {
 	}
 }
 
-// better reports whether an origin tells more than another one.
+// better reports whether an origin explains more than another one.
 func better(a, b *report.Origin) bool {
 	if a.Interrupt != b.Interrupt {
 		return b.Interrupt
