@@ -211,7 +211,7 @@ var importRules = []importRule{
 		reason: "data flows from cause to collect and report, and nothing calls back",
 	},
 	{
-		of: []string{"internal/collect/..."}, never: []string{"internal/monitor/...", "internal/observe/..."},
+		of: []string{"internal/collect/..."}, never: []string{"internal/monitor/...", "internal/observe/...", "internal/session"},
 		reason: "what is summed up does not depend on who observes",
 	},
 	{
@@ -225,6 +225,10 @@ var importRules = []importRule{
 		reason: "what became of an operation is data of reports, which are read and written without what holds",
 	},
 	{
+		of: []string{"internal/session/account/..."}, never: []string{"*"}, allow: []string{"std"},
+		reason: "what became of calls is data of reports, which are made without who answers the calls",
+	},
+	{
 		of: []string{"internal/remedy/..."}, never: []string{"..."},
 		reason: "the catalogue and the reports name a remedy alike, and neither needs the other for that",
 	},
@@ -233,7 +237,7 @@ var importRules = []importRule{
 // reachRules forbid packages also behind what a package imports.
 var reachRules = []importRule{
 	{
-		of: []string{"internal/event", "internal/stay", "internal/cause", "internal/monitor", "internal/report/...", "internal/explain", "internal/budget",
+		of: []string{"internal/event", "internal/stay", "internal/cause", "internal/monitor", "internal/collect", "internal/report/...", "internal/explain", "internal/budget",
 			"internal/compare", "internal/noise", "internal/faults"},
 		never:  []string{"github.com/cilium/ebpf/..."},
 		reason: "what was saved is read, explained and judged without BPF",

@@ -13,7 +13,7 @@ import (
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/session/account"
 	"github.com/taskiso/taskiso/internal/signame"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/total"
@@ -139,7 +139,7 @@ func (t *isolationTotals) sortedCauses() []report.IsolationCause {
 }
 
 // AddCalls completes the isolation of each thread in r with the calls that it made.
-func AddCalls(r *report.Report, calls []session.Calls) {
+func AddCalls(r *report.Report, calls []account.Calls) {
 	for _, c := range calls {
 		if c.Attempts == 0 {
 			continue // it only asked for its status page

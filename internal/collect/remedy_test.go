@@ -8,7 +8,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/session/account"
 )
 
 // A budget knows the breaks without a cause by the same ID.
@@ -57,7 +57,7 @@ func TestUnnamed(t *testing.T) {
 
 // Breaks and calls of the threads that are not kept apart are one row of the report.
 func TestOtherThreadsAreOneRow(t *testing.T) {
-	if session.Others != report.OtherThreads {
-		t.Errorf("the others are thread %d in session, %d in report", session.Others, report.OtherThreads)
+	if account.Others != report.OtherThreads {
+		t.Errorf("the others are thread %d in session, %d in report", account.Others, report.OtherThreads)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/session"
+	"github.com/taskiso/taskiso/internal/session/account"
 	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -375,7 +375,7 @@ func isolationSample(t *testing.T) *report.Report {
 	r := newReport(t, report.Task{Kind: "command", Command: []string{"./app"}, PID: 4242})
 	c.Fill(r, mustCPUs(t, 3), mustCPUs(t, 3))
 	r.Isolation = c.Isolations(at + time.Second/2)
-	AddCalls(r, []session.Calls{
+	AddCalls(r, []account.Calls{
 		{TID: 17, Attempts: 3, Invalid: 1, NotQuiet: 2, Settling: 2100 * time.Millisecond, Longest: 1050 * time.Millisecond,
 			WaitedFor: map[string]uint64{"timer interrupt": 2, "not on exactly one CPU for isolation": 1}},
 		{TID: 18}, // only asked for its status page

@@ -8,54 +8,38 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskiso/taskiso/internal/session/account"
 )
 
 // maxAccounts bounds how many threads have accounts of their own: a command may
 // start, and end, as many as it likes.
 const maxAccounts = 1024
 
-// Others is the thread whose account sums up those of threads without their own.
-const Others = 0
-
-// Calls sums up the calls of one thread, or of several: see [Others].
-type Calls struct {
-	TID      uint32
-	Attempts uint64
-	Granted  uint64
-	Invalid  uint64        // EINVAL: not on exactly one CPU for isolation
-	NotQuiet uint64        // EAGAIN
-	Cut      uint64        // interrupted by a signal while it waited
-	Settling time.Duration // in all
-	Longest  time.Duration // settling of one call
-	// WaitedFor counts, by what disturbed the CPU last, the calls that waited
-	// for it, or were refused because of it.
-	WaitedFor map[string]uint64
-}
-
 // accounts are those of threads that tried to enter.
-type accounts map[uint32]*Calls
+type accounts map[uint32]*account.Calls
 
 // of returns the account of a thread, a new one if need be.
-func (a *accounts) of(tid uint32) *Calls {
+func (a *accounts) of(tid uint32) *account.Calls {
 	if c := (*a)[tid]; c != nil {
 		return c
 	}
-	if len(*a) >= maxAccounts && tid != Others { // Others may be one more
-		return a.of(Others)
+	if len(*a) >= maxAccounts && tid != account.Others { // Others may be one more
+		return a.of(account.Others)
 	}
 	if *a == nil {
 		*a = make(accounts)
 	}
-	c := &Calls{TID: tid, WaitedFor: make(map[string]uint64)}
+	c := &account.Calls{TID: tid, WaitedFor: make(map[string]uint64)}
 	(*a)[tid] = c
 	return c
 }
 
 // Calls returns the accounts of all threads that tried to enter, by thread.
-func (s *Supervisor) Calls() []Calls {
+func (s *Supervisor) Calls() []account.Calls {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []Calls
+	var all []account.Calls
 	for _, tid := range slices.Sorted(maps.Keys(s.accounts)) {
 		c := *s.accounts[tid]
 		c.WaitedFor = maps.Clone(c.WaitedFor)

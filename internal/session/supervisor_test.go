@@ -19,6 +19,7 @@ import (
 	"github.com/taskiso/taskiso/internal/abi"
 	"github.com/taskiso/taskiso/internal/clock"
 	"github.com/taskiso/taskiso/internal/seccomp"
+	"github.com/taskiso/taskiso/internal/session/account"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -286,7 +287,7 @@ func TestAccountsAreBounded(t *testing.T) {
 	if len(calls) != maxAccounts+1 || attempts != threads {
 		t.Errorf("%d accounts of %d attempts, want %d of %d", len(calls), attempts, maxAccounts+1, threads)
 	}
-	if others := calls[0]; others.TID != Others || others.Invalid != threads-maxAccounts {
+	if others := calls[0]; others.TID != account.Others || others.Invalid != threads-maxAccounts {
 		t.Errorf("the others: %+v", others)
 	}
 }
