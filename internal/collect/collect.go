@@ -445,9 +445,17 @@ func (t *causeTotals) sum() report.Cause {
 		sum.Origins = append(sum.Origins, *o)
 	}
 	slices.SortFunc(sum.Origins, func(a, b report.Origin) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function))
+		return cmp.Or(cmp.Compare(b.Count, a.Count), compareOrigins(a, b))
 	})
 	return sum
+}
+
+// compareOrigins orders any two that differ, so that the same events give the same report.
+func compareOrigins(a, b report.Origin) int {
+	return cmp.Or(
+		cmp.Compare(a.PID, b.PID), cmp.Compare(a.Function, b.Function), cmp.Compare(a.Did, b.Did), cmp.Compare(a.Name, b.Name),
+		slices.Compare(a.Stack, b.Stack), cmp.Compare(a.MaxDelay, b.MaxDelay), cmp.Compare(a.CPU, b.CPU), cmp.Compare(a.Cgroup, b.Cgroup),
+	)
 }
 
 func (t *cpuTotals) quietReport() report.Quiet {
