@@ -170,6 +170,9 @@ func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%
 // IsSend reports whether k is recorded on the sender's CPU, not on the target.
 func (k Kind) IsSend() bool { return k >= SendCall && k < kinds }
 
+// HasTask reports whether events of kind k have a Task.
+func (k Kind) HasTask() bool { return k == Switch || k == Exec }
+
 // IsIsolation reports whether k concerns isolation: its beginning or end, which the
 // programs themselves decide and no tracepoint shows.
 func (k Kind) IsIsolation() bool { return k >= Isolated && k <= Told }
@@ -183,4 +186,18 @@ func (k Kind) String() string {
 		return "unknown"
 	}
 	return names[k]
+}
+
+// MarshalText writes the name of k. Numbers change from one version of taskiso to the next; names do not.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what [Kind.MarshalText] wrote. A name that is not known gives 0, which is no kind.
+func (k *Kind) UnmarshalText(name []byte) error {
+	*k = 0
+	for known := range Kinds() {
+		if names[known] == string(name) {
+			*k = known
+		}
+	}
+	return nil
 }

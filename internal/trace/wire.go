@@ -50,7 +50,7 @@ func decode(raw []byte) (event.Event, error) {
 		e.Throttled, e.Frozen = raw[9]&switchThrottled != 0, raw[9]&switchFrozen != 0
 	}
 	switch {
-	case e.Kind == event.Switch || e.Kind == event.Exec:
+	case e.Kind.HasTask():
 		e.Task = decodeTask(uint32(e.A), raw[eventSize:])
 	case e.Kind.IsSend():
 		e.Sender = decodeSender(raw[eventSize:])
@@ -65,7 +65,7 @@ func size(k event.Kind) int {
 	switch {
 	case !k.IsKnown():
 		return 0
-	case k == event.Switch || k == event.Exec:
+	case k.HasTask():
 		return taskEventSize
 	case k.IsSend():
 		return sendEventSize

@@ -274,7 +274,7 @@ func FuzzDecode(f *testing.F) {
 		if len(raw) != size(e.Kind) || e.Kind.String() == "unknown" {
 			t.Errorf("%d bytes decoded as kind %d", len(raw), e.Kind)
 		}
-		if (e.Task != nil) != (e.Kind == event.Switch || e.Kind == event.Exec) || (e.Sender != nil) != e.Kind.IsSend() {
+		if (e.Task != nil) != e.Kind.HasTask() || (e.Sender != nil) != e.Kind.IsSend() {
 			t.Errorf("kind %s with task %v, sender %v", e.Kind, e.Task, e.Sender)
 		}
 		if e.Time != time.Duration(binary.LittleEndian.Uint64(raw)) {
