@@ -101,3 +101,18 @@ func (r *Remedy) prepare() error {
 	r.set, err = parseChecks(r.Set)
 	return err
 }
+
+// Files returns patterns of the files on which it depends what a remedy is on a machine, without the leading slash.
+func (c *Catalogue) Files() []string {
+	files := []string{"proc/cmdline"}
+	for _, row := range c.rows {
+		for _, r := range row.Remedies {
+			for _, check := range slices.Concat(r.needs, r.set) {
+				if check.operator != "boot" && !slices.Contains(files, check.path) {
+					files = append(files, check.path)
+				}
+			}
+		}
+	}
+	return files
+}

@@ -31,6 +31,7 @@ var files embed.FS
 // Monitor is an automaton whose events all are known. It is immutable.
 type Monitor struct {
 	name    string
+	text    string
 	a       *automaton.Automaton
 	events  map[event.Kind]*events
 	pokes   bool // it has derived events
@@ -63,12 +64,16 @@ func Load(name string) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := parse(name, string(text))
+	m, err := Parse(name, string(text))
 	if err != nil {
 		return nil, fmt.Errorf("reading monitor %s: %w", name, err)
 	}
 	return m, nil
 }
+
+// Name and Text return what Parse makes the monitor of.
+func (m *Monitor) Name() string { return m.name }
+func (m *Monitor) Text() string { return m.text }
 
 func read(name string) ([]byte, error) {
 	if strings.HasSuffix(name, ".dot") {
@@ -85,12 +90,13 @@ func read(name string) ([]byte, error) {
 	return text, nil
 }
 
-func parse(name, text string) (*Monitor, error) {
+// Parse returns a monitor of that name, whose automaton is text.
+func Parse(name, text string) (*Monitor, error) {
 	a, err := automaton.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{name: name, a: a, events: make(map[event.Kind]*events)}
+	m := &Monitor{name: name, text: text, a: a, events: make(map[event.Kind]*events)}
 	for _, name := range a.Events() {
 		if err := m.add(name); err != nil {
 			return nil, err

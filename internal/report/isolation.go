@@ -15,6 +15,19 @@ const OtherThreads = 0
 // Isolation is what became of one thread's wish to be isolated.
 type Isolation struct {
 	TID uint32 `json:"tid"`
+	IsolationCalls
+
+	Entered  uint64        `json:"entered"`
+	Left     uint64        `json:"left"` // because the thread wanted it
+	Breaks   uint64        `json:"breaks"`
+	Isolated time.Duration `json:"isolated_ns"`
+	// Lost tells that events were lost: there may have been more.
+	Lost   bool             `json:"lost,omitempty"`
+	Causes []IsolationCause `json:"causes,omitempty"`
+}
+
+// IsolationCalls are the calls of a thread for isolation.
+type IsolationCalls struct {
 	// Attempts are its calls to enter; they were granted, or refused because the
 	// thread was not on exactly one CPU for isolation (EINVAL) or because that
 	// CPU did not become quiet in time (EAGAIN), or cut short by a signal.
@@ -26,14 +39,6 @@ type Isolation struct {
 	Settling        time.Duration `json:"settling_ns"`
 	LongestSettling time.Duration `json:"longest_settling_ns"`
 	WaitedFor       []WaitedFor   `json:"waited_for,omitempty"`
-
-	Entered  uint64        `json:"entered"`
-	Left     uint64        `json:"left"` // because the thread wanted it
-	Breaks   uint64        `json:"breaks"`
-	Isolated time.Duration `json:"isolated_ns"`
-	// Lost is true if events were lost: there may have been more.
-	Lost   bool             `json:"lost,omitempty"`
-	Causes []IsolationCause `json:"causes,omitempty"`
 }
 
 // WaitedFor is what calls to enter waited for.

@@ -32,12 +32,15 @@ const (
 	DoubtChildren   = "children"      // there were too many to watch them all
 	DoubtInterrupts = "interrupts"    // the kernel counted others than were seen
 	DoubtUntracked  = "not-nohz-full" // no break was seen, but nothing reports every one
+	DoubtUnended    = "unended"       // the recording has no end
 )
 
 // Scope is what an observation was to cover.
 type Scope struct {
 	CPUs   cpulist.Set   // empty if threads were followed to whichever CPU they ran on
 	WarmUp time.Duration // left out of it
+	// Unended tells that it comes from a recording that has no end.
+	Unended bool
 }
 
 // Judge notes in r what is in doubt, and gives each CPU its verdict: after everything else is in r.
@@ -70,6 +73,9 @@ func (r *Report) doubtAll(s Scope) {
 		return
 	case s.CPUs.IsEmpty() && r.user() == 0:
 		r.add(DoubtNeverRan, nil, "no watched thread was seen in user mode")
+	}
+	if s.Unended {
+		r.add(DoubtUnended, nil, "the recording has no end: events that were missed, and the kernel's own counts, are not known")
 	}
 	for _, e := range r.Elsewhere {
 		if !e.Expected {

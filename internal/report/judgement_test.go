@@ -41,7 +41,7 @@ func TestJudge(t *testing.T) {
 		"a break, and none known": {three, cpu(func(c *CPU) { c.Breaks, c.User = 1, 0 }), VerdictDisturbed, nil, ""},
 		"untraced":                {three, func(r *Report) { r.Tracing, r.CPUs = false, nil }, "", []string{DoubtUntraced}, "kernel entries could not be seen"},
 		"in the warm-up": {
-			Scope{three.CPUs, 3 * time.Second}, func(r *Report) { r.Duration, r.CPUs[0].User = 0, 0 }, VerdictUnknown,
+			Scope{CPUs: three.CPUs, WarmUp: 3 * time.Second}, func(r *Report) { r.Duration, r.CPUs[0].User = 0, 0 }, VerdictUnknown,
 			[]string{DoubtNotBegun}, "it ended within the warm-up of 3s",
 		},
 		"never there":     {three, cpu(func(c *CPU) { c.User = 0 }), VerdictUnknown, []string{DoubtNeverRan}, "no watched task was seen in user mode on CPU 3"},

@@ -89,7 +89,7 @@ func generate(t *testing.T, rnd *rand.Rand) *report.Report {
 	}
 	for i := range rnd.IntN(4) {
 		r.Monitors = append(r.Monitors, report.Monitor{Monitor: text(rnd), CPU: i, Verdict: []string{report.MonitorSatisfied, report.MonitorUnknown}[i%2]})
-		r.Isolation = append(r.Isolation, report.Isolation{Attempts: rnd.Uint64(), Entered: rnd.Uint64()})
+		r.Isolation = append(r.Isolation, report.Isolation{IsolationCalls: report.IsolationCalls{Attempts: rnd.Uint64()}, Entered: rnd.Uint64()})
 	}
 	for i := range rnd.IntN(4) {
 		r.Task.Left = append(r.Task.Left, report.Process{PID: i, Name: text(rnd)})

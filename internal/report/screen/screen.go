@@ -47,18 +47,6 @@ func Write(w io.Writer, r *report.Report, o Options) error {
 	return nil
 }
 
-// PrintFile prints the screen of a saved report, or the whole text of it.
-func PrintFile(w io.Writer, name string, full bool, o Options) error {
-	reports, err := report.ReadFiles([]string{name})
-	if err != nil {
-		return err
-	}
-	if full {
-		return report.WriteForeign(w, reports[0])
-	}
-	return Write(w, reports[0], o)
-}
-
 // screen is one in the making.
 type screen struct {
 	Options

@@ -129,7 +129,7 @@ func lossy(t *testing.T) *report.Report {
 		{Reason: report.DoubtChildren, Text: "2 children were not watched: there were too many at once"},
 	}
 	r.Monitors = []report.Monitor{{Monitor: "quiet_user", CPU: 3, Verdict: report.MonitorViolated, Violations: 3}, {Monitor: "poke3", CPU: 3, Verdict: report.MonitorSatisfied}}
-	r.Isolation = []report.Isolation{{TID: 5, Attempts: 3, Entered: 2, NotQuiet: 1, Breaks: 2}}
+	r.Isolation = []report.Isolation{{TID: 5, IsolationCalls: report.IsolationCalls{Attempts: 3, NotQuiet: 1}, Entered: 2, Breaks: 2}}
 	return r
 }
 
