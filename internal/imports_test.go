@@ -89,6 +89,11 @@ var importRules = []importRule{
 		reason: "page faults are seen without the tracer, and shown without it",
 	},
 	{
+		of:     []string{"internal/record/..."},
+		never:  []string{"internal/trace/...", "internal/stay/...", "internal/cause/...", "internal/collect/...", "internal/observe/...", "internal/monitor/...", "internal/run/..."},
+		reason: "a recording is what was seen, before anything is made of it",
+	},
+	{
 		of:     []string{"internal/noise/..."},
 		never:  []string{"internal/report/...", "internal/trace/...", "internal/cause/...", "internal/hold/...", "internal/session/..."},
 		reason: "gaps are measured without the tracer, and shown without it",

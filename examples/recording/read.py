@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Prints how many events of each kind a recording of taskiso has, and how many were lost.
+
+Usage: read.py FILE. It is written from docs/recording.md, and needs nothing but Python.
+"""
+import json
+import struct
+import sys
+import zlib
+
+MAGIC = b"taskiso recording 1\n"
+HEADER = struct.Struct("<4sIqqII")  # type, length, from, until, events, checksum
+
+
+def crc32c_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC = crc32c_table()
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CRC[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def chunks(file):
+    """Yields type, from, until, events and content of each whole chunk; content is None if it is damaged."""
+    while len(header := file.read(HEADER.size)) == HEADER.size:
+        kind, length, begin, until, events, checksum = HEADER.unpack(header)
+        content = file.read(length)
+        if len(content) < length:
+            return  # still being written, or cut off
+        whole = crc32c(header[:-4] + content) == checksum
+        yield kind, begin, until, events, zlib.decompress(content, -15) if whole and length else (b"" if whole else None)
+
+
+class Records:
+    """The records of one chunk."""
+
+    def __init__(self, content, begin, kinds):
+        self.data, self.pos, self.time, self.kinds = content, 0, begin, kinds
+        self.last, self.tasks, self.stacks, self.senders, self.names = {}, [], [], [], {}
+        self.events, self.lost = [], 0
+
+    def byte(self):
+        self.pos += 1
+        return self.data[self.pos - 1]
+
+    def uint(self):
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def int(self):
+        value = self.uint()
+        return value >> 1 ^ -(value & 1)
+
+    def text(self):
+        length = self.uint()
+        self.pos += length
+        return self.data[self.pos - length:self.pos].decode()
+
+    def at(self):
+        self.time += self.uint()
+        return self.time
+
+    def read(self):
+        while self.pos < len(self.data):
+            tag = self.byte()
+            if tag >= 16:
+                self.event(tag - 16)
+            elif tag == 1:  # end of a batch
+                self.at(), self.byte()
+                self.lost += sum(self.pair()[1] for _ in range(self.uint()))
+            elif tag == 2:
+                self.uint()
+            elif tag == 3:
+                [self.uint() for _ in range(4)]
+            elif tag == 4:
+                self.tasks.append((self.uint(), self.uint(), self.text(), self.byte(), self.uint()))
+            elif tag == 5:
+                self.stacks.append(self.stack())
+            elif tag == 6:
+                self.senders.append((self.uint(), self.text(), self.uint(), self.stacks[self.uint()]))
+            elif tag in (7, 8):
+                number = self.uint()
+                self.names[tag, number] = self.text()
+            else:
+                raise ValueError(f"record of unknown kind {tag}")
+        return self
+
+    def pair(self):
+        return self.uint(), self.uint()
+
+    def stack(self):
+        address, stack = 0, []
+        for _ in range(self.uint()):
+            address = (address + self.int()) & 0xFFFFFFFFFFFFFFFF
+            stack.append(address)
+        return stack
+
+    def event(self, kind):
+        mask, time = self.byte(), self.at()
+        e = self.last.setdefault(kind, dict(flags=0, cpu=0, tid=0, ip=0, a=0, b=0, c=0, ref=0))
+        if mask & 1:
+            e["flags"] = self.byte()
+        for bit, field in ((2, "cpu"), (4, "tid")):
+            if mask & bit:
+                e[field] = self.uint()
+        for bit, field in ((8, "ip"), (16, "a"), (32, "b"), (64, "c")):
+            if mask & bit:
+                e[field] = (e[field] + self.int()) & 0xFFFFFFFFFFFFFFFF
+        if mask & 128:
+            e["ref"] = self.uint()
+        if e["flags"] & 32:
+            self.int()  # how often the task was switched away before
+            self.tasks[e["ref"]]
+        if e["flags"] & 64:
+            self.senders[e["ref"]]
+        self.events.append((time, self.kinds[kind], e["cpu"]))
+
+
+def main(name):
+    counts, lost, missing, ended, kinds = {}, 0, 0, False, []
+    with open(name, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            sys.exit(f"{name}: not a recording of this form")
+        for kind, begin, until, events, content in chunks(file):
+            if kind == b"head":
+                kinds = json.loads(content)["kinds"]
+            elif kind == b"end ":
+                ended = True
+            elif kind == b"gap " or content is None:
+                missing += events
+            else:
+                records = Records(content, begin, kinds).read()
+                lost += records.lost
+                for _, event, cpu in records.events:
+                    counts[event, cpu] = counts.get((event, cpu), 0) + 1
+    for (event, cpu), count in sorted(counts.items()):
+        print(f"{event} cpu {cpu}: {count}")
+    print(f"lost {lost}, missing {missing}, {'ended' if ended else 'without an end'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/taskiso/taskiso/internal/event"
+)
+
+var (
+	// ErrNotRecording means that a file is something else than a recording.
+	ErrNotRecording = errors.New("not a recording of taskiso; \"taskiso run --record FILE\" writes one")
+	// ErrNewer means that a recording is of a later form than this program knows.
+	ErrNewer = errors.New("the recording is from a newer taskiso")
+	// ErrFormat means that a recording is damaged where that cannot be passed over.
+	ErrFormat = errors.New("the recording is damaged")
+)
+
+// Reader reads a recording from its beginning to its end. It keeps no more of it than one chunk and the names. Its methods
+// are not safe for concurrent use.
+type Reader struct {
+	Header Header
+	// End is the end of the recording, once Next has returned [io.EOF]; nil if it has none: it was cut off, or is still being
+	// written.
+	End *End
+
+	in     *bufio.Reader
+	kinds  []event.Kind // by their numbers in the recording; 0 for those that this program does not know
+	names  *Recorded
+	chunk  *decoder // that is being read, or nil
+	events []event.Event
+}
+
+// IsRecording reports whether a file that begins with text is a recording, of any form.
+func IsRecording(text []byte) bool {
+	return bytes.HasPrefix(text, []byte(magic[:len("taskiso recording ")]))
+}
+
+// NewReader begins to read a recording. Its errors match [ErrNotRecording], [ErrNewer] or [ErrFormat], or are those of in.
+func NewReader(in io.Reader) (*Reader, error) {
+	r := &Reader{in: bufio.NewReaderSize(in, 1<<16)}
+	begin := make([]byte, len(magic))
+	switch n, err := io.ReadFull(r.in, begin); {
+	case !IsRecording(begin[:n]):
+		return nil, ErrNotRecording
+	case err != nil:
+		return nil, fmt.Errorf("%w: it ends after %d bytes", ErrFormat, n)
+	case string(begin) != magic:
+		return nil, fmt.Errorf("%w: it begins with %q, and this program knows %q", ErrNewer, begin, magic)
+	}
+	head, err := readChunk(r.in)
+	if err != nil || head.kind != headChunk {
+		return nil, fmt.Errorf("%w: it has no header", ErrFormat)
+	}
+	if err := inflate(head, &r.Header, "header"); err != nil {
+		return nil, err
+	}
+	r.names = &Recorded{functions: make(map[uint64]string), syscalls: make(map[uint64]string), devices: r.Header.Devices}
+	r.kinds = r.Header.Kinds
+	return r, nil
+}
+
+// Names returns the names that were read until now.
+func (r *Reader) Names() *Recorded { return r.names }
+
+// Next returns the next item, and [io.EOF] after the last one.
+func (r *Reader) Next() (Item, error) {
+	for {
+		if r.chunk != nil {
+			item, err := r.chunk.next()
+			if !errors.Is(err, io.EOF) {
+				return item, err
+			}
+			r.events, r.chunk = r.chunk.events, nil
+		}
+		item, err := r.nextChunk()
+		if item != nil || err != nil {
+			return item, err
+		}
+	}
+}
+
+// nextChunk begins the next chunk, and returns the item that stands for it if that is no chunk of records.
+func (r *Reader) nextChunk() (Item, error) {
+	c, err := readChunk(r.in)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF): // the recorder was killed while it wrote, or writes just now
+		return nil, io.EOF
+	case errors.Is(err, errDamaged) && c.kind == dataChunk, err == nil && c.kind == gapChunk:
+		return Gap{From: c.from, Until: c.until, Events: c.events}, nil
+	case errors.Is(err, errDamaged):
+		return nil, io.EOF // without its end
+	case err != nil:
+		return nil, err
+	case c.kind == endChunk:
+		var end End
+		if err := inflate(c, &end, "end"); err != nil {
+			return nil, err
+		}
+		r.End = &end
+		return nil, io.EOF
+	case c.kind == dataChunk:
+		r.chunk = newDecoder(c, r.kinds, r.names, r.events)
+	}
+	return nil, nil
+}
+
+// inflate reads a chunk of JSON.
+func inflate(c chunk, to any, what string) error {
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(c.content)), maxContent))
+	if err != nil {
+		return fmt.Errorf("%w: its %s cannot be decompressed", ErrFormat, what)
+	}
+	return unmarshal(text, to, what)
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/taskiso/taskiso/internal/event"
+)
+
+// When a chunk ends: what comes after it is lost if the recorder is killed. One of a CPU of which nothing happens is
+// some fifty bytes.
+const (
+	chunkBytes = 1 << 18 // of records, before they are compressed
+	chunkTime  = 4 * time.Second
+)
+
+// queueLength is how many chunks can wait for the disk: 64 MiB of records. Those that come when it is full are left out.
+const queueLength = 256
+
+// Writer writes a recording. Its methods are not safe for concurrent use. Compressing and writing is done beside them, so that
+// none of them waits for a disk.
+type Writer struct {
+	out   io.Writer
+	enc   *encoder
+	until time.Duration // end of the last batch
+	idle  time.Duration // end of the last batch, if it was left out because there was nothing in it; else 0
+
+	queue   chan content
+	written chan error
+	spare   chan []byte // buffers to be used again
+	missing Gap         // chunks that were left out since the last one
+}
+
+// content is a chunk before it is compressed.
+type content struct {
+	chunk
+	records []byte
+}
+
+// NewWriter begins a recording on out, to which it writes whole chunks.
+func NewWriter(out io.Writer, h Header, names Names) (*Writer, error) {
+	h.Kinds = kinds()
+	text, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("writing the header of a recording: %w", err)
+	}
+	head := appendChunk([]byte(magic), chunk{kind: headChunk, content: newDeflater().compress(text)})
+	if _, err := out.Write(head); err != nil {
+		return nil, fmt.Errorf("beginning a recording: %w", err)
+	}
+	w := &Writer{
+		out: out, enc: newEncoder(names), queue: make(chan content, queueLength), written: make(chan error, 1), spare: make(chan []byte, queueLength),
+	}
+	go func() { w.written <- w.write() }()
+	return w, nil
+}
+
+// Begin notes when the observation begins.
+func (w *Writer) Begin(at time.Duration) { w.enc.begin(at) }
+
+// Found notes a thread that was in user mode.
+func (w *Writer) Found(f Found) { w.enc.found(f) }
+
+// Batch adds what happened. A batch of more than [MaxEvents] events is not valid. It is not kept.
+func (w *Writer) Batch(b event.Batch) {
+	if w.until == 0 { // the first chunk begins with its first event
+		w.enc.from = b.Until
+		if len(b.Events) > 0 {
+			w.enc.from = b.Events[0].Time
+		}
+		w.enc.time = w.enc.from
+	}
+	w.until = b.Until
+	if len(b.Events) == 0 && len(b.Lost) == 0 && !b.SendersMissed {
+		w.idle = b.Until // the next one shows that time has passed
+		if b.Until-w.enc.from >= chunkTime {
+			w.endChunk()
+		}
+		return
+	}
+	if w.idle != 0 && (len(b.Lost) > 0 || b.SendersMissed) { // where events are missing begins with the end of the batch before
+		w.enc.batch(event.Batch{Until: w.idle})
+	}
+	w.idle = 0
+	w.enc.batch(b)
+	if len(w.enc.buf) >= chunkBytes || b.Until-w.enc.from >= chunkTime {
+		w.endChunk()
+	}
+}
+
+// endChunk hands the chunk on. It never waits: a chunk for which the queue has no room is left out, and that is recorded.
+func (w *Writer) endChunk() {
+	if w.idle != 0 {
+		w.enc.batch(event.Batch{Until: w.idle})
+		w.idle = 0
+	}
+	c := chunk{kind: dataChunk, from: w.enc.from, until: w.until, events: w.enc.events}
+	if w.offer(&w.missing) && w.hand(content{c, w.enc.buf}) {
+		w.enc.buf = w.buffer()
+	} else {
+		w.missing = merge(w.missing, c)
+	}
+	w.enc.reset(w.until)
+}
+
+// offer hands on which chunks were left out, if any were, and returns whether the queue has room for more.
+func (w *Writer) offer(missing *Gap) bool {
+	if *missing == (Gap{}) {
+		return true
+	}
+	gap := content{chunk: chunk{kind: gapChunk, from: missing.From, until: missing.Until, events: missing.Events}}
+	if !w.hand(gap) {
+		return false
+	}
+	*missing = Gap{}
+	return true
+}
+
+func (w *Writer) hand(c content) bool {
+	select {
+	case w.queue <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+// merge adds a chunk that is left out.
+func merge(missing Gap, c chunk) Gap {
+	if missing == (Gap{}) {
+		missing.From = c.from
+	}
+	return Gap{From: missing.From, Until: c.until, Events: missing.Events + c.events}
+}
+
+func (w *Writer) buffer() []byte {
+	select {
+	case buf := <-w.spare:
+		return buf
+	default:
+		return make([]byte, 0, chunkBytes+chunkBytes/8)
+	}
+}
+
+// write compresses and writes until the queue is closed. After an error it only empties the queue.
+func (w *Writer) write() error {
+	d := newDeflater()
+	var buf []byte
+	var failed error
+	for c := range w.queue {
+		if failed != nil {
+			continue
+		}
+		c.content = d.compress(c.records)
+		buf = appendChunk(buf[:0], c.chunk)
+		if _, err := w.out.Write(buf); err != nil {
+			failed = fmt.Errorf("writing a recording: %w", err)
+		}
+		if c.kind == dataChunk {
+			w.reuse(c.records)
+		}
+	}
+	return failed
+}
+
+func (w *Writer) reuse(records []byte) {
+	select {
+	case w.spare <- records[:0]:
+	default:
+	}
+}
+
+// Close writes what is left, and end, without which the recording is readable as well. It waits until everything is written.
+func (w *Writer) Close(end *End) error {
+	text, err := json.Marshal(end)
+	if w.until != 0 {
+		w.endChunk()
+	}
+	if w.missing != (Gap{}) {
+		w.queue <- content{chunk: chunk{kind: gapChunk, from: w.missing.From, until: w.missing.Until, events: w.missing.Events}}
+	}
+	if err == nil {
+		w.queue <- content{chunk{kind: endChunk, from: w.until, until: w.until}, text}
+	}
+	return errors.Join(err, w.end())
+}
+
+// Abort ends a recording without its end.
+func (w *Writer) Abort() error { return w.end() }
+
+func (w *Writer) end() error {
+	close(w.queue)
+	return <-w.written
+}
