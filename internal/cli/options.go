@@ -12,6 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/report/screen"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -23,6 +24,7 @@ type options struct {
 	report     string
 	output     string
 	events     string
+	record     string
 	maxBreaks  uint64
 	lowerBound bool // is accepted
 	budgetFile string
@@ -52,7 +54,7 @@ func (o *cpuOptions) request() place.Request {
 
 // printed returns what is printed and written of a report.
 func (o *options) printed() run.OutputConfig {
-	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json, Full: o.full, Sort: o.sort.String()}
+	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Record: o.record, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json, Full: o.full, Sort: o.sort.String()}
 }
 
 func (o *options) register(c *cobra.Command) {
@@ -65,6 +67,7 @@ func (o *options) register(c *cobra.Command) {
 	registerOutput(f, &o.output)
 	o.screenOptions.register(f)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
+	f.StringVar(&o.record, "record", "", "record everything that is seen to `FILE`, for \"taskiso report\"")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
 	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
 	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
@@ -80,6 +83,18 @@ func (o *options) register(c *cobra.Command) {
 	if err := c.RegisterFlagCompletionFunc("monitor", completeMonitor); err != nil {
 		panic(err) // no such flag
 	}
+}
+
+// screenOptions are those of every command that prints the first screen of a report.
+type screenOptions struct {
+	full bool
+	sort flags.Choice
+}
+
+func (o *screenOptions) register(f *pflag.FlagSet) {
+	o.sort = flags.NewChoice(screen.Orders()...)
+	f.BoolVar(&o.full, "full", false, "print the whole report: every cause, origin and limit")
+	f.Var(&o.sort, "sort", "order causes by `FIGURE`: time, count or longest")
 }
 
 // registerOutput adds the flag of every command that prints a report.

@@ -6,43 +6,39 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/taskiso/taskiso/internal/flags"
-	"github.com/taskiso/taskiso/internal/output"
-	"github.com/taskiso/taskiso/internal/report/screen"
+	"github.com/taskiso/taskiso/internal/run"
 )
-
-// screenOptions are those of every command that prints the first screen of a report.
-type screenOptions struct {
-	full bool
-	sort flags.Choice
-}
-
-func (o *screenOptions) register(f *pflag.FlagSet) {
-	o.sort = flags.NewChoice(screen.Orders()...)
-	f.BoolVar(&o.full, "full", false, "print the whole report: every cause, origin and limit")
-	f.Var(&o.sort, "sort", "order causes by `FIGURE`: time, count or longest")
-}
 
 func (p *program) reportCommand() *cobra.Command {
 	var o screenOptions
+	var cfg run.OutputConfig
 	c := &cobra.Command{
 		Use:   "report FILE",
-		Short: "Print a saved report",
-		Long: `report prints what "taskiso run" or watch printed when it wrote FILE with --report: the
-first screen, or with --full all of it.
+		Short: "Print a saved report or a recording",
+		Long: `report prints what "taskiso run" or watch printed when it wrote FILE with --report or
+--record: the first screen, or with --full all of it.
+
+A recording is observed again: with --report it gives the report, and with --events each
+break, that the run itself would have written. One that has no end, because taskiso was
+killed or still records, is read as far as it goes; how many breaks there were is unknown
+then.
 
 The exit status is 0; 2 for a wrong command line or no such FILE; 125 if FILE cannot be read.`,
 		Example: `  taskiso report app.json
-  taskiso report --full app.json`,
+  taskiso report --full app.json
+  taskiso report app.rec --report app.json --events app.ndjson`,
 		Args: some(1, 1, "one FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return aboutFiles(screen.PrintFile(p.text(p.stdout), args[0], o.full, screen.Options{
-				Width: output.Columns(os.Stdout, os.Getenv), Sort: o.sort.String(), Colour: output.WantsColour(os.Stdout), ASCII: p.ascii,
-			}))
+			cfg.Full, cfg.Sort = o.full, o.sort.String()
+			return aboutFiles(run.Report(p.console(), args[0], cfg, p.stdout, os.Stdout))
 		},
 	}
-	o.register(c.Flags())
+	f := c.Flags()
+	o.register(f)
+	f.StringVar(&cfg.Report, "report", "", "write the report as JSON to `FILE`")
+	registerOutput(f, &cfg.Text)
+	f.StringVar(&cfg.Events, "events", "", "write one JSON object for each break of a recording to `FILE`")
+	f.BoolVar(&cfg.JSON, "json", false, "print the report as JSON")
 	return c
 }

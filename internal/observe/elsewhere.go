@@ -25,7 +25,7 @@ func (o *Observer) ranOnOthers() map[int]time.Duration {
 
 // elsewhere returns where the command ran since the beginning without being observed there.
 func (o *Observer) elsewhere() []report.Elsewhere {
-	if o.until < o.begin {
+	if o.analysis.until < o.analysis.begin {
 		return nil
 	}
 	ran := o.ranOnOthers()

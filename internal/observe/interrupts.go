@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -53,17 +54,13 @@ var classes = []class{
 }
 
 // counts is the kernel's count, and ours from before and after it was read.
-type counts struct {
-	kernel        topology.Table
-	before, after seen
-	exact         bool
-}
+type counts record.Interrupts
 
 // seen counts the interrupts that events showed, by CPU.
-type seen map[int]map[event.Kind]uint64
+type seen = map[int]map[event.Kind]uint64
 
 // came returns how many events of a kind came while the kernel's count was read.
-func (c *counts) came(cpu int, k event.Kind) uint64 { return c.after[cpu][k] - c.before[cpu][k] }
+func (c *counts) came(cpu int, k event.Kind) uint64 { return c.After[cpu][k] - c.Before[cpu][k] }
 
 // tally is how many interrupts were seen between two counts, and how many may have come while one of the counts was
 // read: the kernel's number can differ by those.
@@ -88,7 +85,7 @@ func (o *Observer) count() (counts, error) {
 		if c, err = o.read(); err != nil {
 			return counts{}, err
 		}
-		if c.exact = o.equal(before, c); c.exact {
+		if c.Exact = o.equal(before, c); c.Exact {
 			break
 		}
 	}
@@ -98,15 +95,15 @@ func (o *Observer) count() (counts, error) {
 func (o *Observer) read() (counts, error) {
 	before := o.seen()
 	table, err := topology.Interrupts(o.cfg.Files)
-	return counts{kernel: table, before: before, after: o.seen()}, err
+	return counts{Kernel: table, Before: before, After: o.seen()}, err
 }
 
 // equal reports whether neither count of the watched CPUs differs.
 func (o *Observer) equal(a, b counts) bool {
-	if !maps.EqualFunc(a.before, b.after, maps.Equal[map[event.Kind]uint64]) {
+	if !maps.EqualFunc(a.Before, b.After, maps.Equal[map[event.Kind]uint64]) {
 		return false
 	}
-	diff := topology.Diff(a.kernel, b.kernel)
+	diff := topology.Diff(a.Kernel, b.Kernel)
 	for _, row := range diff.Rows {
 		for cpu := range o.cfg.Trace.CPUs.All() {
 			if n, ok := diff.Count(row.Name, cpu); ok && n > 0 {
@@ -131,22 +128,23 @@ func (o *Observer) seen() seen {
 }
 
 // fillInterrupts adds the comparison to each CPU that was watched as a whole.
-func (o *Observer) fillInterrupts(r *report.Report, after counts) {
-	diff := topology.Diff(o.baseline.kernel, after.kernel)
+func (a *analysis) fillInterrupts(r *report.Report, end *record.Ending) {
+	before, after := counts(end.Before), counts(end.After)
+	diff := topology.Diff(before.Kernel, after.Kernel)
 	for i := range r.CPUs {
 		cpu := &r.CPUs[i]
-		if !o.cfg.Trace.CPUs.Contains(cpu.CPU) {
+		if !a.cpus.Contains(cpu.CPU) {
 			continue
 		}
 		tallied := func(k event.Kind) tally {
 			return tally{
-				seen:      after.after[cpu.CPU][k] - o.baseline.after[cpu.CPU][k],
-				mayDiffer: max(after.came(cpu.CPU, k), o.baseline.came(cpu.CPU, k)),
+				seen:      after.After[cpu.CPU][k] - before.After[cpu.CPU][k],
+				mayDiffer: max(after.came(cpu.CPU, k), before.came(cpu.CPU, k)),
 			}
 		}
-		exact := o.baseline.exact && after.exact
-		reused := reusedInterrupt(o.baseline.kernel, after.kernel)
-		cpu.Interrupts = &report.Interrupts{Exact: exact, Rows: compare(diff, reused, cpu.CPU, tallied, o.tracer.Has)}
+		exact := before.Exact && after.Exact
+		reused := reusedInterrupt(before.Kernel, after.Kernel)
+		cpu.Interrupts = &report.Interrupts{Exact: exact, Rows: compare(diff, reused, cpu.CPU, tallied, a.has)}
 		if !exact {
 			allowOneMore(cpu.Interrupts.Rows)
 		}

@@ -16,11 +16,10 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/clock"
-	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/monitor"
+	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
-	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -54,19 +53,16 @@ type Config struct {
 
 // Observer is a running observation. Its methods are not safe for concurrent use.
 type Observer struct {
-	cfg       Config
-	tracer    *trace.Tracer
-	builder   *stay.Builder
-	collector *collect.Collector
-	catalogue *cause.Catalogue
-	checker   *monitor.Checker
-	names     *names
+	cfg      Config
+	tracer   *trace.Tracer
+	analysis *analysis
+	names    *names
+	tape     *record.Writer // nil if nothing is recorded
+	end      record.End     // of the recording
 
 	root     uint32 // thread whose exec begins the observation, or 0
 	command  bool   // what is observed began with an exec, on the observed CPUs
 	warmUp   time.Duration
-	begin    time.Duration // CLOCK_MONOTONIC; far in the future until it is known
-	until    time.Duration
 	baseline counts
 
 	watched     map[uint32]bool // threads given to Watch
@@ -96,25 +92,12 @@ func Open(cfg Config) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Observer{cfg: cfg, tracer: tracer, catalogue: catalogue, names: names, begin: notYet, watched: make(map[uint32]bool)}
-	o.collector = collect.NewCollector(catalogue, o.names)
-	o.collector.OnBreak = cfg.OnBreak
-	o.collector.OnIsolationBreak = cfg.OnIsolationBreak
-	o.builder = stay.NewBuilder(o.tracked(), o.collector.Stay)
-	o.builder.Everywhere = cfg.Trace.CPUs.IsEmpty()
-	o.builder.Ended = o.collector.Stretch
-	o.builder.Unseen = !o.builder.Everywhere && !tracer.Has(event.Migrate)
-	o.checker = monitor.NewChecker(cfg.Monitors, cfg.Trace.CPUs, names, o.blind)
+	o := &Observer{cfg: cfg, tracer: tracer, names: names, watched: make(map[uint32]bool)}
+	o.analysis = newAnalysis(scene{cfg.Trace.CPUs, cfg.NohzFull, tracer.Sources(), names.symbolsErr}, catalogue, names, cfg.Monitors)
+	o.analysis.collector.OnBreak = cfg.OnBreak
+	o.analysis.collector.OnIsolationBreak = cfg.OnIsolationBreak
 	o.prepareLook()
 	return o, nil
-}
-
-// tracked returns the CPUs on which the kernel reports both ends of each stay.
-func (o *Observer) tracked() cpulist.Set {
-	if o.tracer.Has(event.UserExit) && o.tracer.Has(event.UserEnter) {
-		return o.cfg.NohzFull
-	}
-	return cpulist.Set{}
 }
 
 // Isolation returns the task side, or nil if the configuration did not ask for it.
@@ -155,7 +138,7 @@ func (o *Observer) Start() error {
 	if err := o.tracer.Start(); err != nil {
 		return err
 	}
-	o.until = clock.Now()
+	o.analysis.until = clock.Now()
 	var err error
 	o.baseline, err = o.count()
 	return err
@@ -169,7 +152,7 @@ func (o *Observer) BeginNow(warmUp time.Duration) {
 }
 
 // Began returns when the observation began or will begin, in CLOCK_MONOTONIC.
-func (o *Observer) Began() time.Duration { return o.begin }
+func (o *Observer) Began() time.Duration { return o.analysis.begin }
 
 // BeginAtExec begins the observation a warmUp after the thread tid executes a
 // program.
@@ -178,8 +161,10 @@ func (o *Observer) BeginAtExec(tid int, warmUp time.Duration) {
 }
 
 func (o *Observer) beginAt(t time.Duration) {
-	o.begin = t
-	o.collector.Begin(t)
+	o.analysis.beginAt(t)
+	if o.tape != nil {
+		o.tape.Begin(t)
+	}
 }
 
 // Poll takes in what was recorded since the last call. Call it every
@@ -199,14 +184,13 @@ func (o *Observer) pollUntil(end time.Duration) error {
 	}
 	o.follow(batch)
 	o.nameItself(batch)
-	batch = upTo(batch, end)
-	o.builder.Add(batch)
-	o.checker.Add(batch, o.begin)
-	for cpu, n := range batch.Lost {
-		o.collector.Lost(cpu, o.until, batch.Until, n)
+	for piece := range pieces(upTo(batch, end)) {
+		if o.tape != nil {
+			o.tape.Batch(piece)
+		}
+		o.analysis.add(piece)
 	}
-	o.until = batch.Until
-	if o.ranBefore == nil && o.until >= o.begin {
+	if a := o.analysis; o.ranBefore == nil && a.until >= a.begin {
 		o.ranBefore = o.ranOnOthers()
 	}
 	return nil
@@ -235,14 +219,11 @@ func (o *Observer) nameItself(batch event.Batch) {
 // itself is the name of this process in reports and in what an interrupted task reads.
 const itself = "taskiso itself (the observer)"
 
-// follow takes in how isolation of threads began and ended.
+// follow calls back for each beginning and end of isolation, and each thread that ended.
 func (o *Observer) follow(batch event.Batch) {
 	for _, e := range batch.Events {
-		if e.Kind.IsIsolation() && e.Kind != event.Told {
-			o.collector.Isolation(e)
-			if o.cfg.OnIsolation != nil {
-				o.cfg.OnIsolation(e)
-			}
+		if e.Kind.IsIsolation() && e.Kind != event.Told && o.cfg.OnIsolation != nil {
+			o.cfg.OnIsolation(e)
 		}
 		if o.cfg.OnEnd == nil {
 			continue
@@ -266,7 +247,7 @@ func (o *Observer) lookForExec(batch event.Batch) {
 	}
 	for cpu := range batch.Lost {
 		if o.tracer.Lost(cpu, event.Exec) > 0 { // it came some time in this batch
-			o.beginAt(o.until + o.warmUp)
+			o.beginAt(o.analysis.until + o.warmUp)
 			o.root = 0
 			return
 		}
@@ -281,20 +262,21 @@ type Progress struct {
 
 // Progress returns how far the observation is.
 func (o *Observer) Progress() Progress {
-	p := Progress{Breaks: o.collector.Breaks(), Lost: o.collector.LostEvents()}
-	if o.begin != notYet {
-		p.Elapsed = clock.Now() - o.begin
+	a := o.analysis
+	p := Progress{Breaks: a.collector.Breaks(), Lost: a.collector.LostEvents()}
+	if a.begin != notYet {
+		p.Elapsed = clock.Now() - a.begin
 	}
 	return p
 }
 
-// Finish ends the recording and writes what was seen into r.
+// Finish ends the observation and writes what was seen into r.
 func (o *Observer) Finish(r *report.Report) error {
 	after, err := o.count()
 	if err != nil {
 		return err
 	}
-	r.Elsewhere = o.elsewhere()
+	elsewhere := o.elsewhere()
 	end := clock.Now() // stays that go on at this time are recorded, unlike what comes after the recording was stopped
 	if err := o.tracer.Stop(); err != nil {
 		return err
@@ -302,74 +284,27 @@ func (o *Observer) Finish(r *report.Report) error {
 	if err := o.pollUntil(end); err != nil {
 		return err
 	}
-	for _, open := range o.builder.Finish() {
-		o.collector.Stretch(open)
-	}
-	if o.begin == notYet {
-		o.begin = o.until // it ended before it began
-	}
-	r.Tracing, r.Began = true, o.begin
-	r.Duration = max(0, o.until-o.begin)
-	watched := o.cfg.Trace.CPUs.Slice()
-	if len(watched) == 0 {
-		watched = o.collector.CPUs()
-	}
-	for _, cpu := range watched {
-		o.collector.Preempted(cpu, o.tracer.Preempted(cpu))
-		o.collector.Unrecorded(cpu, o.builder.Unrecorded()[cpu])
-	}
-	o.collector.Fill(r, o.cfg.Trace.CPUs, o.tracked())
-	collect.AddRemedies(r, o.catalogue, cause.NewMachine(o.cfg.Files))
-	o.fillEvents(r)
-	o.fillInterrupts(r, after)
-	o.fillSources(r)
-	if err := o.fillLost(r); err != nil {
+	ending, err := o.ending(after, elsewhere)
+	if err != nil {
 		return err
 	}
-	o.fillMonitors(r)
-	r.Isolation = o.collector.Isolations(o.until)
-	r.Judge(report.Scope{CPUs: o.cfg.Trace.CPUs, WarmUp: o.warmUp})
-	return nil
-}
-
-func (o *Observer) fillEvents(r *report.Report) {
-	for i := range r.CPUs {
-		cpu := &r.CPUs[i]
-		for k := range event.Kinds() {
-			if seen := o.tracer.Seen(cpu.CPU, k); seen > 0 {
-				cpu.Events = append(cpu.Events, report.Events{Name: k.String(), Seen: seen, Lost: o.tracer.Lost(cpu.CPU, k)})
-			}
-		}
+	if o.tape == nil {
+		o.analysis.finish(r, &ending, o.cfg.Files)
+		return nil
 	}
-}
-
-func (o *Observer) fillSources(r *report.Report) {
-	for _, s := range o.tracer.Sources() {
-		source := report.Source{Name: s.Name, Active: s.Err == nil, Shows: s.Shows}
-		if s.Err != nil {
-			source.Reason = s.Err.Error()
-		}
-		r.Host.Sources = append(r.Host.Sources, source)
-	}
-	r.Limits = append(r.Limits, o.limits()...)
-	for _, e := range r.Elsewhere {
-		r.Limits = append(r.Limits, e.String())
-	}
-}
-
-func (o *Observer) fillLost(r *report.Report) error {
-	var err error
-	if r.Lost.Missed, err = o.tracer.Missed(); err != nil {
-		return err
-	}
-	if r.Lost.Children, err = o.tracer.UnwatchedChildren(); err != nil {
-		return err
-	}
+	ending.Files = record.Capture(o.cfg.Files, o.analysis.catalogue.Files())
+	o.end = record.End{Ending: ending}
+	o.end.OwnLimits[0] = len(r.Limits)
+	o.analysis.finish(r, &ending, ending.Files)
+	o.end.OwnLimits[1] = len(r.Limits)
 	return nil
 }
 
 // Close detaches everything.
 func (o *Observer) Close() error {
+	if o.tape != nil { // it failed before the end: what was recorded until then is kept
+		o.tape.Abort()
+	}
 	if o.userMode != nil {
 		return errors.Join(o.userMode.Close(), o.tracer.Close())
 	}

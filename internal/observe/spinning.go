@@ -3,15 +3,14 @@
 package observe
 
 import (
-	"fmt"
-
 	"github.com/taskiso/taskiso/internal/clock"
+	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // prepareLook loads what lookForSpinning needs, before anything is observed.
 func (o *Observer) prepareLook() {
-	if !o.tracked().IsEmpty() { // elsewhere the tick shows which thread runs
+	if !o.analysis.tracked().IsEmpty() { // elsewhere the tick shows which thread runs
 		o.userMode, o.spinningErr = trace.OpenUserMode()
 	}
 }
@@ -31,20 +30,28 @@ func (o *Observer) lookForSpinning() {
 	at := clock.Now()
 	for cpu, tid := range found {
 		if o.isWatched(cpu, tid) {
-			o.builder.Found(cpu, tid, from, at)
+			o.found(record.Found{CPU: cpu, TID: tid, From: from, At: at})
 		}
 	}
 }
 
 func (o *Observer) isWatched(cpu int, tid uint32) bool {
 	cpus := o.cfg.Trace.CPUs
-	return o.tracked().Contains(cpu) && (cpus.IsEmpty() || cpus.Contains(cpu)) && (o.cfg.Trace.AllTasks || o.watched[tid])
+	return o.analysis.tracked().Contains(cpu) && (cpus.IsEmpty() || cpus.Contains(cpu)) && (o.cfg.Trace.AllTasks || o.watched[tid])
 }
 
-// spinningLimit names what is not seen if threads in user mode could not be looked for.
-func (o *Observer) spinningLimit() []string {
-	if o.spinningErr == nil {
+// found notes a thread that was in user mode.
+func (o *Observer) found(f record.Found) {
+	o.analysis.builder.Found(f.CPU, f.TID, f.From, f.At)
+	if o.tape != nil {
+		o.tape.Found(f)
+	}
+}
+
+// spinningLimit names what is not seen if threads in user mode could not be looked for, and why not.
+func spinningLimit(why string) []string {
+	if why == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("a thread that ran before and has not entered the kernel since is not seen: %v", o.spinningErr)}
+	return []string{"a thread that ran before and has not entered the kernel since is not seen: " + why}
 }

@@ -43,7 +43,7 @@ func (o *Observation) followTask(t *Task) (task.Verdict, error) {
 // Release lets the task run and the observation begin with it.
 func (o *Observation) Release(t *Task) error {
 	warmUp := o.cfg.WarmUp
-	if err := o.start(); err != nil {
+	if err := o.start(t.Describe); err != nil {
 		return err
 	}
 	if err := o.attend(t, warmUp); err != nil {
@@ -176,7 +176,7 @@ func (o *Observation) publishTask(t *Task, state *os.ProcessState, ended bool) (
 	}
 	o.planPartition()
 	judged := o.judged()
-	if err := o.out.publish(r, judged); err != nil {
+	if err := o.publish(judged); err != nil {
 		return task.Verdict{}, err
 	}
 	return o.verdict(t, state, ended, judged), nil

@@ -38,6 +38,9 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 	})
 	if o.why != nil {
 		fmt.Fprintf(cfg.Warnings(), "taskiso: kernel entries cannot be seen: %v\n", o.why)
+		if cfg.Output.Record != "" {
+			fmt.Fprintf(cfg.Warnings(), "taskiso: nothing is recorded to %s\n", cfg.Output.Record)
+		}
 	}
 	signal.Notify(o.Signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	o.Report = report.Report{
@@ -67,14 +70,19 @@ func (o *Observation) Close() {
 	}
 }
 
-// start begins to record and to count.
-func (o *Observation) start() error {
+// start begins to see and to count what becomes of a task.
+func (o *Observation) start(of report.Task) error {
 	var err error
 	if o.system, err = readSystem(o.cfg.Files); err != nil {
 		return err
 	}
+	o.Report.Started = time.Now().Add(o.cfg.WarmUp)
 	if o.observer == nil {
 		return nil
+	}
+	o.Report.Task = of
+	if err := o.record(); err != nil {
+		return err
 	}
 	return o.observer.Start()
 }

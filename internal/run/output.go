@@ -14,6 +14,7 @@ import (
 	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/report/screen"
 )
@@ -22,6 +23,7 @@ import (
 type OutputConfig struct {
 	Report, Text, Events string // files, "" for none
 	JUnit                string // file for the outcome of the budget
+	Record               string // file for the recording
 	Quiet                bool   // print no report
 	Verbose              bool   // print each break as it comes
 	JSON                 bool   // print the report as JSON on standard output
@@ -36,9 +38,11 @@ type Output struct {
 	report  *display.File // nil if none was asked for
 	events  *display.File
 	junit   *display.File
+	record  *record.File
 	sheet   *output.Sheet
 	buffer  *bufio.Writer
 	failed  error // the first error of writing an event
+	foreign bool  // anybody can have written what is published
 }
 
 // OpenOutput opens the files that were asked for, so that one that cannot be
@@ -58,6 +62,12 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 			return nil, err
 		}
 	}
+	if cfg.Record != "" {
+		if o.record, err = record.Create(cfg.Record); err != nil {
+			o.Discard()
+			return nil, err
+		}
+	}
 	if o.events != nil {
 		o.buffer = bufio.NewWriterSize(o.events, 1<<16)
 	}
@@ -70,6 +80,9 @@ func (o *Output) Discard() {
 		if f != nil {
 			f.Discard()
 		}
+	}
+	if o.record != nil {
+		o.record.Discard()
 	}
 	o.sheet.Discard()
 }
@@ -98,6 +111,9 @@ func (o *Output) publish(r *report.Report, judged *budget.Result) error {
 		files = errors.Join(files, display.Report(o.console.Stdout, r))
 	}
 	whole := func(w io.Writer, colour bool) error {
+		if o.foreign {
+			return report.WriteForeign(w, r)
+		}
 		if err := report.WriteText(w, r, colour); err != nil || judged == nil {
 			return err
 		}

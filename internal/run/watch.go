@@ -103,7 +103,7 @@ func (o *Observation) followSubject(s *Subject) (task.Verdict, error) {
 	o.Report.Usage.Task = after.Since(before)
 	o.planPartition()
 	judged := o.judged()
-	if err := o.out.publish(&o.Report, judged); err != nil {
+	if err := o.publish(judged); err != nil {
 		return task.Verdict{}, err
 	}
 	if o.observer == nil {
@@ -113,7 +113,7 @@ func (o *Observation) followSubject(s *Subject) (task.Verdict, error) {
 }
 
 func (o *Observation) startWatching(s *Subject) error {
-	if err := o.start(); err != nil {
+	if err := o.start(s.describe); err != nil {
 		return err
 	}
 	o.Report.Started = time.Now().Add(o.cfg.WarmUp)

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/taskiso/taskiso/internal/cause"
+	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/monitor"
+	"github.com/taskiso/taskiso/internal/record"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// maxMonitors bounds those of a recording, which are run on each CPU.
+const maxMonitors = 64
+
+// Replay does again what an observation did, from its recording, and returns its report. A recording without an end gives a
+// report of what it has, about which everything is in doubt. onBreak, if not nil, is called with each break.
+func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, error) {
+	a, err := analysisOf(in)
+	if err != nil {
+		return nil, err
+	}
+	a.collector.OnBreak = onBreak
+	p := player{analysis: a}
+	for {
+		item, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return a.recorded(&in.Header, in.End), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.take(item)
+	}
+}
+
+// analysisOf returns an analysis as the one beside which it was recorded.
+func analysisOf(in *record.Reader) (*analysis, error) {
+	catalogue, err := cause.Load()
+	if err != nil {
+		return nil, err
+	}
+	h := &in.Header
+	s := scene{cpus: h.CPUs, nohzFull: h.NohzFull, sources: sourcesOf(h.Sources)}
+	if h.Symbols != "" {
+		s.symbolsErr = errors.New(h.Symbols)
+	}
+	if len(h.Monitors) > maxMonitors {
+		return nil, fmt.Errorf("%w: it has %d monitors, and %d can be run", record.ErrFormat, len(h.Monitors), maxMonitors)
+	}
+	var monitors []*monitor.Monitor
+	for _, m := range h.Monitors {
+		parsed, err := monitor.Parse(m.Name, m.Text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", record.ErrFormat, err)
+		}
+		monitors = append(monitors, parsed)
+	}
+	return newAnalysis(s, catalogue, in.Names(), monitors), nil
+}
+
+// player gives an analysis what a recording holds.
+type player struct {
+	*analysis
+	early record.Gap // before the beginning was known
+}
+
+func (p *player) take(item record.Item) {
+	switch item := item.(type) {
+	case record.Batch:
+		p.add(item.Batch)
+	case record.Begin:
+		p.beginAt(item.At)
+		if p.early != (record.Gap{}) {
+			p.gap(p.early)
+			p.early = record.Gap{}
+		}
+	case record.Found:
+		p.builder.Found(item.CPU, item.TID, item.From, item.At)
+	case record.Gap:
+		if p.begin == notYet { // the beginning may be in it
+			p.early = record.Gap{Until: item.Until, Events: p.early.Events + item.Events}
+			return
+		}
+		p.gap(item)
+	}
+}
+
+// gap takes in that nothing is recorded of a time: on each CPU as much may be missing as was there in all.
+func (p *player) gap(g record.Gap) {
+	cpus := p.cpus.Slice()
+	if len(cpus) == 0 {
+		cpus = p.collector.CPUs()
+	}
+	lost := make(map[int]uint64)
+	for _, cpu := range cpus {
+		lost[cpu] = max(1, uint64(g.Events))
+	}
+	p.add(event.Batch{Until: max(g.Until, p.until), Lost: lost, SendersMissed: true})
+}
+
+// recorded completes the report with what is known from the run only.
+func (a *analysis) recorded(h *record.Header, end *record.End) *report.Report {
+	if end == nil || end.Report == nil {
+		return a.unended(h)
+	}
+	r, ran := *end.Report, end.Report
+	own := end.OwnLimits
+	if own[0] < 0 || own[1] < own[0] || own[1] > len(ran.Limits) {
+		own = [2]int{len(ran.Limits), len(ran.Limits)}
+	}
+	r.CPUs, r.Lost, r.Host.Sources = []report.CPU{}, report.Lost{}, []report.Source{}
+	r.Limits = slices.Clone(ran.Limits[:own[0]])
+	a.finish(&r, &end.Ending, end.Ending.Files)
+	r.Limits = append(r.Limits, ran.Limits[own[1]:]...)
+	keepCalls(&r, ran)
+	keepPartition(&r, ran)
+	return &r
+}
+
+// unended returns the report of a recording without an end.
+func (a *analysis) unended(h *record.Header) *report.Report {
+	r := &report.Report{
+		Schema: report.Schema, Version: h.Version, Started: h.Started, Task: h.Task, CPUs: []report.CPU{},
+		Host: report.Host{Host: h.Host, Sources: []report.Source{}}, Limits: slices.Clone(h.Limits),
+	}
+	a.finish(r, &record.Ending{Unended: true}, record.Files{})
+	r.Limits = append(r.Limits, fmt.Sprintf("the recording has no end, because taskiso was ended or still writes it: what came after its first %s, the kernel's own counts, "+
+		"the settings of the machine, and how the task ended are not in it", display.Span(max(0, a.until-a.begin))))
+	return r
+}
+
+// keepCalls takes over which calls for isolation the run has answered: they are no events.
+func keepCalls(r, ran *report.Report) {
+	for i := range ran.Isolation {
+		calls := ran.Isolation[i].IsolationCalls
+		j := slices.IndexFunc(r.Isolation, func(have report.Isolation) bool { return have.TID == ran.Isolation[i].TID })
+		if j < 0 {
+			r.Isolation = append(r.Isolation, report.Isolation{TID: ran.Isolation[i].TID})
+			j = len(r.Isolation) - 1
+		}
+		r.Isolation[j].IsolationCalls = calls
+	}
+	slices.SortFunc(r.Isolation, func(a, b report.Isolation) int { return cmp.Compare(a.TID, b.TID) })
+}
+
+// keepPartition takes over which causes a partition of the machine would have ended.
+func keepPartition(r, ran *report.Report) {
+	type key struct {
+		cpu        int
+		id, detail string
+	}
+	ends := make(map[key]string)
+	for _, cpu := range ran.CPUs {
+		for _, c := range cpu.Causes {
+			ends[key{cpu.CPU, c.ID, c.Detail}] = c.Partition
+		}
+	}
+	for i := range r.CPUs {
+		for j := range r.CPUs[i].Causes {
+			c := &r.CPUs[i].Causes[j]
+			c.Partition = ends[key{r.CPUs[i].CPU, c.ID, c.Detail}]
+		}
+	}
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/taskiso/taskiso/internal/observe"
+	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/record"
+	"github.com/taskiso/taskiso/internal/report"
+)
+
+// Report publishes a saved report, or that of a recording, as the observation itself did. Its text goes to out, which is stream.
+func Report(console output.Console, name string, cfg OutputConfig, out io.Writer, stream *os.File) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("reading a report: %w", err)
+	}
+	defer f.Close()
+	o, err := OpenOutput(console, cfg, out, stream)
+	if err != nil {
+		return err
+	}
+	defer o.Discard()
+	o.foreign = true
+	r, err := read(f, o)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	return o.publish(r, nil)
+}
+
+// ErrNoEvents means that a file has no events that could be printed.
+var ErrNoEvents = errors.New("a report has only sums; a recording, which \"taskiso run --record FILE\" writes, has each break")
+
+func read(in io.Reader, o *Output) (*report.Report, error) {
+	buffered := bufio.NewReader(in)
+	begin, _ := buffered.Peek(record.MagicBytes) // fewer at the end of the file
+	if !record.IsRecording(begin) {
+		if o.onBreak() != nil {
+			return nil, ErrNoEvents
+		}
+		return report.Read(buffered)
+	}
+	recording, err := record.NewReader(buffered)
+	if err != nil {
+		return nil, err
+	}
+	return observe.Replay(recording, o.onBreak())
+}
