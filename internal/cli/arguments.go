@@ -20,6 +20,17 @@ func flagProblem(c *cobra.Command, err error) error {
 	return usageError("%s; see %s --help", flags.Problem(err), c.CommandPath())
 }
 
+// refuseEmptyValues refuses options with an empty value. A script whose variable is empty would otherwise run as root
+// instead of as its user, or pass without its budget.
+func refuseEmptyValues(c *cobra.Command, _ []string) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && flags.IsEmptyText(f) {
+			err = usageError("--%s \"\": the value is empty; see %s --help", f.Name, c.CommandPath())
+		}
+	})
+	return err
+}
+
 // commandOf returns the command that args are, nil for none. Flags end at the first word that is none, or at "--".
 func commandOf(c *cobra.Command, args []string) ([]string, error) {
 	if c.ArgsLenAtDash() == 0 && len(args) == 0 {

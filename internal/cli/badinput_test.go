@@ -84,6 +84,8 @@ func TestEveryFlagWithBadValues(t *testing.T) {
 					isTyped = false
 				}
 				switch {
+				case value == "" && r.code != exitUsage && !slices.Contains(ends[c.CommandPath()], "-"+f.Shorthand):
+					t.Errorf("%q: exit status %d, want %d; %s", args, r.code, exitUsage, r.stderr)
 				case isTyped && !slices.Contains(right, value) && r.code != exitUsage:
 					t.Errorf("%q: exit status %d, want %d; %s", args, r.code, exitUsage, r.stderr)
 				case r.code != 0 && r.code != exitMissing:

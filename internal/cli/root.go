@@ -51,6 +51,8 @@ interrupted it: what it was, how long it took, and who caused it.`,
 		SilenceErrors: true,
 		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		PersistentPreRunE: refuseEmptyValues,
 	}
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)

@@ -254,7 +254,7 @@ func (h host) testBadInput(t *testing.T) {
 	}{
 		{"unknown CPU", []string{"-c", unknown}, 2, "CPU " + unknown},
 		{"CPU that no machine has", []string{"-c", "99999999999999999999"}, 2, "99999999999999999999"},
-		{"empty list", []string{"-c", ""}, 2, "no CPU"},
+		{"empty list", []string{"-c", ""}, 2, "the value is empty"},
 		{"malformed list", []string{"-c", "0,x"}, 2, `"x"`},
 		{"backward range", []string{"-c", "1-0"}, 2, "1-0"},
 		{"all CPUs", []string{"-c", all}, 2, "CPU " + all},

@@ -31,6 +31,17 @@ func Problem(err error) string {
 	return err.Error()
 }
 
+// IsEmptyText reports whether a flag that takes a text, or texts with commas between them, has none.
+func IsEmptyText(f *pflag.Flag) bool {
+	switch f.Value.Type() {
+	case "string":
+		return f.Value.String() == ""
+	case "stringSlice":
+		return f.Value.String() == "[]"
+	}
+	return false
+}
+
 func unknownFlag(err *pflag.NotExistError) string {
 	if err.GetSpecifiedShortnames() == "" {
 		return "--" + err.GetSpecifiedName()
