@@ -195,7 +195,7 @@ func TestTracerOfOneThatIsBeingStopped(t *testing.T) {
 		for range 4 {
 			tr.look()
 		}
-		if got, want := strings.Join(thread.did, ", "), "drop, pass filters, to call, to call, detach"; got != want || tr.state != freed {
+		if got, want := strings.Join(thread.did, ", "), "drop, remake, pass filters, to call, to call, detach"; got != want || tr.state != freed {
 			t.Errorf("%s: it did %q and is %s, want %q", name, got, tr.state, want)
 		}
 	}
@@ -215,6 +215,20 @@ func TestTracerOfOneThatIsContinued(t *testing.T) {
 		tr.look()
 	}
 	if got, want := strings.Join(thread.did, ", "), "remake, listen, wake, pass filters, to call, to call, detach"; got != want || tr.state != freed {
+		t.Errorf("it did %q and is %s, want %q", got, tr.state, want)
+	}
+}
+
+// The same of one that is released before that is seen: the stop may have ended its wait for another thread's load.
+func TestTracerOfOneThatIsContinuedAndReleased(t *testing.T) {
+	thread := &shownThread{places: []place{atStop, atCall, atCall}}
+	tr := newTracer(thread)
+	tr.seize()
+	tr.release()
+	for range 3 {
+		tr.look()
+	}
+	if got, want := strings.Join(thread.did, ", "), "remake, pass filters, to call, to call, detach"; got != want || tr.state != freed {
 		t.Errorf("it did %q and is %s, want %q", got, tr.state, want)
 	}
 }

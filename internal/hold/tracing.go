@@ -69,7 +69,7 @@ var tracerLines = tracerTable{
 	{seized, sawHookSignal, halting, []tracerAction{actDrop}},
 	// Who sends SIGCONT has a thread that is seized stop for its tracer, wherever it is; so does the pair of the hook.
 	{seized, sawStop, stopped, []tracerAction{actRemake, actListen}},
-	{seized, sawStopToGo, calling, []tracerAction{actPass}},
+	{seized, sawStopToGo, calling, []tracerAction{actRemake, actPass}},
 	{seized, sawSignal, left, []tracerAction{actDetach}},
 	{seized, sawOtherCall, left, []tracerAction{actDetach}},
 	{seized, sawOrder, freed, nil},
@@ -78,7 +78,7 @@ var tracerLines = tracerTable{
 
 	// An order that comes now has to wait for the stop: left alone here, it would make its call again past its filters' agent.
 	{halting, sawStop, stopped, []tracerAction{actRemake, actListen}},
-	{halting, sawStopToGo, calling, []tracerAction{actPass}},
+	{halting, sawStopToGo, calling, []tracerAction{actRemake, actPass}},
 	{halting, sawSignal, left, []tracerAction{actDetach}},
 	{halting, sawOtherCall, left, []tracerAction{actDetach}},
 	{halting, sawOrder, halting, nil},
