@@ -473,9 +473,9 @@ func checkUse(t *testing.T, used map[use]bool) {
 }
 
 // isOnlyOfKernels names what ptrace(2) does not exclude, and the world does not do: a stop at a system call of a
-// thread that was not let go to one, and an interruption on the way to one.
+// thread that was not let go to one, an interruption on the way to one, and a signal that does nothing.
 func isOnlyOfKernels(in tracerState, on tracerEvent) bool {
-	return on == sawOtherCall && in != called || on == sawStopToGo && (in == calling || in == called)
+	return on == sawNothing || on == sawOtherCall && in != called || on == sawStopToGo && (in == calling || in == called)
 }
 
 // seededFault is one line of a table that is wrong, and the setting in which that shows.

@@ -158,14 +158,15 @@ var jobs = map[string]func(args []string) (said string, err error){
 	"storm":   func(args []string) (string, error) { return "", storm(args[0], args[1]) },
 	"keeper":  func([]string) (string, error) { return "", beKeeper() },
 	// unseen_guest_test.go, onlooker_guest_test.go
-	"continued":   continued,
-	"agent":       watchedByAgent,
-	"unstoppable": unstoppable,
-	"alone":       func([]string) (string, error) { return alone(forkAlone) },
-	"first":       func(args []string) (string, error) { return alone(awaiting(args[0])) },
-	"vforked":     vforked,
-	"waited":      waited,
-	"unanswered":  func([]string) (string, error) { return "", writeUnanswered() },
+	"continued":       continued,
+	"agent":           watchedByAgent,
+	"childless-agent": childlessAgent,
+	"unstoppable":     unstoppable,
+	"alone":           func([]string) (string, error) { return alone(forkAlone) },
+	"first":           func(args []string) (string, error) { return alone(awaiting(args[0])) },
+	"vforked":         vforked,
+	"waited":          waited,
+	"unanswered":      func([]string) (string, error) { return "", writeUnanswered() },
 }
 
 // maySpend is what a held thread may use of its CPU: PATIENCE of bpf/hold.bpf.c, and the

@@ -94,8 +94,15 @@ func (t *thread) detach(signal unix.Signal) error {
 	return ordered("letting go", unix.PTRACE_DETACH, t.event.TID, uintptr(signal))
 }
 
-// toCall lets a stopped thread go on to the begin, or the end, of a system call.
-func (t *thread) toCall() error { return ordered("continuing", unix.PTRACE_SYSCALL, t.event.TID, 0) }
+// goOn lets a stopped thread go on, with a signal if that is not 0.
+func (t *thread) goOn(signal unix.Signal) error {
+	return ordered("continuing", unix.PTRACE_CONT, t.event.TID, uintptr(signal))
+}
+
+// toCall lets a stopped thread go on to the begin, or the end, of a system call, with a signal if that is not 0.
+func (t *thread) toCall(signal unix.Signal) error {
+	return ordered("continuing", unix.PTRACE_SYSCALL, t.event.TID, uintptr(signal))
+}
 
 func (t *thread) remake() error { return remake(t.event.TID, t.event.nr, t.event.args) }
 
@@ -112,6 +119,10 @@ func (t *thread) isAtItsCall() bool { return isAt(t.event.TID, t.event.nr, t.eve
 
 func (t *thread) isFromHook(signal unix.Signal) bool {
 	return isFromHook(t.files, t.event.PID, t.event.TID, signal)
+}
+
+func (t *thread) doesNothing(signal unix.Signal) bool {
+	return signal != 0 && doesNothing(t.files, t.event.PID, t.event.TID, signal)
 }
 
 func (t *thread) hasSignal() bool { return hasSignal(t.files, t.event.PID, t.event.TID) }
@@ -204,8 +215,19 @@ func hasSignal(files fs.FS, pid, tid int) bool {
 		return true // it ends
 	}
 	pending := signalsOf(status, "SigPnd") | signalsOf(status, "ShdPnd")
-	ignored := signalsOf(status, "SigIgn") | ignoredByDefault&^signalsOf(status, "SigCgt")
-	return pending&^signalsOf(status, "SigBlk")&^ignored != 0
+	return pending&^signalsOf(status, "SigBlk")&^ignoredBy(status) != 0
+}
+
+// doesNothing reports whether a thread that handles a signal does nothing with it. The kernel sends such a signal to a
+// traced thread only.
+func doesNothing(files fs.FS, pid, tid int, signal unix.Signal) bool {
+	status, err := proc.ReadStatus(files, proc.Thread(pid, tid))
+	return err == nil && ignoredBy(status)&bit(signal) != 0
+}
+
+// ignoredBy returns the signals that do nothing to a thread.
+func ignoredBy(status proc.Status) uint64 {
+	return signalsOf(status, "SigIgn") | ignoredByDefault&^signalsOf(status, "SigCgt")
 }
 
 // ignoredByDefault are signals that do nothing without a handler: SIG_KERNEL_IGNORE_MASK of include/linux/signal.h.

@@ -37,12 +37,14 @@ type traced interface {
 	wake() error
 	drop() error
 	detach(unix.Signal) error
-	toCall() error
+	goOn(unix.Signal) error
+	toCall(unix.Signal) error
 	remake() error
 	// passFilters lets its calls pass its seccomp filters, if it has any and the kernel can.
 	passFilters() bool
 	isAtItsCall() bool
 	isFromHook(unix.Signal) bool
+	doesNothing(unix.Signal) bool
 	hasSignal() bool
 }
 
@@ -146,12 +148,14 @@ func (t *tracer) act(a tracerAction) error {
 		return t.thread.wake()
 	case actDrop:
 		return t.thread.drop()
+	case actGoOn:
+		return t.thread.goOn(t.signal)
 	case actDetach:
 		return t.thread.detach(t.signal)
 	case actPass:
 		return t.pass()
 	case actToCall:
-		return t.thread.toCall()
+		return t.thread.toCall(t.signal)
 	}
 	return nil
 }
@@ -164,7 +168,7 @@ func (t *tracer) pass() error {
 		t.on(sawNoFilter)
 		return nil
 	}
-	return t.thread.toCall()
+	return t.thread.toCall(t.signal)
 }
 
 func (t *tracer) seize() {
@@ -220,6 +224,9 @@ func (t *tracer) seen(at place) tracerEvent {
 	case atSignal:
 		if t.state == seized && t.thread.isFromHook(t.signal) {
 			return sawHookSignal
+		}
+		if (t.state == seized || t.state == calling) && t.thread.doesNothing(t.signal) {
+			return sawNothing
 		}
 		return sawSignal
 	case atStop:

@@ -154,6 +154,7 @@ func TestTracerThatEndsIsOurs(t *testing.T) {
 // shownThread is a thread whose tracer is shown one place after the other.
 type shownThread struct {
 	places []place
+	signal unix.Signal // 0: that of the hook
 	did    []string
 }
 
@@ -163,22 +164,24 @@ func (s *shownThread) look() (place, unix.Signal, error) {
 	}
 	at := s.places[0]
 	s.places = s.places[1:]
-	return at, unix.SIGWINCH, nil
+	return at, s.signal, nil
 }
 
 func (s *shownThread) do(what string) error { s.did = append(s.did, what); return nil }
 
-func (s *shownThread) seize() error                { return nil }
-func (s *shownThread) listen() error               { return s.do("listen") }
-func (s *shownThread) wake() error                 { return s.do("wake") }
-func (s *shownThread) drop() error                 { return s.do("drop") }
-func (s *shownThread) detach(unix.Signal) error    { return s.do("detach") }
-func (s *shownThread) toCall() error               { return s.do("to call") }
-func (s *shownThread) remake() error               { return s.do("remake") }
-func (s *shownThread) passFilters() bool           { return s.do("pass filters") == nil }
-func (s *shownThread) isAtItsCall() bool           { return true }
-func (s *shownThread) isFromHook(unix.Signal) bool { return true }
-func (s *shownThread) hasSignal() bool             { return false }
+func (s *shownThread) seize() error                   { return nil }
+func (s *shownThread) listen() error                  { return s.do("listen") }
+func (s *shownThread) wake() error                    { return s.do("wake") }
+func (s *shownThread) drop() error                    { return s.do("drop") }
+func (s *shownThread) detach(unix.Signal) error       { return s.do("detach") }
+func (s *shownThread) goOn(unix.Signal) error         { return s.do("go on") }
+func (s *shownThread) toCall(unix.Signal) error       { return s.do("to call") }
+func (s *shownThread) remake() error                  { return s.do("remake") }
+func (s *shownThread) passFilters() bool              { return s.do("pass filters") == nil }
+func (s *shownThread) isAtItsCall() bool              { return true }
+func (s *shownThread) isFromHook(unix.Signal) bool    { return s.signal == 0 }
+func (s *shownThread) doesNothing(n unix.Signal) bool { return n == unix.SIGCHLD }
+func (s *shownThread) hasSignal() bool                { return false }
 
 // A thread that is released while it is being stopped makes its call past its filters, as one that was stopped does: their
 // agent has been asked about that call already.
@@ -233,6 +236,34 @@ func TestTracerOfOneThatIsContinuedAndReleased(t *testing.T) {
 	}
 }
 
+// A signal that does nothing comes to a traced thread, and to no other: it neither ends a wait nor has filters asked again.
+func TestTracerOfOneWithASignalThatDoesNothing(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		signal unix.Signal
+		places []place
+		did    string
+	}{
+		{"before it stops", unix.SIGCHLD, []place{atSignal, atStop, atCall, atCall}, "remake, go on, remake, pass filters, to call, to call, detach"},
+		{"on the way to its call", unix.SIGCHLD, []place{atStop, atSignal, atSignal, atCall, atCall}, "remake, pass filters, to call, to call, to call, to call, detach"},
+		{"a handler, on the way to its call", unix.SIGUSR1, []place{atStop, atSignal}, "remake, pass filters, to call, detach"},
+	} {
+		thread := &shownThread{places: tc.places, signal: tc.signal}
+		tr := newTracer(thread)
+		tr.seize()
+		if tc.places[0] == atSignal {
+			tr.look()
+		}
+		tr.release()
+		for range tc.places {
+			tr.look()
+		}
+		if got := strings.Join(thread.did, ", "); got != tc.did || tr.state != freed {
+			t.Errorf("%s: it did %q and is %s, want %q", tc.name, got, tr.state, tc.did)
+		}
+	}
+}
+
 // Nothing that a tracer sees leaves a thread stopped: what its table has no line for ends it.
 func TestTracerEndsForWhatHasNoLine(t *testing.T) {
 	thread := &shownThread{places: []place{atStop}}
@@ -251,13 +282,15 @@ func TestTracerEndsForWhatHasNoLine(t *testing.T) {
 // A thread that has stopped for its tracer goes on only by what the tracer does, or by its end: no line takes a stop
 // and leaves it at that, and each stop that a state can meet has a line.
 func TestTracerDoesSomethingAboutEachStop(t *testing.T) {
-	stops := []tracerEvent{sawStop, sawStopToGo, sawHookSignal, sawSignal, sawCall, sawOtherCall}
+	stops := []tracerEvent{sawStop, sawStopToGo, sawHookSignal, sawSignal, sawNothing, sawCall, sawOtherCall}
 	cannotBe := func(in tracerState, on tracerEvent) bool {
 		switch on {
 		case sawHookSignal:
 			return in != seized // tracer.seen: it is one signal among others to all other states
 		case sawCall:
 			return in != calling // the same
+		case sawNothing:
+			return in != seized && in != calling // the same
 		case sawStop:
 			return in == calling || in == called // it was released before, and that is for good
 		}

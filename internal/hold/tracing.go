@@ -33,6 +33,7 @@ const (
 	sawStopToGo   tracerEvent = "it stopped, and may go on"
 	sawHookSignal tracerEvent = "it is about to handle the signal of the hook"
 	sawSignal     tracerEvent = "it is about to handle a signal, or stopped by one"
+	sawNothing    tracerEvent = "it is about to handle a signal that does nothing"
 	sawCall       tracerEvent = "it begins its call"
 	sawOtherCall  tracerEvent = "it is at another system call, or at the end of one"
 	sawEnd        tracerEvent = "it ended"
@@ -52,6 +53,7 @@ const (
 	actListen tracerAction = "let it sleep"
 	actWake   tracerAction = "wake it"
 	actDrop   tracerAction = "drop the signal"
+	actGoOn   tracerAction = "let it go on"
 	actDetach tracerAction = "detach"
 	actPass   tracerAction = "let it call past its filters"
 	actToCall tracerAction = "let it go on to the end of the call"
@@ -71,6 +73,7 @@ var tracerLines = tracerTable{
 	{seized, sawStop, stopped, []tracerAction{actRemake, actListen}},
 	{seized, sawStopToGo, calling, []tracerAction{actRemake, actPass}},
 	{seized, sawSignal, left, []tracerAction{actDetach}},
+	{seized, sawNothing, seized, []tracerAction{actRemake, actGoOn}}, // without a tracer, it would not interrupt a wait
 	{seized, sawOtherCall, left, []tracerAction{actDetach}},
 	{seized, sawOrder, freed, nil},
 	{seized, sawEnd, died, nil},
@@ -107,6 +110,7 @@ var tracerLines = tracerTable{
 	{calling, sawOtherCall, freed, []tracerAction{actDetach}},
 	{calling, sawStopToGo, freed, []tracerAction{actDetach}},
 	{calling, sawSignal, freed, []tracerAction{actDetach}},
+	{calling, sawNothing, calling, []tracerAction{actToCall}},
 	{calling, sawOrder, calling, nil},
 	{calling, sawEnd, died, nil},
 	{calling, sawError, left, nil},

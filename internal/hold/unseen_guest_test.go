@@ -85,6 +85,23 @@ func (k *keeping) isHeldAfterASignal(t *testing.T) bool {
 	return !wentOn
 }
 
+// A signal that does nothing by default does not have an agent asked again.
+func TestGuestAgentIsNotAskedAfterASignalThatDoesNothing(t *testing.T) {
+	k := keep(t, Config{})
+	p := k.heldUnseen(t, "childless-agent")
+	status, err := k.Status()
+	if err != nil || len(status.Held) != 1 {
+		t.Fatalf("status %+v (%v), want one operation that is held", status, err)
+	}
+	r := status.Held[0]
+	if err := unix.Tgkill(r.PID, r.TID, unix.SIGCHLD); err != nil {
+		t.Fatal(err)
+	}
+	if out, want := k.endByHand(t, p), "done after 1 notifications"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
 func (k *keeping) has(id uint64) bool { return slices.ContainsFunc(k.all(), hasID(id)) }
 
 func (k *keeping) record(t *testing.T, id uint64) Record {
@@ -333,6 +350,15 @@ func watchedByAgent([]string) (string, error) {
 	err = timestamps()
 	afterwards = fmt.Sprintf(" after %d notifications", n.Load())
 	return "", err
+}
+
+// childlessAgent is watchedByAgent in a program that does not handle SIGCHLD, as Go's runtime does.
+func childlessAgent(args []string) (string, error) {
+	var defaults [4]uint64 // struct sigaction of the kernel
+	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&defaults)), 0, 8, 0, 0); errno != 0 {
+		return "", errno
+	}
+	return watchedByAgent(args)
 }
 
 // notifyOf installs a filter that asks a listener about one system call.

@@ -401,7 +401,7 @@ func (o *osThread) detach(signal unix.Signal) error {
 	return nil
 }
 
-func (o *osThread) toCall() error {
+func (o *osThread) toCall(unix.Signal) error {
 	switch t := o.of; t.at {
 	case trapped:
 		if !t.signals() {
@@ -413,10 +413,12 @@ func (o *osThread) toCall() error {
 	return nil
 }
 
+func (o *osThread) goOn(unix.Signal) error        { return nil }
 func (o *osThread) remake() error                 { return nil }
 func (o *osThread) passFilters() bool             { return o.of.filter }
 func (o *osThread) isAtItsCall() bool             { return o.of.at == callBegin }
 func (o *osThread) isFromHook(s unix.Signal) bool { return s == unix.SIGWINCH }
+func (o *osThread) doesNothing(unix.Signal) bool  { return false } // it has a handler for the only one
 func (o *osThread) hasSignal() bool               { return o.of.signal || o.of.at == isDead }
 
 // stops stops a thread, which its tracer is shown. A stop that is for the tracer is what it was to be notified by: ptrace_stop().
