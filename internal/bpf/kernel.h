@@ -89,6 +89,7 @@ struct wait_opts {
 };
 
 struct signal_struct {
+	struct list_head thread_head;
 	atomic_t live; /* threads that have not begun to exit */
 	struct sigpending shared_pending;
 	int group_exit_code; /* of a process that a signal ends: its number */
@@ -198,6 +199,7 @@ struct task_struct {
 	unsigned int frozen : 1; /* by its cgroup, in version 2 */
 	__u8 throttled;		 /* since 6.18, where a quota keeps each task by itself, not its group */
 	struct pid *thread_pid;
+	struct list_head thread_node; /* in thread_head of its process */
 	struct nsproxy *nsproxy;
 	struct task_struct *real_parent;
 	struct task_struct *parent; /* the tracer, if there is one */

@@ -59,10 +59,28 @@ type bpfFileRule struct {
 	Mask      uint32
 }
 
+type bpfLookContext struct {
+	_    structs.HostLayout
+	Must uint32
+}
+
 type bpfOptionKey struct {
 	_      structs.HostLayout
 	Level  uint32
 	Option uint32
+}
+
+type bpfStops struct {
+	_         structs.HostLayout
+	Owner     uint64
+	Came      uint64
+	Lost      uint64
+	Sent      uint32
+	Continued uint32
+	Again     uint32
+	LastTgid  uint32
+	Last      uint64
+	Mixed     uint64
 }
 
 type bpfWaiting struct {
@@ -88,6 +106,7 @@ const (
 	bpfProgChangeAnswer                = "change_answer"
 	bpfProgFinitModuleExit             = "finit_module_exit"
 	bpfProgIsClosed                    = "is_closed"
+	bpfProgLook                        = "look"
 	bpfProgPerfEventOpen               = "perf_event_open"
 	bpfProgPerfEventOpenWithAttributes = "perf_event_open_with_attributes"
 	bpfProgProbe                       = "probe"
@@ -100,6 +119,7 @@ const (
 	bpfProgSecurityNetlinkSend         = "security_netlink_send"
 	bpfProgSecuritySocketSetsockopt    = "security_socket_setsockopt"
 	bpfProgSecurityTaskSetscheduler    = "security_task_setscheduler"
+	bpfProgSignalGenerate              = "signal_generate"
 	bpfVarBpfCommands                  = "bpf_commands"
 	bpfVarCpu                          = "cpu"
 	bpfVarCpus                         = "cpus"
@@ -111,6 +131,7 @@ const (
 	bpfVarPolicies                     = "policies"
 	bpfVarProbed                       = "probed"
 	bpfVarSeenOperations               = "seen_operations"
+	bpfVarStops                        = "stops"
 	bpfVarSupervisor                   = "supervisor"
 	bpfVarWireFormat                   = "wire_format"
 )
@@ -161,6 +182,7 @@ type bpfProgramSpecs struct {
 	ChangeAnswer                *ebpf.ProgramSpec `ebpf:"change_answer"`
 	FinitModuleExit             *ebpf.ProgramSpec `ebpf:"finit_module_exit"`
 	IsClosed                    *ebpf.ProgramSpec `ebpf:"is_closed"`
+	Look                        *ebpf.ProgramSpec `ebpf:"look"`
 	PerfEventOpen               *ebpf.ProgramSpec `ebpf:"perf_event_open"`
 	PerfEventOpenWithAttributes *ebpf.ProgramSpec `ebpf:"perf_event_open_with_attributes"`
 	Probe                       *ebpf.ProgramSpec `ebpf:"probe"`
@@ -173,6 +195,7 @@ type bpfProgramSpecs struct {
 	SecurityNetlinkSend         *ebpf.ProgramSpec `ebpf:"security_netlink_send"`
 	SecuritySocketSetsockopt    *ebpf.ProgramSpec `ebpf:"security_socket_setsockopt"`
 	SecurityTaskSetscheduler    *ebpf.ProgramSpec `ebpf:"security_task_setscheduler"`
+	SignalGenerate              *ebpf.ProgramSpec `ebpf:"signal_generate"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -202,6 +225,7 @@ type bpfVariableSpecs struct {
 	Policies       *ebpf.VariableSpec `ebpf:"policies"`
 	Probed         *ebpf.VariableSpec `ebpf:"probed"`
 	SeenOperations *ebpf.VariableSpec `ebpf:"seen_operations"`
+	Stops          *ebpf.VariableSpec `ebpf:"stops"`
 	Supervisor     *ebpf.VariableSpec `ebpf:"supervisor"`
 	WireFormat     *ebpf.VariableSpec `ebpf:"wire_format"`
 }
@@ -260,6 +284,7 @@ type bpfVariables struct {
 	Policies       *ebpf.Variable `ebpf:"policies"`
 	Probed         *ebpf.Variable `ebpf:"probed"`
 	SeenOperations *ebpf.Variable `ebpf:"seen_operations"`
+	Stops          *ebpf.Variable `ebpf:"stops"`
 	Supervisor     *ebpf.Variable `ebpf:"supervisor"`
 	WireFormat     *ebpf.Variable `ebpf:"wire_format"`
 }
@@ -272,6 +297,7 @@ type bpfPrograms struct {
 	ChangeAnswer                *ebpf.Program `ebpf:"change_answer"`
 	FinitModuleExit             *ebpf.Program `ebpf:"finit_module_exit"`
 	IsClosed                    *ebpf.Program `ebpf:"is_closed"`
+	Look                        *ebpf.Program `ebpf:"look"`
 	PerfEventOpen               *ebpf.Program `ebpf:"perf_event_open"`
 	PerfEventOpenWithAttributes *ebpf.Program `ebpf:"perf_event_open_with_attributes"`
 	Probe                       *ebpf.Program `ebpf:"probe"`
@@ -284,6 +310,7 @@ type bpfPrograms struct {
 	SecurityNetlinkSend         *ebpf.Program `ebpf:"security_netlink_send"`
 	SecuritySocketSetsockopt    *ebpf.Program `ebpf:"security_socket_setsockopt"`
 	SecurityTaskSetscheduler    *ebpf.Program `ebpf:"security_task_setscheduler"`
+	SignalGenerate              *ebpf.Program `ebpf:"signal_generate"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -292,6 +319,7 @@ func (p *bpfPrograms) Close() error {
 		p.ChangeAnswer,
 		p.FinitModuleExit,
 		p.IsClosed,
+		p.Look,
 		p.PerfEventOpen,
 		p.PerfEventOpenWithAttributes,
 		p.Probe,
@@ -304,6 +332,7 @@ func (p *bpfPrograms) Close() error {
 		p.SecurityNetlinkSend,
 		p.SecuritySocketSetsockopt,
 		p.SecurityTaskSetscheduler,
+		p.SignalGenerate,
 	)
 }
 

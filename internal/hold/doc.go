@@ -12,4 +12,4 @@
 // Why nothing is lost, done twice or left stopped: docs/design/06-hold.md.
 package hold
 
-//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -tags linux -type event -type waiting -type change -type file_key -type file_rule -type option_key -type call_key bpf bpf/hold.bpf.c -- -mcpu=v3 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -tags linux -type event -type waiting -type change -type file_key -type file_rule -type option_key -type call_key -type look_context bpf bpf/hold.bpf.c -- -mcpu=v3 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu

@@ -214,6 +214,7 @@ func (g *guard) choose(types *btf.Cache, spec *ebpf.CollectionSpec) error {
 		atFunctions(spec)
 	}
 	delete(spec.Programs, bpfProgProbe)
+	delete(spec.Programs, bpfProgLook)
 	copyExits(spec)
 	keepOnly(kernel, spec)
 	return nil
@@ -425,7 +426,7 @@ func (g *guard) seen() (uint64, error) {
 func (g *guard) missed() (uint64, error) {
 	var n uint64
 	for name, p := range g.coll.Programs {
-		if isExit(name) { // no visit of a hook
+		if !isHook(name) {
 			continue
 		}
 		stats, err := p.Stats()

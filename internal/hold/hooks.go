@@ -73,6 +73,9 @@ func copyExits(spec *ebpf.CollectionSpec) {
 	}
 }
 
+// isHook reports whether a program stands at the hook of an operation.
+func isHook(name string) bool { return !isExit(name) && name != bpfProgSignalGenerate }
+
 func isExit(name string) bool { return strings.HasPrefix(name, bpfProgFinitModuleExit) }
 
 // keepOnly takes out programs for which this kernel has no function.
@@ -99,6 +102,8 @@ func attach(p *ebpf.Program) (link.Link, error) {
 		return link.AttachLSM(link.LSMOptions{Program: p})
 	case ebpf.Tracing:
 		return link.AttachTracing(link.TracingOptions{Program: p})
+	case ebpf.RawTracepoint:
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: bpfProgSignalGenerate, Program: p})
 	}
 	return nil, nil
 }

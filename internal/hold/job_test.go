@@ -166,7 +166,11 @@ var jobs = map[string]func(args []string) (said string, err error){
 	"first":           func(args []string) (string, error) { return alone(awaiting(args[0])) },
 	"vforked":         vforked,
 	"waited":          waited,
-	"unanswered":      func([]string) (string, error) { return "", writeUnanswered() },
+	// stops_test.go
+	"pairs":         func([]string) (string, error) { return "", sendPairs() },
+	"handled-pairs": func([]string) (string, error) { return "", sendHandledPairs() },
+	"pending":       func([]string) (string, error) { return "", pendingStops() },
+	"unanswered":    func([]string) (string, error) { return "", writeUnanswered() },
 }
 
 // maySpend is what a held thread may use of its CPU: PATIENCE of bpf/hold.bpf.c, and the

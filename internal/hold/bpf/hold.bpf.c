@@ -26,6 +26,7 @@
 #define SIGWINCH 28
 
 #define MAX_CPUS 1024
+#define MS 1000000ULL
 #define MEMORY 256 /* bytes of the caller's memory in an event */
 
 /* The guarded operations. A contract with operation.go. */
@@ -127,6 +128,11 @@ struct change {
 	__u32 unused;
 };
 
+/* What a test has a thread do. */
+struct look_context {
+	__u32 must;
+};
+
 /* Keeps these types in the object's BTF, where a test compares them with the Go side. */
 struct wire_format {
 	enum operation operation;
@@ -214,7 +220,6 @@ volatile const __u64 bpf_commands = 0; /* a bit each */
 volatile const __u32 cpus = 0;
 volatile const __u32 cpu[MAX_CPUS];
 
-#define MS 1000000ULL
 #define SILENCE (2000 * MS) /* beyond max_wait */
 /*
  * How long the program waits for user space, in time of its CPU. The shorter time is for
@@ -467,14 +472,6 @@ __noinline int exemption(__u32 operation)
 #define STOP_SIGNALS (BIT(SIGSTOP) | BIT(20) | BIT(21) | BIT(22)) /* and TSTP, TTIN, TTOU */
 #define JOBCTL_WORK (1UL << 17 | 1UL << 19 | 1UL << 20 | 1UL << 23) /* include/linux/sched/jobctl.h: a stop or trap is due */
 
-/* Whether a stop that somebody else wants is due before user mode. */
-static __always_inline bool stop_is_due(struct task_struct *task)
-{
-	unsigned long pending = BPF_CORE_READ(task, pending.signal.sig[0]) | BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]);
-
-	return pending & STOP_SIGNALS || BPF_CORE_READ(task, jobctl) & JOBCTL_WORK;
-}
-
 static __always_inline bool is_seized(struct task_struct *task)
 {
 	return BPF_CORE_READ(task, ptrace) && BPF_CORE_READ(task, parent, tgid) == supervisor;
@@ -507,17 +504,268 @@ static __always_inline bool stop_seized(struct task_struct *task)
 }
 
 /*
+ * What becomes of stop signals to a process while a thread of it sends itself the pair
+ * below. Processes share an element, but not at the same time; none is ever freed.
+ */
+struct stops {
+	__u64 owner; /* the thread that sends the pair, as of bpf_get_current_pid_tgid(); 0: none */
+	/* Bits of stop signals, and the process in the upper half: who comes late finds another there, and changes nothing. */
+	__u64 came; /* from others than the pair */
+	__u64 lost; /* of these: taken back by SIGCONT of the pair */
+	__u32 sent; /* PAIR_... */
+	__u32 continued; /* how often others sent SIGCONT */
+	__u32 again;     /* not 0: owner sends what was lost */
+	__u32 last_tgid;
+	__u64 last;  /* when a stop signal without a handler came for last_tgid, which no SIGCONT followed; 0: none */
+	__u64 mixed; /* when one came while last was recent and of another process */
+};
+
+#define PAIR_CONT 1
+#define PAIR_STOP 2
+
+/* Stop signals of a set, as bits of struct stops: for the process, and for owner alone. */
+#define FOR_PROCESS(set) ((set) >> (SIGSTOP - 1) & 0xf)
+#define FOR_THREAD(set) (FOR_PROCESS(set) << 4)
+#define ALL_STOPS 0xff
+
+#define RECENT (1000 * MS) /* a thread takes less from taking a stop signal to stopping its process */
+
+#define PROCESSES 4096
+struct stops stops[PROCESSES];
+
+static __always_inline struct stops *stops_of(__u32 tgid) { return &stops[tgid & (PROCESSES - 1)]; }
+
+/* Changes a word of struct stops, unless another process has the element. */
+static __always_inline void change(__u64 *word, __u32 tgid, __u64 clear, __u64 set)
+{
+	__u64 old = *(volatile __u64 *)word;
+
+	if (old >> 32 == tgid)
+		__sync_val_compare_and_swap(word, old, (old & ~clear) | set);
+}
+
+#define SEND_SIG_PRIV 1 /* include/linux/sched/signal.h: from the kernel, as all that a program here sends */
+#define TRACE_SIGNAL_IGNORED 1 /* include/trace/events/signal.h */
+
+static __always_inline void stop_came(struct stops *s, struct task_struct *task, __u32 tgid, int signal, bool to_process)
+{
+	bool to_owner = !to_process && (__u32)s->owner == BPF_CORE_READ(task, pid);
+	__u64 now = bpf_ktime_get_ns();
+
+	change(&s->came, tgid, 0, to_owner ? FOR_THREAD(BIT(signal)) : FOR_PROCESS(BIT(signal)));
+	if (BPF_CORE_READ(task, sighand, action[(signal - 1) & 63].sa.sa_handler))
+		return;
+	if (s->last_tgid != tgid && s->last && now - s->last < RECENT)
+		s->mixed = now;
+	s->last_tgid = tgid;
+	s->last = now;
+}
+
+static __always_inline void cont_came(struct stops *s, __u32 tgid)
+{
+	change(&s->came, tgid, ALL_STOPS, 0);
+	change(&s->lost, tgid, ALL_STOPS, 0);
+	if (s->owner >> 32 == tgid)
+		s->continued++;
+	if (s->last_tgid == tgid)
+		s->last = 0;
+}
+
+/*
+ * Called for each signal, under the lock of the signals of the process that it is for:
+ * in the order in which stop signals and SIGCONT take each other back.
+ */
+SEC("raw_tp/signal_generate")
+int BPF_PROG(signal_generate, int signal, unsigned long info, struct task_struct *task, int to_process, int result)
+{
+	bool stop = signal >= SIGSTOP && signal < SIGSTOP + 4, by_owner;
+	struct stops *s;
+	__u32 tgid;
+
+	if (signal != SIGCONT && !(stop && result != TRACE_SIGNAL_IGNORED))
+		return 0;
+	tgid = BPF_CORE_READ(task, tgid);
+	s = stops_of(tgid);
+	by_owner = info == SEND_SIG_PRIV && s->owner >> 32 == tgid;
+	if (by_owner && stop && s->again)
+		return 0;
+	by_owner = by_owner && !to_process && (__u32)s->owner == BPF_CORE_READ(task, pid);
+	if (by_owner && signal == SIGCONT) {
+		change(&s->lost, tgid, 0, (__u32)s->came);
+		change(&s->came, tgid, ALL_STOPS, 0);
+		s->sent |= PAIR_CONT;
+	} else if (by_owner && signal == SIGSTOP && !(s->sent & PAIR_STOP)) { /* a second one is that of a debugger */
+		s->sent |= PAIR_STOP;
+	} else if (signal == SIGCONT) {
+		cont_came(s, tgid);
+	} else {
+		stop_came(s, task, tgid, signal, to_process);
+	}
+	return 0;
+}
+
+#define MAX_THREADS 65536
+
+struct thread_walk {
+	struct list_head *entry, *head;
+	struct task_struct *self;
+	__u64 pending; /* stop signals for another thread than self alone */
+	bool complete;
+};
+
+static long look_at_thread(__u32 n, struct thread_walk *walk)
+{
+	struct list_head *entry = walk->entry;
+	struct task_struct *task;
+
+	if (!entry || entry == walk->head) {
+		walk->complete = entry;
+		return 1;
+	}
+	task = (void *)entry - bpf_core_field_offset(struct task_struct, thread_node);
+	if (task != walk->self)
+		walk->pending |= BPF_CORE_READ(task, pending.signal.sig[0]) & STOP_SIGNALS;
+	walk->entry = BPF_CORE_READ(entry, next);
+	return 0;
+}
+
+/* Stop signals that are pending for other threads of the process alone; if that cannot be found out, all. */
+static __always_inline __u64 pending_for_others(struct task_struct *task)
+{
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+	struct thread_walk walk = {
+		.self = task,
+		.head = (void *)signal + bpf_core_field_offset(struct signal_struct, thread_head),
+		.entry = BPF_CORE_READ(signal, thread_head.next),
+	};
+
+	bpf_loop(MAX_THREADS, look_at_thread, &walk, 0);
+	return walk.complete ? walk.pending : STOP_SIGNALS;
+}
+
+#define TRIES (1 << 20)
+
+struct sending {
+	__u32 signal;
+	bool to_process;
+	bool failed;
+};
+
+static long try_to_send(__u32 n, struct sending *s)
+{
+	long err = s->to_process ? bpf_send_signal(s->signal) : bpf_send_signal_thread(s->signal);
+
+	s->failed = err;
+	return err != -EBUSY; /* where it may not be sent at once, the one before is still on its way */
+}
+
+__noinline int send(__u32 signal, bool to_process)
+{
+	struct sending s = { .signal = signal, .to_process = to_process };
+
+	bpf_loop(TRIES, try_to_send, &s, 0);
+	return !s.failed;
+}
+
+struct owning {
+	struct stops *stops;
+	__u64 id;
+	bool owns;
+};
+
+/* A keeper that is being killed takes the program away from the tracepoint. */
+static long is_continued(__u32 n, struct owning *o)
+{
+	return *(volatile __u32 *)&o->stops->sent & PAIR_CONT || !keeper_lives();
+}
+
+/* Sends SIGCONT of the pair, and waits until it took back what was pending. */
+static __always_inline void continue_self(struct owning *o)
+{
+	struct stops *s = o->stops;
+
+	s->sent &= ~PAIR_CONT;
+	send(SIGCONT, false);
+	bpf_loop(TRIES, is_continued, o, 0);
+	if (!(*(volatile __u32 *)&s->sent & PAIR_CONT))
+		change(&s->lost, o->id >> 32, 0, (__u32)s->came);
+}
+
+static long send_again(__u32 n, __u64 *lost)
+{
+	if (*lost >> n & 1)
+		send(SIGSTOP + (n & 3), n < 4);
+	return 0;
+}
+
+/* Sends what was lost again, and takes it back if somebody has sent SIGCONT meanwhile. */
+static long restore(__u32 n, struct owning *o)
+{
+	struct stops *s = o->stops;
+	__u32 continued = *(volatile __u32 *)&s->continued;
+	__u64 lost = *(volatile __u64 *)&s->lost & ALL_STOPS;
+
+	if (!lost)
+		return 1;
+	change(&s->lost, s->owner >> 32, ALL_STOPS, 0);
+	s->again = 1;
+	bpf_loop(8, send_again, &lost, 0);
+	s->again = 0;
+	if (*(volatile __u32 *)&s->continued == continued)
+		return 1;
+	continue_self(o);
+	return 0;
+}
+
+static long try_to_own(__u32 n, struct owning *o)
+{
+	o->owns = __sync_val_compare_and_swap(&o->stops->owner, 0, o->id) == 0;
+	return o->owns;
+}
+
+/*
  * Lets the system call end with a look at signals, without one, of a thread that is
  * not seized yet. SIGCONT takes back SIGSTOP before anybody sees it, and what remains
- * is the flag that there is something to look at. A stop that is due must not be taken
- * back.
+ * is the flag that there is something to look at.
+ *
+ * SIGCONT takes back every stop signal that is pending in the process. If there is one,
+ * the pair is not sent, unless it must be: then what is pending is sent again. What
+ * comes between that look and SIGCONT is sent again in any case.
  */
-static __always_inline bool look_at_signals(struct task_struct *task)
+__noinline int look_at_signals(bool must)
 {
-	if (stop_is_due(task) || bpf_send_signal_thread(SIGSTOP))
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 id = bpf_get_current_pid_tgid(), pending, now = bpf_ktime_get_ns();
+	struct owning o = { .stops = stops_of(id >> 32), .id = id };
+	struct stops *s = o.stops;
+	bool looks = false;
+
+	bpf_loop(TRIES, try_to_own, &o, 0);
+	if (!o.owns)
 		return false;
-	bpf_send_signal_thread(SIGCONT);
-	return true;
+	s->sent = 0;
+	s->lost = s->came = id >> 32 << 32;
+	pending = FOR_PROCESS(BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]) | pending_for_others(task)) |
+	          FOR_THREAD(BPF_CORE_READ(task, pending.signal.sig[0]));
+	if (BPF_CORE_READ(task, jobctl) & JOBCTL_WORK) { /* its process is being stopped: it looks */
+		looks = must;
+	} else if (must || !(pending || (s->last && s->last_tgid == id >> 32 && now - s->last < RECENT) || now - s->mixed < RECENT)) {
+		change(&s->came, id >> 32, 0, pending);
+		looks = send(SIGSTOP, false);
+		if (looks) {
+			continue_self(&o);
+			bpf_loop(8, restore, &o, 0);
+		}
+	}
+	*(volatile __u64 *)&s->owner = 0;
+	return looks;
+}
+
+/* For tests: what look_at_signals() does to the thread that calls it. */
+SEC("syscall")
+int look(struct look_context *c)
+{
+	return look_at_signals(c->must);
 }
 
 /*
@@ -625,11 +873,11 @@ static __always_inline int go_on(__u32 tid, __u32 exempt, __u32 operation, __u64
  * time, and gets one when the thread leaves the kernel. A program that would see this
  * goes on the second time.
  */
-static __always_inline bool leave(struct waiting *w, struct task_struct *task, __u64 seen)
+static __always_inline bool leave(struct waiting *w, __u64 seen)
 {
 	if (w->looks && seen)
 		return false;
-	if (!look_at_signals(task))
+	if (!look_at_signals(false))
 		return false;
 	w->looks++;
 	if (seen)
@@ -659,7 +907,7 @@ static __always_inline int wait_on(__u32 operation, __u64 since, __u32 tid, stru
 			return -ERESTARTNOINTR;
 	}
 	w = bpf_map_lookup_elem(&threads, &tid);
-	if (w && leave(w, task, seen))
+	if (w && leave(w, seen))
 		return -ERESTARTNOINTR;
 	return go_on(tid, EXEMPT_SIGNAL, operation, since, d0, d1);
 }
@@ -873,7 +1121,7 @@ int BPF_PROG(finit_module_exit, struct pt_regs *regs, long result)
 		if (seen)
 			__sync_fetch_and_add(&seen_operations, 1);
 	}
-	look_at_signals(task); /* several times before user mode are one to the program */
+	look_at_signals(true); /* or the number reaches user mode. Several times before that are one to the program */
 	return 0;
 }
 
