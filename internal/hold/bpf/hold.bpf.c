@@ -481,26 +481,45 @@ static __always_inline bool is_seized(struct task_struct *task)
 #define means_nothing(task, signal) \
 	(!(BPF_CORE_READ(task, blocked.sig[0]) & BIT(signal)) && (unsigned long)BPF_CORE_READ(task, sighand, action[(signal) - 1].sa.sa_handler) <= 1)
 
+struct stopping {
+	struct task_struct *task;
+	int signal;
+	bool pending;
+};
+
+static long is_pending(__u32 n, struct stopping *s)
+{
+	struct task_struct *task = s->task;
+
+	s->pending = BPF_CORE_READ(task, pending.signal.sig[0]) & BIT(s->signal);
+	return s->pending || !is_seized(task);
+}
+
 /*
  * Lets a seized thread stop on the way out. The kernel ignores no signal to a traced
  * thread: one that means nothing to the thread goes to the tracer, which drops it. If
- * the tracer dies first, it is ignored after all. A program with handlers for all, such
- * as every Go program, gets SIGWINCH: if the tracer dies at that moment, the handler
- * finds a terminal of the size that it had.
+ * the tracer ends after that, it is ignored after all; if it ended just before, nothing
+ * is pending, and the thread would not look. A program with handlers for all, such as
+ * every Go program, gets SIGWINCH: if the tracer dies at that moment, the handler finds
+ * a terminal of the size that it had.
  */
-static __always_inline bool stop_seized(struct task_struct *task)
+__noinline int stop_seized(void)
 {
-	int signal = SIGWINCH;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct stopping s = { .task = task, .signal = SIGWINCH };
 
 	if (means_nothing(task, SIGWINCH))
-		signal = SIGWINCH;
+		s.signal = SIGWINCH;
 	else if (means_nothing(task, SIGURG))
-		signal = SIGURG;
+		s.signal = SIGURG;
 	else if (means_nothing(task, SIGCHLD))
-		signal = SIGCHLD;
+		s.signal = SIGCHLD;
 	else if (BPF_CORE_READ(task, blocked.sig[0]) & BIT(SIGWINCH))
 		return false;
-	return !bpf_send_signal_thread(signal);
+	if (bpf_send_signal_thread(s.signal))
+		return false;
+	bpf_loop(1 << 16, is_pending, &s, 0);
+	return s.pending;
 }
 
 /*
@@ -903,8 +922,10 @@ static __always_inline int wait_on(__u32 operation, __u64 since, __u32 tid, stru
 	case END_FORGOTTEN:
 		return go_on(tid, EXEMPT_NOT, operation, since, d0, d1);
 	case END_SEIZED:
-		if (stop_seized(task))
+		if (stop_seized())
 			return -ERESTARTNOINTR;
+		if (!keeper_lives())
+			return go_on(tid, EXEMPT_NOT, operation, since, d0, d1);
 	}
 	w = bpf_map_lookup_elem(&threads, &tid);
 	if (w && leave(w, seen))
@@ -1108,7 +1129,7 @@ int BPF_PROG(finit_module_exit, struct pt_regs *regs, long result)
 
 	if (result != -ERESTARTNOINTR)
 		return 0;
-	if (is_seized(task) && stop_seized(task)) /* by the program at the hook already, or by another copy */
+	if (is_seized(task) && stop_seized()) /* by the program at the hook already, or by another copy */
 		return 0;
 	new.visit = since_of(bpf_ktime_get_ns());
 	new.started = BPF_CORE_READ(task, start_time);
@@ -1116,7 +1137,7 @@ int BPF_PROG(finit_module_exit, struct pt_regs *regs, long result)
 	w = bpf_map_lookup_elem(&threads, &tid);
 	if (keeper_lives() && (!w || answer_of(w->visit) == ANSWER_TAKEN) && !bpf_map_update_elem(&threads, &tid, &new, BPF_ANY)) {
 		tell(OP_MODULE, new.visit, 0, 0);
-		if (END(wait_for_keeper(new.visit, seen, false)) == END_SEIZED && stop_seized(task))
+		if (END(wait_for_keeper(new.visit, seen, false)) == END_SEIZED && stop_seized())
 			return 0;
 		if (seen)
 			__sync_fetch_and_add(&seen_operations, 1);
