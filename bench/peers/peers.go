@@ -82,7 +82,7 @@ func Taskiso(program string, cpu int) Observer {
 
 // Report reads a report of taskiso.
 func Report(file string) (*report.Report, error) {
-	reports, err := report.ReadFiles([]string{file})
+	reports, err := report.ReadFiles([]string{file}, report.Read)
 	if err != nil {
 		return nil, err
 	}

@@ -72,8 +72,8 @@ func (b Budget) Judge(name string, r *report.Report) []Judgement {
 }
 
 // JudgeFiles judges the reports in files.
-func (b Budget) JudgeFiles(version string, names []string) (Result, error) {
-	reports, err := report.ReadFiles(names)
+func (b Budget) JudgeFiles(version string, names []string, read report.Reader) (Result, error) {
+	reports, err := report.ReadFiles(names, read)
 	if err != nil {
 		return Result{}, err
 	}

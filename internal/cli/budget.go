@@ -8,6 +8,7 @@ import (
 	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 func (p *program) budgetCommand() *cobra.Command {
@@ -69,7 +70,7 @@ func (p *program) budgetCheck(file string, names []string, opts budgetOptions) e
 		return err
 	}
 	b.AcceptLowerBound = opts.lowerBound
-	result, err := b.JudgeFiles(version(), names)
+	result, err := b.JudgeFiles(version(), names, run.ReadReport)
 	if err != nil {
 		return aboutFiles(err)
 	}
@@ -134,7 +135,7 @@ The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read
 }
 
 func (p *program) budgetInit(names []string, headRoom float64) error {
-	reports, err := report.ReadFiles(names)
+	reports, err := report.ReadFiles(names, run.ReadReport)
 	if err != nil {
 		return aboutFiles(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/compare"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 // diffOptions are those of taskiso diff.
@@ -104,7 +105,7 @@ func (p *program) diff(opts diffOptions) error {
 }
 
 func runsOf(patterns []string) ([]compare.Run, error) {
-	runs, err := compare.ReadRuns(patterns)
+	runs, err := compare.ReadRuns(patterns, run.ReadReport)
 	if errors.Is(err, filepath.ErrBadPattern) {
 		return nil, usageError("%w", err)
 	}

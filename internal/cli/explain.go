@@ -13,6 +13,7 @@ import (
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/explain"
+	"github.com/taskiso/taskiso/internal/run"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -41,7 +42,7 @@ func (p *program) explain(args []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	e := explain.New(catalogue, p.files.View())
+	e := explain.New(catalogue, p.files.View(), run.ReadReport)
 	var what explain.Answer = e.List()
 	if len(args) > 0 {
 		what, err = e.Of(args[0], os.Stdin)

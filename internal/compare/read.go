@@ -12,7 +12,7 @@ import (
 
 // ReadRuns reads the reports that names and patterns select, each once. An error about a pattern matches
 // [filepath.ErrBadPattern].
-func ReadRuns(patterns []string) ([]Run, error) {
+func ReadRuns(patterns []string, read report.Reader) ([]Run, error) {
 	var names []string
 	for _, pattern := range patterns {
 		found, err := filepath.Glob(pattern)
@@ -26,7 +26,7 @@ func ReadRuns(patterns []string) ([]Run, error) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	reports, err := report.ReadFiles(names)
+	reports, err := report.ReadFiles(names, read)
 	if err != nil {
 		return nil, fmt.Errorf("comparing: %w", err)
 	}

@@ -25,6 +25,7 @@ type Explainer struct {
 	catalogue *cause.Catalogue
 	files     fs.FS
 	machine   *cause.Machine
+	read      report.Reader
 }
 
 // Answer is an explanation: as text, or as JSON by its fields.
@@ -36,9 +37,9 @@ type List struct {
 	Causes []cause.Row `json:"causes"`
 }
 
-// New returns one for the machine that files show.
-func New(catalogue *cause.Catalogue, files fs.FS) *Explainer {
-	return &Explainer{catalogue, files, cause.NewMachine(files)}
+// New returns one for the machine that files show, which reads reports by read.
+func New(catalogue *cause.Catalogue, files fs.FS, read report.Reader) *Explainer {
+	return &Explainer{catalogue, files, cause.NewMachine(files), read}
 }
 
 // Of explains the cause of that id, or else the causes in the file of that name; the file of Stdin is read from in. The
@@ -123,7 +124,7 @@ type Seen struct {
 // Stdin is the name of standard input, and fromStdin what a report from there is called.
 const Stdin, fromStdin = "-", "standard input"
 
-// File explains a report of taskiso that was saved as JSON; that of Stdin is read from in.
+// File explains a saved report of taskiso; that of Stdin is read from in.
 func (e *Explainer) File(path string, in io.Reader) (Report, error) {
 	if path == Stdin {
 		path = fromStdin
@@ -133,19 +134,23 @@ func (e *Explainer) File(path string, in io.Reader) (Report, error) {
 			return Report{}, fmt.Errorf("reading a report: %w", err)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return e.report(path, f)
+		}
 		in = f
 	}
 	text, err := io.ReadAll(in)
 	if err != nil {
 		return Report{}, fmt.Errorf("reading a report: %w", err)
 	}
-	return e.report(path, text)
+	return e.report(path, bytes.NewReader(text))
 }
 
-func (e *Explainer) report(file string, text []byte) (Report, error) {
-	r, err := report.Read(bytes.NewReader(text))
+// report reads twice what turns out to be a report of noise.
+func (e *Explainer) report(file string, in io.ReadSeeker) (Report, error) {
+	r, err := e.read(in)
 	if errors.Is(err, report.ErrNoise) {
-		r, err = readNoise(text)
+		r, err = readNoise(in)
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("reading %s: %w", file, err)
@@ -163,9 +168,12 @@ func (e *Explainer) report(file string, text []byte) (Report, error) {
 }
 
 // readNoise returns the causes in a report of taskiso noise: gaps are its breaks.
-func readNoise(text []byte) (*report.Report, error) {
+func readNoise(in io.ReadSeeker) (*report.Report, error) {
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
 	var n noise.Report
-	if err := json.Unmarshal(text, &n); err != nil {
+	if err := json.NewDecoder(in).Decode(&n); err != nil {
 		return nil, report.ErrNotReport
 	}
 	r := &report.Report{Host: report.Host{Host: topology.Host{Kernel: n.Host.Kernel}}, Task: report.Task{Kind: "noise"}, Limits: n.Limits}

@@ -42,21 +42,33 @@ func Read(in io.Reader) (*Report, error) {
 	return &r, nil
 }
 
-// ReadFiles reads the reports in files. Its errors are those of [Read], with the name of the file.
-func ReadFiles(names []string) ([]*Report, error) {
+// Reader is [Read], or what reads other files as well.
+type Reader func(in io.Reader) (*Report, error)
+
+// ReadFiles reads the reports in files. Its errors are those of read, with the name of the file.
+func ReadFiles(names []string, read Reader) ([]*Report, error) {
 	var reports []*Report
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		r, err := readFile(name, read)
 		if err != nil {
-			return nil, fmt.Errorf("reading a report: %w", err)
-		}
-		r, err := Read(bytes.NewReader(text))
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+			return nil, err
 		}
 		reports = append(reports, r)
 	}
 	return reports, nil
+}
+
+func readFile(name string, read Reader) (*Report, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading a report: %w", err)
+	}
+	defer f.Close()
+	r, err := read(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return r, nil
 }
 
 // modernise writes what older forms have in today's words: until schema 2 a CPU was "broken" and a monitor "held".

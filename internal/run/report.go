@@ -28,7 +28,7 @@ func Report(console output.Console, name string, cfg OutputConfig, out io.Writer
 	}
 	defer o.Discard()
 	o.foreign = true
-	r, err := read(f, o)
+	r, err := read(f, o.onBreak())
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -38,11 +38,14 @@ func Report(console output.Console, name string, cfg OutputConfig, out io.Writer
 // ErrNoEvents means that a file has no events that could be printed.
 var ErrNoEvents = errors.New("a report has only sums; a recording, which \"taskiso run --record FILE\" writes, has each break")
 
-func read(in io.Reader, o *Output) (*report.Report, error) {
+// ReadReport reads a saved report, or makes that of a recording.
+func ReadReport(in io.Reader) (*report.Report, error) { return read(in, nil) }
+
+func read(in io.Reader, onBreak func(report.Break)) (*report.Report, error) {
 	buffered := bufio.NewReader(in)
 	begin, _ := buffered.Peek(record.MagicBytes) // fewer at the end of the file
 	if !record.IsRecording(begin) {
-		if o.onBreak() != nil {
+		if onBreak != nil {
 			return nil, ErrNoEvents
 		}
 		return report.Read(buffered)
@@ -51,5 +54,5 @@ func read(in io.Reader, o *Output) (*report.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return observe.Replay(recording, o.onBreak())
+	return observe.Replay(recording, onBreak)
 }
