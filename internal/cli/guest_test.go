@@ -22,17 +22,25 @@ import (
 	"github.com/taskiso/taskiso/internal/topology"
 )
 
-// runProgram runs taskiso and returns its report, its exit status and what it printed.
+// runProgram runs taskiso and returns its report, its exit status and what it printed. It checks that a recording of the run
+// gives the same report.
 func runProgram(t *testing.T, args ...string) (report.Report, int, string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "report.json")
-	args = append(args[:1:1], append([]string{"--report", file}, args[1:]...)...)
+	dir := t.TempDir()
+	file, recording := filepath.Join(dir, "report.json"), filepath.Join(dir, "run.rec")
+	args = append(args[:1:1], append([]string{"--report", file, "--record", recording}, args[1:]...)...)
 	c := exec.Command(guestProgram, args...)
 	out, err := c.CombinedOutput()
 	if err != nil && c.ProcessState == nil {
 		t.Fatalf("running taskiso %q: %v", args, err)
 	}
-	return readReport(t, file), c.ProcessState.ExitCode(), string(out)
+	r := readReport(t, file)
+	if r.Tracing {
+		checkRecording(t, guestProgram, recording, file)
+	} else if _, err := os.Stat(recording); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("nothing was seen, and there is a recording: %v", err)
+	}
+	return r, c.ProcessState.ExitCode(), string(out)
 }
 
 func readReport(t *testing.T, file string) report.Report {

@@ -35,8 +35,9 @@ const stormVariable = "TASKISO_TEST_STORM"
 
 // The semantics of prctl(48), case by case.
 func TestGuestIsolation(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "report.json")
-	args := []string{"run", "-c", "2-3", "--report", file, "--", isolationProgram, fmt.Sprint(victimCPU), "2", "1"}
+	dir := t.TempDir()
+	file, recording := filepath.Join(dir, "report.json"), filepath.Join(dir, "run.rec")
+	args := []string{"run", "-c", "2-3", "--report", file, "--record", recording, "--", isolationProgram, fmt.Sprint(victimCPU), "2", "1"}
 	// Seen once not to end, on 7.2 on a busy host: then the cases that are through tell where it stays.
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
@@ -61,6 +62,7 @@ func TestGuestIsolation(t *testing.T) {
 	if want := isolationCases(); err != nil || !slices.Equal(cases, want) {
 		t.Errorf("%v after cases\n%q, want\n%q\n%s", err, cases, want, stderr.String())
 	}
+	checkRecording(t, guestProgram, recording, file)
 	r := readReport(t, file)
 	var entered, breaks uint64
 	signals := map[string]uint64{}

@@ -148,14 +148,15 @@ func TestLossIsReported(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("tracing needs root")
 	}
-	file := filepath.Join(t.TempDir(), "report.json")
+	dir := t.TempDir()
+	file, recording := filepath.Join(dir, "report.json"), filepath.Join(dir, "run.rec")
 	program, self := buildProgram(t), testBinary(t)
 	var stdout, stderr bytes.Buffer
 	var err error
 	untilFree(func() string {
 		stdout.Reset()
 		stderr.Reset()
-		c := exec.Command(program, "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--", self)
+		c := exec.Command(program, "run", "--buffer", fmt.Sprintf("%dK", os.Getpagesize()>>10), "--report", file, "--record", recording, "--", self)
 		c.Env = append(os.Environ(), loadVariable+"=0.4x50000") // so short that every interval of loss is listed
 		c.Stdout, c.Stderr = &stdout, &stderr
 		err = c.Run()
@@ -164,6 +165,7 @@ func TestLossIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v; %s", err, &stderr)
 	}
+	checkRecording(t, program, recording, file)
 	r := readReport(t, file)
 	var inIntervals, calls uint64
 	for _, i := range r.Lost.Intervals {

@@ -539,3 +539,68 @@ func totals(items []Item) string {
 	fmt.Fprintf(&text, "lost %d, missing 0, ended\n", lost)
 	return text.String()
 }
+
+// BenchmarkWriter writes the events of system calls of one thread, as many as a busy CPU has; BenchmarkReader reads them.
+func BenchmarkWriter(b *testing.B) {
+	b.ReportAllocs()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Header{}, kernel{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	events := 0
+	for b.Loop() {
+		batch := callsOf(events)
+		w.Batch(batch)
+		events += len(batch.Events)
+	}
+	if err := w.Close(&End{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(events), "ns/event")
+	b.ReportMetric(float64(out.Len())/float64(events), "bytes/event")
+}
+
+// callsOf returns 10 ms of 200,000 events a second, after so many.
+func callsOf(before int) event.Batch {
+	const events = 2000
+	b := event.Batch{Events: make([]event.Event, 0, events)}
+	for i := range events {
+		now := time.Duration(before+i) * 5 * time.Microsecond
+		e := event.Event{Kind: event.SyscallEnter, Time: now + time.Duration(i*7919%1000), CPU: 3, TID: 7, UserIP: 0x7f0012345678, A: 110, Watched: true}
+		if i%2 == 1 {
+			e.Kind, e.B = event.SyscallExit, 1
+		}
+		b.Events = append(b.Events, e)
+		b.Until = e.Time
+	}
+	return b
+}
+
+func BenchmarkReader(b *testing.B) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Header{}, kernel{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	const batches = 100
+	for i := range batches {
+		w.Batch(callsOf(i * 2000))
+	}
+	if err := w.Close(&End{}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		r, err := NewReader(bytes.NewReader(out.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for err == nil {
+			_, err = r.Next()
+		}
+		if !errors.Is(err, io.EOF) {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(batches*2000), "ns/event")
+}
