@@ -19,20 +19,16 @@ import (
 // options are those of every observation.
 type options struct {
 	cpuOptions
-	duration   flags.Duration
-	warmUp     flags.Duration
-	report     string
-	output     string
-	events     string
-	record     string
-	maxBreaks  uint64
-	lowerBound bool // is accepted
-	budgetFile string
-	junit      string
-	buffer     flags.BufferSize
-	quiet      bool
-	verbose    bool
-	json       bool
+	duration                                flags.Duration
+	warmUp                                  flags.Duration
+	report, output, events, record, profile string // files
+	maxBreaks                               uint64
+	lowerBound                              bool // is accepted
+	budgetFile, junit                       string
+	buffer                                  flags.BufferSize
+	quiet                                   bool
+	verbose                                 bool
+	json                                    bool
 	screenOptions
 	monitorNames []string
 	monitors     []*monitor.Monitor
@@ -54,7 +50,7 @@ func (o *cpuOptions) request() place.Request {
 
 // printed returns what is printed and written of a report.
 func (o *options) printed() run.OutputConfig {
-	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Record: o.record, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json, Full: o.full, Sort: o.sort.String()}
+	return run.OutputConfig{Report: o.report, Text: o.output, Events: o.events, JUnit: o.junit, Record: o.record, Profile: o.profile, Quiet: o.quiet, Verbose: o.verbose, JSON: o.json, Full: o.full, Sort: o.sort.String()}
 }
 
 func (o *options) register(c *cobra.Command) {
@@ -67,6 +63,7 @@ func (o *options) register(c *cobra.Command) {
 	registerOutput(f, &o.output)
 	o.screenOptions.register(f)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
+	f.StringVar(&o.profile, "pprof", "", profileUsage)
 	f.StringVar(&o.record, "record", "", "record everything that is seen to `FILE`, for \"taskiso report\"")
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
 	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
@@ -96,6 +93,8 @@ func (o *screenOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.full, "full", false, "print the whole report: every cause, origin and limit")
 	f.Var(&o.sort, "sort", "order causes by `FIGURE`: time, count or longest")
 }
+
+const profileUsage = "write who interrupted, as stacks for \"go tool pprof\", to `FILE`"
 
 // registerOutput adds the flag of every command that prints a report.
 func registerOutput(f *pflag.FlagSet, to *string) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/interrupters"
 	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
@@ -24,6 +25,7 @@ type OutputConfig struct {
 	Report, Text, Events string // files, "" for none
 	JUnit                string // file for the outcome of the budget
 	Record               string // file for the recording
+	Profile              string // file for a profile of who interrupted
 	Quiet                bool   // print no report
 	Verbose              bool   // print each break as it comes
 	JSON                 bool   // print the report as JSON on standard output
@@ -39,6 +41,8 @@ type Output struct {
 	events  *display.File
 	junit   *display.File
 	record  *record.File
+	profile *display.File
+	senders *interrupters.Profile // for profile
 	sheet   *output.Sheet
 	buffer  *bufio.Writer
 	failed  error // the first error of writing an event
@@ -53,7 +57,7 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 	if o.sheet, err = console.OpenSheet(cfg.Text, out, stream, !cfg.Quiet && !cfg.JSON); err != nil {
 		return nil, err
 	}
-	for file, name := range map[**display.File]string{&o.report: cfg.Report, &o.events: cfg.Events, &o.junit: cfg.JUnit} {
+	for file, name := range map[**display.File]string{&o.report: cfg.Report, &o.events: cfg.Events, &o.junit: cfg.JUnit, &o.profile: cfg.Profile} {
 		if name == "" {
 			continue
 		}
@@ -68,6 +72,9 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 			return nil, err
 		}
 	}
+	if o.profile != nil {
+		o.senders = interrupters.New()
+	}
 	if o.events != nil {
 		o.buffer = bufio.NewWriterSize(o.events, 1<<16)
 	}
@@ -76,7 +83,7 @@ func OpenOutput(console output.Console, cfg OutputConfig, out io.Writer, stream 
 
 // Discard drops files that were not published.
 func (o *Output) Discard() {
-	for _, f := range []*display.File{o.report, o.events, o.junit} {
+	for _, f := range []*display.File{o.report, o.events, o.junit, o.profile} {
 		if f != nil {
 			f.Discard()
 		}
@@ -89,12 +96,15 @@ func (o *Output) Discard() {
 
 // onBreak returns what is to be done with each break, or nil.
 func (o *Output) onBreak() func(report.Break) {
-	if o.events == nil && !o.cfg.Verbose {
+	if o.events == nil && o.senders == nil && !o.cfg.Verbose {
 		return nil
 	}
 	return func(b report.Break) {
 		if o.cfg.Verbose {
 			fmt.Fprintln(o.console.Stderr, report.BreakLine(b))
+		}
+		if o.senders != nil {
+			o.senders.Add(b)
 		}
 		if o.events != nil && o.failed == nil {
 			o.failed = json.NewEncoder(o.buffer).Encode(b)
@@ -106,7 +116,7 @@ func (o *Output) onBreak() func(report.Break) {
 // cannot be written to its file is printed even if nothing was to be: the
 // observation cannot be made again. judged is what became of the budget, nil if there is none.
 func (o *Output) publish(r *report.Report, judged *budget.Result) error {
-	files := errors.Join(o.publishEvents(), o.publishReport(r), o.publishJUnit(judged))
+	files := errors.Join(o.publishEvents(), o.publishReport(r), o.publishJUnit(judged), o.publishProfile(r))
 	if o.cfg.JSON {
 		files = errors.Join(files, display.Report(o.console.Stdout, r))
 	}
@@ -155,6 +165,16 @@ func (o *Output) publishJUnit(judged *budget.Result) error {
 		return err
 	}
 	return o.junit.Publish()
+}
+
+func (o *Output) publishProfile(r *report.Report) error {
+	if o.profile == nil {
+		return nil
+	}
+	if err := o.senders.Write(o.profile, r.Started, r.Duration); err != nil {
+		return err
+	}
+	return o.profile.Publish()
 }
 
 func (o *Output) publishEvents() error {
