@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/event"
@@ -28,7 +29,7 @@ func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, erro
 		return nil, err
 	}
 	a.collector.OnBreak = onBreak
-	p := player{analysis: a}
+	p := player{analysis: a, online: in.Header.Host.Online}
 	for {
 		item, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -69,7 +70,8 @@ func analysisOf(in *record.Reader) (*analysis, error) {
 // player gives an analysis what a recording holds.
 type player struct {
 	*analysis
-	early record.Gap // before the beginning was known
+	online cpulist.Set
+	early  record.Gap // before the beginning was known
 }
 
 func (p *player) take(item record.Item) {
@@ -95,12 +97,12 @@ func (p *player) take(item record.Item) {
 
 // gap takes in that nothing is recorded of a time: on each CPU as much may be missing as was there in all.
 func (p *player) gap(g record.Gap) {
-	cpus := p.cpus.Slice()
-	if len(cpus) == 0 {
-		cpus = p.collector.CPUs()
+	cpus := p.cpus
+	if cpus.IsEmpty() {
+		cpus = p.online // the threads can have been anywhere
 	}
 	lost := make(map[int]uint64)
-	for _, cpu := range cpus {
+	for cpu := range cpus.All() {
 		lost[cpu] = max(1, uint64(g.Events))
 	}
 	p.add(event.Batch{Until: max(g.Until, p.until), Lost: lost, SendersMissed: true})

@@ -209,6 +209,42 @@ func TestRecordingWithAGap(t *testing.T) {
 	}
 }
 
+// Where the settings of the machine are not recorded, no remedy is known to apply, or not to.
+func TestNoRemedyWithoutSettings(t *testing.T) {
+	catalogue, err := cause.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := cause.NewMachine(record.Files{})
+	for _, row := range catalogue.Rows() {
+		for _, r := range row.Remedies {
+			if state := r.State(m, cpulist.Set{}); len(r.Needs)+len(r.Set) > 0 && state != cause.Unknown {
+				t.Errorf("%s: %q is %q", row.ID, r.Do, state)
+			}
+		}
+	}
+}
+
+// A gap in a recording of threads that run anywhere leaves every CPU in doubt, also one of which nothing was seen.
+func TestGapOfThreadsAnywhere(t *testing.T) {
+	online, err := cpulist.New(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue, err := cause.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := player{analysis: newAnalysis(scene{}, catalogue, symbols{}, nil), online: online}
+	for _, item := range []record.Item{record.Begin{At: 5}, record.Gap{From: 10, Until: 20}} {
+		p.take(item)
+	}
+	r := p.recorded(&record.Header{}, &record.End{Report: &report.Report{}})
+	if why := r.Unjudged(); !strings.Contains(why, "CPU 0 were lost") || !strings.Contains(why, "CPU 1 were lost") {
+		t.Errorf("it cannot be judged because of %q", why)
+	}
+}
+
 // FuzzReplay has an analysis take in what anybody can write into a file.
 func FuzzReplay(f *testing.F) {
 	var t testing.T

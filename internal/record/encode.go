@@ -305,10 +305,8 @@ func (e *encoder) name(v *event.Event) {
 			e.syscalls[v.A] = true
 			e.named(tagSyscall, v.A, e.names.Syscall(int(v.A)))
 		}
-	default:
-		if v.Kind.IsSend() {
-			e.function(v.B)
-		}
+	case event.SendCall, event.SendSingle, event.SendCalls, event.SendWork, event.SendHRTimer, event.SendTimer:
+		e.function(v.B)
 	}
 }
 

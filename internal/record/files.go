@@ -11,9 +11,12 @@ import (
 	"time"
 )
 
-// Files are files of the machine as they were: name, without the leading slash, to content. It is a file tree of which only
-// what was captured can be read.
-type Files map[string]Content
+// Files are files of the machine as they were. It is a file tree of which only what was captured can be read, and of all else
+// it is not known whether it was there.
+type Files struct {
+	Patterns []string           `json:"patterns"` // of the names of all files that were looked for
+	Found    map[string]Content `json:"found"`    // by name, without the leading slash
+}
 
 // Content is what a file held, or why it could not be read.
 type Content struct {
@@ -29,16 +32,15 @@ const (
 
 // Capture reads all files that the patterns name.
 func Capture(files fs.FS, patterns []string) Files {
-	captured := make(Files)
+	captured := Files{Found: make(map[string]Content)}
 	for _, pattern := range patterns {
 		names, err := fs.Glob(files, pattern)
-		if err != nil {
-			continue // no such pattern is in the catalogue: a test has all of them matched
+		if err != nil || len(captured.Found)+len(names) > maxFiles {
+			continue // that is unknown then
 		}
+		captured.Patterns = append(captured.Patterns, pattern)
 		for _, name := range names {
-			if _, ok := captured[name]; !ok && len(captured) < maxFiles {
-				captured[name] = contentOf(files, name)
-			}
+			captured.Found[name] = contentOf(files, name)
 		}
 	}
 	return captured
@@ -61,7 +63,7 @@ func contentOf(files fs.FS, name string) Content {
 
 // Open opens a file.
 func (f Files) Open(name string) (fs.File, error) {
-	c, ok := f[name]
+	c, ok := f.Found[name]
 	switch {
 	case !ok:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -71,10 +73,16 @@ func (f Files) Open(name string) (fs.File, error) {
 	return &file{Reader: strings.NewReader(c.Text), name: path.Base(name)}, nil
 }
 
-// Glob returns the files that match a pattern, also those that could not be read.
+// errNotCaptured means that it is not known which files match.
+var errNotCaptured = errors.New("the recording does not tell")
+
+// Glob returns the files that match a pattern, also those that could not be read. A pattern that was not looked for is an error.
 func (f Files) Glob(pattern string) ([]string, error) {
+	if !slices.Contains(f.Patterns, pattern) {
+		return nil, errNotCaptured
+	}
 	var names []string
-	for name := range f {
+	for name := range f.Found {
 		matches, err := path.Match(pattern, name)
 		if err != nil {
 			return nil, err

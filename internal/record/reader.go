@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
 )
@@ -33,7 +34,10 @@ type Reader struct {
 	in     *bufio.Reader
 	kinds  []event.Kind // by their numbers in the recording; 0 for those that this program does not know
 	names  *Recorded
-	chunk  *decoder // that is being read, or nil
+	chunk  *decoder      // that is being read, or nil
+	until  time.Duration // end of the last chunk
+	missed *Gap          // chunks that are damaged, since then
+	behind *chunk        // the chunk behind them
 	events []event.Event
 }
 
@@ -88,27 +92,59 @@ func (r *Reader) Next() (Item, error) {
 
 // nextChunk begins the next chunk, and returns the item that stands for it if that is no chunk of records.
 func (r *Reader) nextChunk() (Item, error) {
-	c, err := readChunk(r.in)
+	c, err := r.take()
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF): // the recorder was killed while it wrote, or writes just now
-		return nil, io.EOF
-	case errors.Is(err, errDamaged) && c.kind == dataChunk, err == nil && c.kind == gapChunk:
-		return Gap{From: c.from, Until: c.until, Events: c.events}, nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // the recorder was killed while it wrote, or writes just now
+		return r.gap(r.until, io.EOF)
+	case errors.Is(err, errDamaged) && c.kind != endChunk:
+		if r.missed == nil {
+			r.missed = &Gap{From: r.until}
+		}
+		r.missed.Events += c.events
+		return nil, nil
 	case errors.Is(err, errDamaged):
-		return nil, io.EOF // without its end
+		return r.gap(r.until, io.EOF) // without its end
 	case err != nil:
 		return nil, err
-	case c.kind == endChunk:
+	case r.missed != nil:
+		r.behind = &c
+		return r.gap(c.from, nil)
+	}
+	r.until = c.until
+	switch c.kind {
+	case gapChunk:
+		return Gap{From: c.from, Until: c.until, Events: c.events}, nil
+	case endChunk:
 		var end End
 		if err := inflate(c, &end, "end"); err != nil {
 			return nil, err
 		}
 		r.End = &end
 		return nil, io.EOF
-	case c.kind == dataChunk:
+	case dataChunk:
 		r.chunk = newDecoder(c, r.kinds, r.names, r.events)
 	}
 	return nil, nil
+}
+
+// take returns the next chunk, which may have been read before.
+func (r *Reader) take() (chunk, error) {
+	if c := r.behind; c != nil {
+		r.behind = nil
+		return *c, nil
+	}
+	return readChunk(r.in)
+}
+
+// gap returns what stands for damaged chunks, if there were any, up to a time that a whole chunk shows: nothing in a damaged
+// one can be relied upon. Otherwise it returns err.
+func (r *Reader) gap(until time.Duration, err error) (Item, error) {
+	g := r.missed
+	if g == nil {
+		return nil, err
+	}
+	r.missed, g.Until = nil, until
+	return *g, nil
 }
 
 // inflate reads a chunk of JSON.

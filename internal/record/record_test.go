@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -291,6 +293,47 @@ func TestDamage(t *testing.T) {
 	}
 	if gaps != 1 {
 		t.Errorf("%d gaps, want 1", gaps)
+	}
+}
+
+// Times in the header of a damaged chunk may be what is damaged: the gap ends where the next chunk begins.
+func TestDamagedHeader(t *testing.T) {
+	whole := newScript(2, 3000).recording(t)
+	intact, _, err := read(bytes.NewReader(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.LastIndex(whole[:len(whole)/2], []byte(dataChunk))
+	whole[at+22] ^= 0x40 // of the time until which it goes
+	items, r, err := read(bytes.NewReader(whole))
+	if err != nil || r.End == nil {
+		t.Fatalf("err %v, end %v", err, r.End)
+	}
+	i := slices.IndexFunc(items, func(i Item) bool { _, ok := i.(Gap); return ok })
+	if i < 0 {
+		t.Fatal("no gap")
+	}
+	behind := items[i+1:]
+	from := intact[len(intact)-len(behind)-1].(Batch).Until
+	if g := items[i].(Gap); g.From != items[i-1].(Batch).Until || g.Until != from {
+		t.Errorf("the gap is %+v, want until %d", g, from)
+	}
+}
+
+// Nothing is known of files that nobody looked for; of those looked for it is known that they are not there.
+func TestFilesOfARecording(t *testing.T) {
+	machine := fstest.MapFS{"proc/cmdline": {Data: []byte("quiet")}, "sys/a/x": {Data: []byte("1")}, "sys/b/x": {Data: []byte("2")}}
+	files := Capture(machine, []string{"proc/cmdline", "sys/*/x", "proc/none"})
+	if text, err := fs.ReadFile(files, "sys/b/x"); err != nil || string(text) != "2" {
+		t.Errorf("%q, %v", text, err)
+	}
+	for pattern, want := range map[string][]string{"sys/*/x": {"sys/a/x", "sys/b/x"}, "proc/none": nil} {
+		if got, err := fs.Glob(files, pattern); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v", pattern, got, err)
+		}
+	}
+	if got, err := fs.Glob(files, "sys/a/*"); err == nil {
+		t.Errorf("what was not looked for is %q", got)
 	}
 }
 
