@@ -5,12 +5,14 @@
 Usage: read.py FILE. It is written from docs/recording.md, and needs nothing but Python.
 """
 import json
+import re
 import struct
 import sys
 import zlib
 
 MAGIC = b"taskiso recording 1\n"
-HEADER = struct.Struct("<4sIqqII")  # type, length, from, until, events, checksum
+HEADER = struct.Struct("<4sIqqIII")  # type, length, from, until, events, checksum of the content, checksum of all that
+TYPES = re.compile(rb"head|data|gap |end ")
 
 
 def crc32c_table():
@@ -32,15 +34,26 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-def chunks(file):
-    """Yields type, from, until, events and content of each whole chunk; content is None if it is damaged."""
-    while len(header := file.read(HEADER.size)) == HEADER.size:
-        kind, length, begin, until, events, checksum = HEADER.unpack(header)
-        content = file.read(length)
+def chunks(data, pos):
+    """Yields type, from, until, events and content of each chunk; content is None if it is damaged."""
+    while len(header := data[pos:pos + HEADER.size]) == HEADER.size:
+        kind, length, begin, until, events, content_sum, header_sum = HEADER.unpack(header)
+        if not TYPES.match(kind) or crc32c(header[:-4]) != header_sum:
+            yield b"", 0, 0, 0, None
+            found = (m.start() for m in TYPES.finditer(data, pos + 1))
+            pos = next((at for at in found if whole_header(data, at)), len(data))
+            continue
+        content = data[pos + HEADER.size:pos + HEADER.size + length]
         if len(content) < length:
             return  # still being written, or cut off
-        whole = crc32c(header[:-4] + content) == checksum
+        pos += HEADER.size + length
+        whole = crc32c(content) == content_sum
         yield kind, begin, until, events, zlib.decompress(content, -15) if whole and length else (b"" if whole else None)
+
+
+def whole_header(data, pos):
+    header = data[pos:pos + HEADER.size]
+    return len(header) == HEADER.size and crc32c(header[:-4]) == HEADER.unpack(header)[-1]
 
 
 class Records:
@@ -134,25 +147,28 @@ class Records:
 
 
 def main(name):
-    counts, lost, missing, ended, kinds = {}, 0, 0, False, []
+    counts, lost, missing, ended, damaged, kinds = {}, 0, 0, False, 0, []
     with open(name, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            sys.exit(f"{name}: not a recording of this form")
-        for kind, begin, until, events, content in chunks(file):
-            if kind == b"head":
-                kinds = json.loads(content)["kinds"]
-            elif kind == b"end ":
-                ended = True
-            elif kind == b"gap " or content is None:
-                missing += events
-            else:
-                records = Records(content, begin, kinds).read()
-                lost += records.lost
-                for _, event, cpu in records.events:
-                    counts[event, cpu] = counts.get((event, cpu), 0) + 1
+        data = file.read()
+    if not data.startswith(MAGIC):
+        sys.exit(f"{name}: not a recording of this form")
+    for kind, begin, until, events, content in chunks(data, len(MAGIC)):
+        if content is None:
+            damaged, missing = damaged + 1, missing + events
+        elif kind == b"gap ":
+            missing += events
+        elif kind == b"head":
+            kinds = json.loads(content)["kinds"]
+        elif kind == b"end ":
+            ended = True
+        else:
+            records = Records(content, begin, kinds).read()
+            lost += records.lost
+            for _, event, cpu in records.events:
+                counts[event, cpu] = counts.get((event, cpu), 0) + 1
     for (event, cpu), count in sorted(counts.items()):
         print(f"{event} cpu {cpu}: {count}")
-    print(f"lost {lost}, missing {missing}, {'ended' if ended else 'without an end'}")
+    print(f"lost {lost}, missing {missing}, damaged {damaged}, {'ended' if ended else 'without an end'}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/cause"
@@ -24,7 +25,15 @@ const maxMonitors = 64
 // Replay does again what an observation did, from its recording, and returns its report. A recording without an end gives a
 // report of what it has, about which everything is in doubt. onBreak, if not nil, is called with each break.
 func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, error) {
-	a, err := analysisOf(in)
+	catalogue, err := cause.Load()
+	if err != nil {
+		return nil, err
+	}
+	return replayWith(catalogue, in, onBreak)
+}
+
+func replayWith(catalogue *cause.Catalogue, in *record.Reader, onBreak func(report.Break)) (*report.Report, error) {
+	a, err := analysisOf(in, catalogue)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +42,7 @@ func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, erro
 	for {
 		item, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return a.recorded(&in.Header, in.End), nil
+			return p.recorded(&in.Header, in.End), nil
 		}
 		if err != nil {
 			return nil, err
@@ -43,11 +52,7 @@ func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, erro
 }
 
 // analysisOf returns an analysis as the one beside which it was recorded.
-func analysisOf(in *record.Reader) (*analysis, error) {
-	catalogue, err := cause.Load()
-	if err != nil {
-		return nil, err
-	}
+func analysisOf(in *record.Reader, catalogue *cause.Catalogue) (*analysis, error) {
 	h := &in.Header
 	s := scene{cpus: h.CPUs, nohzFull: h.NohzFull, sources: sourcesOf(h.Sources)}
 	if h.Symbols != "" {
@@ -72,6 +77,8 @@ type player struct {
 	*analysis
 	online cpulist.Set
 	early  record.Gap // before the beginning was known
+	gaps   int
+	gone   time.Duration // how long these are together
 }
 
 func (p *player) take(item record.Item) {
@@ -87,6 +94,8 @@ func (p *player) take(item record.Item) {
 	case record.Found:
 		p.builder.Found(item.CPU, item.TID, item.From, item.At)
 	case record.Gap:
+		p.gaps++
+		p.gone += item.Until - item.From
 		if p.begin == notYet { // the beginning may be in it
 			p.early = record.Gap{Until: item.Until, Events: p.early.Events + item.Events}
 			return
@@ -108,8 +117,18 @@ func (p *player) gap(g record.Gap) {
 	p.add(event.Batch{Until: max(g.Until, p.until), Lost: lost, SendersMissed: true})
 }
 
-// recorded completes the report with what is known from the run only.
-func (a *analysis) recorded(h *record.Header, end *record.End) *report.Report {
+// recorded returns the report, with what is not recorded as a limit.
+func (p *player) recorded(h *record.Header, end *record.End) *report.Report {
+	r := p.ran(h, end)
+	if p.gaps > 0 {
+		r.Limits = append(r.Limits, fmt.Sprintf("gaps in the recording (%d), %s in all, because it is damaged or the disk did not keep up: what happened then is not known",
+			p.gaps, display.Span(p.gone)))
+	}
+	return r
+}
+
+// ran completes the report with what is known from the run only.
+func (a *analysis) ran(h *record.Header, end *record.End) *report.Report {
 	if end == nil || end.Report == nil {
 		return a.unended(h)
 	}

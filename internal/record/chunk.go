@@ -6,11 +6,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"hash/crc32"
-	"io"
-	"slices"
 	"time"
 )
 
@@ -28,12 +24,12 @@ const (
 	endChunk  = "end " // JSON of an [End]; the last
 )
 
-// chunkHeader is how long the header of a chunk is: type, length of what follows, first and last time, number of events
-// and checksum.
-const chunkHeader = 4 + 4 + 8 + 8 + 4 + 4
+// chunkHeader is how long the header of a chunk is: type, length of what follows, first and last time, number of events,
+// checksum of what follows, and checksum of all that.
+const chunkHeader = 4 + 4 + 8 + 8 + 4 + 4 + 4
 
-// maxChunk is how long a chunk can be in the file. Writers begin a new one long before.
-const maxChunk = 32 << 20
+// maxChunk is how long the content of a chunk can be in the file. Writers begin a new one long before.
+const maxChunk = 16 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) // the processor computes it
 
@@ -54,41 +50,35 @@ func appendChunk(to []byte, c chunk) []byte {
 	to = le.AppendUint64(to, uint64(c.from))
 	to = le.AppendUint64(to, uint64(c.until))
 	to = le.AppendUint32(to, c.events)
-	sum := crc32.Update(crc32.Checksum(to[begin:], castagnoli), castagnoli, c.content)
-	return append(le.AppendUint32(to, sum), c.content...)
+	to = le.AppendUint32(to, crc32.Checksum(c.content, castagnoli))
+	return append(le.AppendUint32(to, crc32.Checksum(to[begin:], castagnoli)), c.content...)
 }
 
-// errDamaged means that the checksum of a chunk is wrong. Where it ends is known all the same.
-var errDamaged = errors.New("a chunk is damaged")
+// chunkHead is the header of a chunk.
+type chunkHead struct {
+	chunk  // without its content
+	length int
+	sum    uint32 // of the content
+}
 
-// readChunk reads the next chunk. It returns [io.EOF] at the end of the file, [io.ErrUnexpectedEOF] within a chunk, and the
-// chunk without its content with [errDamaged].
-func readChunk(in io.Reader) (chunk, error) {
+// parseHeader returns the header with which text begins, and whether it does begin with one: its own checksum is right.
+func parseHeader(text []byte) (chunkHead, bool) {
 	le := binary.LittleEndian
-	var header [chunkHeader]byte
-	if _, err := io.ReadFull(in, header[:]); err != nil {
-		return chunk{}, err
+	if len(text) < chunkHeader || !isKind(text[:4]) || crc32.Checksum(text[:chunkHeader-4], castagnoli) != le.Uint32(text[chunkHeader-4:]) {
+		return chunkHead{}, false
 	}
-	length := le.Uint32(header[4:])
-	c := chunk{
-		kind: string(header[:4]), from: time.Duration(le.Uint64(header[8:])), until: time.Duration(le.Uint64(header[16:])),
-		events: le.Uint32(header[24:]),
+	h := chunkHead{length: int(le.Uint32(text[4:])), sum: le.Uint32(text[28:])}
+	h.kind, h.events = string(text[:4]), le.Uint32(text[24:])
+	h.from, h.until = time.Duration(le.Uint64(text[8:])), time.Duration(le.Uint64(text[16:]))
+	return h, h.length <= maxChunk && 0 <= h.from && h.from <= h.until
+}
+
+func isKind(text []byte) bool {
+	switch string(text) {
+	case headChunk, dataChunk, gapChunk, endChunk:
+		return true
 	}
-	if !slices.Contains([]string{headChunk, dataChunk, gapChunk, endChunk}, c.kind) || length > maxChunk {
-		return chunk{}, fmt.Errorf("%w: no chunk begins with %q", ErrFormat, header[:8])
-	}
-	var content bytes.Buffer // grows with what is there, whatever the header claims
-	if _, err := io.CopyN(&content, in, int64(length)); errors.Is(err, io.EOF) {
-		return chunk{}, io.ErrUnexpectedEOF
-	} else if err != nil {
-		return chunk{}, err
-	}
-	sum := crc32.Update(crc32.Checksum(header[:chunkHeader-4], castagnoli), castagnoli, content.Bytes())
-	if sum != le.Uint32(header[chunkHeader-4:]) {
-		return c, errDamaged
-	}
-	c.content = content.Bytes()
-	return c, nil
+	return false
 }
 
 // deflater compresses. Its tables, of more than a megabyte, are made once.

@@ -16,15 +16,6 @@ import (
 	"github.com/taskiso/taskiso/internal/printable"
 )
 
-// Bounds of what one chunk can make a reader keep. A recorder stays far below.
-const (
-	MaxEvents  = 1 << 17 // of a batch
-	maxText    = 512     // bytes of a name: KSYM_NAME_LEN of include/linux/kallsyms.h
-	maxStack   = 64
-	maxTables  = 1 << 17 // tasks, senders and stacks together
-	maxContent = 48 << 20
-)
-
 // Item is a [Batch], [Begin], [Found] or [Gap], in the order in which a recording has them.
 type Item interface{ item() }
 
@@ -58,6 +49,7 @@ type decoder struct {
 	err   error // the first, after which everything is 0
 	kinds []event.Kind
 	names *Recorded
+	until time.Duration // end of the chunk
 
 	tables
 	events   []event.Event // of the batch at hand
@@ -69,7 +61,7 @@ type decoder struct {
 
 func newDecoder(c chunk, kinds []event.Kind, names *Recorded, events []event.Event) *decoder {
 	content := io.LimitReader(flate.NewReader(bytes.NewReader(c.content)), maxContent)
-	return &decoder{in: bufio.NewReader(content), kinds: kinds, names: names, tables: tables{time: c.from}, events: events[:0]}
+	return &decoder{in: bufio.NewReader(content), kinds: kinds, names: names, until: c.until, tables: tables{time: c.from}, events: events[:0]}
 }
 
 // next returns the next item; io.EOF after the last.
@@ -103,12 +95,8 @@ func (d *decoder) record(tag byte) Item {
 		return Begin{time.Duration(d.uint())}
 	case tagFound:
 		return Found{CPU: d.cpu(), TID: uint32(d.uint()), From: time.Duration(d.uint()), At: time.Duration(d.uint())}
-	case tagTask:
-		d.task()
-	case tagStack:
-		d.stack()
-	case tagSender:
-		d.sender()
+	case tagTask, tagStack, tagSender:
+		d.define(tag)
 	case tagFunction:
 		d.names.add(d.names.functions, d.uint(), d.text())
 	case tagSyscall:
@@ -119,13 +107,28 @@ func (d *decoder) record(tag byte) Item {
 	return nil
 }
 
+// define takes in what events name.
+func (d *decoder) define(tag byte) {
+	switch tag {
+	case tagTask:
+		d.task()
+	case tagStack:
+		d.stack()
+	case tagSender:
+		d.sender()
+	}
+	if d.room.full() {
+		d.fail(errMany)
+	}
+}
+
 func (d *decoder) batch() Item {
 	b := event.Batch{Events: d.events, Until: d.at(), SendersMissed: d.byte() != 0, Lost: make(map[int]uint64)}
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		cpu := d.cpu()
 		b.Lost[cpu] = d.uint()
 	}
-	if n := len(b.Events); n > 0 && b.Events[n-1].Time > b.Until {
+	if b.Until > d.until {
 		d.fail(errOrder)
 	}
 	return Batch{b}
@@ -190,7 +193,7 @@ func (d *decoder) fields(mask byte, l *last) {
 		l.c += d.int()
 	}
 	if mask&hasRef != 0 {
-		l.ref = int(min(d.uint(), maxTables))
+		l.ref = int(min(d.uint(), maxEntries))
 	}
 }
 
@@ -218,12 +221,10 @@ func (d *decoder) name(v *event.Event, l *last) {
 }
 
 func (d *decoder) task() {
-	t := event.Task{TID: uint32(d.uint()), PID: uint32(d.uint()), Name: d.text()}
+	t := event.Task{TID: uint32(d.uint()), PID: uint32(d.uint()), Name: d.named()}
 	flags := d.byte()
 	t.Kernel, t.Watched, t.Born = flags&taskKernel != 0, flags&taskWatched != 0, time.Duration(d.uint())
-	if d.room() {
-		d.tasks, d.switches = append(d.tasks, t), append(d.switches, 0)
-	}
+	d.tasks, d.switches = append(d.tasks, t), append(d.switches, 0)
 }
 
 func (d *decoder) stack() {
@@ -232,35 +233,25 @@ func (d *decoder) stack() {
 		d.fail(errMany)
 		return
 	}
+	d.room.addStack(int(n))
 	stack := make([]uint64, n)
 	addr := uint64(0)
 	for i := range stack {
 		addr += d.int()
 		stack[i] = addr
 	}
-	if d.room() {
-		d.stacks = append(d.stacks, stack)
-	}
+	d.stacks = append(d.stacks, stack)
 }
 
 func (d *decoder) sender() {
-	s := event.Sender{PID: uint32(d.uint()), Name: d.text(), Cgroup: d.uint()}
+	s := event.Sender{PID: uint32(d.uint()), Name: d.named(), Cgroup: d.uint()}
 	stack := d.uint()
 	if stack >= uint64(len(d.stacks)) {
 		d.fail(errRef)
 		return
 	}
 	s.Stack = d.stacks[stack]
-	if d.room() {
-		d.senders = append(d.senders, s)
-	}
-}
-
-func (d *decoder) room() bool {
-	if len(d.tasks)+len(d.stacks)+len(d.senders) >= maxTables {
-		d.fail(errMany)
-	}
-	return d.err == nil
+	d.senders = append(d.senders, s)
 }
 
 func (d *decoder) fail(err error) {
@@ -328,8 +319,17 @@ func (d *decoder) cpu() int {
 	return int(n)
 }
 
+// named returns the name of a task or sender.
+func (d *decoder) named() string {
+	name := d.bytes()
+	d.room.addNamed(len(name))
+	return printable.Text(name)
+}
+
 // text returns a name as it may be shown: who wrote the file is not known.
-func (d *decoder) text() string {
+func (d *decoder) text() string { return printable.Text(d.bytes()) }
+
+func (d *decoder) bytes() string {
 	n := d.uint()
 	if n > maxText {
 		d.fail(errNumber)
@@ -339,5 +339,5 @@ func (d *decoder) text() string {
 	if _, err := io.ReadFull(d.in, text); err != nil {
 		d.fail(err)
 	}
-	return printable.Text(string(text))
+	return string(text)
 }

@@ -72,6 +72,7 @@ type last struct {
 type tables struct {
 	kinds [256]last
 	time  time.Duration
+	room  room
 }
 
 // task is what tells tasks apart.
@@ -123,6 +124,9 @@ func (e *encoder) reset(from time.Duration) {
 		e.begin(e.begun)
 	}
 }
+
+// readable reports whether a reader takes the chunk.
+func (e *encoder) readable() bool { return len(e.buf) <= maxContent && !e.room.full() }
 
 // batch writes a batch: its events, and then its end.
 func (e *encoder) batch(b event.Batch) {
@@ -248,6 +252,7 @@ func (e *encoder) task(t *event.Task) int {
 		return n
 	}
 	n := len(e.tasks)
+	e.room.addNamed(len(key.name))
 	e.tasks[key], e.switches = n, append(e.switches, 0)
 	e.buf = append(e.buf, tagTask)
 	e.uint(uint64(key.tid))
@@ -264,6 +269,7 @@ func (e *encoder) sender(s *event.Sender) int {
 		return n
 	}
 	n := len(e.senders)
+	e.room.addNamed(len(key.name))
 	e.senders[key] = n
 	e.buf = append(e.buf, tagSender)
 	e.uint(uint64(key.pid))
@@ -288,6 +294,7 @@ func (e *encoder) stack(addrs []uint64) int {
 		e.function(addr)
 	}
 	n := len(e.stacks)
+	e.room.addStack(len(addrs))
 	e.stacks[string(text)] = n
 	e.buf = append(e.buf, tagStack)
 	e.uint(uint64(len(addrs)))

@@ -99,8 +99,23 @@ type Interrupts struct {
 	Exact  bool                          `json:"exact"` // nothing came while they were read
 }
 
+// marshal writes JSON that a reader takes.
+func marshal(from any, what string) ([]byte, error) {
+	text, err := json.Marshal(from)
+	if err == nil && (len(text) > maxContent || !isAffordable(text)) {
+		err = errMany
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing the %s of a recording: %w", what, err)
+	}
+	return text, nil
+}
+
 // unmarshal reads JSON. Its errors have no words of the library.
 func unmarshal(text []byte, to any, what string) error {
+	if !isAffordable(text) {
+		return fmt.Errorf("%w: its %s is too large", ErrFormat, what)
+	}
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%w: its %s is not what a %s has", ErrFormat, what, what)
 	}

@@ -7,14 +7,18 @@ import (
 	"strconv"
 )
 
-// maxNames bounds how many names a reader keeps. A kernel has some 200,000 functions.
-const maxNames = 1 << 19
+// maxNames bounds what names a reader keeps, in bytes. A recording has some hundred.
+const maxNames = 16 << 20
+
+// nameRoom is what each name takes beside its bytes.
+const nameRoom = 80
 
 // Recorded are the names of functions, system calls and interrupts that a recording holds.
 type Recorded struct {
 	functions map[uint64]string
 	syscalls  map[uint64]string
 	devices   map[int]string
+	room      int // bytes that these take
 }
 
 // Function returns the kernel function at an address, which stands for itself if its name is not recorded.
@@ -37,9 +41,11 @@ func (n *Recorded) Syscall(number int) string {
 func (n *Recorded) Device(irq int) string { return n.devices[irq] }
 
 func (n *Recorded) add(names map[uint64]string, number uint64, name string) {
-	if len(n.functions)+len(n.syscalls) < maxNames {
-		names[number] = name
+	if names[number] == name || n.room > maxNames {
+		return
 	}
+	n.room += nameRoom + len(name)
+	names[number] = name
 }
 
 func hexadecimal(addr uint64) string { return fmt.Sprintf("%#x", addr) }

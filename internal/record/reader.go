@@ -3,7 +3,6 @@
 package record
 
 import (
-	"bufio"
 	"bytes"
 	"compress/flate"
 	"errors"
@@ -31,7 +30,7 @@ type Reader struct {
 	// written.
 	End *End
 
-	in     *bufio.Reader
+	in     *source
 	kinds  []event.Kind // by their numbers in the recording; 0 for those that this program does not know
 	names  *Recorded
 	chunk  *decoder      // that is being read, or nil
@@ -48,9 +47,9 @@ func IsRecording(text []byte) bool {
 
 // NewReader begins to read a recording. Its errors match [ErrNotRecording], [ErrNewer] or [ErrFormat], or are those of in.
 func NewReader(in io.Reader) (*Reader, error) {
-	r := &Reader{in: bufio.NewReaderSize(in, 1<<16)}
+	r := &Reader{in: newSource(in)}
 	begin := make([]byte, len(magic))
-	switch n, err := io.ReadFull(r.in, begin); {
+	switch n, err := io.ReadFull(r.in.in, begin); {
 	case !IsRecording(begin[:n]):
 		return nil, ErrNotRecording
 	case err != nil:
@@ -58,7 +57,7 @@ func NewReader(in io.Reader) (*Reader, error) {
 	case string(begin) != magic:
 		return nil, fmt.Errorf("%w: it begins with %q, and this program knows %q", ErrNewer, begin, magic)
 	}
-	head, err := readChunk(r.in)
+	head, err := r.in.next()
 	if err != nil || head.kind != headChunk {
 		return nil, fmt.Errorf("%w: it has no header", ErrFormat)
 	}
@@ -94,16 +93,14 @@ func (r *Reader) Next() (Item, error) {
 func (r *Reader) nextChunk() (Item, error) {
 	c, err := r.take()
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // the recorder was killed while it wrote, or writes just now
-		return r.gap(r.until, io.EOF)
-	case errors.Is(err, errDamaged) && c.kind != endChunk:
+	case errors.Is(err, errDamaged):
 		if r.missed == nil {
 			r.missed = &Gap{From: r.until}
 		}
 		r.missed.Events += c.events
 		return nil, nil
-	case errors.Is(err, errDamaged):
-		return r.gap(r.until, io.EOF) // without its end
+	case errors.Is(err, io.EOF):
+		return r.gap(r.until, io.EOF)
 	case err != nil:
 		return nil, err
 	case r.missed != nil:
@@ -127,13 +124,26 @@ func (r *Reader) nextChunk() (Item, error) {
 	return nil, nil
 }
 
-// take returns the next chunk, which may have been read before.
+// take returns the next chunk, which may have been read before. One that is not later than what stands before it is damaged: it belongs elsewhere.
+// So is all from the header of another recording on.
 func (r *Reader) take() (chunk, error) {
 	if c := r.behind; c != nil {
 		r.behind = nil
 		return *c, nil
 	}
-	return readChunk(r.in)
+	c, err := r.in.next()
+	switch {
+	case err != nil:
+		return c, err
+	case c.kind == headChunk:
+		r.in.giveUp()
+		return chunk{}, io.EOF
+	case c.from < r.until:
+		r.in.refuse(c)
+		return chunk{}, errDamaged
+	}
+	r.in.accept()
+	return c, nil
 }
 
 // gap returns what stands for damaged chunks, if there were any, up to a time that a whole chunk shows: nothing in a damaged

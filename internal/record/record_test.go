@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -524,7 +525,7 @@ func FuzzRecords(f *testing.F) {
 	}
 	f.Add(w.buf)
 	f.Fuzz(func(t *testing.T, records []byte) {
-		c := chunk{kind: dataChunk, content: newDeflater().compress(records)}
+		c := chunk{kind: dataChunk, until: math.MaxInt64, content: newDeflater().compress(records)}
 		d := newDecoder(c, kinds(), &Recorded{functions: map[uint64]string{}, syscalls: map[uint64]string{}}, nil)
 		for {
 			item, err := d.next()
@@ -542,31 +543,40 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-// A reader in another language, made from the description of the format, counts the same events.
+// A reader in another language, made from the description of the format, counts the same events, also where some are damaged.
 func TestDescription(t *testing.T) {
 	whole := newScript(8, 500).recording(t)
-	name := t.TempDir() + "/a.rec"
-	if err := os.WriteFile(name, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	got, err := exec.Command("python3", "../../examples/recording/read.py", name).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, got)
-	}
-	items, _, err := read(bytes.NewReader(whole))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := totals(items); string(got) != want {
-		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	b := borders(t, whole)
+	header, content := bytes.Clone(whole), bytes.Clone(whole)
+	header[b[1]+1] ^= 1
+	content[b[2]-1] ^= 1
+	for _, recording := range [][]byte{whole, header, content} {
+		name := t.TempDir() + "/a.rec"
+		if err := os.WriteFile(name, recording, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := exec.Command("python3", "../../examples/recording/read.py", name).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, got)
+		}
+		items, _, err := read(bytes.NewReader(recording))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := totals(items); string(got) != want {
+			t.Errorf("it prints\n%s\nwant\n%s", got, want)
+		}
 	}
 }
 
 // totals are what the reader of the example prints.
 func totals(items []Item) string {
 	counts := make(map[string]int)
-	var lost uint64
+	var lost, missing, damaged uint64
 	for _, item := range items {
+		if gap, ok := item.(Gap); ok {
+			damaged, missing = damaged+1, missing+uint64(gap.Events)
+		}
 		b, _ := item.(Batch)
 		for _, e := range b.Events {
 			counts[fmt.Sprintf("%v cpu %d", e.Kind, e.CPU)]++
@@ -579,7 +589,7 @@ func totals(items []Item) string {
 	for _, key := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Fprintf(&text, "%s: %d\n", key, counts[key])
 	}
-	fmt.Fprintf(&text, "lost %d, missing 0, ended\n", lost)
+	fmt.Fprintf(&text, "lost %d, missing %d, damaged %d, ended\n", lost, missing, damaged)
 	return text.String()
 }
 

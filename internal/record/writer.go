@@ -3,7 +3,6 @@
 package record
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,9 +44,9 @@ type content struct {
 // NewWriter begins a recording on out, to which it writes whole chunks.
 func NewWriter(out io.Writer, h Header, names Names) (*Writer, error) {
 	h.Kinds = kinds()
-	text, err := json.Marshal(h)
+	text, err := marshal(h, "header")
 	if err != nil {
-		return nil, fmt.Errorf("writing the header of a recording: %w", err)
+		return nil, err
 	}
 	head := appendChunk([]byte(magic), chunk{kind: headChunk, content: newDeflater().compress(text)})
 	if _, err := out.Write(head); err != nil {
@@ -100,7 +99,7 @@ func (w *Writer) endChunk() {
 		w.idle = 0
 	}
 	c := chunk{kind: dataChunk, from: w.enc.from, until: w.until, events: w.enc.events}
-	if w.offer(&w.missing) && w.hand(content{c, w.enc.buf}) {
+	if w.enc.readable() && w.offer(&w.missing) && w.hand(content{c, w.enc.buf}) {
 		w.enc.buf = w.buffer()
 	} else {
 		w.missing = merge(w.missing, c)
@@ -113,12 +112,16 @@ func (w *Writer) offer(missing *Gap) bool {
 	if *missing == (Gap{}) {
 		return true
 	}
-	gap := content{chunk: chunk{kind: gapChunk, from: missing.From, until: missing.Until, events: missing.Events}}
-	if !w.hand(gap) {
+	if !w.hand(missing.content()) {
 		return false
 	}
 	*missing = Gap{}
 	return true
+}
+
+// content returns the chunk that stands for a gap.
+func (g Gap) content() content {
+	return content{chunk: chunk{kind: gapChunk, from: g.From, until: g.Until, events: g.Events}}
 }
 
 func (w *Writer) hand(c content) bool {
@@ -177,21 +180,29 @@ func (w *Writer) reuse(records []byte) {
 
 // Close writes what is left, and end, without which the recording is readable as well. It waits until everything is written.
 func (w *Writer) Close(end *End) error {
-	text, err := json.Marshal(end)
-	if w.until != 0 {
-		w.endChunk()
-	}
-	if w.missing != (Gap{}) {
-		w.queue <- content{chunk: chunk{kind: gapChunk, from: w.missing.From, until: w.missing.Until, events: w.missing.Events}}
-	}
+	text, err := marshal(end, "end")
+	w.finish()
 	if err == nil {
 		w.queue <- content{chunk{kind: endChunk, from: w.until, until: w.until}, text}
 	}
 	return errors.Join(err, w.end())
 }
 
-// Abort ends a recording without its end.
-func (w *Writer) Abort() error { return w.end() }
+// Abort writes what is left, without an end.
+func (w *Writer) Abort() error {
+	w.finish()
+	return w.end()
+}
+
+// finish hands on what is left, and waits until there is room for it.
+func (w *Writer) finish() {
+	if w.until != 0 {
+		w.endChunk()
+	}
+	if w.missing != (Gap{}) {
+		w.queue <- w.missing.content()
+	}
+}
 
 func (w *Writer) end() error {
 	close(w.queue)
