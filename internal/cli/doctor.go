@@ -13,6 +13,7 @@ import (
 	"github.com/taskiso/taskiso/internal/entries"
 	"github.com/taskiso/taskiso/internal/feature"
 	"github.com/taskiso/taskiso/internal/partition"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // exitMissing is doctor's status when something needed is missing.
@@ -115,7 +116,7 @@ func (p *program) capture(target string) error {
 		return err
 	}
 	for _, path := range unread {
-		fmt.Fprintln(p.stderr, "taskiso: left out, as it cannot be read:", path)
+		fmt.Fprint(p.stderr, printable.Line("taskiso: left out, as it cannot be read: %s", path))
 	}
 	return nil
 }
@@ -136,7 +137,7 @@ func (p *program) printDoctor(list []feature.Feature) error {
 func (p *program) blindEntries() string {
 	e, err := entries.Here(p.files.View(), feature.Usable(p.files.View()))
 	if err != nil {
-		return "\nWhich ways into the kernel are not seen is not known: " + err.Error()
+		return "\nWhich ways into the kernel are not seen is not known: " + printable.Text(err.Error())
 	}
 	return fmt.Sprintf("\n%d of %d ways into this kernel are blind: \"taskiso entries\" lists them.",
 		entries.Count(e.Points, entries.Blind), len(e.Points))

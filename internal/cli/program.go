@@ -13,6 +13,7 @@ import (
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/output"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/task"
 )
 
@@ -125,7 +126,7 @@ func (p *program) exitStatus(err error) int {
 		s = &status{statusOf(err), err}
 	}
 	if s.err != nil {
-		fmt.Fprintln(p.stderr, "taskiso:", oneLine(s.err))
+		fmt.Fprint(p.stderr, printable.Line("taskiso: %s", oneLine(s.err)))
 	}
 	return s.code
 }

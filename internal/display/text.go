@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Styles of [Text.Paint], and what ends them.
@@ -68,10 +70,16 @@ func (t *Text) lineUp(rows [][]string, right []bool) {
 	}
 }
 
-// WriteTable writes rows lined up as [Text.Table] does.
+// WriteTable writes rows lined up as [Text.Table] does, with what others may have chosen in them escaped.
 func WriteTable(w io.Writer, rows [][]string) error {
 	var t Text
-	t.Table(rows)
+	shown := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, cell := range row {
+			shown[i] = append(shown[i], printable.Text(cell))
+		}
+	}
+	t.Table(shown)
 	_, err := w.Write(t.Bytes())
 	return err
 }

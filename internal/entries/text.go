@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // titles explain what it means to be seen in this way.
@@ -22,7 +23,7 @@ var titles = map[Seen]string{
 // Text returns the list for people, by the way in which the entries are observed.
 func (l *List) Text() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d entry points of %s (%s)\n", len(l.Points), l.Kernel, l.Arch)
+	b.WriteString(printable.Line("%d entry points of %s (%s)", len(l.Points), l.Kernel, l.Arch))
 	if l.CatchAll.IsEmpty() {
 		b.WriteString("Context tracking is active on no CPU, so nothing reports entries that have no event.\n")
 	} else {
@@ -32,7 +33,7 @@ func (l *List) Text() string {
 		l.section(&b, seen)
 	}
 	if len(l.Unknown) > 0 {
-		fmt.Fprintf(&b, "\nNot known to this taskiso: %s\n", strings.Join(l.Unknown, ", "))
+		b.WriteString("\n" + printable.Line("Not known to this taskiso: %s", strings.Join(l.Unknown, ", ")))
 	}
 	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // WriteText writes r for people to read.
@@ -30,7 +31,7 @@ func WriteText(w io.Writer, r *Report) error {
 	if len(r.Limits) > 0 {
 		fmt.Fprintf(&b, "\nlimits\n")
 		for _, l := range r.Limits {
-			fmt.Fprintf(&b, "  - %s\n", l)
+			b.WriteString(printable.Line("  - %s", l))
 		}
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {
@@ -40,7 +41,7 @@ func WriteText(w io.Writer, r *Report) error {
 }
 
 func writeHeader(b *bytes.Buffer, r *Report) {
-	fmt.Fprintf(b, "\ntaskiso noise: %s on %s (%s)\n", display.Span(r.Duration), r.Host.Kernel, r.Host.Arch)
+	b.WriteString("\n" + printable.Line("taskiso noise: %s on %s (%s)", display.Span(r.Duration), r.Host.Kernel, r.Host.Arch))
 	fmt.Fprintf(b, "  gaps of %s or more between readings of %s; a reading takes %s, the shortest gap that could be seen is %s\n",
 		display.Span(r.Loop.Threshold), r.Loop.Counter, display.Span(r.Loop.Sample), display.Span(r.Loop.Smallest))
 	switch {
@@ -196,7 +197,7 @@ func writeExceeded(b *bytes.Buffer, e *Exceeded) {
 		fmt.Fprintf(b, "  no kernel entry was seen in it\n")
 		return
 	}
-	fmt.Fprintf(b, "  %s; %s of it recorded, %s after it began\n", title(s.Title, s.Detail), display.Span(s.Duration), display.Span(max(0, s.At-e.Gap.At)))
+	b.WriteString(printable.Line("  %s; %s of it recorded, %s after it began", title(s.Title, s.Detail), display.Span(s.Duration), display.Span(max(0, s.At-e.Gap.At))))
 	for _, line := range append(append([]string{}, s.Story...), s.Who...) {
 		fmt.Fprintf(b, "  %s\n", line)
 	}

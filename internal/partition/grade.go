@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Hazard is one thing that will interrupt CPUs that are to be isolated.
@@ -195,18 +196,18 @@ var bootRates = map[string]rate{
 func (g *Grade) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	if len(g.Hazards) == 0 {
-		fmt.Fprintf(&b, "Nothing that taskiso knows will interrupt CPU %v.\n", g.CPUs)
+		b.WriteString(printable.Line("Nothing that taskiso knows will interrupt CPU %v.", g.CPUs))
 	} else {
 		if err := writeHazards(&b, g.Hazards); err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "\n%s\n", g.summary())
+		b.WriteString("\n" + printable.Line("%s", g.summary()))
 	}
 	for _, h := range g.Slower {
-		fmt.Fprintf(&b, "Interrupts nothing, but slows down: %s: %s (%s).\n", h.Name, h.What, h.Remedy)
+		b.WriteString(printable.Line("Interrupts nothing, but slows down: %s: %s (%s).", h.Name, h.What, h.Remedy))
 	}
 	for _, warning := range g.Warnings {
-		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+		b.WriteString(printable.Line("Warning: %s.", warning))
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -216,9 +217,9 @@ func writeHazards(w io.Writer, hazards []Hazard) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ENDS\tNAME\tEXPECTED\tWHAT, AND WHAT ENDS IT IF NO PARTITION DOES")
 	for _, h := range hazards {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", h.When, h.Name, h.Rate, h.What, h.shownTargets())
+		fmt.Fprint(table, printable.Row(string(h.When), h.Name, h.Rate, h.What+h.shownTargets()))
 		if h.When != Now {
-			fmt.Fprintf(table, "\t\t\t→ %s\n", h.Remedy)
+			fmt.Fprint(table, printable.Row("", "", "", "→ "+h.Remedy))
 		}
 	}
 	return table.Flush()

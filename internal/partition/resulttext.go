@@ -6,28 +6,31 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
+
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // WriteText writes what was done for a reader: not what went as planned, which
 // [Store.Show] has, but what did not.
 func (c *Created) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v isolated, CPU %v for everything else; %d changes made.\n",
-		c.Plan.Name, c.Plan.CPUs, c.Plan.Housekeeping, len(c.Plan.All())-len(c.Refused))
+	b.WriteString(printable.Line("Partition %s: CPU %v isolated, CPU %v for everything else; %d changes made.",
+		c.Plan.Name, c.Plan.CPUs, c.Plan.Housekeeping, len(c.Plan.All())-len(c.Refused)))
 	for _, warning := range c.Plan.Warnings {
-		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+		b.WriteString(printable.Line("Warning: %s.", warning))
 	}
 	for _, s := range c.Plan.Settings {
 		if s.State == Lacking || s.State == Unknown {
-			fmt.Fprintf(&b, "%-9s %-16s %s\n", s.State, s.Name, s.Reason)
+			b.WriteString(printable.Line("%-9s %-16s %s", s.State, s.Name, s.Reason))
 		}
 		for _, note := range s.Notes {
-			fmt.Fprintf(&b, "note      %-16s %s\n", s.Name, note)
+			b.WriteString(printable.Line("note      %-16s %s", s.Name, note))
 		}
 	}
 	for _, d := range c.Refused {
-		fmt.Fprintf(&b, "refused   %s: the kernel will not have it changed\n", d.Path)
+		b.WriteString(printable.Line("refused   %s: the kernel will not have it changed", d.Path))
 	}
 	writeEffects(&b, c.Missed)
 	_, err := w.Write(b.Bytes())
@@ -49,17 +52,17 @@ func writeEffects(b *bytes.Buffer, missed []Effect) {
 		if e.Later {
 			word = "later"
 		}
-		fmt.Fprintf(b, "%-9s %-16s %s\n", word, e.Setting, e.Reason)
+		b.WriteString(printable.Line("%-9s %-16s %s", word, e.Setting, e.Reason))
 	}
 }
 
 // WriteText writes what has changed for a reader.
 func (v *Verification) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v; %d settings as they were made, %d changed, %d without effect, %d with one that is to come.\n",
-		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed)-laterOf(v.Missed), laterOf(v.Missed))
+	b.WriteString(printable.Line("Partition %s: CPU %v; %d settings as they were made, %d changed, %d without effect, %d with one that is to come.",
+		v.Name, v.CPUs, v.Held, len(v.Drifts), len(v.Missed)-laterOf(v.Missed), laterOf(v.Missed)))
 	for _, d := range v.Drifts {
-		fmt.Fprintf(&b, "changed   %v\n          %s\n", d, d.Suspect)
+		b.WriteString(printable.Line("changed   %v", d) + printable.Line("          %s", d.Suspect))
 	}
 	writeEffects(&b, v.Missed)
 	_, err := w.Write(b.Bytes())
@@ -69,16 +72,16 @@ func (v *Verification) WriteText(w io.Writer) error {
 // WriteText writes a record for a reader.
 func (r *Record) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v; %s; %d changes.\n", r.Name, r.CPUs, r.Condition, r.Changes)
+	b.WriteString(printable.Line("Partition %s: CPU %v; %s; %d changes.", r.Name, r.CPUs, r.Condition, r.Changes))
 	if r.Cgroup != "" {
-		fmt.Fprintf(&b, "Tasks that are to run there are written to %s/cgroup.procs first; only then taskset and the like take its CPUs.\n", r.Cgroup)
+		b.WriteString(printable.Line("Tasks that are to run there are written to %s/cgroup.procs first; only then taskset and the like take its CPUs.", r.Cgroup))
 	}
 	fmt.Fprintln(&b)
 	for _, c := range r.Made {
 		writeChange(&b, c, 0)
 	}
 	for _, path := range r.Refused {
-		fmt.Fprintf(&b, "refused   %s\n", path)
+		b.WriteString(printable.Line("refused   %s", path))
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -93,7 +96,7 @@ func WriteList(w io.Writer, list []Summary) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tCPUS\tCONDITION\tCHANGES")
 	for _, s := range list {
-		fmt.Fprintf(table, "%s\t%v\t%s\t%d\n", s.Name, s.CPUs, s.Condition, s.Changes)
+		fmt.Fprint(table, printable.Row(s.Name, s.CPUs.String(), string(s.Condition), strconv.Itoa(s.Changes)))
 	}
 	return table.Flush()
 }

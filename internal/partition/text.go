@@ -8,23 +8,24 @@ import (
 	"io"
 
 	"github.com/taskiso/taskiso/internal/partition/change"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // WriteText writes the plan for a reader.
 func (p *Plan) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Partition %s: CPU %v isolated, CPU %v for everything else; profile %s.\n", p.Name, p.CPUs, p.Housekeeping, p.Profile)
+	b.WriteString(printable.Line("Partition %s: CPU %v isolated, CPU %v for everything else; profile %s.", p.Name, p.CPUs, p.Housekeeping, p.Profile))
 	if p.Refused != "" {
-		fmt.Fprintf(&b, "Refused by \"taskiso partition create\": %s.\n", p.Refused)
+		b.WriteString(printable.Line("Refused by \"taskiso partition create\": %s.", p.Refused))
 	}
 	for _, warning := range p.Warnings {
-		fmt.Fprintf(&b, "Warning: %s.\n", warning)
+		b.WriteString(printable.Line("Warning: %s.", warning))
 	}
 	b.WriteByte('\n')
 	for _, s := range p.Settings {
 		s.writeText(&b)
 	}
-	fmt.Fprintf(&b, "\n%s.\n", p.summary())
+	b.WriteString("\n" + printable.Line("%s.", p.summary()))
 	_, err := w.Write(b.Bytes())
 	return err
 }
@@ -32,15 +33,15 @@ func (p *Plan) WriteText(w io.Writer) error {
 func (s *Setting) writeText(b *bytes.Buffer) {
 	switch s.State {
 	case Changes:
-		fmt.Fprintf(b, "%-9s %-16s because %s\n", s.State, s.Name, s.Why)
+		b.WriteString(printable.Line("%-9s %-16s because %s", s.State, s.Name, s.Why))
 	case Set:
-		fmt.Fprintf(b, "%-9s %s\n", s.State, s.Name)
+		b.WriteString(printable.Line("%-9s %s", s.State, s.Name))
 	default:
-		fmt.Fprintf(b, "%-9s %-16s %s\n", s.State, s.Name, s.Reason)
+		b.WriteString(printable.Line("%-9s %-16s %s", s.State, s.Name, s.Reason))
 	}
 	writeChanges(b, s.Changes)
 	for _, note := range s.Notes {
-		fmt.Fprintf(b, "          note: %s\n", note)
+		b.WriteString(printable.Line("          note: %s", note))
 	}
 }
 
@@ -66,7 +67,7 @@ func writeChanges(b *bytes.Buffer, changes []change.Change) {
 			continue // listed with the first of its kind
 		}
 		if lines == maxLines {
-			fmt.Fprintf(b, "          and %d more; --json has them all\n", left)
+			b.WriteString(printable.Line("          and %d more; --json has them all", left))
 			return
 		}
 		writeChange(b, c, n-1)
@@ -76,11 +77,11 @@ func writeChanges(b *bytes.Buffer, changes []change.Change) {
 }
 
 func writeChange(b *bytes.Buffer, c change.Change, others int) {
-	fmt.Fprintf(b, "          %v", c)
+	more := ""
 	if others > 0 {
-		fmt.Fprintf(b, ", and the same in %d more", others)
+		more = fmt.Sprintf(", and the same in %d more", others)
 	}
-	b.WriteByte('\n')
+	b.WriteString(printable.Line("          %v%s", c, more))
 }
 
 func (p *Plan) summary() string {
@@ -101,19 +102,19 @@ func (p *Plan) summary() string {
 func (b *Boot) WriteText(w io.Writer) error {
 	var text bytes.Buffer
 	for _, warning := range b.Warnings {
-		fmt.Fprintf(&text, "Warning: %s.\n", warning)
+		text.WriteString(printable.Line("Warning: %s.", warning))
 	}
 	for _, word := range b.Words {
-		fmt.Fprintf(&text, "%-9s %s\n          %s\n", word.State, word.Word, word.Gives)
+		text.WriteString(printable.Line("%-9s %s", word.State, word.Word) + printable.Line("          %s", word.Gives))
 		if word.Present != "" && word.State != Set {
-			fmt.Fprintf(&text, "          booted with: %s\n", word.Present)
+			text.WriteString(printable.Line("          booted with: %s", word.Present))
 		}
 		if word.Reason != "" {
-			fmt.Fprintf(&text, "          %s\n", word.Reason)
+			text.WriteString(printable.Line("          %s", word.Reason))
 		}
 	}
 	if line := b.Line(); line != "" {
-		fmt.Fprintf(&text, "\nTo add, or to write in place of what is there:\n%s\n", line)
+		text.WriteString("\nTo add, or to write in place of what is there:\n" + printable.Line("%s", line))
 	} else {
 		text.WriteString("\nNothing to add" + b.rest() + ".\n")
 	}

@@ -6,6 +6,7 @@
 package printable
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -34,6 +35,18 @@ func Text(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// Line returns one line of a text for people: also a line break that others have chosen is escaped.
+func Line(format string, args ...any) string { return Text(fmt.Sprintf(format, args...)) + "\n" }
+
+// Row returns one line of a table, with tabs between its cells as package text/tabwriter wants them.
+func Row(cells ...string) string {
+	shown := make([]string, len(cells))
+	for i, cell := range cells {
+		shown[i] = Text(cell)
+	}
+	return strings.Join(shown, "\t") + "\n"
 }
 
 func isPrintable(s string) bool {

@@ -46,3 +46,25 @@ func ExampleText() {
 	fmt.Println(Text("ok\r\x1b[1A"))
 	// Output: ok\r\x1b[1A
 }
+
+func TestEscape(t *testing.T) {
+	type inner struct{ Name string }
+	type outer struct {
+		inner
+		Text  string
+		List  []inner
+		Names map[string]inner
+		To    *inner
+		None  *inner
+		N     int
+		own   string
+		kept  map[string]string
+	}
+	bad := inner{"a\x1b"}
+	v := outer{inner: bad, Text: "b\n", List: []inner{bad}, Names: map[string]inner{"x": bad}, To: &bad, own: "c\n", kept: map[string]string{"y": "d\n"}}
+	Escape(&v)
+	const want = `{inner:{Name:a\x1b} Text:b\n List:[{Name:a\x1b}] Names:map[x:{Name:a\x1b}]`
+	if got := fmt.Sprintf("%+v", v); !strings.HasPrefix(got, want) || v.To.Name != `a\x1b` || v.own != "c\n" || v.kept["y"] != "d\n" {
+		t.Errorf("got %s", got)
+	}
+}

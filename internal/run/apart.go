@@ -12,6 +12,7 @@ import (
 	"github.com/taskiso/taskiso/internal/launch"
 	"github.com/taskiso/taskiso/internal/partition"
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Apart is a run on CPUs that are set apart for it.
@@ -37,7 +38,7 @@ func InPartition(ctx context.Context, s *partition.Store, a Apart, do func() err
 		return err, nil
 	}
 	for _, e := range made.Missed {
-		fmt.Fprintf(a.Stderr, "taskiso: partition: no effect: %s: %s\n", e.Setting, e.Reason)
+		fmt.Fprint(a.Stderr, printable.Line("taskiso: partition: no effect: %s: %s", e.Setting, e.Reason))
 	}
 	if a.Command != nil {
 		a.Command.Cgroup = cmp.Or(made.Cgroup(), a.Target.Home)

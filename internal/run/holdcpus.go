@@ -13,6 +13,7 @@ import (
 	"github.com/taskiso/taskiso/internal/hold/operation"
 	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // HoldJob is a hold by itself, not for a run.
@@ -54,7 +55,7 @@ func HoldCPUs(job HoldJob) error {
 		err = errors.Join(err, fmt.Errorf("printing what was held: %d records are missing, because nobody reads standard output", n))
 	}
 	for _, limit := range limits {
-		fmt.Fprintf(stderr, "taskiso: %s\n", limit)
+		fmt.Fprint(stderr, printable.Line("taskiso: %s", limit))
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/event"
 	"github.com/taskiso/taskiso/internal/launch"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/session"
@@ -78,7 +79,7 @@ func (o *Observation) notIsolable(why string) {
 	if o.observer != nil { // else that is a limit already, and more than this
 		o.Report.Limits = append(o.Report.Limits, limit)
 	}
-	fmt.Fprintf(o.cfg.Warnings(), "taskiso: %s\n", limit)
+	fmt.Fprint(o.cfg.Warnings(), printable.Line("taskiso: %s", limit))
 }
 
 // describeBreak is called with each break that ended a thread's isolation.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/collect"
 	"github.com/taskiso/taskiso/internal/observe"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/task"
 	"github.com/taskiso/taskiso/internal/trace"
@@ -37,7 +38,7 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 		Beside:           cfg.Target.Beside,
 	})
 	if o.why != nil {
-		fmt.Fprintf(cfg.Warnings(), "taskiso: kernel entries cannot be seen: %v\n", o.why)
+		fmt.Fprint(cfg.Warnings(), printable.Line("taskiso: kernel entries cannot be seen: %v", o.why))
 		if cfg.Output.Record != "" {
 			fmt.Fprintf(cfg.Warnings(), "taskiso: nothing is recorded to %s\n", cfg.Output.Record)
 		}
@@ -57,10 +58,10 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 func (o *Observation) Close() {
 	signal.Stop(o.Signals)
 	if err := o.endHold(); err != nil {
-		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %v\n", err)
+		fmt.Fprint(o.cfg.Console.Stderr, printable.Line("taskiso: %v", err))
 	}
 	if err := o.finishIsolation(); err != nil {
-		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %v\n", err)
+		fmt.Fprint(o.cfg.Console.Stderr, printable.Line("taskiso: %v", err))
 	}
 	if o.observer != nil {
 		o.observer.Close()

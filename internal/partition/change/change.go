@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // Errors of changes. Test for them with [errors.Is].
@@ -104,8 +105,8 @@ func (c Change) Holds(got string) bool { return c.Kind.same(got, c.To) }
 // Place returns where a value that was read is between before and after.
 func (c Change) Place(got string) Place { return c.Kind.place(c, got) }
 
-// String describes the change for a reader.
-func (c Change) String() string { return c.Kind.describe(c) }
+// String describes the change for a reader. Paths and values are as others chose them, and so are escaped.
+func (c Change) String() string { return printable.Text(c.Kind.describe(c)) }
 
 // Directory returns the directory that the change makes, "" if it makes none.
 func (c Change) Directory() string {
