@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -64,7 +65,7 @@ func Propose(w io.Writer, headRoom float64, reports []*report.Report) error {
 func writeDoubts(text *strings.Builder, reports []*report.Report) {
 	for i, r := range reports {
 		for _, d := range r.Doubts {
-			fmt.Fprintf(text, "# In doubt in report %d, where each limit is unknown so: %s\n", i+1, strings.ReplaceAll(d.Text, "\n", " "))
+			text.WriteString(printable.Line("# In doubt in report %d, where each limit is unknown so: %s", i+1, d.Text))
 		}
 		for _, cpu := range r.LowerBound() {
 			fmt.Fprintf(text, "# CPU %d of report %d is not nohz_full: there a limit is met only with --accept-lower-bound\n", cpu, i+1)

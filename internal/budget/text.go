@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // show returns a figure as people read it.
@@ -76,7 +77,7 @@ func (r *Result) Summary() string {
 
 // WriteText prints the verdict, and a line for each limit: those that are not met first.
 func (r *Result) WriteText(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "%s\n\n", r.Summary()); err != nil {
+	if _, err := io.WriteString(w, printable.Line("%s", r.Summary())+"\n"); err != nil {
 		return err
 	}
 	rows := [][]string{{"verdict", "rule", "CPU", "figure", "measured", "limit"}}
@@ -105,7 +106,7 @@ func (r *Result) writeReasons(w io.Writer, sorted []Judgement) error {
 				}
 			}
 			printed = append(printed, reason)
-			if _, err := fmt.Fprintf(w, "  - %s\n", reason); err != nil {
+			if _, err := io.WriteString(w, printable.Line("  - %s", reason)); err != nil {
 				return err
 			}
 		}

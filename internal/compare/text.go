@@ -39,7 +39,7 @@ func (r *Result) WriteText(w io.Writer, width int, all bool) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Summary())
 	writeReasons(&b, "unknown because", r.Reasons)
-	fmt.Fprintf(&b, "\n%s\n%s\n", r.Before.line("before"), r.After.line("after"))
+	b.WriteString("\n" + printable.Line("%s", r.Before.line("before")) + printable.Line("%s", r.After.line("after")))
 	if err := r.writeTable(&b, width, all); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func writeReasons(b *strings.Builder, what string, reasons []string) {
 	}
 	fmt.Fprintf(b, "\n%s\n", what)
 	for _, reason := range reasons {
-		fmt.Fprintf(b, "  - %s\n", reason)
+		b.WriteString(printable.Line("  - %s", reason))
 	}
 }
 
@@ -247,5 +247,5 @@ func (r *Result) WriteMarkdown(w io.Writer) error {
 
 // escape keeps names that a task chose from being markup.
 func escape(text string) string {
-	return strings.NewReplacer("\\", `\\`, "|", `\|`, "<", "&lt;", "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "\n", " ").Replace(text)
+	return strings.NewReplacer("\\", `\\`, "|", `\|`, "<", "&lt;", "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "\n", " ").Replace(printable.Text(strings.ReplaceAll(text, "\n", " ")))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskiso/taskiso/internal/cause"
 	"github.com/taskiso/taskiso/internal/display"
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // width is the length of lines, of which most terminals have more.
@@ -67,12 +68,12 @@ func (r Remedy) write(b *bytes.Buffer, indent string) {
 // Text returns the explanation of each cause, for people.
 func (r Report) Text() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s: %s on %s\n", r.File, r.Task.Kind, r.Kernel)
+	b.WriteString(printable.Line("%s: %s on %s", r.File, r.Task.Kind, r.Kernel))
 	if r.Kernel != r.Here {
 		fmt.Fprintf(&b, "Remedies are judged for this machine, which runs %s.\n", r.Here)
 	}
 	for _, cpu := range r.CPUs {
-		fmt.Fprintf(&b, "\nCPU %d: %s\n", cpu.CPU, r.found(cpu))
+		b.WriteString("\n" + printable.Line("CPU %d: %s", cpu.CPU, r.found(cpu)))
 		explained := make(map[string]bool)
 		for _, c := range cpu.Causes {
 			c.write(&b, explained[c.Seen.ID])
@@ -98,7 +99,7 @@ func (r Report) found(cpu CPU) string {
 
 // write explains the cause unless the text has explained it already.
 func (s Seen) write(b *bytes.Buffer, explained bool) {
-	fmt.Fprintf(b, "\n  %s\n", s.headline())
+	b.WriteString("\n" + printable.Line("  %s", s.headline()))
 	if !explained {
 		fold(b, "    ", s.explanation())
 	}
@@ -143,6 +144,7 @@ func foldWith(b *bytes.Buffer, first, indent, text string) {
 	line := first
 	empty := true
 	for _, word := range strings.Fields(text) {
+		word = printable.Text(word)
 		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			b.WriteString(line + "\n")
 			line, empty = indent, true

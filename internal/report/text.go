@@ -3,7 +3,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -39,19 +38,11 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	return nil
 }
 
-// WriteForeign writes, without colours, a report that anybody can have written: nothing in it can command a terminal.
+// WriteForeign writes, without colours, a report that anybody can have written, whose texts it escapes in r: nothing in them
+// can command a terminal, or be taken for a line of taskiso's.
 func WriteForeign(w io.Writer, r *Report) error {
-	var text, shown bytes.Buffer
-	if err := WriteText(&text, r, false); err != nil {
-		return err
-	}
-	for line := range strings.Lines(text.String()) {
-		shown.WriteString(printable.Text(strings.TrimSuffix(line, "\n")) + "\n")
-	}
-	if _, err := w.Write(shown.Bytes()); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
+	printable.Escape(r)
+	return WriteText(w, r, false)
 }
 
 // text is a report in the making.
