@@ -43,6 +43,7 @@ type Collector struct {
 	origins   int // kept apart, for all causes
 	lost      report.Lost
 	begin     time.Duration // CLOCK_MONOTONIC; stays that began earlier are left out
+	partial   time.Duration // the same, if a report is of a part: a thread that was isolated before is isolated since then
 	// OnBreak, if set, is called with each break in full.
 	OnBreak func(report.Break)
 	// OnIsolationBreak, if set, is called with each break that ended the
@@ -97,6 +98,9 @@ func NewCollector(catalogue *cause.Catalogue, names cause.Names) *Collector {
 // Begin lets the observation begin at a time of CLOCK_MONOTONIC: what began
 // earlier is left out.
 func (c *Collector) Begin(at time.Duration) { c.begin = at }
+
+// BeginPart does the same for a part of a recording: what came earlier only shows what was the case then.
+func (c *Collector) BeginPart(at time.Duration) { c.begin, c.partial = at, at }
 
 func (c *Collector) cpu(n int) *cpuTotals {
 	t := c.cpus[n]

@@ -51,6 +51,10 @@ func (c *Collector) isolationOf(tid uint32) *isolationTotals {
 // Isolation takes in the beginning or an end of a thread's isolation.
 func (c *Collector) Isolation(e event.Event) {
 	t := c.isolationOf(e.TID)
+	if e.Kind == event.Isolated && e.Time < c.partial {
+		t.since[e.A] = c.partial
+		return
+	}
 	if since, ok := t.since[e.A]; ok {
 		t.Isolated += e.Time - since
 		delete(t.since, e.A)

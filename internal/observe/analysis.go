@@ -37,6 +37,7 @@ type analysis struct {
 
 	begin time.Duration // CLOCK_MONOTONIC; far in the future until it is known
 	until time.Duration // end of the last batch
+	part  *record.Part  // nil: everything from the beginning on is there
 }
 
 func newAnalysis(s scene, catalogue *cause.Catalogue, names cause.Names, monitors []*monitor.Monitor) *analysis {
@@ -125,7 +126,7 @@ func (a *analysis) finish(r *report.Report, end *record.Ending, files fs.FS) {
 	r.Tracing, r.Began = true, a.begin
 	r.Duration = max(0, a.until-a.begin)
 	counted := byCPU(end)
-	watched := a.cpus.Slice()
+	watched := a.listed().Slice()
 	if len(watched) == 0 {
 		watched = a.collector.CPUs()
 	}
@@ -133,17 +134,17 @@ func (a *analysis) finish(r *report.Report, end *record.Ending, files fs.FS) {
 		a.collector.Preempted(cpu, counted[cpu].Preempted)
 		a.collector.Unrecorded(cpu, a.builder.Unrecorded()[cpu])
 	}
-	a.collector.Fill(r, a.cpus, a.tracked())
+	a.collector.Fill(r, a.listed(), a.tracked())
 	collect.AddRemedies(r, a.catalogue, cause.NewMachine(files))
 	a.fillEvents(r, counted)
-	if !end.Unended {
+	if !end.Unended && a.part == nil {
 		a.fillInterrupts(r, end)
 	}
 	a.fillSources(r, end)
 	r.Lost.Missed, r.Lost.Children = end.Missed, end.Children
 	a.fillMonitors(r, end, counted)
 	r.Isolation = a.collector.Isolations(a.until)
-	r.Judge(report.Scope{CPUs: a.cpus, WarmUp: end.WarmUp, Unended: end.Unended})
+	r.Judge(report.Scope{CPUs: a.cpus, WarmUp: end.WarmUp, Unended: end.Unended, Part: a.part != nil})
 }
 
 func byCPU(end *record.Ending) map[int]record.CPUCounts {

@@ -69,7 +69,11 @@ func analysisOf(in *record.Reader, catalogue *cause.Catalogue) (*analysis, error
 		}
 		monitors = append(monitors, parsed)
 	}
-	return newAnalysis(s, catalogue, in.Names(), monitors), nil
+	a := newAnalysis(s, catalogue, in.Names(), monitors)
+	if h.Part != nil {
+		a.isPart(h.Part)
+	}
+	return a, nil
 }
 
 // player gives an analysis what a recording holds.
@@ -86,6 +90,9 @@ func (p *player) take(item record.Item) {
 	case record.Batch:
 		p.add(item.Batch)
 	case record.Begin:
+		if p.part != nil {
+			return // that of the whole
+		}
 		p.beginAt(item.At)
 		if p.early != (record.Gap{}) {
 			p.gap(p.early)
@@ -129,6 +136,9 @@ func (p *player) recorded(h *record.Header, end *record.End) *report.Report {
 
 // ran completes the report with what is known from the run only.
 func (a *analysis) ran(h *record.Header, end *record.End) *report.Report {
+	if a.part != nil {
+		return a.partial(h, end)
+	}
 	if end == nil || end.Report == nil {
 		return a.unended(h)
 	}
@@ -148,14 +158,19 @@ func (a *analysis) ran(h *record.Header, end *record.End) *report.Report {
 
 // unended returns the report of a recording without an end.
 func (a *analysis) unended(h *record.Header) *report.Report {
-	r := &report.Report{
-		Schema: report.Schema, Version: h.Version, Started: h.Started, Task: h.Task, CPUs: []report.CPU{},
-		Host: report.Host{Host: h.Host, Sources: []report.Source{}}, Limits: slices.Clone(h.Limits),
-	}
+	r := begun(h)
 	a.finish(r, &record.Ending{Unended: true}, record.Files{})
 	r.Limits = append(r.Limits, fmt.Sprintf("the recording has no end, because taskiso was ended or still writes it: what came after its first %s, the kernel's own counts, "+
 		"the settings of the machine, and how the task ended are not in it", display.Span(max(0, a.until-a.begin))))
 	return r
+}
+
+// begun returns a report as it is when a recording begins.
+func begun(h *record.Header) *report.Report {
+	return &report.Report{
+		Schema: report.Schema, Version: h.Version, Started: h.Started, Task: h.Task, CPUs: []report.CPU{},
+		Host: report.Host{Host: h.Host, Sources: []report.Source{}}, Limits: slices.Clone(h.Limits),
+	}
 }
 
 // keepCalls takes over which calls for isolation the run has answered: they are no events.

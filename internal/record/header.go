@@ -33,6 +33,7 @@ type Header struct {
 	Started time.Time   `json:"started"`
 	Task    report.Task `json:"task"`
 	Limits  []string    `json:"limits"`
+	Part    *Part       `json:"part,omitempty"` // nil: the recording is whole
 }
 
 // Source is a tracepoint or kprobe, and whether the recorder could use it.

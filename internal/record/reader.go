@@ -38,6 +38,8 @@ type Reader struct {
 	missed *Gap          // chunks that are damaged, since then
 	behind *chunk        // the chunk behind them
 	events []event.Event
+
+	whole func(chunk) bool // if set, takes chunks of records that are not to be decoded
 }
 
 // IsRecording reports whether a file that begins with text is a recording, of any form.
@@ -119,6 +121,9 @@ func (r *Reader) nextChunk() (Item, error) {
 		r.End = &end
 		return nil, io.EOF
 	case dataChunk:
+		if r.whole != nil && r.whole(c) {
+			return nil, nil
+		}
 		r.chunk = newDecoder(c, r.kinds, r.names, r.events)
 	}
 	return nil, nil

@@ -33,6 +33,7 @@ const (
 	DoubtInterrupts = "interrupts"    // the kernel counted others than were seen
 	DoubtUntracked  = "not-nohz-full" // no break was seen, but nothing reports every one
 	DoubtUnended    = "unended"       // the recording has no end
+	DoubtPart       = "part"          // it is a part of a recording
 )
 
 // Scope is what an observation was to cover.
@@ -41,6 +42,7 @@ type Scope struct {
 	WarmUp time.Duration // left out of it
 	// Unended tells that it comes from a recording that has no end.
 	Unended bool
+	Part    bool // it comes from a part of a recording
 }
 
 // Judge notes in r what is in doubt, and gives each CPU its verdict: after everything else is in r.
@@ -71,11 +73,14 @@ func (r *Report) doubtAll(s Scope) {
 	case r.Duration == 0:
 		r.add(DoubtNotBegun, nil, "it ended before anything was observed")
 		return
-	case s.CPUs.IsEmpty() && r.user() == 0:
+	case s.CPUs.IsEmpty() && r.user() == 0 && !s.Part:
 		r.add(DoubtNeverRan, nil, "no watched thread was seen in user mode")
 	}
 	if s.Unended {
 		r.add(DoubtUnended, nil, "the recording has no end: events that were missed, and the kernel's own counts, are not known")
+	}
+	if s.Part {
+		r.add(DoubtPart, nil, "it is a part of a recording: events that were missed, and the kernel's own counts, are known of the whole only")
 	}
 	for _, e := range r.Elsewhere {
 		if !e.Expected {
@@ -119,7 +124,7 @@ func (r *Report) doubt(c *CPU, s Scope) {
 		add(DoubtInterrupts, "interrupts of CPU %d as the kernel counted them and as seen differ: %s", c.CPU, rows)
 	}
 	switch {
-	case c.Breaks > 0: // at least so many
+	case c.Breaks > 0, s.Part: // at least so many; or what is missing was left out
 	case c.User == 0 && !s.CPUs.IsEmpty():
 		add(DoubtNeverRan, "no watched task was seen in user mode on CPU %d", c.CPU)
 	case !c.Complete:
