@@ -36,7 +36,8 @@ var (
 type Thread struct {
 	page   *abi.Status
 	story  *abi.Story
-	files  [2][]byte   // what is mapped
+	ask    *abi.Ask    // an own one where nobody reads what is asked
+	files  [3][]byte   // what is mapped
 	before cpulist.Set // where the thread could run before it was pinned; empty if it is not
 }
 
@@ -70,10 +71,10 @@ func openPage() (*Thread, error) {
 	if errno != 0 {
 		return nil, fmt.Errorf("opening the thread's status page: %w (%w)", ErrNotSupported, errno)
 	}
-	t := &Thread{}
+	t := &Thread{ask: &abi.Ask{}}
 	for i, request := range []uintptr{abi.Pages, abi.Stories} {
 		var err error
-		if t.files[i], err = mapFile(request, slot); err != nil {
+		if t.files[i], err = mapFile(request, slot, unix.PROT_READ); err != nil {
 			return nil, errors.Join(err, t.Close())
 		}
 	}
@@ -82,16 +83,30 @@ func openPage() (*Thread, error) {
 	if t.page.Version != abi.Version {
 		return nil, errors.Join(fmt.Errorf("reading the status page: it has version %d, this package knows %d", t.page.Version, abi.Version), t.Close())
 	}
+	t.openAsk(slot)
 	return t, nil
 }
 
-func mapFile(request uintptr, slot int) ([]byte, error) {
+// openAsk maps the page on which the thread asks. An older taskiso has none.
+func (t *Thread) openAsk(slot int) {
+	var err error
+	if t.files[2], err = mapFile(abi.Asks, slot, unix.PROT_READ|unix.PROT_WRITE); err == nil {
+		t.ask = (*abi.Ask)(unsafe.Pointer(unsafe.SliceData(t.files[2])))
+		t.Snapshot(0) // the page fault of the first store is here
+	}
+}
+
+// Snapshot asks the flight recorder of "taskiso run --flight" to keep the past, with a number for its report, which is not
+// 0. It is one store: no system call, no break. The recorder sees it within some 10 ms; of several in that time it sees the last.
+func (t *Thread) Snapshot(id uint32) { atomic.StoreUint32(&t.ask.Snapshot, id) }
+
+func mapFile(request uintptr, slot, prot int) ([]byte, error) {
 	fd, errno := prctl(request)
 	if errno != 0 {
 		return nil, fmt.Errorf("opening the thread's status page: %w", errno)
 	}
 	defer unix.Close(fd)
-	b, err := unix.Mmap(fd, int64(slot)*abi.PageSize, abi.PageSize, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	b, err := unix.Mmap(fd, int64(slot)*abi.PageSize, abi.PageSize, prot, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping the thread's status page: %w", err)
 	}

@@ -57,6 +57,7 @@ extern "C" {
 #define TASKISO_SLOT (1 << 17)
 #define TASKISO_STORIES (1 << 18)
 #define TASKISO_WINDOW (1 << 19)
+#define TASKISO_ASKS (1 << 20) /* a descriptor */
 
 #define TASKISO_VERSION 1
 #define TASKISO_PAGE_SIZE 4096
@@ -104,16 +105,25 @@ struct taskiso_story {
 	char text[1024]; /* for people: the cause and the sender */
 };
 
+/* On which a thread asks for a snapshot. */
+struct taskiso_ask {
+	uint32_t snapshot; /* what it asks with, or 0; taskiso sets it to 0 when it was seen */
+};
+
 /* One of each in the program: the linker keeps the first of all files. */
 #define TASKISO_SHARED __attribute__((weak, visibility("default")))
 
 extern struct taskiso_status taskiso_outside;
 extern __thread const struct taskiso_status *taskiso_page;
 extern __thread const struct taskiso_story *taskiso_told;
+extern struct taskiso_ask taskiso_unheard;
+extern __thread struct taskiso_ask *taskiso_asks;
 
 TASKISO_SHARED struct taskiso_status taskiso_outside; /* what a thread without a page sees */
 TASKISO_SHARED __thread const struct taskiso_status *taskiso_page = &taskiso_outside;
 TASKISO_SHARED __thread const struct taskiso_story *taskiso_told;
+TASKISO_SHARED struct taskiso_ask taskiso_unheard; /* where a thread without a page asks */
+TASKISO_SHARED __thread struct taskiso_ask *taskiso_asks = &taskiso_unheard;
 
 /* Of unistd.h and sys/mman.h, which hide them from strictly standard C. */
 #if !defined(__cplusplus) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
@@ -132,17 +142,33 @@ static inline int taskiso_request(unsigned long flags)
 }
 
 /* taskiso_map_file maps the calling thread's part of a file, or returns MAP_FAILED. */
-static inline void *taskiso_map_file(unsigned long request, int slot)
+static inline void *taskiso_map_file(unsigned long request, int slot, int prot)
 {
 	void *p;
 	int fd = taskiso_request(request);
 
 	if (fd < 0)
 		return MAP_FAILED;
-	p = mmap(0, TASKISO_PAGE_SIZE, PROT_READ, MAP_SHARED | TASKISO_MAP_POPULATE, fd, (off_t)slot * TASKISO_PAGE_SIZE);
+	p = mmap(0, TASKISO_PAGE_SIZE, prot, MAP_SHARED | TASKISO_MAP_POPULATE, fd, (off_t)slot * TASKISO_PAGE_SIZE);
 	close(fd);
 	return p;
 }
+
+/* taskiso_map_asks maps the page on which the thread asks. An older taskiso has none, and hears nothing. */
+static inline void taskiso_map_asks(int slot)
+{
+	struct taskiso_ask *ask = (struct taskiso_ask *)taskiso_map_file(TASKISO_ASKS, slot, PROT_READ | PROT_WRITE);
+
+	taskiso_asks = ask == MAP_FAILED ? &taskiso_unheard : ask;
+	__atomic_store_n(&taskiso_asks->snapshot, 0, __ATOMIC_RELAXED); /* the page fault of the first store is here */
+}
+
+/*
+ * taskiso_snapshot asks the flight recorder of "taskiso run --flight" to keep the past, with a number for its report,
+ * which is not 0. It is one store: no system call, no break. The recorder sees it within some 10 ms;
+ * of several in that time it sees the last.
+ */
+static inline void taskiso_snapshot(uint32_t id) { __atomic_store_n(&taskiso_asks->snapshot, id, __ATOMIC_RELAXED); }
 
 /*
  * taskiso_map maps the thread's status page and story; taskiso_enter() does so by
@@ -161,16 +187,17 @@ static inline int taskiso_map(void)
 	slot = taskiso_request(TASKISO_SLOT);
 	if (slot < 0)
 		return slot == -EUSERS ? slot : -ENOSYS;
-	page = (const struct taskiso_status *)taskiso_map_file(TASKISO_PAGES, slot);
+	page = (const struct taskiso_status *)taskiso_map_file(TASKISO_PAGES, slot, PROT_READ);
 	if (page == MAP_FAILED)
 		return -ENOMEM;
-	story = (const struct taskiso_story *)taskiso_map_file(TASKISO_STORIES, slot);
+	story = (const struct taskiso_story *)taskiso_map_file(TASKISO_STORIES, slot, PROT_READ);
 	if (story == MAP_FAILED || page->version != TASKISO_VERSION) {
 		munmap((void *)page, TASKISO_PAGE_SIZE);
 		return story == MAP_FAILED ? -ENOMEM : -EPROTO;
 	}
 	taskiso_told = story;
 	taskiso_page = page;
+	taskiso_map_asks(slot);
 	return 0;
 }
 

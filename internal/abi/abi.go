@@ -24,6 +24,7 @@ const (
 	Slot    = 1 << 17 // return the number of the caller's status page
 	Stories = 1 << 18 // return a descriptor of the stories
 	Window  = 1 << 19 // first let operations go on that wait for the caller
+	Asks    = 1 << 20 // return a descriptor of the pages on which threads ask for snapshots
 
 	SignalShift = 8
 	SignalMask  = 0x7f
@@ -60,4 +61,9 @@ type Story struct {
 	Time uint64     // when it was recorded: not before Status.Time, and before that of the next break
 	ID   [64]byte   // in the catalogue, ends with NUL
 	Text [1024]byte // for people, ends with NUL
+}
+
+// Ask is what a thread's page of asks begins with. The thread writes to it, and the supervisor reads.
+type Ask struct {
+	Snapshot uint32 // a number of its own choice, but not 0, asks for a snapshot; 0 when that was seen
 }

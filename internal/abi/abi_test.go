@@ -32,6 +32,7 @@ func TestNumbersAreThoseOfTheHeader(t *testing.T) {
 		"TASKISO_SLOT":                   bit(Slot),
 		"TASKISO_STORIES":                bit(Stories),
 		"TASKISO_WINDOW":                 bit(Window),
+		"TASKISO_ASKS":                   bit(Asks),
 		"TASKISO_VERSION":                fmt.Sprint(Version),
 		"TASKISO_PAGE_SIZE":              fmt.Sprint(PageSize),
 	}
@@ -97,6 +98,7 @@ func TestLayoutIsThatOfTheHeader(t *testing.T) {
 		{"taskiso_story", reflect.TypeFor[Story](), []field{
 			{"seq", 0, 4}, {"pad", 4, 4}, {"time", 8, 8}, {"id", 16, 64}, {"text", 80, 1024},
 		}, 1104},
+		{"taskiso_ask", reflect.TypeFor[Ask](), []field{{"snapshot", 0, 4}}, 4},
 	} {
 		here := fieldsHere(tc.here)
 		if int(tc.here.Size()) != tc.size || tc.size > PageSize || !reflect.DeepEqual(here, tc.want) {

@@ -89,6 +89,7 @@ type Supervisor struct {
 	cfg     Config
 	calls   calls
 	stories *stories
+	asks    *asks
 	started time.Duration
 
 	cancelled chan struct{} // closed by Cancel
@@ -116,8 +117,12 @@ func New(cfg Config, from calls) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
+	asks, err := newAsks()
+	if err != nil {
+		return nil, errors.Join(err, stories.close())
+	}
 	s := &Supervisor{
-		cfg: cfg, calls: from, stories: stories, started: clock.Now(),
+		cfg: cfg, calls: from, stories: stories, asks: asks, started: clock.Now(),
 		cancelled: make(chan struct{}), cpus: make(map[int]*sync.Mutex),
 	}
 	s.cancel = sync.OnceFunc(func() { close(s.cancelled) })
@@ -158,8 +163,8 @@ func (s *Supervisor) pause(d time.Duration) (cancelled bool) {
 	}
 }
 
-// Close gives up the stories, after Serve has returned and Describe is not called any more.
-func (s *Supervisor) Close() error { return s.stories.close() }
+// Close gives up the stories, after Serve has returned and neither Describe nor Asks is called any more.
+func (s *Supervisor) Close() error { return errors.Join(s.stories.close(), s.asks.close()) }
 
 // answer handles one call. It is not an error if the caller is gone.
 func (s *Supervisor) answer(c seccomp.Call) {
@@ -177,7 +182,7 @@ func (s *Supervisor) handle(c seccomp.Call) error {
 		return s.refuse(c, unix.EINVAL)
 	case c.Option == abi.GetTaskIsolation:
 		return s.wake(c, int64(s.flags(c.TID)), 0)
-	case flags&(abi.Pages|abi.Slot|abi.Stories) != 0:
+	case flags&(abi.Pages|abi.Slot|abi.Stories|abi.Asks) != 0:
 		return s.page(c)
 	}
 	if flags&abi.Window != 0 {
@@ -219,6 +224,8 @@ func (s *Supervisor) page(c seccomp.Call) error {
 		return s.wake(c, int64(slot), 0)
 	case c.Args[0]&abi.Stories != 0:
 		return s.calls.AnswerFile(c, s.stories.fd)
+	case c.Args[0]&abi.Asks != 0:
+		return s.calls.AnswerFile(c, s.asks.fd)
 	}
 	return s.calls.AnswerFile(c, s.cfg.Isolation.Pages())
 }
