@@ -94,6 +94,11 @@ var importRules = []importRule{
 		reason: "a recording is what was seen, before anything is made of it",
 	},
 	{
+		of:     []string{"internal/flight/..."},
+		never:  []string{"internal/trace/...", "internal/stay/...", "internal/collect/...", "internal/observe/...", "internal/run/..."},
+		reason: "when a snapshot is kept, and where, does not depend on how anything is observed",
+	},
+	{
 		of:     []string{"internal/noise/..."},
 		never:  []string{"internal/report/...", "internal/trace/...", "internal/cause/...", "internal/hold/...", "internal/session/..."},
 		reason: "gaps are measured without the tracer, and shown without it",

@@ -26,14 +26,30 @@ import (
 var ErrInUse = errors.New("is using it")
 
 // runDir is root's, and the same in every namespace but for mounts.
-const runDir = "/run/taskiso/cpus"
+const runDir = "/run/taskiso"
 
 // Dir returns where claims of this user are: for root the machine's directory, for
 // anybody else the user's own, or "" if there is none.
 func Dir() string {
 	if os.Geteuid() == 0 {
-		return runDir
+		return filepath.Join(runDir, "cpus")
 	}
+	return ownDir()
+}
+
+// Own returns the directory of that name in which this user's taskiso finds its other processes, or "" if there is none.
+func Own(name string) string {
+	dir := runDir
+	if os.Geteuid() != 0 {
+		dir = ownDir()
+	}
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, name)
+}
+
+func ownDir() string {
 	if own := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(own) {
 		return filepath.Join(own, "taskiso")
 	}
@@ -44,7 +60,7 @@ func Dir() string {
 // returned function is called or the process ends. The error is [ErrInUse] if
 // another run has one of them; then none is claimed.
 func CPUs(dir string, cpus cpulist.Set) (release func(), err error) {
-	if err := prepare(dir); err != nil {
+	if err := Prepare(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("reserving CPU %v: %w", cpus, err)
 	}
 	var locks []*os.File
@@ -64,11 +80,11 @@ func CPUs(dir string, cpus cpulist.Set) (release func(), err error) {
 	return release, nil
 }
 
-// prepare makes the directory, and refuses one in which others could take names
+// Prepare makes a directory, and refuses one in which others could take names
 // or replace files.
-func prepare(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the directory of locks: %w", err)
+func Prepare(dir string, mode os.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return fmt.Errorf("making a directory of this user's own: %w", err)
 	}
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {

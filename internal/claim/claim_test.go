@@ -135,7 +135,7 @@ func TestDir(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1000")
 	want := "/run/user/1000/taskiso"
 	if os.Geteuid() == 0 {
-		want = runDir
+		want = filepath.Join(runDir, "cpus")
 	}
 	if got := Dir(); got != want {
 		t.Errorf("%q, want %q", got, want)

@@ -106,3 +106,13 @@ func didYouMean(ids []string) string {
 	}
 	return ", did you mean " + strings.Join(ids, " or ") + "?"
 }
+
+// given returns which of these flags the command line has, as they are written there.
+func given(c *cobra.Command, names ...string) (flags []string) {
+	for _, name := range names {
+		if c.Flags().Changed(name) {
+			flags = append(flags, "--"+name)
+		}
+	}
+	return flags
+}

@@ -30,11 +30,13 @@ type options struct {
 	verbose                                 bool
 	json                                    bool
 	screenOptions
+	flightOptions
 	monitorNames []string
 	monitors     []*monitor.Monitor
 
 	maxBreaksGiven bool
 	budget         *budget.Budget
+	flight         *run.FlightConfig
 }
 
 // cpuOptions name CPUs.
@@ -65,6 +67,7 @@ func (o *options) register(c *cobra.Command) {
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.StringVar(&o.profile, "pprof", "", profileUsage)
 	f.StringVar(&o.record, "record", "", "record everything that is seen to `FILE`, for \"taskiso report\"")
+	o.flightOptions.register(f)
 	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
 	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
 	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
@@ -120,7 +123,12 @@ func (o *options) complete(c *cobra.Command) error {
 	if err := o.loadBudget(); err != nil {
 		return err
 	}
-	return o.loadMonitors()
+	if err := o.loadMonitors(); err != nil {
+		return err
+	}
+	var err error
+	o.flight, err = o.flightOptions.config(c)
+	return err
 }
 
 func (o *options) loadBudget() error {

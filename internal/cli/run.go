@@ -175,6 +175,7 @@ func (p *program) config(opts *options, target place.Target) run.Config {
 		Monitors: opts.monitors,
 		Budget:   opts.budget,
 		Output:   opts.printed(),
+		Flight:   opts.flight,
 
 		AcceptLowerBound: opts.lowerBound,
 	}

@@ -29,6 +29,7 @@ var roles = map[string]func(value string) error{
 	enterVariable:     beEntering,
 	pacedVariable:     func(string) error { bePaced(); return nil },
 	wakingVariable:    func(string) error { return beWaking() },
+	askVariable:       askForSnapshot,
 	prctlVariable:     func(string) error { askForIsolation(); return nil },
 	helperVariable:    func(name string) error { beHelper(name); return nil },
 	spinVariable:      func(cpu string) error { spinOn(cpu); return nil },
@@ -65,7 +66,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline:  vmtest.Isolated,
 		Also:     []string{debian.RealTime, debian.ARM64},
-		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller"), timensProgram: inC("timens")},
+		Programs: map[string]vmtest.Program{guestProgram: taskiso, pollerProgram: inC("poller"), timensProgram: inC("timens"), rareProgram: inC("rare")},
 		Tests:    "^TestGuest[^GIPSY]", // not what other tests here and in soak_vm_test.go and posts_vm_test.go run
 		Timeout:  20 * time.Minute,
 	})

@@ -86,16 +86,6 @@ taskiso failed, if it could not see kernel entries, or if --max-breaks, --budget
 	return c
 }
 
-// given returns which of these flags the command line has, as they are written there.
-func given(c *cobra.Command, names ...string) (flags []string) {
-	for _, name := range names {
-		if c.Flags().Changed(name) {
-			flags = append(flags, "--"+name)
-		}
-	}
-	return flags
-}
-
 // oneSubject refuses a command line that names nothing to observe, or more than one.
 func oneSubject(given []string, choice string) error {
 	switch len(given) {

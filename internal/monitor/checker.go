@@ -237,6 +237,14 @@ func (c *Checker) idle() map[*Monitor]bool {
 	return idle
 }
 
+// Violations returns how often all monitors were violated until now.
+func (c *Checker) Violations() (n uint64) {
+	for _, r := range c.runs {
+		n += r.violations
+	}
+	return n
+}
+
 func (r *run) result(begin time.Duration) report.Monitor {
 	m := report.Monitor{
 		Monitor: r.of.name, CPU: r.cpu, Verdict: report.MonitorSatisfied,

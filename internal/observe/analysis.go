@@ -4,7 +4,6 @@ package observe
 
 import (
 	"io/fs"
-	"iter"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -72,31 +71,6 @@ func (s *scene) tracked() cpulist.Set {
 func (a *analysis) beginAt(t time.Duration) {
 	a.begin = t
 	a.collector.Begin(t)
-}
-
-// pieces cuts a batch into such as a recording can hold. Losses can be anywhere in it, but are counted once.
-func pieces(b event.Batch) iter.Seq[event.Batch] {
-	return func(yield func(event.Batch) bool) {
-		for len(b.Events) > record.MaxEvents {
-			piece := b
-			piece.Events, b.Events = b.Events[:record.MaxEvents], b.Events[record.MaxEvents:]
-			piece.Until = piece.Events[record.MaxEvents-1].Time
-			if !yield(piece) {
-				return
-			}
-			b.Lost = uncounted(b.Lost)
-		}
-		yield(b)
-	}
-}
-
-// uncounted returns losses that were counted before.
-func uncounted(lost map[int]uint64) map[int]uint64 {
-	zero := make(map[int]uint64)
-	for cpu := range lost {
-		zero[cpu] = 0
-	}
-	return zero
 }
 
 // add takes in the next batch.

@@ -59,6 +59,7 @@ type Observer struct {
 	names    *names
 	tape     *record.Writer // nil if nothing is recorded
 	end      record.End     // of the recording
+	flight   *record.Flight // nil if nothing is kept in memory
 
 	root     uint32 // thread whose exec begins the observation, or 0
 	command  bool   // what is observed began with an exec, on the observed CPUs
@@ -165,6 +166,9 @@ func (o *Observer) beginAt(t time.Duration) {
 	if o.tape != nil {
 		o.tape.Begin(t)
 	}
+	if o.flight != nil {
+		o.flight.Begin(t)
+	}
 }
 
 // Poll takes in what was recorded since the last call. Call it every
@@ -184,9 +188,12 @@ func (o *Observer) pollUntil(end time.Duration) error {
 	}
 	o.follow(batch)
 	o.nameItself(batch)
-	for piece := range pieces(upTo(batch, end)) {
+	for piece := range record.Pieces(upTo(batch, end), record.MaxEvents) {
 		if o.tape != nil {
 			o.tape.Batch(piece)
+		}
+		if o.flight != nil {
+			o.flight.Batch(piece)
 		}
 		o.analysis.add(piece)
 	}

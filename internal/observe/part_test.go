@@ -25,6 +25,7 @@ type busy struct {
 	events  []event.Event // of the batch at hand
 	until   time.Duration
 	sleeps  uint64
+	calm    bool // thread 8 is never interrupted
 }
 
 const busyBegin = time.Hour
@@ -33,14 +34,19 @@ func newBusy(seed uint64, length time.Duration) *busy {
 	b := &busy{rnd: rand.New(rand.NewPCG(seed, 7)), now: busyBegin, until: busyBegin}
 	b.arm()
 	b.add(taskOn(2, 8, b.now), taskOn(3, 7, b.now), on(2, 8, in(event.UserEnter, b.now+10)), in(event.UserEnter, b.now+10))
-	for b.now < busyBegin+length {
+	b.goOn(length)
+	return b
+}
+
+// goOn makes what happens in some time more.
+func (b *busy) goOn(length time.Duration) {
+	for end := b.now + length; b.now < end; {
 		b.now += time.Duration(b.rnd.IntN(3e6))
 		b.flush()
 		b.one()
 	}
 	b.now += 20 * time.Millisecond
 	b.flush()
-	return b
 }
 
 func (b *busy) add(events ...event.Event) {
@@ -86,7 +92,7 @@ func (b *busy) one() {
 	case 0:
 		b.call(3, 7)
 	case 1:
-		if b.rnd.IntN(200) == 0 {
+		if b.rnd.IntN(200) == 0 && !b.calm {
 			b.call(2, 8)
 		}
 	case 2, 3:

@@ -15,6 +15,13 @@ import (
 
 // Record records on out all that is seen from now on. r is the report as it is before anything was seen. Call it before Start.
 func (o *Observer) Record(out io.Writer, r *report.Report) error {
+	var err error
+	o.tape, err = record.NewWriter(out, o.header(r), o.names)
+	return err
+}
+
+// header is what is known when a recording begins.
+func (o *Observer) header(r *report.Report) record.Header {
 	h := record.Header{
 		Version: r.Version, Arch: runtime.GOARCH, Host: r.Host.Host, CPUs: o.cfg.Trace.CPUs, NohzFull: o.cfg.NohzFull,
 		Sources: recordedSources(o.tracer.Sources()), Devices: o.names.irqs, Started: r.Started, Task: r.Task, Limits: r.Limits,
@@ -25,9 +32,7 @@ func (o *Observer) Record(out io.Writer, r *report.Report) error {
 	for _, m := range o.cfg.Monitors {
 		h.Monitors = append(h.Monitors, record.Monitor{Name: m.Name(), Text: m.Text()})
 	}
-	var err error
-	o.tape, err = record.NewWriter(out, h, o.names)
-	return err
+	return h
 }
 
 // EndRecording writes the end of the recording. r is the report with all that came after Finish.

@@ -46,6 +46,9 @@ func (o *Observer) found(f record.Found) {
 	if o.tape != nil {
 		o.tape.Found(f)
 	}
+	if o.flight != nil {
+		o.flight.Found(f)
+	}
 }
 
 // spinningLimit names what is not seen if threads in user mode could not be looked for, and why not.

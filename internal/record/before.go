@@ -19,7 +19,7 @@ type before struct {
 	sent     map[sendKey]event.Event
 	isolated map[uint64]event.Event // threads that are isolated, by status page
 
-	bytes, limit int // of sent
+	bytes, limit int // of all that
 }
 
 // cpuBefore is what the latest events of a CPU show.
@@ -38,10 +38,14 @@ type sendKey struct {
 
 // Bounds of what is kept. A stay with more events than maxInside is known in part only.
 const (
-	maxInside  = 64
-	maxBytes   = 16 << 20
-	sendBytes  = 320              // of an event with its sender and its place in a map, without the stack
-	maxSendAge = 10 * time.Second // as package stay has it for what arrives once
+	maxInside   = 32
+	maxIsolated = 1024
+	maxCPUs     = 1 << 13 // CONFIG_NR_CPUS of x86 and arm64
+	maxBytes    = 16 << 20
+	sendBytes   = 320              // of an event with its sender and its place in a map, without the stack
+	insideBytes = 256              // of an event, perhaps with a task
+	cpuBytes    = 1 << 10          // of a CPU, with two switches
+	maxSendAge  = 10 * time.Second // as package stay has it for what arrives once
 )
 
 func newBefore(limit int) *before {
@@ -69,12 +73,11 @@ func (s *before) event(e event.Event) {
 		s.send(e)
 		return
 	}
-	s.found = slices.DeleteFunc(s.found, func(f Found) bool { return f.CPU == e.CPU })
-	c := s.cpus[e.CPU]
-	if c == nil {
-		c = &cpuBefore{}
-		s.cpus[e.CPU] = c
+	if len(s.found) > 0 {
+		s.found = slices.DeleteFunc(s.found, func(f Found) bool { return f.CPU == e.CPU })
 	}
+	c := s.cpu(e.CPU)
+	defer func(n int) { s.bytes += (len(c.inside) - n) * insideBytes }(len(c.inside))
 	switch e.Kind {
 	case event.Switch:
 		c.switched(e)
@@ -83,6 +86,9 @@ func (s *before) event(e event.Event) {
 	case event.Work:
 		s.arrived(sendKey{kind: event.SendWork, of: e.B})
 	case event.Isolated:
+		if len(s.isolated) >= maxIsolated {
+			clear(s.isolated)
+		}
 		s.isolated[e.A] = e
 	case event.Broken, event.Left:
 		delete(s.isolated, uint64(e.Slot()))
@@ -92,7 +98,58 @@ func (s *before) event(e event.Event) {
 	if len(c.inside) == maxInside {
 		c.inside = slices.Delete(c.inside, 0, maxInside/2)
 	}
+	s.room(insideBytes)
 	c.inside = append(c.inside, e)
+}
+
+// cpu returns what is known of a CPU.
+func (s *before) cpu(n int) *cpuBefore {
+	c := s.cpus[n]
+	if c != nil {
+		return c
+	}
+	c = &cpuBefore{}
+	if len(s.cpus) < maxCPUs {
+		s.room(cpuBytes)
+		s.cpus[n] = c
+		s.bytes += cpuBytes
+	}
+	return c
+}
+
+// find notes a thread that was in user mode.
+func (s *before) find(f Found) {
+	if len(s.found) < maxCPUs {
+		s.found = append(s.found, f)
+	}
+}
+
+// room forgets what is sent, and then what is inside of stays, if that is needed for so many bytes more: nothing shows which of them
+// are of no more use.
+func (s *before) room(more int) {
+	if s.bytes+more <= s.limit {
+		return
+	}
+	s.drop(func(sendKey, event.Event) bool { return true })
+	if s.bytes+more <= s.limit {
+		return
+	}
+	for _, c := range s.cpus {
+		s.bytes -= len(c.inside) * insideBytes
+		c.inside = nil
+	}
+}
+
+// size is how many bytes it takes, which is never more than its limit.
+func (s *before) size() int { return s.bytes }
+
+// clone returns a copy that can be changed.
+func (s *before) clone() *before {
+	c := &before{cpus: make(map[int]*cpuBefore), found: slices.Clone(s.found), sent: maps.Clone(s.sent), isolated: maps.Clone(s.isolated), bytes: s.bytes, limit: s.limit}
+	for n, cpu := range s.cpus {
+		c.cpus[n] = &cpuBefore{cpu.current, cpu.other, slices.Clone(cpu.inside)}
+	}
+	return c
 }
 
 func (c *cpuBefore) switched(e event.Event) {
@@ -120,9 +177,7 @@ func (s *before) send(e event.Event) {
 		return
 	}
 	s.arrived(key) // the one before it is of no more use
-	if s.bytes >= s.limit {
-		s.drop(func(sendKey, event.Event) bool { return true }) // nothing shows which of them are
-	}
+	s.room(sizeOf(e))
 	s.sent[key] = e
 	s.bytes += sizeOf(e)
 }
@@ -145,7 +200,10 @@ func (s *before) drop(which func(sendKey, event.Event) bool) {
 }
 
 func (s *before) lost(cpu int) {
-	delete(s.cpus, cpu)
+	if c := s.cpus[cpu]; c != nil {
+		s.bytes -= cpuBytes + len(c.inside)*insideBytes
+		delete(s.cpus, cpu)
+	}
 	s.drop(func(k sendKey, e event.Event) bool { return k.kind == event.SendWake && int(e.A) == cpu })
 }
 

@@ -203,7 +203,7 @@ func (c *cutter) take(item Item) {
 		c.batch(item.Batch)
 	case Found:
 		if !c.begun {
-			c.known.found = append(c.known.found, item)
+			c.known.find(item)
 		} else if item.At <= c.end {
 			c.w.found(item)
 		}

@@ -161,15 +161,11 @@ func TestBeforeIsBounded(t *testing.T) {
 			{Kind: event.SendWake, B: uint64(i), Sender: &event.Sender{Stack: stack}},
 			{Kind: event.IRQEnter, CPU: i % 8},
 		}})
-		if s.bytes > s.limit+sendBytes+8*maxStack {
+		if s.bytes > s.limit {
 			t.Fatalf("%d bytes", s.bytes)
 		}
 	}
-	n := 0
-	for _, e := range s.sent {
-		n += sizeOf(e)
-	}
-	if n != s.bytes || len(s.events(0)) > len(s.sent)+8*maxInside {
+	if n := s.counted(); n != s.bytes || len(s.events(0)) > len(s.sent)+8*maxInside {
 		t.Errorf("%d bytes, counted as %d; %d events", n, s.bytes, len(s.events(0)))
 	}
 }

@@ -4,6 +4,7 @@ package record
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -130,9 +131,24 @@ func (e *encoder) readable() bool { return len(e.buf) <= maxContent && !e.room.f
 
 // batch writes a batch: its events, and then its end.
 func (e *encoder) batch(b event.Batch) {
-	for i := range b.Events {
-		e.event(&b.Events[i])
+	e.all(b.Events, math.MaxInt)
+	e.end(b)
+}
+
+// all writes events until they have so many bytes, and returns how many it wrote.
+func (e *encoder) all(events []event.Event, bytes int) int {
+	begin := len(e.buf)
+	for i := range events {
+		if len(e.buf)-begin > bytes {
+			return i
+		}
+		e.event(&events[i])
 	}
+	return len(events)
+}
+
+// end writes the end of a batch.
+func (e *encoder) end(b event.Batch) {
 	e.buf = append(e.buf, tagBatch)
 	e.at(b.Until)
 	e.flag(b.SendersMissed)

@@ -91,6 +91,17 @@ func (w *partWriter) copy(c chunk) {
 	w.enc.reset(w.until)
 }
 
+// text writes a chunk as it stands in a file.
+func (w *partWriter) text(text []byte, until time.Duration) {
+	if w.err == nil {
+		if _, err := w.out.Write(text); err != nil {
+			w.err = fmt.Errorf("writing a part of a recording: %w", err)
+		}
+	}
+	w.until = max(w.until, until)
+	w.enc.reset(w.until)
+}
+
 // flush ends the chunk that is being encoded.
 func (w *partWriter) flush() {
 	if !w.pending {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
@@ -29,6 +30,7 @@ type Writer struct {
 	until time.Duration // end of the last batch
 	idle  time.Duration // end of the last batch, if it was left out because there was nothing in it; else 0
 
+	length  time.Duration // of a chunk
 	queue   chan content
 	written chan error
 	spare   chan []byte // buffers to be used again
@@ -39,10 +41,16 @@ type Writer struct {
 type content struct {
 	chunk
 	records []byte
+	mark    func() // if set, it is no chunk: called when all before it are written
 }
 
 // NewWriter begins a recording on out, to which it writes whole chunks.
 func NewWriter(out io.Writer, h Header, names Names) (*Writer, error) {
+	return newWriter(out, h, names, queueLength, chunkTime)
+}
+
+// newWriter returns one of which so many chunks, of so much time each, can wait.
+func newWriter(out io.Writer, h Header, names Names, queue int, length time.Duration) (*Writer, error) {
 	h.Kinds = kinds()
 	text, err := marshal(h, "header")
 	if err != nil {
@@ -53,7 +61,7 @@ func NewWriter(out io.Writer, h Header, names Names) (*Writer, error) {
 		return nil, fmt.Errorf("beginning a recording: %w", err)
 	}
 	w := &Writer{
-		out: out, enc: newEncoder(names), queue: make(chan content, queueLength), written: make(chan error, 1), spare: make(chan []byte, queueLength),
+		out: out, enc: newEncoder(names), length: length, queue: make(chan content, queue), written: make(chan error, 1), spare: make(chan []byte, queue),
 	}
 	go func() { w.written <- w.write() }()
 	return w, nil
@@ -66,7 +74,10 @@ func (w *Writer) Begin(at time.Duration) { w.enc.begin(at) }
 func (w *Writer) Found(f Found) { w.enc.found(f) }
 
 // Batch adds what happened. A batch of more than [MaxEvents] events is not valid. It is not kept.
-func (w *Writer) Batch(b event.Batch) {
+func (w *Writer) Batch(b event.Batch) { w.piece(&b, math.MaxInt, math.MaxInt) }
+
+// piece adds as much of a batch as has so many events and bytes, and leaves the rest in it. It reports whether that was all.
+func (w *Writer) piece(b *event.Batch, events, bytes int) bool {
 	if w.until == 0 { // the first chunk begins with its first event
 		w.enc.from = b.Until
 		if len(b.Events) > 0 {
@@ -74,20 +85,27 @@ func (w *Writer) Batch(b event.Batch) {
 		}
 		w.enc.time = w.enc.from
 	}
-	w.until = b.Until
 	if len(b.Events) == 0 && len(b.Lost) == 0 && !b.SendersMissed {
-		w.idle = b.Until // the next one shows that time has passed
-		if b.Until-w.enc.from >= chunkTime {
-			w.endChunk()
-		}
-		return
+		w.until, w.idle = b.Until, b.Until // the next one shows that time has passed
+		w.endLong()
+		return true
 	}
 	if w.idle != 0 && (len(b.Lost) > 0 || b.SendersMissed) { // where events are missing begins with the end of the batch before
 		w.enc.batch(event.Batch{Until: w.idle})
 	}
 	w.idle = 0
-	w.enc.batch(b)
-	if len(w.enc.buf) >= chunkBytes || b.Until-w.enc.from >= chunkTime {
+	n := w.enc.all(b.Events[:min(events, len(b.Events))], bytes)
+	first, rest := split(*b, n)
+	w.enc.end(first)
+	w.until = first.Until
+	*b = rest
+	w.endLong()
+	return len(rest.Events) == 0
+}
+
+// endLong ends a chunk that has enough.
+func (w *Writer) endLong() {
+	if len(w.enc.buf) >= chunkBytes || w.until-w.enc.from >= w.length {
 		w.endChunk()
 	}
 }
@@ -99,7 +117,7 @@ func (w *Writer) endChunk() {
 		w.idle = 0
 	}
 	c := chunk{kind: dataChunk, from: w.enc.from, until: w.until, events: w.enc.events}
-	if w.enc.readable() && w.offer(&w.missing) && w.hand(content{c, w.enc.buf}) {
+	if w.enc.readable() && w.offer(&w.missing) && w.hand(content{chunk: c, records: w.enc.buf}) {
 		w.enc.buf = w.buffer()
 	} else {
 		w.missing = merge(w.missing, c)
@@ -156,6 +174,10 @@ func (w *Writer) write() error {
 	var buf []byte
 	var failed error
 	for c := range w.queue {
+		if c.mark != nil {
+			c.mark()
+			continue
+		}
 		if failed != nil {
 			continue
 		}
@@ -183,7 +205,7 @@ func (w *Writer) Close(end *End) error {
 	text, err := marshal(end, "end")
 	w.finish()
 	if err == nil {
-		w.queue <- content{chunk{kind: endChunk, from: w.until, until: w.until}, text}
+		w.queue <- content{chunk: chunk{kind: endChunk, from: w.until, until: w.until}, records: text}
 	}
 	return errors.Join(err, w.end())
 }

@@ -46,6 +46,8 @@ type Report struct {
 	Partition *Partition `json:"partition,omitempty"`
 	// Holds are the operations that --hold kept back, or did not, and why.
 	Holds []operation.Record `json:"holds,omitempty"`
+	// Flight is what became of the flight recorder.
+	Flight *Flight `json:"flight,omitempty"`
 	// Part is set if the report is of a part of a recording.
 	Part *PartOf `json:"part,omitempty"`
 }

@@ -31,6 +31,7 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	t.loop(r)
 	t.usage(r)
 	t.lost(r)
+	t.flight(r.Flight)
 	t.limits(r)
 	if _, err := w.Write(t.Bytes()); err != nil {
 		return fmt.Errorf("writing the report: %w", err)

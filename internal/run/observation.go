@@ -39,6 +39,7 @@ type Config struct {
 	// AcceptLowerBound lets MaxBreaks be kept also where nothing reports every break.
 	AcceptLowerBound bool
 	Output           OutputConfig
+	Flight           *FlightConfig // nil for none
 }
 
 // Warnings is where what can be done without is reported.
@@ -59,6 +60,7 @@ type Observation struct {
 	observer *observe.Observer // nil if this kernel or these privileges allow none
 	why      error             // the reason then
 	counters *observe.Counters // instead of the observer, for a task of ours
+	recorder *recorder         // nil if there is no flight recorder
 	system   systemCounts
 	progress *output.Progress
 	aside    *aside      // nil if taskiso keeps off certain CPUs for good

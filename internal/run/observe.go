@@ -30,7 +30,7 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 		Trace:            tracing,
 		NohzFull:         m.NohzFull,
 		Files:            cfg.Files,
-		OnBreak:          onBreak,
+		OnBreak:          o.triggers(onBreak),
 		OnIsolationBreak: o.describeBreak,
 		OnEnd:            o.ended,
 		OnIsolation:      o.isolationEvent,
@@ -41,6 +41,9 @@ func Observe(cfg Config, tracing trace.Config, onBreak func(report.Break)) *Obse
 		fmt.Fprint(cfg.Warnings(), printable.Line("taskiso: kernel entries cannot be seen: %v", o.why))
 		if cfg.Output.Record != "" {
 			fmt.Fprintf(cfg.Warnings(), "taskiso: nothing is recorded to %s\n", cfg.Output.Record)
+		}
+		if cfg.Flight != nil {
+			fmt.Fprintf(cfg.Warnings(), "taskiso: there will be no snapshots in %s\n", cfg.Flight.Dir)
 		}
 	}
 	signal.Notify(o.Signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -63,6 +66,9 @@ func (o *Observation) Close() {
 	if err := o.finishIsolation(); err != nil {
 		fmt.Fprint(o.cfg.Console.Stderr, printable.Line("taskiso: %v", err))
 	}
+	if err := o.endFlight(); err != nil {
+		fmt.Fprintf(o.cfg.Console.Stderr, "taskiso: %v\n", err)
+	}
 	if o.observer != nil {
 		o.observer.Close()
 	}
@@ -82,6 +88,9 @@ func (o *Observation) start(of report.Task) error {
 		return nil
 	}
 	o.Report.Task = of
+	if err := o.startFlight(); err != nil {
+		return err
+	}
 	if err := o.record(); err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func (o *Observation) start(of report.Task) error {
 func (o *Observation) until(exited <-chan *os.ProcessState, t *Task) (*os.ProcessState, error) {
 	w := task.Wait{
 		Exited: exited, Signals: o.Signals, WarmUp: o.cfg.WarmUp, Duration: o.cfg.Duration, Interval: observe.PollInterval,
-		Signal: func(sig os.Signal) bool { return task.Signalled(t.command(), sig) },
+		Signal: func(sig os.Signal) bool { return !o.snapshotFor(sig) && task.Signalled(t.command(), sig) },
 		Poll: func(now time.Time) (string, error) {
 			err := o.Poll(now)
 			if err == nil && o.alive != nil && !o.alive() {
@@ -115,6 +124,7 @@ func (o *Observation) Poll(now time.Time) error {
 	if err := o.observer.Poll(); err != nil {
 		return err
 	}
+	o.pollFlight()
 	o.showProgress(now)
 	if o.aside != nil {
 		if err := o.aside.poll(now); err != nil {
@@ -137,6 +147,9 @@ func (o *Observation) Finish() error {
 	o.progress.Clear()
 	if o.observer != nil {
 		if err := o.observer.Finish(&o.Report); err != nil {
+			return err
+		}
+		if err := o.endFlight(); err != nil {
 			return err
 		}
 		if err := o.finishIsolation(); err != nil {

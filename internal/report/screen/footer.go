@@ -21,6 +21,7 @@ func (s *screen) footer() []line {
 		{"", cmp.Or(s.left(), s.loop())}, // a loop leaves nothing behind
 		{"", s.isolation()},
 		{"", s.holds()},
+		{"", s.flight()},
 		{display.Bold + display.Red, s.lost()},
 	} {
 		if more.text != "" {
@@ -155,4 +156,15 @@ func (s *screen) lost() string {
 		return ""
 	}
 	return "lost: " + strings.Join(texts, ", ")
+}
+
+// flight is what became of a flight recorder, or why the snapshot was kept that the report is of.
+func (s *screen) flight() string {
+	switch r := s.report; {
+	case r.Flight != nil:
+		return s.clean("flight recorder: " + r.Flight.String())
+	case r.Part != nil && r.Part.Snapshot != nil:
+		return s.clean("snapshot, " + r.Part.Snapshot.String())
+	}
+	return ""
 }
