@@ -46,6 +46,10 @@ type Collector struct {
 	partial   time.Duration // the same, if a report is of a part: a thread that was isolated before is isolated since then
 	// OnBreak, if set, is called with each break in full.
 	OnBreak func(report.Break)
+	// OnStay, if set, is called with each break, and the stay that it is.
+	OnStay func(*stay.Stay, report.Break)
+	// OnUser, if set, is called with each time in user mode that counts.
+	OnUser func(stay.Stretch)
 	// OnIsolationBreak, if set, is called with each break that ended the
 	// isolation of a thread, and the time (CLOCK_MONOTONIC) at which it ended.
 	OnIsolationBreak func(b report.Break, at time.Duration)
@@ -132,7 +136,7 @@ func (c *Collector) Stay(s *stay.Stay) {
 		return
 	}
 	if s.IsOwn() {
-		c.stretch(c.cpu(s.CPU), s.Quiet, s.Start)
+		c.before(s)
 		return
 	}
 	what := c.catalogue.Of(s, c.names)
@@ -144,7 +148,7 @@ func (c *Collector) Stay(s *stay.Stay) {
 		on.kernel += share.Kernel
 		on.waited += share.Waited
 	}
-	c.stretch(t, s.Quiet, s.Start)
+	c.before(s)
 	totals := t.causes.Of(what, newCauseTotals)
 	totals.add(s, c.names, &c.origins)
 	totals.countSecond((s.Start - c.begin) / time.Second)
@@ -154,6 +158,9 @@ func (c *Collector) Stay(s *stay.Stay) {
 	if c.OnBreak != nil {
 		c.OnBreak(c.describe(s, what))
 	}
+	if c.OnStay != nil {
+		c.OnStay(s, c.describe(s, what))
+	}
 }
 
 // Stretch takes in a time in user mode that is not followed by a stay.
@@ -162,16 +169,26 @@ func (c *Collector) Stretch(s stay.Stretch) {
 		return
 	}
 	c.threads.add(s.TID)
-	c.stretch(c.cpu(s.CPU), s.Until-s.Since, s.Until)
+	c.stretch(s)
 }
 
-// stretch takes in a time in user mode that ended at end.
-func (c *Collector) stretch(t *cpuTotals, d, end time.Duration) {
-	if d < 0 {
+// before takes in the time in user mode before a stay.
+func (c *Collector) before(s *stay.Stay) {
+	c.stretch(stay.Stretch{CPU: s.CPU, TID: s.TID, Since: s.Start - s.Quiet, Until: s.Start})
+}
+
+// stretch takes in a time in user mode. One that is not known is less than nothing.
+func (c *Collector) stretch(s stay.Stretch) {
+	t := c.cpu(s.CPU)
+	if s.Until < s.Since {
 		t.quietUnknown++
 		return
 	}
-	d = min(d, end-c.begin)
+	s.Since = max(s.Since, c.begin)
+	if c.OnUser != nil {
+		c.OnUser(s)
+	}
+	d := s.Until - s.Since
 	t.user += d
 	t.quietLongest = max(t.quietLongest, d)
 	t.quiet[decade(d)]++

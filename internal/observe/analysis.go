@@ -28,6 +28,9 @@ type scene struct {
 // analysis is all that comes after the tracer: stays, causes, monitors and sums. It knows nothing but what it is given, so that
 // a recording of that gives the same once more.
 type analysis struct {
+	onEvent func(event.Event) // called with each event, if not nil
+	onLost  func(Loss)        // called with each loss, if not nil
+
 	scene
 	builder   *stay.Builder
 	collector *collect.Collector
@@ -76,6 +79,9 @@ func (a *analysis) beginAt(t time.Duration) {
 // add takes in the next batch.
 func (a *analysis) add(batch event.Batch) {
 	for _, e := range batch.Events {
+		if a.onEvent != nil {
+			a.onEvent(e)
+		}
 		if e.Kind.IsIsolation() && e.Kind != event.Told {
 			a.collector.Isolation(e)
 		}
@@ -84,6 +90,9 @@ func (a *analysis) add(batch event.Batch) {
 	a.checker.Add(batch, a.begin)
 	for cpu, n := range batch.Lost {
 		a.collector.Lost(cpu, a.until, batch.Until, n)
+		if a.onLost != nil {
+			a.onLost(Loss{CPU: cpu, From: a.until, Until: batch.Until, Events: n})
+		}
 	}
 	a.until = batch.Until
 }

@@ -47,7 +47,7 @@ func checkNoClaim(t *testing.T, catalogue *cause.Catalogue, recording []byte, at
 	if err != nil {
 		t.Fatalf("byte %d: %v", at, err)
 	}
-	r, err := replayWith(catalogue, in, nil)
+	r, err := replayWith(catalogue, in, Listener{})
 	if err != nil {
 		t.Fatalf("byte %d: %v", at, err)
 	}

@@ -17,27 +17,49 @@ import (
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/stay"
 )
 
 // maxMonitors bounds those of a recording, which are run on each CPU.
 const maxMonitors = 64
 
+// Listener is called with what a replay comes upon. Each of its functions may be nil.
+type Listener struct {
+	Event func(event.Event) // each event of a batch, before anything is made of the batch
+	Break func(report.Break)
+	Stay  func(*stay.Stay, report.Break) // a break as well, with the stay that it is, which is valid until it returns
+	User  func(stay.Stretch)             // a time in user mode
+	Lost  func(Loss)
+}
+
+// Loss is a time in which events of a CPU were lost. 0 stands for events that were counted with the loss before.
+type Loss struct {
+	CPU         int
+	From, Until time.Duration // CLOCK_MONOTONIC
+	Events      uint64
+}
+
 // Replay does again what an observation did, from its recording, and returns its report. A recording without an end gives a
 // report of what it has, about which everything is in doubt. onBreak, if not nil, is called with each break.
 func Replay(in *record.Reader, onBreak func(report.Break)) (*report.Report, error) {
+	return ReplayTo(in, Listener{Break: onBreak})
+}
+
+// ReplayTo does the same, and calls a listener.
+func ReplayTo(in *record.Reader, to Listener) (*report.Report, error) {
 	catalogue, err := cause.Load()
 	if err != nil {
 		return nil, err
 	}
-	return replayWith(catalogue, in, onBreak)
+	return replayWith(catalogue, in, to)
 }
 
-func replayWith(catalogue *cause.Catalogue, in *record.Reader, onBreak func(report.Break)) (*report.Report, error) {
+func replayWith(catalogue *cause.Catalogue, in *record.Reader, to Listener) (*report.Report, error) {
 	a, err := analysisOf(in, catalogue)
 	if err != nil {
 		return nil, err
 	}
-	a.collector.OnBreak = onBreak
+	a.collector.OnBreak, a.collector.OnStay, a.collector.OnUser, a.onEvent, a.onLost = to.Break, to.Stay, to.User, to.Event, to.Lost
 	p := player{analysis: a, online: in.Header.Host.Online}
 	for {
 		item, err := in.Next()

@@ -20,6 +20,7 @@ import (
 	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/stay"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
@@ -256,7 +257,7 @@ func FuzzReplay(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r, err := Replay(in, func(report.Break) {})
+		r, err := ReplayTo(in, Listener{Break: func(report.Break) {}, Stay: func(*stay.Stay, report.Break) {}})
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				t.Errorf("err = %v", err)

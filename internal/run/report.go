@@ -43,16 +43,21 @@ func ReadReport(in io.Reader) (*report.Report, error) { return read(in, nil) }
 
 func read(in io.Reader, onBreak func(report.Break)) (*report.Report, error) {
 	buffered := bufio.NewReader(in)
-	begin, _ := buffered.Peek(record.MagicBytes) // fewer at the end of the file
-	if !record.IsRecording(begin) {
-		if onBreak != nil {
-			return nil, ErrNoEvents
-		}
+	if begin, _ := buffered.Peek(record.MagicBytes); onBreak == nil && !record.IsRecording(begin) { // fewer at the end of the file
 		return report.Read(buffered)
+	}
+	return replay(buffered, observe.Listener{Break: onBreak})
+}
+
+// replay reads a recording.
+func replay(in io.Reader, to observe.Listener) (*report.Report, error) {
+	buffered := bufio.NewReader(in)
+	if begin, _ := buffered.Peek(1); string(begin) == "{" {
+		return nil, ErrNoEvents
 	}
 	recording, err := record.NewReader(buffered)
 	if err != nil {
 		return nil, err
 	}
-	return observe.Replay(recording, onBreak)
+	return observe.ReplayTo(recording, to)
 }
