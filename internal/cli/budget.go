@@ -20,7 +20,8 @@ behind them and by CPU, and bounds their number, their rate, the longest, and th
 time they take; or it asks for a time without any. docs/budgets.md describes the file.
 
 "taskiso run --budget FILE" and "taskiso watch --budget FILE" judge what they observe.
-The commands here judge reports that --report has written, and write a first budget.`,
+The commands here judge reports and recordings, which --report and --record have written,
+and write a first budget.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -40,8 +41,8 @@ func (p *program) budgetCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check BUDGET REPORT...",
 		Short: "Judge reports by a budget",
-		Long: `check judges each REPORT, which "taskiso run --report FILE" or watch has written, by the
-rules of BUDGET. A limit is exceeded if what was seen is beyond it, whatever was not seen;
+		Long: `check judges each REPORT, which "taskiso run" or watch has written with --report FILE or
+--record FILE, by the rules of BUDGET. A limit is exceeded if what was seen is beyond it, whatever was not seen;
 it is unknown if what was seen is within it and something leaves the figure in doubt, such
 as lost events, or a CPU that is not nohz_full, where nothing reports every kernel entry
 (--accept-lower-bound leaves that out); otherwise it is met.
@@ -52,6 +53,7 @@ cannot be read.`,
 		Example: `  taskiso run -c 3 -d 1m --report app.json -- ./app
   taskiso budget init app.json > app.toml
   taskiso budget check app.toml app.json
+  taskiso budget check app.toml app.rec
   taskiso budget check --junit result.xml app.toml *.json`,
 		Args: some(2, 0, "a BUDGET and one REPORT or more"),
 		RunE: func(_ *cobra.Command, args []string) error { return p.budgetCheck(args[0], args[1:], opts) },
@@ -117,8 +119,8 @@ func (p *program) budgetInitCommand() *cobra.Command {
 		Short: "Print a budget that reports meet",
 		Long: `init prints a budget to standard output: a rule for each cause that the reports have, with
 the rate and the longest interruption that were seen and some head-room, and a rule that
-allows no other cause. Give it reports of several runs as they should be. Reports of a CPU
-that is not nohz_full meet it with --accept-lower-bound only.
+allows no other cause. Give it reports or recordings of several runs as they should be.
+Those of a CPU that is not nohz_full meet it with --accept-lower-bound only.
 
 The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read.`,
 		Example: `  taskiso budget init monday.json tuesday.json > app.toml`,

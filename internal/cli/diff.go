@@ -26,10 +26,10 @@ func (p *program) diffCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff [BEFORE AFTER]",
 		Short: "Compare reports from before and after a change",
-		Long: `diff compares what interrupted a task before a change and after it, in reports that
-"taskiso run --report FILE" or watch has written: which causes interrupt more often, less
-often, for the first time or no longer, on which CPU and because of which process, each
-with an interval for the ratio of the two rates.
+		Long: `diff compares what interrupted a task before a change and after it, in reports or
+recordings that "taskiso run" or watch has written with --report FILE or --record FILE:
+which causes interrupt more often, less often, for the first time or no longer, on which
+CPU and because of which process, each with an interval for the ratio of the two rates.
 
 Give several reports of each side: equal runs differ from each other too, and only several
 of each show how much. Of 20 comparisons of equal runs, one finds a
@@ -40,6 +40,7 @@ runs does not mean that nothing does; 3 if something does; 2 for a wrong command
 if what was seen is in doubt, or the reports cannot be compared.`,
 		Example: `  taskiso run -c 3 -d 1m --report before.json -- ./app
   taskiso diff before.json after.json
+  taskiso diff before.rec after.rec
   taskiso diff --before 'old-*.json' --after 'new-*.json' --markdown`,
 		Args: func(_ *cobra.Command, args []string) error { return opts.check(args) },
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -49,8 +50,8 @@ if what was seen is in doubt, or the reports cannot be compared.`,
 			return p.diff(opts)
 		},
 	}
-	c.Flags().StringArrayVar(&opts.before, "before", nil, "a report from before the change, or a `PATTERN` of them; can be repeated")
-	c.Flags().StringArrayVar(&opts.after, "after", nil, "a report from after it, or a `PATTERN`; can be repeated")
+	c.Flags().StringArrayVar(&opts.before, "before", nil, "a report or recording from before the change, or a `PATTERN` of them; can be repeated")
+	c.Flags().StringArrayVar(&opts.after, "after", nil, "a report or recording from after it, or a `PATTERN`; can be repeated")
 	c.Flags().BoolVar(&opts.all, "all", false, "list what does not differ, too")
 	c.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	c.Flags().BoolVar(&opts.markdown, "markdown", false, "print Markdown, for a pull request")

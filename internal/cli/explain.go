@@ -22,12 +22,14 @@ func (p *program) explainCommand() *cobra.Command {
 		Use:   "explain [ID | FILE | -]",
 		Short: "Explain a cause and what removes it",
 		Long: `explain lists the causes that taskiso knows. With an ID it explains one of them; with
-a FILE that "taskiso run --report FILE" has written (or watch, or noise; "-" is
-standard input), those in the report. It shows which remedies apply on this machine.
+a FILE that "taskiso run --report FILE" or --record FILE has written (or watch, or noise;
+"-" is standard input), those in the report or recording. It shows which remedies apply on
+this machine.
 
-The exit status is 0; 2 for a wrong command line; 125 if a report cannot be read.`,
+The exit status is 0; 2 for a wrong command line; 125 if a FILE cannot be read.`,
 		Example: `  taskiso explain tick
   taskiso run -d 10s --report app.json && taskiso explain app.json
+  taskiso explain app.rec
   taskiso run --json -d 10s | taskiso explain -`,
 		Args:              some(0, 1, "one ID or FILE"),
 		ValidArgsFunction: completeCauses,
