@@ -239,6 +239,19 @@ var importRules = []importRule{
 		reason: "what became of calls is data of reports, which are made without who answers the calls",
 	},
 	{
+		of:     []string{"internal/export/..."},
+		never:  []string{"internal/trace/...", "internal/observe/...", "internal/collect/...", "internal/record/...", "internal/run/..."},
+		reason: "an export is made of stays and breaks, whoever has seen them",
+	},
+	{
+		of: []string{"internal/perfetto"}, never: []string{"..."},
+		reason: "how a trace is written does not depend on what is in it",
+	},
+	{
+		of: []string{"..."}, never: []string{"internal/perfetto/perfettotest"},
+		reason: "what reads traces is for tests",
+	},
+	{
 		of: []string{"internal/remedy/..."}, never: []string{"..."},
 		reason: "the catalogue and the reports name a remedy alike, and neither needs the other for that",
 	},

@@ -124,7 +124,7 @@ func shape(command string) string {
 	words = slices.DeleteFunc(words, func(w string) bool { return w == "--host" || w == "machine" }) // a rehearsal
 	for i, w := range words {
 		switch {
-		case words[0] != "taskiso", i < 2, strings.HasPrefix(w, "-"), i == 2 && (words[1] == "partition" || words[1] == "hold" || words[1] == "completion"), i == 3 && words[2] == "window":
+		case words[0] != "taskiso", i < 2, strings.HasPrefix(w, "-"), i == 2 && (words[1] == "partition" || words[1] == "hold" || words[1] == "completion" || words[1] == "export"), i == 3 && words[2] == "window":
 			words[i], _, _ = strings.Cut(w, "=")
 		default:
 			words[i] = "X"

@@ -38,10 +38,7 @@ func New() *Profile { return &Profile{stacks: make(map[string]*stack)} }
 
 // Add adds a break. If several have sent what came, each gets the same part of its time, and counts.
 func (p *Profile) Add(b report.Break) {
-	what := b.Title
-	if b.Detail != "" {
-		what += ": " + b.Detail
-	}
+	what := b.What()
 	if len(b.Origins) == 0 {
 		p.add(stack{frames: []string{what, withoutSender}, cause: b.ID, cpu: b.CPU, breaks: 1, time: b.Duration})
 		return

@@ -5,6 +5,8 @@ package record
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/taskiso/taskiso/internal/printable"
 )
 
 // maxNames bounds what names a reader keeps, in bytes. A recording has some hundred.
@@ -37,8 +39,8 @@ func (n *Recorded) Syscall(number int) string {
 	return strconv.Itoa(number)
 }
 
-// Device returns the device of an interrupt, "" if it is not known.
-func (n *Recorded) Device(irq int) string { return n.devices[irq] }
+// Device returns the device of an interrupt as it may be shown, "" if it is not known.
+func (n *Recorded) Device(irq int) string { return printable.Text(n.devices[irq]) }
 
 func (n *Recorded) add(names map[uint64]string, number uint64, name string) {
 	if names[number] == name || n.room > maxNames {

@@ -305,6 +305,9 @@ func breakRow(b Break) []string {
 	return []string{fmt.Sprintf("%.6f s", b.At.Seconds()), lasted, fmt.Sprint(b.TID), b.UserIP, what}
 }
 
+// What returns what a break was: its cause with the detail.
+func (b *Break) What() string { return name(b.Title, b.Detail) }
+
 // BreakLine returns one break as one line.
 func BreakLine(b Break) string {
 	row := breakRow(b)
