@@ -81,8 +81,8 @@ func (s *stack) key() string {
 	return fmt.Sprintf("%d %s %s", s.cpu, s.cause, strings.Join(s.frames, "\x00"))
 }
 
-// Write writes the profile of an observation that began and lasted so.
-func (p *Profile) Write(w io.Writer, began time.Time, duration time.Duration) error {
+// Write writes the profile of the observation that has this report. What is in doubt there is in the comments of the profile.
+func (p *Profile) Write(w io.Writer, r *report.Report) error {
 	breaks := &pprof.ValueType{Type: "breaks", Unit: "count"}
 	b := builder{
 		Profile: pprof.Profile{
@@ -90,10 +90,13 @@ func (p *Profile) Write(w io.Writer, began time.Time, duration time.Duration) er
 			DefaultSampleType: "time",
 			PeriodType:        breaks,
 			Period:            1,
-			TimeNanos:         began.UnixNano(),
-			DurationNanos:     int64(duration),
+			TimeNanos:         r.Started.UnixNano(),
+			DurationNanos:     int64(r.Duration),
 		},
 		locations: make(map[string]*pprof.Location),
+	}
+	for _, d := range r.Doubts {
+		b.Comments = append(b.Comments, "in doubt: "+d.Text)
 	}
 	for _, s := range p.order {
 		b.add(s)

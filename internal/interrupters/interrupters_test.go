@@ -18,7 +18,8 @@ import (
 func written(t *testing.T, p *Profile) []string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := p.Write(&out, time.Unix(5, 0), time.Second); err != nil {
+	r := report.Report{Started: time.Unix(5, 0), Duration: time.Second, Doubts: []report.Doubt{{Text: "events were lost"}}}
+	if err := p.Write(&out, &r); err != nil {
 		t.Fatal(err)
 	}
 	read, err := pprof.Parse(&out)
@@ -27,6 +28,9 @@ func written(t *testing.T, p *Profile) []string {
 	}
 	if read.TimeNanos != 5e9 || read.DurationNanos != 1e9 || read.DefaultSampleType != "time" {
 		t.Errorf("the profile is of %d, %d ns long, by %s", read.TimeNanos, read.DurationNanos, read.DefaultSampleType)
+	}
+	if !slices.Equal(read.Comments, []string{"in doubt: events were lost"}) {
+		t.Errorf("comments are %q", read.Comments)
 	}
 	var lines []string
 	for _, s := range read.Sample {

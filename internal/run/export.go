@@ -103,7 +103,7 @@ func exportProfile(in *os.File, out io.Writer) (*report.Report, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return r, "", p.Write(out, r.Started, r.Duration)
+	return r, "", p.Write(out, r)
 }
 
 func exportLines(in *os.File, out io.Writer) (*report.Report, string, error) {

@@ -171,7 +171,7 @@ func (o *Output) publishProfile(r *report.Report) error {
 	if o.profile == nil {
 		return nil
 	}
-	if err := o.senders.Write(o.profile, r.Started, r.Duration); err != nil {
+	if err := o.senders.Write(o.profile, r); err != nil {
 		return err
 	}
 	return o.profile.Publish()
