@@ -54,7 +54,7 @@ var badValues = []string{"", "x", "x y", "-1", "0x10", "99999999999999999999", "
 
 // typed are the kinds of flags that no such value is right for, with those that are right all the same.
 var typed = map[string][]string{
-	"int": {"-1", "0x10"}, "uint64": {"0x10"}, "duration": nil, "size": nil, "priority": nil,
+	"int": {"-1"}, "uint64": nil, "duration": nil, "size": nil, "priority": nil,
 	"bool": nil,
 }
 
@@ -105,6 +105,30 @@ func TestEveryFlagWithBadValues(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every whole number of a command line is decimal: 010 is ten, and never eight.
+func TestWholeNumbersAreDecimal(t *testing.T) {
+	n := 0
+	commands(new(program).rootCommand(), func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !strings.Contains(f.Value.Type(), "int") {
+				return
+			}
+			n++
+			if err := f.Value.Set("010"); err != nil || f.Value.String() != "10" {
+				t.Errorf("%s --%s=010: %s, %v", c.CommandPath(), f.Name, f.Value, err)
+			}
+			for _, text := range []string{"0x10", "0b11", "0o7", "1_000"} {
+				if err := f.Value.Set(text); err == nil {
+					t.Errorf("%s --%s=%s: %s", c.CommandPath(), f.Name, text, f.Value)
+				}
+			}
+		})
+	})
+	if n < 8 {
+		t.Errorf("only %d flags are whole numbers", n)
+	}
 }
 
 // commands calls do with c and every command below it.

@@ -83,8 +83,8 @@ COMMAND cannot be executed and 127 if it was not found.`,
 
 func (o *faultsOptions) register(c *cobra.Command) {
 	f := c.Flags()
-	f.IntVarP(&o.pid, "pid", "p", 0, "watch process `PID`")
-	f.IntVarP(&o.tid, "tid", "t", 0, "watch thread `TID`")
+	f.VarP((*flags.Number)(&o.pid), "pid", "p", "watch process `PID`")
+	f.VarP((*flags.Number)(&o.tid), "tid", "t", "watch thread `TID`")
 	f.VarP(&o.duration, "duration", "d", "end after this `TIME`, counted from the end of the warm-up: 30, 30s, 5m, 2h, 1d")
 	f.Var(&o.warmUp, "warm-up", "do not count the faults of the first `TIME`")
 	f.BoolVar(&o.major, "major", false, "only major faults")
@@ -92,7 +92,7 @@ func (o *faultsOptions) register(c *cobra.Command) {
 	f.BoolVar(&o.marked, "marked", false, "only of threads that expect none")
 	f.BoolVar(&o.noTimes, "no-times", false, "do not measure how long faults take, which costs less")
 	f.BoolVar(&o.failOnFault, "fail-on-fault", false, "exit with status 3 if there are faults")
-	f.IntVar(&o.maxPerSecond, "max-per-second", 0, "look at no more than `N` faults per second, and count the others")
+	f.Var((*flags.Number)(&o.maxPerSecond), "max-per-second", "look at no more than `N` faults per second, and count the others")
 	f.StringVar(&o.signal, "signal", "", "send `SIGNAL` to the thread that faults")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON on standard output")
 	registerOutput(f, &o.output)

@@ -32,7 +32,7 @@ type armOptions struct {
 
 func (o *armOptions) register(f *pflag.FlagSet) {
 	o.settle = flags.Duration(run.DefaultSettle)
-	f.IntVar(&o.tid, "arm", 0, "watch thread `TID`, which is pinned to one CPU, and signal it when it is interrupted")
+	f.Var((*flags.Number)(&o.tid), "arm", "watch thread `TID`, which is pinned to one CPU, and signal it when it is interrupted")
 	f.StringVar(&o.signal, "signal", "", "`SIGNAL` for --arm: SIGUSR1, 10; none by default")
 	f.Var(&o.settle, "settle", "arm when the thread ran undisturbed for this `TIME`, and again after each signal")
 }

@@ -68,7 +68,7 @@ func (o *options) register(c *cobra.Command) {
 	f.StringVar(&o.profile, "pprof", "", profileUsage)
 	f.StringVar(&o.record, "record", "", "record everything that is seen to `FILE`, for \"taskiso report\"")
 	o.flightOptions.register(f)
-	f.Uint64Var(&o.maxBreaks, "max-breaks", 0, "exit with status 3 if there are more than `N` breaks")
+	f.Var((*flags.Count)(&o.maxBreaks), "max-breaks", "exit with status 3 if there are more than `N` breaks")
 	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
 	f.StringVar(&o.budgetFile, "budget", "", "exit with status 3 if a rule of the budget in this .toml `FILE` is exceeded")
 	f.StringVar(&o.junit, "junit", "", "write what became of the --budget as a JUnit report to `FILE`")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/kernfs"
 	"github.com/taskiso/taskiso/internal/partition"
 )
@@ -48,7 +49,7 @@ func (o *specOptions) registerSettings(c *cobra.Command) {
 	f.StringVar(&o.flags.Profile, "profile", "", "latency: all settings; throughput: switch nothing off for the whole machine (default \"latency\")")
 	f.StringVar(&o.flags.Partition, "partition", "", "kind of cpuset partition: isolated, root (with load balancing) or none (default \"isolated\")")
 	f.BoolVar(&o.flags.Cycle, "cycle", false, "take the CPUs offline and online again first, which moves timers and idle interrupts away")
-	f.IntVar(&o.flags.CacheWays, "cache-ways", 0, "give the CPUs `N` ways of their last cache that no others fill (resctrl), or fail")
+	f.Var((*flags.Number)(&o.flags.CacheWays), "cache-ways", "give the CPUs `N` ways of their last cache that no others fill (resctrl), or fail")
 	f.StringVar(&o.flags.Siblings, "siblings", "", "other hardware threads of isolated cores: keep, or take offline (default \"keep\")")
 	f.StringSliceVar(&o.flags.Skip, "skip", nil, "leave this `SETTING` alone; may be repeated")
 	f.StringSliceVar(&o.flags.Require, "require", nil, "fail if this `SETTING` is not possible; may be repeated")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/flags"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -81,8 +82,8 @@ taskiso failed, if it could not see kernel entries, or if --max-breaks, --budget
 	}
 	opts.register(c)
 	arm.register(c.Flags())
-	c.Flags().IntVarP(&pid, "pid", "p", 0, "watch the threads of process `PID`")
-	c.Flags().IntVarP(&tid, "tid", "t", 0, "watch thread `TID`")
+	c.Flags().VarP((*flags.Number)(&pid), "pid", "p", "watch the threads of process `PID`")
+	c.Flags().VarP((*flags.Number)(&tid), "tid", "t", "watch thread `TID`")
 	return c
 }
 

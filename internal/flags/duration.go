@@ -46,7 +46,7 @@ func ParseDuration(text string) (time.Duration, error) {
 	if isDays {
 		unit = 24 * time.Hour
 	}
-	if n, err := strconv.ParseFloat(number, 64); err == nil {
+	if n, err := strconv.ParseFloat(number, 64); err == nil && !strings.ContainsAny(number, "xX_") { // 0x1p3 and 1_000 are not of this notation
 		v := n * float64(unit)
 		if math.IsNaN(v) || math.Abs(v) > math.MaxInt64 {
 			return 0, fmt.Errorf("duration %q is too long", text)
