@@ -132,9 +132,15 @@ func (k *kernelLine) judgeAnyTick(w *BootWord) {
 
 // ticksForever reports whether the command line has the kernel stop no tick.
 func ticksForever(line []argument) bool {
+	return isOff(line, "nohz")
+}
+
+// isOff reports whether the last word of a parameter that has a meaning switches it off: kstrtobool of the kernel's
+// lib/kstrtox.c looks at one or two letters.
+func isOff(line []argument, name string) bool {
 	off := false
-	for _, a := range named(line, "nohz") {
-		switch v := strings.ToLower(a.value); { // kstrtobool of the kernel's lib/kstrtox.c
+	for _, a := range named(line, name) {
+		switch v := strings.ToLower(a.value); {
 		case strings.HasPrefix(v, "n"), strings.HasPrefix(v, "f"), strings.HasPrefix(v, "0"), strings.HasPrefix(v, "of"):
 			off = true
 		case strings.HasPrefix(v, "y"), strings.HasPrefix(v, "t"), strings.HasPrefix(v, "1"), strings.HasPrefix(v, "on"):
@@ -410,6 +416,10 @@ func (k *kernelLine) judgeClock(w *BootWord) {
 	if _, latest := k.releases(); latest < 5003 {
 		w.Word = "tsc=reliable" // older, and stronger: not even checked at boot
 	}
+	if name, err := k.read(clockDir + "current_clocksource"); err == nil && name != "tsc" && len(named(k.line, "notsc")) > 0 {
+		w.is(Needless, "notsc is there, so that the TSC is neither used nor watched") // notsc_setup: as tsc=unstable
+		return
+	}
 	for _, a := range named(k.line, "tsc") { // each word counts (tsc_setup)
 		switch a.value {
 		case "unstable":
@@ -443,7 +453,7 @@ func (k *kernelLine) judgePressure(w *BootWord) {
 		w.is(Needless, "there is no /proc/pressure, so no averages are computed")
 		return
 	}
-	if value, _ := last(k.line, "psi"); value == "0" {
+	if isOff(k.line, "psi") {
 		w.is(Unknown, "it is there, and /proc/pressure is there as well")
 	}
 }
@@ -451,6 +461,11 @@ func (k *kernelLine) judgePressure(w *BootWord) {
 func (k *kernelLine) judgeMachineCheck(w *BootWord) {
 	w.Word = "mce=ignore_ce"
 	dir, err := k.machineCheck()
+	if off := machineChecksOff(k.line); err != nil && off != "" {
+		w.Word = off // mce_available gives no CPU a directory then
+		w.is(Set, "stronger than mce=ignore_ce: errors that were not corrected are not handled either")
+		return
+	}
 	if err != nil {
 		w.is(Lacking, "%v", err)
 		return
@@ -462,4 +477,14 @@ func (k *kernelLine) judgeMachineCheck(w *BootWord) {
 	case slices.ContainsFunc(named(k.line, "mce"), func(a argument) bool { return a.value == "ignore_ce" }):
 		w.State = Set
 	}
+}
+
+// machineChecksOff returns the word that switches machine checks off as a whole (mcheck_enable, mcheck_disable), "" for none.
+func machineChecksOff(line []argument) string {
+	for _, a := range line {
+		if a.name == "nomce" || a.name == "mce" && a.value == "off" {
+			return a.text
+		}
+	}
+	return ""
 }

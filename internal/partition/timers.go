@@ -28,7 +28,7 @@ func machineCheckPollingKnob() knob {
 		global: true,
 		plan:   planMachineCheck,
 		rate:   rate{perHour: 12, text: "one in %s (check_interval)", seconds: true},
-		reads:  []string{"sys/devices/system/machinecheck/machinecheck[0-9]*/check_interval"},
+		reads:  []string{"sys/devices/system/machinecheck/machinecheck[0-9]*/check_interval", "sys/devices/system/machinecheck/machinecheck[0-9]*/ignore_ce"},
 	}
 }
 
@@ -38,6 +38,9 @@ func planMachineCheck(h *host) (found, error) {
 	dir, err := h.machineCheck()
 	if err != nil {
 		return found{}, err
+	}
+	if ignores, err := h.read(dir + "/ignore_ce"); err == nil && ignores != "0" {
+		return found{}, because(errNeedless, "corrected machine errors are ignored (%s/ignore_ce), so that nothing polls for them", dir) // should_enable_timer
 	}
 	changes, err := h.set(dir+"/check_interval", change.Text{}, "0")
 	return found{changes: changes}, err
