@@ -42,8 +42,10 @@ func planBalancer(h *host) (found, error) {
 	}
 	f.note("irqbalance is asked to keep off CPU %v when the partition is made, and does so at its next round (10 seconds by default)", h.cpus)
 	for _, file := range balancerFiles {
-		if h.exists(file) {
-			f.note("it forgets that when it is started again; %s is left alone: with IRQBALANCE_BANNED_CPULIST=%v there it would start so", file, h.cpus)
+		if text, err := h.read(file); err == nil {
+			f.note("%s", startNote(h, file, text))
+		} else if h.exists(file) {
+			f.note("it forgets that when it is started again; what it starts with then is not known: %v", err)
 		}
 	}
 	return f, nil
@@ -62,29 +64,65 @@ func withoutBalancerSocket(h *host) error {
 	return because(errNeedless, "irqbalance does not run")
 }
 
-// bannedWarning warns if the text that irqbalance starts with is not a list of CPUs:
-// irqbalance then takes it for an empty list.
+// The variables with the CPUs that irqbalance keeps off: a list, and a mask, which goes before it (setup_banned_cpus).
+const (
+	bannedList = "IRQBALANCE_BANNED_CPULIST"
+	bannedMask = "IRQBALANCE_BANNED_CPUS"
+)
+
+// startList is what irqbalance starts with by one of its files.
+type startList struct {
+	name, value string
+	banned      cpulist.Set
+	err         error  // the value is not what it should be, and bans no CPU
+	hidden      string // the list that a mask goes before
+}
+
+// startListIn reads such a file, of which systemd and a shell take the last line for each variable.
+func startListIn(text string) startList {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "export ")), "=")
+		values[name] = strings.Trim(strings.TrimSpace(value), `"'`)
+	}
+	s := startList{name: bannedList, value: values[bannedList]}
+	parse := cpulist.Parse
+	if mask := values[bannedMask]; mask != "" {
+		s.hidden, s.name, s.value, parse = s.value, bannedMask, mask, cpulist.ParseMask
+	}
+	if s.value != "" {
+		s.banned, s.err = parse(s.value)
+	}
+	return s
+}
+
+// bannedWarning warns of a list that counts for nothing: irqbalance takes one that it cannot read for an empty one.
 func bannedWarning(h *host) string {
 	for _, file := range balancerFiles {
 		text, err := h.read(file)
 		if err != nil {
 			continue
 		}
-		for line := range strings.Lines(text) {
-			name, value, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "export ")), "=")
-			value = strings.Trim(strings.TrimSpace(value), `"'`)
-			parse := map[string]func(string) (cpulist.Set, error){
-				"IRQBALANCE_BANNED_CPULIST": cpulist.Parse, "IRQBALANCE_BANNED_CPUS": cpulist.ParseMask,
-			}[name]
-			if parse == nil || value == "" {
-				continue
-			}
-			if _, err := parse(value); err != nil {
-				return fmt.Sprintf("%s has %s=%s, which bans no CPU: %v", file, name, value, err)
-			}
+		switch s := startListIn(text); {
+		case s.err != nil:
+			return fmt.Sprintf("%s has %s=%s, which bans no CPU: %v", file, s.name, s.value, s.err)
+		case s.hidden != "":
+			return fmt.Sprintf("%s has %s=%s, which goes before %s=%s: it keeps off %s", file, s.name, s.value, bannedList, s.hidden, orNone(s.banned))
 		}
 	}
 	return ""
+}
+
+// startNote returns what irqbalance does when it is started again, by one of its files.
+func startNote(h *host, file, text string) string {
+	s := startListIn(text)
+	switch {
+	case s.value != "" && s.err == nil && h.cpus.IsSubsetOf(s.banned):
+		return fmt.Sprintf("when it is started again it forgets that, and keeps off CPU %v, as %s has it", s.banned, file)
+	case s.name == bannedMask:
+		return fmt.Sprintf("it forgets that when it is started again; %s is left alone: with %s=%v there, and without %s, it would start so", file, bannedList, h.cpus, bannedMask)
+	}
+	return fmt.Sprintf("it forgets that when it is started again; %s is left alone: with %s=%v there it would start so", file, bannedList, h.cpus)
 }
 
 // finishBalancer adds what each irqbalance that runs is asked.

@@ -156,6 +156,8 @@ func reportedMachines() []reported {
 		{"kept-for-time", "a kernel that can suspend keeps CPU 0", Spec{CPUs: "0-1"}, pc(4, 6012, "nohz_full=0-1", "", "1")},
 		{"cluster", "four cores share a cache", Spec{CPUs: "4-5"}, modules},
 		{"no-threads", "booted without the second ones", Spec{CPUs: "2-3"}, pc(4, 6012, "nosmt", "", "(null)").with("sys/devices/system/cpu/possible", "0-7").with("proc/irq/1/smp_affinity_list", "0-7")},
+		{"banned-twice", "the mask goes before the list, and the last line of each counts", Spec{CPUs: "2-3"}, pc(4, 6012, "quiet", "", "(null)").with("etc/default/irqbalance", "IRQBALANCE_BANNED_CPUS=c\nIRQBALANCE_BANNED_CPULIST=2-3\nIRQBALANCE_BANNED_CPUS=2").with("run/irqbalance/irqbalance9.sock", "")},
+		{"banned-again", "the last line counts, and an empty mask for nothing", Spec{CPUs: "2-3"}, pc(4, 6012, "quiet", "", "(null)").with("etc/default/irqbalance", "IRQBALANCE_BANNED_CPULIST=3-2\nexport IRQBALANCE_BANNED_CPULIST=\"1-3\"\nIRQBALANCE_BANNED_CPUS=").with("run/irqbalance/irqbalance9.sock", "")},
 		{"banned-nonsense", "a list that is none", Spec{CPUs: "2-3"}, pc(4, 6012, "quiet", "", "(null)").with("etc/default/irqbalance", "#x\nIRQBALANCE_BANNED_CPULIST=\"3-2\"").with("run/irqbalance/irqbalance9.sock", "")},
 		{"nothing-written", "in a container", Spec{CPUs: "2-3"}, pc(4, 6008, "ro", "", "(null)").with("proc/mounts", "proc /proc proc rw 0 0\nsysfs /sys sysfs ro 0 0\ncgroup2 /sys/fs/cgroup cgroup2 ro 0 0\nproc /proc/irq proc ro 0 0\nproc /proc/sys proc ro 0 0")},
 		{"holes", "CPUs that are not there", Spec{CPUs: "12-13"}, pc(16, 6010, "ro", "", "(null)").board().with("sys/devices/system/cpu/online", "0-1,10-15").with("sys/devices/system/cpu/possible", "0-15")},

@@ -121,15 +121,11 @@ func ownList(files Files, socket string) (cpulist.Set, error) {
 	if err != nil {
 		return cpulist.Set{}, err
 	}
-	for _, variable := range strings.Split(environment, "\x00") {
-		name, value, _ := strings.Cut(variable, "=")
-		switch {
-		case value == "":
-		case name == "IRQBALANCE_BANNED_CPUS":
-			return cpulist.ParseMask(value)
-		case name == "IRQBALANCE_BANNED_CPULIST":
-			return cpulist.Parse(value)
-		}
+	switch mask, list := getenv(environment, "IRQBALANCE_BANNED_CPUS"), getenv(environment, "IRQBALANCE_BANNED_CPULIST"); {
+	case mask != "": // which goes before the list (setup_banned_cpus)
+		return cpulist.ParseMask(mask)
+	case list != "":
+		return cpulist.Parse(list)
 	}
 	var own cpulist.Set
 	for _, file := range []string{"isolated", "nohz_full"} {
@@ -147,6 +143,16 @@ func ownList(files Files, socket string) (cpulist.Set, error) {
 		own = own.Union(set)
 	}
 	return own, nil
+}
+
+// getenv returns a variable of an environment: of several the first, as getenv(3) does.
+func getenv(environment, name string) string {
+	for _, variable := range strings.Split(environment, "\x00") {
+		if value, found := strings.CutPrefix(variable, name+"="); found {
+			return value
+		}
+	}
+	return ""
 }
 
 // delay is a round of irqbalance, as far as it answers.

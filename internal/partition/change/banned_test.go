@@ -119,3 +119,22 @@ func TestBannedEmpty(t *testing.T) {
 		t.Errorf("%v, done %q", err, m.done)
 	}
 }
+
+// What irqbalance started with: the mask goes before the list, wherever it stands, and of a variable that is there twice the
+// first counts.
+func TestOwnList(t *testing.T) {
+	for environment, want := range map[string]string{
+		"IRQBALANCE_BANNED_CPULIST=1\x00":                                  "1",
+		"IRQBALANCE_BANNED_CPULIST=1\x00IRQBALANCE_BANNED_CPUS=c\x00":      "2-3",
+		"IRQBALANCE_BANNED_CPUS=c\x00IRQBALANCE_BANNED_CPULIST=1\x00":      "2-3",
+		"IRQBALANCE_BANNED_CPUS=\x00IRQBALANCE_BANNED_CPULIST=1\x00":       "1",
+		"IRQBALANCE_BANNED_CPULIST=1\x00IRQBALANCE_BANNED_CPULIST=2-3\x00": "1",
+		"XIRQBALANCE_BANNED_CPUS=c\x00IRQBALANCE_BANNED_CPULIST=\x00":      "0",
+		"": "0",
+	} {
+		own, err := ownList(files("/proc/7/environ", environment, "/sys/devices/system/cpu/isolated", "0"), testSocket)
+		if err != nil || own.String() != want {
+			t.Errorf("%q: %v, %v; want %s", environment, own, err, want)
+		}
+	}
+}
