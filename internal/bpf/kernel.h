@@ -259,6 +259,8 @@ struct affinity_context {
 
 struct irqaction {
 	void *handler;
+	void *percpu_dev_id; /* of an interrupt that each CPU has for itself */
+	const char *name;
 };
 
 struct hrtimer;

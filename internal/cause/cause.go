@@ -57,6 +57,7 @@ var details = map[string]func(s *subject) string{
 	"function": func(s *subject) string { return s.get(function) },
 	"syscall":  func(s *subject) string { return s.get(syscallName) },
 	"irq":      func(s *subject) string { return irqText(s.names, int(s.Entry.A)) },
+	"reason":   func(s *subject) string { return s.Entry.Reason() },
 	"handler":  func(s *subject) string { return s.names.Function(s.Entry.A) },
 	"sender":   func(s *subject) string { return s.get(sender) },
 	"signal":   func(s *subject) string { return s.get(signalName) },
@@ -86,6 +87,8 @@ func Describe(e event.Event, names Names) string {
 		return names.Syscall(int(e.A))
 	case event.IRQEnter, event.VectorFreed:
 		return irqText(names, int(e.A))
+	case event.IPIEnter:
+		return e.Reason()
 	case event.PageFault:
 		return fmt.Sprintf("%#x", e.A)
 	case event.Signal:

@@ -151,6 +151,7 @@ func TestDescribe(t *testing.T) {
 		{part(event.SyscallEnter, 39).Event, "syscall_39"},
 		{part(event.IRQEnter, 27).Event, "27 eth0"},
 		{part(event.PageFault, 0xdead).Event, "0xdead"},
+		{event.Event{Kind: event.IPIEnter, B: 0x63616220555043}, "CPU bac"},
 		{part(event.Signal, 15).Event, "SIGTERM"},
 		{part(event.Signal, 40).Event, "signal 40"},
 		{part(event.SoftirqEnter, 9).Event, "RCU"},

@@ -25,7 +25,7 @@ const (
 	absence     aspect = iota // why the thread was kept from its CPU; see subject.absence
 	syscallName               // of the entry
 	irqName                   // device of the entry's interrupt, as the kernel calls it
-	faultKind                 // "absent" or "protected", with what the access was
+	faultKind                 // "absent" or "protected", with what the access was; or "minor" or "major"
 	tick                      // what keeps the tick
 	function                  // what the entry was for; see subject.call
 	sender                    // operation that sent it; see subject.operations
@@ -169,8 +169,7 @@ func functions(s *stay.Stay) iter.Seq[uint64] {
 }
 
 // runsFor reports whether an event of kind k shows a function that an entry of
-// that kind is made for. Where timers and inter-processor interrupts have no
-// tracepoints of their own, as on arm64, they are interrupts like a device's.
+// that kind is made for. A timer that is not the CPU's own interrupts like a device.
 func runsFor(entry, k event.Kind) bool {
 	switch entry {
 	case event.LocalTimerEnter:
@@ -241,8 +240,14 @@ const (
 
 // faultName describes an access and what the page table has at its address.
 func faultName(code uint64) string {
+	switch code { // all that is known of one that shows when it was resolved
+	case event.FaultMinor:
+		return "minor"
+	case event.FaultMajor:
+		return "major"
+	}
 	if runtime.GOARCH != "amd64" {
-		return "" // no other architecture has the event in the form we read
+		return "" // no other architecture has a code of the form we read
 	}
 	state, access := "absent", "read"
 	if code&faultProtection != 0 {

@@ -4,7 +4,11 @@
 // are data. What is made of them, stays and causes, needs no tracer, so it can be made of saved events on another machine.
 package event
 
-import "time"
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+)
 
 // Event is one thing that happened on a watched CPU, or one sender's doing to it. A full ring is a hundred thousand of
 // them at once: the small fields are together to need no padding.
@@ -30,6 +34,24 @@ const signalKernel = 0x80
 // FromKernel reports whether a Signal can be one that the kernel sent. Of one that has
 // ended the process neither code nor sender is known.
 func (e *Event) FromKernel() bool { return e.B == signalKernel || e.B == 0 && e.C == 0 }
+
+// B of a PageFault that shows when it is resolved, and not before: without and with waiting for what is behind the page.
+// FAULT_MINOR and FAULT_MAJOR of internal/trace/bpf/kinds.h.
+const (
+	FaultMinor = 1 << 62
+	FaultMajor = 1 << 63
+)
+
+// IsResolved reports whether a PageFault shows when it was resolved.
+func (e *Event) IsResolved() bool { return e.B == FaultMinor || e.B == FaultMajor }
+
+// Reason returns what an IPIEnter or SendIPI is for, as the kernel calls it: as many letters as are recorded,
+// none where no event shows it.
+func (e *Event) Reason() string {
+	text := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, e.B), e.C)
+	text, _, _ = bytes.Cut(text, []byte{0})
+	return string(text)
+}
 
 // Slot returns the slot of a Broken, and Signals whether it sends the signal that
 // the thread asked for.

@@ -26,3 +26,19 @@ func TestShown(t *testing.T) {
 		}
 	}
 }
+
+func TestReason(t *testing.T) {
+	for _, tc := range []struct {
+		b, c uint64
+		want string
+	}{
+		{0, 0, ""},
+		{0x746f687300, 0, ""},
+		{0x74726f6873, 0, "short"},
+		{0x6b63616220555043, 0x6e69206563617274, "CPU backtrace in"}, // a text that goes on
+	} {
+		if got := (&Event{B: tc.b, C: tc.c}).Reason(); got != tc.want {
+			t.Errorf("%#x %#x: got %q, want %q", tc.b, tc.c, got, tc.want)
+		}
+	}
+}

@@ -14,12 +14,12 @@ const (
 
 	SyscallEnter // A: number
 	SyscallExit  // A: number, B: result
-	PageFault    // A: address, B: error code of the architecture
+	PageFault    // A: address, B: error code of the architecture, or FaultMinor or FaultMajor
 	Signal       // A: signal, B: si_code, C: sender's process; about to be handled, or it has ended the process
 	UserExit     // context tracking: user mode was left
 	UserEnter    // context tracking: user mode will be entered
 
-	LocalTimerEnter // A of all interrupt vectors: vector
+	LocalTimerEnter // A of all interrupt vectors: vector; on arm64 the irq number of the timer, 0 of an IPI
 	LocalTimerExit
 	RescheduleEnter
 	RescheduleExit
@@ -41,6 +41,8 @@ const (
 	SpuriousExit
 	PlatformIPIEnter
 	PlatformIPIExit
+	IPIEnter // an IPI for another reason than those above; see [Event.Reason]
+	IPIExit
 
 	IRQEnter // A: irq number, B: handler
 	IRQExit  // A: irq number, B: whether it was handled
@@ -80,6 +82,7 @@ const (
 	SendTimer      // Sender; A: target CPU, B: function, C: timer
 	SendAffinity   // Sender; A: a watched CPU on which thread B may run from now on
 	SendCgroup     // Sender; A: CPU of thread B, which is moved to another cgroup
+	SendIPI        // Sender; A: target CPU; the sender of an IPIEnter
 
 	kinds
 )
@@ -115,6 +118,8 @@ var names = [...]string{
 	SpuriousExit:            "spurious_apic_exit",
 	PlatformIPIEnter:        "x86_platform_ipi_entry",
 	PlatformIPIExit:         "x86_platform_ipi_exit",
+	IPIEnter:                "ipi_entry",
+	IPIExit:                 "ipi_exit",
 	IRQEnter:                "irq_handler_entry",
 	IRQExit:                 "irq_handler_exit",
 	NMI:                     "nmi_handler",
@@ -147,6 +152,7 @@ var names = [...]string{
 	SendTimer:               "timer_start",
 	SendAffinity:            "set_cpus_allowed_common",
 	SendCgroup:              "cgroup_attach_task",
+	SendIPI:                 "ipi_raise",
 }
 
 // Kinds returns every kind of event.
@@ -162,7 +168,7 @@ func Kinds() iter.Seq[Kind] {
 
 // IsVector reports whether k is the entry or exit of an interrupt vector of the
 // CPU itself (timer, inter-processor interrupts ...), not of a device.
-func (k Kind) IsVector() bool { return k >= LocalTimerEnter && k <= PlatformIPIExit }
+func (k Kind) IsVector() bool { return k >= LocalTimerEnter && k <= IPIExit }
 
 // IsVectorEnter reports whether k is the entry of such a vector.
 func (k Kind) IsVectorEnter() bool { return k.IsVector() && (k-LocalTimerEnter)%2 == 0 }

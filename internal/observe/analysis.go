@@ -4,6 +4,7 @@ package observe
 
 import (
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/cpulist"
@@ -48,6 +49,7 @@ func newAnalysis(s scene, catalogue *cause.Catalogue, names cause.Names, monitor
 	a.builder = stay.NewBuilder(a.tracked(), a.collector.Stay)
 	a.builder.Everywhere = s.cpus.IsEmpty()
 	a.builder.Ended = a.collector.Stretch
+	a.builder.LateFaults = s.lateFaults()
 	a.builder.Unseen = !a.builder.Everywhere && !s.has(event.Migrate)
 	a.checker = monitor.NewChecker(monitors, s.cpus, names, s.blind)
 	return a
@@ -56,11 +58,16 @@ func newAnalysis(s scene, catalogue *cause.Catalogue, names cause.Names, monitor
 // has reports whether events of a kind are seen.
 func (s *scene) has(k event.Kind) bool {
 	for i := range s.sources {
-		if s.sources[i].Kind == k && s.sources[i].Err == nil {
+		if s.sources[i].Has(k) && s.sources[i].Err == nil {
 			return true
 		}
 	}
 	return false
+}
+
+// lateFaults reports whether page faults show when they are resolved, and not before.
+func (s *scene) lateFaults() bool {
+	return slices.ContainsFunc(s.sources, func(s trace.Source) bool { return s.Err == nil && s.ShowsLateFaults() })
 }
 
 // tracked returns the CPUs on which the kernel reports both ends of each stay.

@@ -3,6 +3,7 @@
 package observe
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 	"strings"
@@ -17,14 +18,14 @@ import (
 // class is a row of /proc/interrupts and the events that show the same interrupts.
 type class struct {
 	name        string
+	rows        []string // if that is not the one of its name
 	kinds       []event.Kind
 	description string
 	reason      string // why it cannot be compared; then kinds is empty
 }
 
-// classes are those of x86 (arch_show_interrupts in arch/x86/kernel/irq.c).
-// Elsewhere only devices are compared.
-var classes = []class{
+// classesOfX86 are the rows that arch_show_interrupts() of arch/x86/kernel/irq.c prints.
+var classesOfX86 = []class{
 	{name: "LOC", kinds: []event.Kind{event.LocalTimerEnter}, description: "local timer"},
 	{name: "RES", kinds: []event.Kind{event.RescheduleEnter}, description: "rescheduling"},
 	{name: "CAL", kinds: []event.Kind{event.CallFunctionEnter, event.CallFunctionSingleEnter}, description: "function calls"},
@@ -51,6 +52,48 @@ var classes = []class{
 	{name: "PIW", description: "KVM posted-interrupt wake-ups", reason: "no tracepoint"},
 	{name: "VPMI", description: "guest performance monitoring", reason: "no tracepoint"},
 	{name: "PMN", description: "posted MSI notifications", reason: "no tracepoint"},
+}
+
+// kindsOfIPIs are the events of IPIs on arm64, whose rows are recognised by their text: their numbers differ by kernel
+// (ipi_types in arch/arm64/kernel/smp.c).
+var kindsOfIPIs = map[string]event.Kind{
+	"Rescheduling interrupts":  event.RescheduleEnter,
+	"Function call interrupts": event.CallFunctionEnter,
+	"IRQ work interrupts":      event.IRQWorkEnter,
+}
+
+// timerOfARM64 is the device whose interrupts come as those of the CPU's timer.
+const timerOfARM64 = "arch_timer"
+
+// classesOf returns the classes that a table has: it shows by itself of which architecture it is.
+func classesOf(table topology.Table) []class {
+	var classes []class
+	timer := class{description: "timer of the CPU", kinds: []event.Kind{event.LocalTimerEnter}}
+	others := class{description: "other inter-processor interrupts", kinds: []event.Kind{event.IPIEnter}}
+	for _, r := range table.Rows {
+		isIPI := strings.HasPrefix(r.Name, "IPI") && isNumber(r.Name[len("IPI"):])
+		switch kind, known := kindsOfIPIs[r.Description]; {
+		case r.Device() == timerOfARM64:
+			timer.rows = append(timer.rows, r.Name)
+		case isIPI && known:
+			classes = append(classes, class{name: r.Name, rows: []string{r.Name}, kinds: []event.Kind{kind}, description: r.Description})
+		case isIPI:
+			others.rows = append(others.rows, r.Name)
+		}
+	}
+	if len(classes) == 0 {
+		return classesOfX86
+	}
+	timer.name, others.name = cmp.Or(strings.Join(timer.rows, " "), timerOfARM64), cmp.Or(strings.Join(others.rows, " "), "IPI")
+	return append(classes, timer, others)
+}
+
+// counted names the rows of a class.
+func (c *class) counted() []string {
+	if c.rows == nil {
+		return []string{c.name}
+	}
+	return c.rows
 }
 
 // counts is the kernel's count, and ours from before and after it was read.
@@ -118,8 +161,8 @@ func (o *Observer) seen() seen {
 	all := make(seen)
 	for cpu := range o.cfg.Trace.CPUs.All() {
 		all[cpu] = map[event.Kind]uint64{event.IRQEnter: o.tracer.Seen(cpu, event.IRQEnter)}
-		for _, c := range classes {
-			for _, k := range c.kinds {
+		for k := range event.Kinds() {
+			if k.IsVectorEnter() {
 				all[cpu][k] = o.tracer.Seen(cpu, k)
 			}
 		}
@@ -182,10 +225,13 @@ func reusedInterrupt(before, after topology.Table) string {
 func compare(diff topology.Table, reused string, cpu int, tallied func(event.Kind) tally, has func(event.Kind) bool) []report.InterruptRow {
 	rows := []report.InterruptRow{}
 	known := make(map[string]bool)
-	for _, c := range classes {
+	for _, c := range classesOf(diff) {
 		row := report.InterruptRow{Name: c.name, Description: c.description, Reason: c.reason}
-		known[c.name] = true
-		row.Kernel, _ = diff.Count(c.name, cpu)
+		for _, name := range c.counted() {
+			known[name] = true
+			n, _ := diff.Count(name, cpu)
+			row.Kernel += n
+		}
 		rows = appendRow(rows, row, c.kinds, tallied, has)
 	}
 	devices := report.InterruptRow{Name: "devices", Description: "device interrupts", Reason: reused}

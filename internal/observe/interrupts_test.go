@@ -95,6 +95,19 @@ func TestCompare(t *testing.T) {
 			seen: map[event.Kind]uint64{event.IRQEnter: 4}, want: []string{"devices 4=4"},
 		},
 		{
+			name: "arm64: each IPI by its text, the rare ones together",
+			lines: " 10: 0 0 GICv3 30 Level arch_timer\n 11: 1 4 GICv3 27 Level arch_timer\n 12: 0 2 GICv3 33 Level uart-pl011\nIPI0: 1 3 Rescheduling interrupts\n" +
+				"IPI1: 1 5 Function call interrupts\nIPI2: 0 1 CPU stop interrupts\nIPI5: 1 6 IRQ work interrupts\nIPI6: 0 7 CPU backtrace interrupts\nErr: 0",
+			seen: map[event.Kind]uint64{event.LocalTimerEnter: 4, event.IRQEnter: 2, event.RescheduleEnter: 3, event.CallFunctionEnter: 5,
+				event.IRQWorkEnter: 6, event.IPIEnter: 8},
+			want: []string{"IPI0 3=3", "IPI1 5=5", "IPI5 6=6", "10 11 4=4", "IPI2 IPI6 8=8", "devices 2=2"},
+		},
+		{
+			name:  "arm64: one that is in another row of the kernel is no device",
+			lines: "IPI0: 1 3 Rescheduling interrupts\nIPI9: 1 1 Something new",
+			seen:  map[event.Kind]uint64{event.RescheduleEnter: 3, event.IRQEnter: 1}, want: []string{"IPI0 3=3", "IPI9 1=0", "devices 0=1"},
+		},
+		{
 			name: "counts of the whole system", lines: "ERR: 5\nMIS: 0", want: nil,
 		},
 	} {
@@ -117,7 +130,7 @@ func TestCompare(t *testing.T) {
 func TestClasses(t *testing.T) {
 	seen := make(map[event.Kind]string)
 	names := make(map[string]bool)
-	for _, c := range classes {
+	for _, c := range classesOfX86 {
 		if (c.reason == "") != (len(c.kinds) > 0) {
 			t.Errorf("%s: events %v, reason %q", c.name, c.kinds, c.reason)
 		}

@@ -18,11 +18,12 @@ func (s *scene) blind(cpu int, k event.Kind, named bool) string {
 	if (k == event.UserExit || k == event.UserEnter) && s.has(k) && !s.tracked().Contains(cpu) {
 		return "not nohz_full, so nothing reports when user mode is left and entered"
 	}
-	for _, source := range s.sources {
-		if source.Kind == k && source.InPlaceOf != "" {
+	for i := range s.sources {
+		source := &s.sources[i]
+		if source.Has(k) && source.InPlaceOf != "" {
 			return source.InPlaceOf + " is not in this kernel, and the kprobes in its place show other events"
 		}
-		if source.Kind == k && source.Err != nil && !(k.IsVector() && s.hasVectors()) {
+		if source.Has(k) && source.Err != nil && !(k.IsVector() && s.hasVectors()) {
 			return fmt.Sprintf("%s is not seen: %v", source.Name, source.Err)
 		}
 	}

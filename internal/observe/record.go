@@ -52,7 +52,7 @@ func (o *Observer) EndRecording(r *report.Report) error {
 func recordedSources(sources []trace.Source) []record.Source {
 	var list []record.Source
 	for _, s := range sources {
-		r := record.Source{Name: s.Name, Kind: s.Kind, Shows: s.Shows, InPlaceOf: s.InPlaceOf}
+		r := record.Source{Name: s.Name, Kind: s.Kind, Also: s.Also, Shows: s.Shows, InPlaceOf: s.InPlaceOf}
 		if s.Err != nil {
 			r.Missing = s.Err.Error()
 		}
@@ -68,7 +68,7 @@ func sourcesOf(recorded []record.Source) []trace.Source {
 		if !r.Kind.IsKnown() {
 			continue
 		}
-		s := trace.Source{Name: r.Name, Kind: r.Kind, Shows: r.Shows, InPlaceOf: r.InPlaceOf}
+		s := trace.Source{Name: r.Name, Kind: r.Kind, Also: r.Also, Shows: r.Shows, InPlaceOf: r.InPlaceOf}
 		if r.Missing != "" {
 			s.Err = errors.New(r.Missing)
 		}

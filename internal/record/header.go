@@ -38,11 +38,12 @@ type Header struct {
 
 // Source is a tracepoint or kprobe, and whether the recorder could use it.
 type Source struct {
-	Name      string     `json:"name"`
-	Kind      event.Kind `json:"kind"`
-	Shows     string     `json:"shows"`
-	Missing   string     `json:"missing,omitempty"` // why
-	InPlaceOf string     `json:"in_place_of,omitempty"`
+	Name      string       `json:"name"`
+	Kind      event.Kind   `json:"kind"`
+	Also      []event.Kind `json:"also,omitempty"` // other kinds that it shows
+	Shows     string       `json:"shows"`
+	Missing   string       `json:"missing,omitempty"` // why
+	InPlaceOf string       `json:"in_place_of,omitempty"`
 }
 
 // Monitor is an automaton with its text.

@@ -116,7 +116,7 @@ func (s *script) recording(t *testing.T) []byte {
 
 func header() Header {
 	cpus, _ := cpulist.New(1, 3)
-	return Header{Version: "test", CPUs: cpus, Devices: map[int]string{5: "eth0"}, Sources: []Source{{Name: "irq:softirq_entry", Kind: event.SoftirqEnter, Missing: "not there"}}}
+	return Header{Version: "test", CPUs: cpus, Devices: map[int]string{5: "eth0"}, Sources: []Source{{Name: "irq:softirq_entry", Kind: event.SoftirqEnter, Also: []event.Kind{event.SoftirqExit}, Missing: "not there"}}}
 }
 
 func record(w *Writer, item Item) {
@@ -180,7 +180,7 @@ func TestRoundTrip(t *testing.T) {
 		if r.End == nil || r.End.Ending.Missed != 7 || r.End.Report.Version != "test" {
 			t.Errorf("the end is %+v", r.End)
 		}
-		if h := r.Header; !h.CPUs.Equal(header().CPUs) || h.Devices[5] != "eth0" || h.Sources[0] != header().Sources[0] {
+		if h := r.Header; !h.CPUs.Equal(header().CPUs) || h.Devices[5] != "eth0" || !reflect.DeepEqual(h.Sources[0], header().Sources[0]) {
 			t.Errorf("the header is %+v", h)
 		}
 	}

@@ -257,3 +257,22 @@ func TestSwitchedAwayTwice(t *testing.T) {
 		t.Errorf("%d switches were not recorded, want 1", n)
 	}
 }
+
+// Where a page fault shows when it was resolved, its sleep is told by that no signal ends it: the thread did not choose it.
+func TestSleepInALateFault(t *testing.T) {
+	for _, tracked := range []int{scriptCPU, scriptCPU + 1} {
+		for state, want := range map[uint64]time.Duration{2: 0, sleeping: 40} {
+			r := newRecorder(tracked)
+			r.LateFaults = true
+			r.play(
+				at(1, event.UserExit), at(2, event.UserEnter), at(10, event.UserExit), switched(15, app, swapper, state), switched(55, swapper, app, runnable),
+				at(60, event.PageFault, argB(event.FaultMajor)), at(60, event.UserEnter),
+			)
+			r.Finish()
+			s := r.stays[len(r.stays)-1]
+			if s.Waited != want || s.Entry.Kind != event.PageFault {
+				t.Errorf("tracked %d, state %d: %v, waited %d, want %d", tracked, state, s.Entry.Kind, s.Waited, want)
+			}
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (b *Builder) switchedOut(t *thread, e event.Event, wakers []event.Event) {
 	t.stay.spend(e.CPU, t.onCPU, 0)
 	t.onCPU = 0
 	t.stay.add(e, wakers)
-	t.away, t.asleep, t.doubtful = true, t.sleeps(e, len(b.lossy) > 0), len(b.lossy) > 0
+	t.away, t.asleep, t.doubtful = true, t.sleeps(e, len(b.lossy) > 0, b.LateFaults), len(b.lossy) > 0
 	delete(b.preempted, e.CPU)
 	if e.B == taskRunning {
 		b.preempted[e.CPU] = t

@@ -23,6 +23,8 @@ type Builder struct {
 	Everywhere bool
 	// Unseen is true if a thread can leave the CPUs that are recorded without a Migrate.
 	Unseen bool
+	// LateFaults is true if a page fault shows when it was resolved, and not before.
+	LateFaults bool
 	// Ended, if set, is called with the last time in user mode of each thread that ends: no stay follows on it.
 	Ended func(Stretch)
 
@@ -399,6 +401,8 @@ func (b *Builder) insideUntracked(t *thread, e event.Event, senders []event.Even
 // fromUser reports whether e begins a stay, where no context tracking shows that.
 func (b *Builder) fromUser(t *thread, e event.Event) bool {
 	switch {
+	case e.Kind == event.PageFault && e.IsResolved():
+		return !t.waitsInFault(e)
 	case e.Kind == event.SyscallEnter, e.Kind == event.PageFault:
 		return true // neither happens in the kernel
 	case e.Kind == event.NMI:

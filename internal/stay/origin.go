@@ -23,6 +23,7 @@ type senders struct {
 	calls       map[call]event.Event
 	before      map[call]event.Event   // those whose csd was sent again before they were seen to arrive
 	reschedules map[int][]event.Event  // by target CPU
+	ipis        map[call][]event.Event // other IPIs, by target CPU and the beginning of their reason
 	emptying    map[int]time.Duration  // since when a function-call interrupt empties a CPU's queue
 	wakes       map[uint32]event.Event // the latest of each thread
 	works       map[uint64]event.Event // the latest of each work item
@@ -56,6 +57,7 @@ func newSenders() senders {
 		calls:       make(map[call]event.Event),
 		before:      make(map[call]event.Event),
 		reschedules: make(map[int][]event.Event),
+		ipis:        make(map[call][]event.Event),
 		emptying:    make(map[int]time.Duration),
 		wakes:       make(map[uint32]event.Event),
 		works:       make(map[uint64]event.Event),
@@ -76,6 +78,9 @@ func (s senders) sent(e event.Event) {
 		s.called(call{target, e.C}, e)
 	case event.SendReschedule:
 		s.reschedules[target] = append(s.reschedules[target], e)
+	case event.SendIPI:
+		key := call{target, e.B}
+		s.ipis[key] = append(s.ipis[key], e)
 	case event.SendWake:
 		s.wakes[uint32(e.B)] = e
 	case event.SendWork:
@@ -161,6 +166,7 @@ func (s senders) goesOn(cpu int, at time.Duration, unseen bool) {
 	if unseen {
 		s.seenSince[cpu] = at
 		delete(s.reschedules, cpu)
+		s.forgetIPIs(cpu)
 		delete(s.emptying, cpu)
 	}
 }
@@ -190,6 +196,11 @@ func (s senders) candidates(e event.Event) []event.Event {
 	case event.RescheduleEnter:
 		from := s.reschedules[e.CPU]
 		delete(s.reschedules, e.CPU)
+		return from
+	case event.IPIEnter:
+		key := call{e.CPU, e.B}
+		from := s.ipis[key]
+		delete(s.ipis, key)
 		return from
 	case event.CallFunctionEnter, event.CallFunctionSingleEnter:
 		s.emptying[e.CPU] = e.Time
@@ -250,7 +261,12 @@ func (s senders) forget(cpu int) {
 	maps.DeleteFunc(s.works, func(_ uint64, e event.Event) bool { return int(e.A) == cpu })
 	maps.DeleteFunc(s.timers, func(_ uint64, e event.Event) bool { return int(e.A) == cpu })
 	delete(s.reschedules, cpu)
+	s.forgetIPIs(cpu)
 	delete(s.emptying, cpu)
+}
+
+func (s senders) forgetIPIs(cpu int) {
+	maps.DeleteFunc(s.ipis, func(key call, _ []event.Event) bool { return key.target == cpu })
 }
 
 // forgetLatest drops what counts only if nothing was sent since: that may be among what was lost.
@@ -269,14 +285,19 @@ func (s senders) expire(now time.Duration) {
 	expire(s.before, now)
 	expire(s.wakes, now)
 	expire(s.works, now)
-	for target, list := range s.reschedules {
+	expireLists(s.reschedules, now)
+	expireLists(s.ipis, now)
+}
+
+func expireLists[K comparable](sent map[K][]event.Event, now time.Duration) {
+	for target, list := range sent {
 		for len(list) > 0 && now-list[0].Time > maxSendAge {
 			list = list[1:]
 		}
 		if len(list) == 0 {
-			delete(s.reschedules, target)
+			delete(sent, target)
 		} else {
-			s.reschedules[target] = list
+			sent[target] = list
 		}
 	}
 }

@@ -102,6 +102,15 @@ func TestOrigins(t *testing.T) {
 			causes: []string{"bash reschedule_entry", "cron reschedule_entry"},
 		},
 		{
+			name: "an IPI for another reason, and one whose reason differs",
+			script: []event.Event{
+				send(5, event.SendIPI, "bash", 7, 1), send(6, event.SendIPI, "cron", 7, 1), send(7, event.SendIPI, "other", 8, 1),
+				at(10, event.IPIEnter, argB(7), argC(1)), at(11, event.IPIExit),
+			},
+			shown:  "10-11 ipi_entry quiet -1: ipi_entry 1<bash<cron",
+			causes: []string{"bash ipi_entry", "cron ipi_entry"},
+		},
+		{
 			name: "a rescheduling sender stands behind one interrupt only",
 			script: []event.Event{
 				reschedule(5, "bash"), at(6, event.RescheduleEnter), at(7, event.RescheduleExit),

@@ -228,6 +228,8 @@ func (s *Stay) isCausedBy(k event.Kind) bool {
 		return k == event.SendReschedule
 	case event.CallFunctionEnter, event.CallFunctionSingleEnter:
 		return k == event.SendCall
+	case event.IPIEnter:
+		return k == event.SendIPI
 	case event.IRQEnter:
 		return k == event.SendIRQ
 	}

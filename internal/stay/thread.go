@@ -75,6 +75,12 @@ func (t *thread) inKernel(ip uint64) bool {
 	return t.stay != nil && (t.inside() || t.fault && ip == t.stay.UserIP)
 }
 
+// waitsInFault reports whether e, a page fault that shows when it was resolved, is what the open stay began with: nothing else
+// shows what it is, and user mode was left at the same place.
+func (t *thread) waitsInFault(e event.Event) bool {
+	return t.stay != nil && !t.stay.Named() && e.UserIP == t.stay.UserIP
+}
+
 // inside reports whether something has begun that has not ended.
 func (t *thread) inside() bool { return t.syscall || t.irqs > 0 || t.softirqs > 0 || t.away }
 
@@ -159,19 +165,23 @@ func (t *thread) goesTo(e event.Event) {
 // In these states a thread sleeps, and in those not because it wants to: TASK_INTERRUPTIBLE and
 // TASK_UNINTERRUPTIBLE, __TASK_STOPPED, __TASK_TRACED and TASK_FROZEN in include/linux/sched.h.
 const (
-	taskSleeps  = 0x1 | 0x2
+	taskInterruptible = 0x1
+
+	taskSleeps  = taskInterruptible | 0x2
 	taskStopped = 0x4 | 0x8 | 0x8000
 )
 
 // sleeps reports whether a thread that gives way with e goes to sleep by its own choice. To be frozen is none, nor to
-// sleep in a page fault. Nobody sleeps in an interrupt: there the call that it came in was not seen.
-func (t *thread) sleeps(e event.Event, lossy bool) bool {
+// sleep in a page fault. Nobody sleeps in an interrupt: there the call that it came in was not seen. With lateFaults a page
+// fault shows after it has slept, and before that by its state: no signal ends such a sleep.
+func (t *thread) sleeps(e event.Event, lossy, lateFaults bool) bool {
 	if e.B&taskSleeps == 0 || e.B&taskStopped != 0 || e.Frozen {
 		return false
 	}
 	entry := t.stay.Entry.Kind
-	t.inexact = t.inexact || lossy || entry != event.PageFault && entry != event.SyscallEnter
-	return lossy || entry != event.PageFault
+	inFault := entry == event.PageFault || lateFaults && !t.stay.Named() && e.B&taskInterruptible == 0
+	t.inexact = t.inexact || lossy || !inFault && entry != event.SyscallEnter
+	return lossy || !inFault
 }
 
 // openPartial notes that the thread is in the kernel since an unknown time.

@@ -95,6 +95,28 @@ func TestUntracked(t *testing.T) {
 			},
 		},
 		{
+			name: "page fault that shows when it is resolved, after it has waited",
+			script: []event.Event{
+				at(10, event.SyscallEnter), at(15, event.SyscallExit), switched(40, app, swapper, 2, ip(0x1)),
+				at(60, event.IRQEnter, in(swapper)), at(61, event.IRQExit, in(swapper)),
+				switched(70, swapper, app, 0), at(75, event.PageFault, ip(0x1), argB(event.FaultMajor)),
+			},
+			want: []string{
+				"10-15 sys_enter quiet -1: sys_enter 5",
+				"40-75 page_fault_user (thread 100, CPU 1, ip 0x1) quiet 25: sched_switch swapper 30, page_fault_user",
+			},
+		},
+		{
+			name: "page faults that show when they are resolved, at two instructions",
+			script: []event.Event{
+				at(10, event.PageFault, argB(event.FaultMinor)), at(20, event.PageFault, argB(event.FaultMinor)), at(30, event.PageFault, argB(event.FaultMinor), ip(0x1)),
+			},
+			want: []string{
+				"10-10 page_fault_user quiet -1: page_fault_user", "20-20 page_fault_user quiet 10: page_fault_user",
+				"30-30 page_fault_user (thread 100, CPU 1, ip 0x1) quiet 10: page_fault_user",
+			},
+		},
+		{
 			name:   "two page faults at one instruction",
 			script: []event.Event{at(10, event.PageFault), at(20, event.PageFault)},
 			want:   []string{"10-10 page_fault_user quiet -1: page_fault_user", "20-20 page_fault_user quiet 10: page_fault_user"},

@@ -42,7 +42,8 @@ type bpfCpuState struct {
 	Running      uint32
 	Preempted    uint32
 	Shown        uint32
-	Pad          [8]uint32
+	Ipi          uint32
+	Pad          [7]uint32
 	Answered     uint32
 	Granted      uint32
 	Isolated     uint32
@@ -56,9 +57,8 @@ type bpfCpuState struct {
 	_            [4]byte
 	Elsewhere    uint64
 	There        uint64
-	Seen         [61]uint64
-	Lost         [61]uint64
-	_            [48]byte
+	Seen         [64]uint64
+	Lost         [64]uint64
 }
 
 type bpfIsolated struct {
@@ -99,35 +99,22 @@ const (
 	bpfMapThreads                  = "threads"
 	bpfProgSmpCallSingleQueue      = "__smp_call_single_queue"
 	bpfProgArm                     = "arm"
-	bpfProgCallFunctionEntry       = "call_function_entry"
-	bpfProgCallFunctionExit        = "call_function_exit"
-	bpfProgCallFunctionSingleEntry = "call_function_single_entry"
-	bpfProgCallFunctionSingleExit  = "call_function_single_exit"
 	bpfProgCgroupAttachTask        = "cgroup_attach_task"
 	bpfProgCsdFunctionEntry        = "csd_function_entry"
 	bpfProgCsdFunctionExit         = "csd_function_exit"
 	bpfProgCsdQueueCpu             = "csd_queue_cpu"
-	bpfProgDeferredErrorApicEntry  = "deferred_error_apic_entry"
-	bpfProgDeferredErrorApicExit   = "deferred_error_apic_exit"
-	bpfProgErrorApicEntry          = "error_apic_entry"
-	bpfProgErrorApicExit           = "error_apic_exit"
 	bpfProgGenericExecSingle       = "generic_exec_single"
 	bpfProgHrtimerExpireEntry      = "hrtimer_expire_entry"
 	bpfProgHrtimerStart            = "hrtimer_start"
 	bpfProgInUserMode              = "in_user_mode"
+	bpfProgIpiEntry                = "ipi_entry"
+	bpfProgIpiExit                 = "ipi_exit"
+	bpfProgIpiRaise                = "ipi_raise"
 	bpfProgIpiSendCpu              = "ipi_send_cpu"
 	bpfProgIrqHandlerEntry         = "irq_handler_entry"
 	bpfProgIrqHandlerExit          = "irq_handler_exit"
-	bpfProgIrqWorkEntry            = "irq_work_entry"
-	bpfProgIrqWorkExit             = "irq_work_exit"
-	bpfProgLocalTimerEntry         = "local_timer_entry"
-	bpfProgLocalTimerExit          = "local_timer_exit"
-	bpfProgNativeSmpSendReschedule = "native_smp_send_reschedule"
-	bpfProgNmiHandler              = "nmi_handler"
-	bpfProgPageFaultResolved       = "page_fault_resolved"
-	bpfProgPageFaultUser           = "page_fault_user"
-	bpfProgRescheduleEntry         = "reschedule_entry"
-	bpfProgRescheduleExit          = "reschedule_exit"
+	bpfProgPageFaultMajor          = "page_fault_major"
+	bpfProgPageFaultMinor          = "page_fault_minor"
 	bpfProgSchedMigrateTask        = "sched_migrate_task"
 	bpfProgSchedProcessExec        = "sched_process_exec"
 	bpfProgSchedProcessExit        = "sched_process_exit"
@@ -139,32 +126,23 @@ const (
 	bpfProgSmpCallFunctionManyCond = "smp_call_function_many_cond"
 	bpfProgSoftirqEntry            = "softirq_entry"
 	bpfProgSoftirqExit             = "softirq_exit"
-	bpfProgSpuriousApicEntry       = "spurious_apic_entry"
-	bpfProgSpuriousApicExit        = "spurious_apic_exit"
 	bpfProgSysEnter                = "sys_enter"
 	bpfProgSysExit                 = "sys_exit"
-	bpfProgThermalApicEntry        = "thermal_apic_entry"
-	bpfProgThermalApicExit         = "thermal_apic_exit"
-	bpfProgThresholdApicEntry      = "threshold_apic_entry"
-	bpfProgThresholdApicExit       = "threshold_apic_exit"
 	bpfProgTickStop                = "tick_stop"
 	bpfProgTimerExpireEntry        = "timer_expire_entry"
 	bpfProgTimerStart              = "timer_start"
 	bpfProgUnwatch                 = "unwatch"
 	bpfProgUserEnter               = "user_enter"
 	bpfProgUserExit                = "user_exit"
-	bpfProgVectorConfig            = "vector_config"
-	bpfProgVectorFreeMoved         = "vector_free_moved"
 	bpfProgWorkqueueExecuteStart   = "workqueue_execute_start"
 	bpfProgWorkqueueQueueWork      = "workqueue_queue_work"
-	bpfProgX86PlatformIpiEntry     = "x86_platform_ipi_entry"
-	bpfProgX86PlatformIpiExit      = "x86_platform_ipi_exit"
 	bpfVarAllTasks                 = "all_tasks"
 	bpfVarAnyCpu                   = "any_cpu"
 	bpfVarAway                     = "away"
 	bpfVarBreakCauses              = "break_causes"
 	bpfVarCsdEvents                = "csd_events"
 	bpfVarFaultEvents              = "fault_events"
+	bpfVarFaultsResolvedOnly       = "faults_resolved_only"
 	bpfVarFollow                   = "follow"
 	bpfVarHiddenSymbols            = "hidden_symbols"
 	bpfVarInPidNamespace           = "in_pid_namespace"
@@ -225,35 +203,22 @@ type bpfSpecs struct {
 type bpfProgramSpecs struct {
 	SmpCallSingleQueue      *ebpf.ProgramSpec `ebpf:"__smp_call_single_queue"`
 	Arm                     *ebpf.ProgramSpec `ebpf:"arm"`
-	CallFunctionEntry       *ebpf.ProgramSpec `ebpf:"call_function_entry"`
-	CallFunctionExit        *ebpf.ProgramSpec `ebpf:"call_function_exit"`
-	CallFunctionSingleEntry *ebpf.ProgramSpec `ebpf:"call_function_single_entry"`
-	CallFunctionSingleExit  *ebpf.ProgramSpec `ebpf:"call_function_single_exit"`
 	CgroupAttachTask        *ebpf.ProgramSpec `ebpf:"cgroup_attach_task"`
 	CsdFunctionEntry        *ebpf.ProgramSpec `ebpf:"csd_function_entry"`
 	CsdFunctionExit         *ebpf.ProgramSpec `ebpf:"csd_function_exit"`
 	CsdQueueCpu             *ebpf.ProgramSpec `ebpf:"csd_queue_cpu"`
-	DeferredErrorApicEntry  *ebpf.ProgramSpec `ebpf:"deferred_error_apic_entry"`
-	DeferredErrorApicExit   *ebpf.ProgramSpec `ebpf:"deferred_error_apic_exit"`
-	ErrorApicEntry          *ebpf.ProgramSpec `ebpf:"error_apic_entry"`
-	ErrorApicExit           *ebpf.ProgramSpec `ebpf:"error_apic_exit"`
 	GenericExecSingle       *ebpf.ProgramSpec `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.ProgramSpec `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.ProgramSpec `ebpf:"hrtimer_start"`
 	InUserMode              *ebpf.ProgramSpec `ebpf:"in_user_mode"`
+	IpiEntry                *ebpf.ProgramSpec `ebpf:"ipi_entry"`
+	IpiExit                 *ebpf.ProgramSpec `ebpf:"ipi_exit"`
+	IpiRaise                *ebpf.ProgramSpec `ebpf:"ipi_raise"`
 	IpiSendCpu              *ebpf.ProgramSpec `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.ProgramSpec `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.ProgramSpec `ebpf:"irq_handler_exit"`
-	IrqWorkEntry            *ebpf.ProgramSpec `ebpf:"irq_work_entry"`
-	IrqWorkExit             *ebpf.ProgramSpec `ebpf:"irq_work_exit"`
-	LocalTimerEntry         *ebpf.ProgramSpec `ebpf:"local_timer_entry"`
-	LocalTimerExit          *ebpf.ProgramSpec `ebpf:"local_timer_exit"`
-	NativeSmpSendReschedule *ebpf.ProgramSpec `ebpf:"native_smp_send_reschedule"`
-	NmiHandler              *ebpf.ProgramSpec `ebpf:"nmi_handler"`
-	PageFaultResolved       *ebpf.ProgramSpec `ebpf:"page_fault_resolved"`
-	PageFaultUser           *ebpf.ProgramSpec `ebpf:"page_fault_user"`
-	RescheduleEntry         *ebpf.ProgramSpec `ebpf:"reschedule_entry"`
-	RescheduleExit          *ebpf.ProgramSpec `ebpf:"reschedule_exit"`
+	PageFaultMajor          *ebpf.ProgramSpec `ebpf:"page_fault_major"`
+	PageFaultMinor          *ebpf.ProgramSpec `ebpf:"page_fault_minor"`
 	SchedMigrateTask        *ebpf.ProgramSpec `ebpf:"sched_migrate_task"`
 	SchedProcessExec        *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
@@ -265,26 +230,16 @@ type bpfProgramSpecs struct {
 	SmpCallFunctionManyCond *ebpf.ProgramSpec `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.ProgramSpec `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.ProgramSpec `ebpf:"softirq_exit"`
-	SpuriousApicEntry       *ebpf.ProgramSpec `ebpf:"spurious_apic_entry"`
-	SpuriousApicExit        *ebpf.ProgramSpec `ebpf:"spurious_apic_exit"`
 	SysEnter                *ebpf.ProgramSpec `ebpf:"sys_enter"`
 	SysExit                 *ebpf.ProgramSpec `ebpf:"sys_exit"`
-	ThermalApicEntry        *ebpf.ProgramSpec `ebpf:"thermal_apic_entry"`
-	ThermalApicExit         *ebpf.ProgramSpec `ebpf:"thermal_apic_exit"`
-	ThresholdApicEntry      *ebpf.ProgramSpec `ebpf:"threshold_apic_entry"`
-	ThresholdApicExit       *ebpf.ProgramSpec `ebpf:"threshold_apic_exit"`
 	TickStop                *ebpf.ProgramSpec `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart              *ebpf.ProgramSpec `ebpf:"timer_start"`
 	Unwatch                 *ebpf.ProgramSpec `ebpf:"unwatch"`
 	UserEnter               *ebpf.ProgramSpec `ebpf:"user_enter"`
 	UserExit                *ebpf.ProgramSpec `ebpf:"user_exit"`
-	VectorConfig            *ebpf.ProgramSpec `ebpf:"vector_config"`
-	VectorFreeMoved         *ebpf.ProgramSpec `ebpf:"vector_free_moved"`
 	WorkqueueExecuteStart   *ebpf.ProgramSpec `ebpf:"workqueue_execute_start"`
 	WorkqueueQueueWork      *ebpf.ProgramSpec `ebpf:"workqueue_queue_work"`
-	X86PlatformIpiEntry     *ebpf.ProgramSpec `ebpf:"x86_platform_ipi_entry"`
-	X86PlatformIpiExit      *ebpf.ProgramSpec `ebpf:"x86_platform_ipi_exit"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -304,26 +259,27 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
-	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
-	Away              *ebpf.VariableSpec `ebpf:"away"`
-	BreakCauses       *ebpf.VariableSpec `ebpf:"break_causes"`
-	CsdEvents         *ebpf.VariableSpec `ebpf:"csd_events"`
-	FaultEvents       *ebpf.VariableSpec `ebpf:"fault_events"`
-	Follow            *ebpf.VariableSpec `ebpf:"follow"`
-	HiddenSymbols     *ebpf.VariableSpec `ebpf:"hidden_symbols"`
-	InPidNamespace    *ebpf.VariableSpec `ebpf:"in_pid_namespace"`
-	Isolation         *ebpf.VariableSpec `ebpf:"isolation"`
-	PidNamespace      *ebpf.VariableSpec `ebpf:"pid_namespace"`
-	SchedTtwuPending  *ebpf.VariableSpec `ebpf:"sched_ttwu_pending"`
-	Supervisor        *ebpf.VariableSpec `ebpf:"supervisor"`
-	SupervisorGone    *ebpf.VariableSpec `ebpf:"supervisor_gone"`
-	Target            *ebpf.VariableSpec `ebpf:"target"`
-	Targets           *ebpf.VariableSpec `ebpf:"targets"`
-	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
-	TickFunction      *ebpf.VariableSpec `ebpf:"tick_function"`
-	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
-	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
+	AllTasks           *ebpf.VariableSpec `ebpf:"all_tasks"`
+	AnyCpu             *ebpf.VariableSpec `ebpf:"any_cpu"`
+	Away               *ebpf.VariableSpec `ebpf:"away"`
+	BreakCauses        *ebpf.VariableSpec `ebpf:"break_causes"`
+	CsdEvents          *ebpf.VariableSpec `ebpf:"csd_events"`
+	FaultEvents        *ebpf.VariableSpec `ebpf:"fault_events"`
+	FaultsResolvedOnly *ebpf.VariableSpec `ebpf:"faults_resolved_only"`
+	Follow             *ebpf.VariableSpec `ebpf:"follow"`
+	HiddenSymbols      *ebpf.VariableSpec `ebpf:"hidden_symbols"`
+	InPidNamespace     *ebpf.VariableSpec `ebpf:"in_pid_namespace"`
+	Isolation          *ebpf.VariableSpec `ebpf:"isolation"`
+	PidNamespace       *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	SchedTtwuPending   *ebpf.VariableSpec `ebpf:"sched_ttwu_pending"`
+	Supervisor         *ebpf.VariableSpec `ebpf:"supervisor"`
+	SupervisorGone     *ebpf.VariableSpec `ebpf:"supervisor_gone"`
+	Target             *ebpf.VariableSpec `ebpf:"target"`
+	Targets            *ebpf.VariableSpec `ebpf:"targets"`
+	TaskChanges        *ebpf.VariableSpec `ebpf:"task_changes"`
+	TickFunction       *ebpf.VariableSpec `ebpf:"tick_function"`
+	UnwatchedChildren  *ebpf.VariableSpec `ebpf:"unwatched_children"`
+	WireFormat         *ebpf.VariableSpec `ebpf:"wire_format"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -371,26 +327,27 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
-	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
-	Away              *ebpf.Variable `ebpf:"away"`
-	BreakCauses       *ebpf.Variable `ebpf:"break_causes"`
-	CsdEvents         *ebpf.Variable `ebpf:"csd_events"`
-	FaultEvents       *ebpf.Variable `ebpf:"fault_events"`
-	Follow            *ebpf.Variable `ebpf:"follow"`
-	HiddenSymbols     *ebpf.Variable `ebpf:"hidden_symbols"`
-	InPidNamespace    *ebpf.Variable `ebpf:"in_pid_namespace"`
-	Isolation         *ebpf.Variable `ebpf:"isolation"`
-	PidNamespace      *ebpf.Variable `ebpf:"pid_namespace"`
-	SchedTtwuPending  *ebpf.Variable `ebpf:"sched_ttwu_pending"`
-	Supervisor        *ebpf.Variable `ebpf:"supervisor"`
-	SupervisorGone    *ebpf.Variable `ebpf:"supervisor_gone"`
-	Target            *ebpf.Variable `ebpf:"target"`
-	Targets           *ebpf.Variable `ebpf:"targets"`
-	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
-	TickFunction      *ebpf.Variable `ebpf:"tick_function"`
-	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
-	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
+	AllTasks           *ebpf.Variable `ebpf:"all_tasks"`
+	AnyCpu             *ebpf.Variable `ebpf:"any_cpu"`
+	Away               *ebpf.Variable `ebpf:"away"`
+	BreakCauses        *ebpf.Variable `ebpf:"break_causes"`
+	CsdEvents          *ebpf.Variable `ebpf:"csd_events"`
+	FaultEvents        *ebpf.Variable `ebpf:"fault_events"`
+	FaultsResolvedOnly *ebpf.Variable `ebpf:"faults_resolved_only"`
+	Follow             *ebpf.Variable `ebpf:"follow"`
+	HiddenSymbols      *ebpf.Variable `ebpf:"hidden_symbols"`
+	InPidNamespace     *ebpf.Variable `ebpf:"in_pid_namespace"`
+	Isolation          *ebpf.Variable `ebpf:"isolation"`
+	PidNamespace       *ebpf.Variable `ebpf:"pid_namespace"`
+	SchedTtwuPending   *ebpf.Variable `ebpf:"sched_ttwu_pending"`
+	Supervisor         *ebpf.Variable `ebpf:"supervisor"`
+	SupervisorGone     *ebpf.Variable `ebpf:"supervisor_gone"`
+	Target             *ebpf.Variable `ebpf:"target"`
+	Targets            *ebpf.Variable `ebpf:"targets"`
+	TaskChanges        *ebpf.Variable `ebpf:"task_changes"`
+	TickFunction       *ebpf.Variable `ebpf:"tick_function"`
+	UnwatchedChildren  *ebpf.Variable `ebpf:"unwatched_children"`
+	WireFormat         *ebpf.Variable `ebpf:"wire_format"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -399,35 +356,22 @@ type bpfVariables struct {
 type bpfPrograms struct {
 	SmpCallSingleQueue      *ebpf.Program `ebpf:"__smp_call_single_queue"`
 	Arm                     *ebpf.Program `ebpf:"arm"`
-	CallFunctionEntry       *ebpf.Program `ebpf:"call_function_entry"`
-	CallFunctionExit        *ebpf.Program `ebpf:"call_function_exit"`
-	CallFunctionSingleEntry *ebpf.Program `ebpf:"call_function_single_entry"`
-	CallFunctionSingleExit  *ebpf.Program `ebpf:"call_function_single_exit"`
 	CgroupAttachTask        *ebpf.Program `ebpf:"cgroup_attach_task"`
 	CsdFunctionEntry        *ebpf.Program `ebpf:"csd_function_entry"`
 	CsdFunctionExit         *ebpf.Program `ebpf:"csd_function_exit"`
 	CsdQueueCpu             *ebpf.Program `ebpf:"csd_queue_cpu"`
-	DeferredErrorApicEntry  *ebpf.Program `ebpf:"deferred_error_apic_entry"`
-	DeferredErrorApicExit   *ebpf.Program `ebpf:"deferred_error_apic_exit"`
-	ErrorApicEntry          *ebpf.Program `ebpf:"error_apic_entry"`
-	ErrorApicExit           *ebpf.Program `ebpf:"error_apic_exit"`
 	GenericExecSingle       *ebpf.Program `ebpf:"generic_exec_single"`
 	HrtimerExpireEntry      *ebpf.Program `ebpf:"hrtimer_expire_entry"`
 	HrtimerStart            *ebpf.Program `ebpf:"hrtimer_start"`
 	InUserMode              *ebpf.Program `ebpf:"in_user_mode"`
+	IpiEntry                *ebpf.Program `ebpf:"ipi_entry"`
+	IpiExit                 *ebpf.Program `ebpf:"ipi_exit"`
+	IpiRaise                *ebpf.Program `ebpf:"ipi_raise"`
 	IpiSendCpu              *ebpf.Program `ebpf:"ipi_send_cpu"`
 	IrqHandlerEntry         *ebpf.Program `ebpf:"irq_handler_entry"`
 	IrqHandlerExit          *ebpf.Program `ebpf:"irq_handler_exit"`
-	IrqWorkEntry            *ebpf.Program `ebpf:"irq_work_entry"`
-	IrqWorkExit             *ebpf.Program `ebpf:"irq_work_exit"`
-	LocalTimerEntry         *ebpf.Program `ebpf:"local_timer_entry"`
-	LocalTimerExit          *ebpf.Program `ebpf:"local_timer_exit"`
-	NativeSmpSendReschedule *ebpf.Program `ebpf:"native_smp_send_reschedule"`
-	NmiHandler              *ebpf.Program `ebpf:"nmi_handler"`
-	PageFaultResolved       *ebpf.Program `ebpf:"page_fault_resolved"`
-	PageFaultUser           *ebpf.Program `ebpf:"page_fault_user"`
-	RescheduleEntry         *ebpf.Program `ebpf:"reschedule_entry"`
-	RescheduleExit          *ebpf.Program `ebpf:"reschedule_exit"`
+	PageFaultMajor          *ebpf.Program `ebpf:"page_fault_major"`
+	PageFaultMinor          *ebpf.Program `ebpf:"page_fault_minor"`
 	SchedMigrateTask        *ebpf.Program `ebpf:"sched_migrate_task"`
 	SchedProcessExec        *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit        *ebpf.Program `ebpf:"sched_process_exit"`
@@ -439,61 +383,38 @@ type bpfPrograms struct {
 	SmpCallFunctionManyCond *ebpf.Program `ebpf:"smp_call_function_many_cond"`
 	SoftirqEntry            *ebpf.Program `ebpf:"softirq_entry"`
 	SoftirqExit             *ebpf.Program `ebpf:"softirq_exit"`
-	SpuriousApicEntry       *ebpf.Program `ebpf:"spurious_apic_entry"`
-	SpuriousApicExit        *ebpf.Program `ebpf:"spurious_apic_exit"`
 	SysEnter                *ebpf.Program `ebpf:"sys_enter"`
 	SysExit                 *ebpf.Program `ebpf:"sys_exit"`
-	ThermalApicEntry        *ebpf.Program `ebpf:"thermal_apic_entry"`
-	ThermalApicExit         *ebpf.Program `ebpf:"thermal_apic_exit"`
-	ThresholdApicEntry      *ebpf.Program `ebpf:"threshold_apic_entry"`
-	ThresholdApicExit       *ebpf.Program `ebpf:"threshold_apic_exit"`
 	TickStop                *ebpf.Program `ebpf:"tick_stop"`
 	TimerExpireEntry        *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart              *ebpf.Program `ebpf:"timer_start"`
 	Unwatch                 *ebpf.Program `ebpf:"unwatch"`
 	UserEnter               *ebpf.Program `ebpf:"user_enter"`
 	UserExit                *ebpf.Program `ebpf:"user_exit"`
-	VectorConfig            *ebpf.Program `ebpf:"vector_config"`
-	VectorFreeMoved         *ebpf.Program `ebpf:"vector_free_moved"`
 	WorkqueueExecuteStart   *ebpf.Program `ebpf:"workqueue_execute_start"`
 	WorkqueueQueueWork      *ebpf.Program `ebpf:"workqueue_queue_work"`
-	X86PlatformIpiEntry     *ebpf.Program `ebpf:"x86_platform_ipi_entry"`
-	X86PlatformIpiExit      *ebpf.Program `ebpf:"x86_platform_ipi_exit"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.SmpCallSingleQueue,
 		p.Arm,
-		p.CallFunctionEntry,
-		p.CallFunctionExit,
-		p.CallFunctionSingleEntry,
-		p.CallFunctionSingleExit,
 		p.CgroupAttachTask,
 		p.CsdFunctionEntry,
 		p.CsdFunctionExit,
 		p.CsdQueueCpu,
-		p.DeferredErrorApicEntry,
-		p.DeferredErrorApicExit,
-		p.ErrorApicEntry,
-		p.ErrorApicExit,
 		p.GenericExecSingle,
 		p.HrtimerExpireEntry,
 		p.HrtimerStart,
 		p.InUserMode,
+		p.IpiEntry,
+		p.IpiExit,
+		p.IpiRaise,
 		p.IpiSendCpu,
 		p.IrqHandlerEntry,
 		p.IrqHandlerExit,
-		p.IrqWorkEntry,
-		p.IrqWorkExit,
-		p.LocalTimerEntry,
-		p.LocalTimerExit,
-		p.NativeSmpSendReschedule,
-		p.NmiHandler,
-		p.PageFaultResolved,
-		p.PageFaultUser,
-		p.RescheduleEntry,
-		p.RescheduleExit,
+		p.PageFaultMajor,
+		p.PageFaultMinor,
 		p.SchedMigrateTask,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
@@ -505,26 +426,16 @@ func (p *bpfPrograms) Close() error {
 		p.SmpCallFunctionManyCond,
 		p.SoftirqEntry,
 		p.SoftirqExit,
-		p.SpuriousApicEntry,
-		p.SpuriousApicExit,
 		p.SysEnter,
 		p.SysExit,
-		p.ThermalApicEntry,
-		p.ThermalApicExit,
-		p.ThresholdApicEntry,
-		p.ThresholdApicExit,
 		p.TickStop,
 		p.TimerExpireEntry,
 		p.TimerStart,
 		p.Unwatch,
 		p.UserEnter,
 		p.UserExit,
-		p.VectorConfig,
-		p.VectorFreeMoved,
 		p.WorkqueueExecuteStart,
 		p.WorkqueueQueueWork,
-		p.X86PlatformIpiEntry,
-		p.X86PlatformIpiExit,
 	)
 }
 

@@ -42,7 +42,8 @@ type bpfCpuState struct {
 	Running      uint32
 	Preempted    uint32
 	Shown        uint32
-	Pad          [8]uint32
+	Ipi          uint32
+	Pad          [7]uint32
 	Answered     uint32
 	Granted      uint32
 	Isolated     uint32
@@ -56,9 +57,8 @@ type bpfCpuState struct {
 	_            [4]byte
 	Elsewhere    uint64
 	There        uint64
-	Seen         [61]uint64
-	Lost         [61]uint64
-	_            [48]byte
+	Seen         [64]uint64
+	Lost         [64]uint64
 }
 
 type bpfIsolated struct {
@@ -124,7 +124,8 @@ const (
 	bpfProgLocalTimerExit          = "local_timer_exit"
 	bpfProgNativeSmpSendReschedule = "native_smp_send_reschedule"
 	bpfProgNmiHandler              = "nmi_handler"
-	bpfProgPageFaultResolved       = "page_fault_resolved"
+	bpfProgPageFaultMajor          = "page_fault_major"
+	bpfProgPageFaultMinor          = "page_fault_minor"
 	bpfProgPageFaultUser           = "page_fault_user"
 	bpfProgRescheduleEntry         = "reschedule_entry"
 	bpfProgRescheduleExit          = "reschedule_exit"
@@ -165,6 +166,7 @@ const (
 	bpfVarBreakCauses              = "break_causes"
 	bpfVarCsdEvents                = "csd_events"
 	bpfVarFaultEvents              = "fault_events"
+	bpfVarFaultsResolvedOnly       = "faults_resolved_only"
 	bpfVarFollow                   = "follow"
 	bpfVarHiddenSymbols            = "hidden_symbols"
 	bpfVarInPidNamespace           = "in_pid_namespace"
@@ -250,7 +252,8 @@ type bpfProgramSpecs struct {
 	LocalTimerExit          *ebpf.ProgramSpec `ebpf:"local_timer_exit"`
 	NativeSmpSendReschedule *ebpf.ProgramSpec `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.ProgramSpec `ebpf:"nmi_handler"`
-	PageFaultResolved       *ebpf.ProgramSpec `ebpf:"page_fault_resolved"`
+	PageFaultMajor          *ebpf.ProgramSpec `ebpf:"page_fault_major"`
+	PageFaultMinor          *ebpf.ProgramSpec `ebpf:"page_fault_minor"`
 	PageFaultUser           *ebpf.ProgramSpec `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.ProgramSpec `ebpf:"reschedule_entry"`
 	RescheduleExit          *ebpf.ProgramSpec `ebpf:"reschedule_exit"`
@@ -304,26 +307,27 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	AllTasks          *ebpf.VariableSpec `ebpf:"all_tasks"`
-	AnyCpu            *ebpf.VariableSpec `ebpf:"any_cpu"`
-	Away              *ebpf.VariableSpec `ebpf:"away"`
-	BreakCauses       *ebpf.VariableSpec `ebpf:"break_causes"`
-	CsdEvents         *ebpf.VariableSpec `ebpf:"csd_events"`
-	FaultEvents       *ebpf.VariableSpec `ebpf:"fault_events"`
-	Follow            *ebpf.VariableSpec `ebpf:"follow"`
-	HiddenSymbols     *ebpf.VariableSpec `ebpf:"hidden_symbols"`
-	InPidNamespace    *ebpf.VariableSpec `ebpf:"in_pid_namespace"`
-	Isolation         *ebpf.VariableSpec `ebpf:"isolation"`
-	PidNamespace      *ebpf.VariableSpec `ebpf:"pid_namespace"`
-	SchedTtwuPending  *ebpf.VariableSpec `ebpf:"sched_ttwu_pending"`
-	Supervisor        *ebpf.VariableSpec `ebpf:"supervisor"`
-	SupervisorGone    *ebpf.VariableSpec `ebpf:"supervisor_gone"`
-	Target            *ebpf.VariableSpec `ebpf:"target"`
-	Targets           *ebpf.VariableSpec `ebpf:"targets"`
-	TaskChanges       *ebpf.VariableSpec `ebpf:"task_changes"`
-	TickFunction      *ebpf.VariableSpec `ebpf:"tick_function"`
-	UnwatchedChildren *ebpf.VariableSpec `ebpf:"unwatched_children"`
-	WireFormat        *ebpf.VariableSpec `ebpf:"wire_format"`
+	AllTasks           *ebpf.VariableSpec `ebpf:"all_tasks"`
+	AnyCpu             *ebpf.VariableSpec `ebpf:"any_cpu"`
+	Away               *ebpf.VariableSpec `ebpf:"away"`
+	BreakCauses        *ebpf.VariableSpec `ebpf:"break_causes"`
+	CsdEvents          *ebpf.VariableSpec `ebpf:"csd_events"`
+	FaultEvents        *ebpf.VariableSpec `ebpf:"fault_events"`
+	FaultsResolvedOnly *ebpf.VariableSpec `ebpf:"faults_resolved_only"`
+	Follow             *ebpf.VariableSpec `ebpf:"follow"`
+	HiddenSymbols      *ebpf.VariableSpec `ebpf:"hidden_symbols"`
+	InPidNamespace     *ebpf.VariableSpec `ebpf:"in_pid_namespace"`
+	Isolation          *ebpf.VariableSpec `ebpf:"isolation"`
+	PidNamespace       *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	SchedTtwuPending   *ebpf.VariableSpec `ebpf:"sched_ttwu_pending"`
+	Supervisor         *ebpf.VariableSpec `ebpf:"supervisor"`
+	SupervisorGone     *ebpf.VariableSpec `ebpf:"supervisor_gone"`
+	Target             *ebpf.VariableSpec `ebpf:"target"`
+	Targets            *ebpf.VariableSpec `ebpf:"targets"`
+	TaskChanges        *ebpf.VariableSpec `ebpf:"task_changes"`
+	TickFunction       *ebpf.VariableSpec `ebpf:"tick_function"`
+	UnwatchedChildren  *ebpf.VariableSpec `ebpf:"unwatched_children"`
+	WireFormat         *ebpf.VariableSpec `ebpf:"wire_format"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -371,26 +375,27 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	AllTasks          *ebpf.Variable `ebpf:"all_tasks"`
-	AnyCpu            *ebpf.Variable `ebpf:"any_cpu"`
-	Away              *ebpf.Variable `ebpf:"away"`
-	BreakCauses       *ebpf.Variable `ebpf:"break_causes"`
-	CsdEvents         *ebpf.Variable `ebpf:"csd_events"`
-	FaultEvents       *ebpf.Variable `ebpf:"fault_events"`
-	Follow            *ebpf.Variable `ebpf:"follow"`
-	HiddenSymbols     *ebpf.Variable `ebpf:"hidden_symbols"`
-	InPidNamespace    *ebpf.Variable `ebpf:"in_pid_namespace"`
-	Isolation         *ebpf.Variable `ebpf:"isolation"`
-	PidNamespace      *ebpf.Variable `ebpf:"pid_namespace"`
-	SchedTtwuPending  *ebpf.Variable `ebpf:"sched_ttwu_pending"`
-	Supervisor        *ebpf.Variable `ebpf:"supervisor"`
-	SupervisorGone    *ebpf.Variable `ebpf:"supervisor_gone"`
-	Target            *ebpf.Variable `ebpf:"target"`
-	Targets           *ebpf.Variable `ebpf:"targets"`
-	TaskChanges       *ebpf.Variable `ebpf:"task_changes"`
-	TickFunction      *ebpf.Variable `ebpf:"tick_function"`
-	UnwatchedChildren *ebpf.Variable `ebpf:"unwatched_children"`
-	WireFormat        *ebpf.Variable `ebpf:"wire_format"`
+	AllTasks           *ebpf.Variable `ebpf:"all_tasks"`
+	AnyCpu             *ebpf.Variable `ebpf:"any_cpu"`
+	Away               *ebpf.Variable `ebpf:"away"`
+	BreakCauses        *ebpf.Variable `ebpf:"break_causes"`
+	CsdEvents          *ebpf.Variable `ebpf:"csd_events"`
+	FaultEvents        *ebpf.Variable `ebpf:"fault_events"`
+	FaultsResolvedOnly *ebpf.Variable `ebpf:"faults_resolved_only"`
+	Follow             *ebpf.Variable `ebpf:"follow"`
+	HiddenSymbols      *ebpf.Variable `ebpf:"hidden_symbols"`
+	InPidNamespace     *ebpf.Variable `ebpf:"in_pid_namespace"`
+	Isolation          *ebpf.Variable `ebpf:"isolation"`
+	PidNamespace       *ebpf.Variable `ebpf:"pid_namespace"`
+	SchedTtwuPending   *ebpf.Variable `ebpf:"sched_ttwu_pending"`
+	Supervisor         *ebpf.Variable `ebpf:"supervisor"`
+	SupervisorGone     *ebpf.Variable `ebpf:"supervisor_gone"`
+	Target             *ebpf.Variable `ebpf:"target"`
+	Targets            *ebpf.Variable `ebpf:"targets"`
+	TaskChanges        *ebpf.Variable `ebpf:"task_changes"`
+	TickFunction       *ebpf.Variable `ebpf:"tick_function"`
+	UnwatchedChildren  *ebpf.Variable `ebpf:"unwatched_children"`
+	WireFormat         *ebpf.Variable `ebpf:"wire_format"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -424,7 +429,8 @@ type bpfPrograms struct {
 	LocalTimerExit          *ebpf.Program `ebpf:"local_timer_exit"`
 	NativeSmpSendReschedule *ebpf.Program `ebpf:"native_smp_send_reschedule"`
 	NmiHandler              *ebpf.Program `ebpf:"nmi_handler"`
-	PageFaultResolved       *ebpf.Program `ebpf:"page_fault_resolved"`
+	PageFaultMajor          *ebpf.Program `ebpf:"page_fault_major"`
+	PageFaultMinor          *ebpf.Program `ebpf:"page_fault_minor"`
 	PageFaultUser           *ebpf.Program `ebpf:"page_fault_user"`
 	RescheduleEntry         *ebpf.Program `ebpf:"reschedule_entry"`
 	RescheduleExit          *ebpf.Program `ebpf:"reschedule_exit"`
@@ -490,7 +496,8 @@ func (p *bpfPrograms) Close() error {
 		p.LocalTimerExit,
 		p.NativeSmpSendReschedule,
 		p.NmiHandler,
-		p.PageFaultResolved,
+		p.PageFaultMajor,
+		p.PageFaultMinor,
 		p.PageFaultUser,
 		p.RescheduleEntry,
 		p.RescheduleExit,

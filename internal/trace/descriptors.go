@@ -35,7 +35,7 @@ func CheckDescriptors(n int) error {
 }
 
 func checkDescriptors(spec *ebpf.CollectionSpec, cpus int) error {
-	needed := len(spec.Programs)*(programDescriptors+1) + len(spec.Maps) + (cpus+1)*ringDescriptors
+	needed := len(spec.Programs)*(programDescriptors+1) + len(spec.Maps) + (cpus+1)*ringDescriptors + faultDescriptors(spec, cpus)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("reading the limit on open files: %w", err)
@@ -49,4 +49,19 @@ func checkDescriptors(spec *ebpf.CollectionSpec, cpus int) error {
 		return nil
 	}
 	return fmt.Errorf("%w: taskiso needs %d descriptors, the limit is %d; raise it with ulimit -n %d", unix.EMFILE, needed, limit.Cur, needed)
+}
+
+// faultDescriptors counts those of the perf events of page faults: on each CPU that is watched, or without any on all. Their
+// programs have no links, in whose place the first CPU is.
+func faultDescriptors(spec *ebpf.CollectionSpec, cpus int) int {
+	if cpus == 0 {
+		cpus = int(spec.Maps["cpus"].MaxEntries)
+	}
+	n := 0
+	for name := range faultEvents {
+		if spec.Programs[name] != nil {
+			n += max(0, cpus-1)
+		}
+	}
+	return n
 }

@@ -10,10 +10,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskiso/taskiso"
-	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/abi"
 )
 
@@ -32,7 +30,6 @@ type Isolation struct {
 	arm     *ebpf.Program
 	state   *ebpf.Memory // the pages, to read
 	used    atomic.Int64 // the first so many slots may have been given
-	faults  []int        // perf events of resolved page faults
 	// NoFaults is the reason why those do not show; nil if they do. Where context tracking does not show
 	// them either, a page fault is a break before it is known whether it causes a signal.
 	NoFaults error
@@ -57,44 +54,9 @@ func (t *Tracer) openIsolation() error {
 	return nil
 }
 
-// watchFaults lets the programs see on cpus which page faults were resolved.
-func (i *Isolation) watchFaults(cpus cpulist.Set, program *ebpf.Program, seen *ebpf.Variable) {
-	for cpu := range cpus.All() {
-		for _, which := range []uint64{unix.PERF_COUNT_SW_PAGE_FAULTS_MIN, unix.PERF_COUNT_SW_PAGE_FAULTS_MAJ} {
-			if i.NoFaults = i.watchFault(cpu, which, program); i.NoFaults != nil {
-				return
-			}
-		}
-	}
-	if len(i.faults) > 0 {
-		i.NoFaults = seen.Set(uint32(1))
-	}
-}
-
-func (i *Isolation) watchFault(cpu int, which uint64, program *ebpf.Program) error {
-	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: which, Sample: 1, Bits: unix.PerfBitDisabled | unix.PerfBitExcludeKernel}
-	attr.Size = uint32(unsafe.Sizeof(attr))
-	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("counting resolved page faults on CPU %d: %w", cpu, err)
-	}
-	i.faults = append(i.faults, fd)
-	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()); err != nil {
-		return fmt.Errorf("attaching to resolved page faults on CPU %d: %w", cpu, err)
-	}
-	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
-		return fmt.Errorf("counting resolved page faults on CPU %d: %w", cpu, err)
-	}
-	return nil
-}
-
 // close notifies all threads that nothing watches them any more.
 func (i *Isolation) close() error {
-	_, err := i.unwatch.Run(&ebpf.RunOptions{})
-	for _, fd := range i.faults { // which interrupts their CPUs
-		unix.Close(fd)
-	}
-	if err != nil {
+	if _, err := i.unwatch.Run(&ebpf.RunOptions{}); err != nil {
 		return fmt.Errorf("ending isolation: %w", err)
 	}
 	return nil

@@ -27,57 +27,32 @@ type source struct {
 	params string
 	// shows names the facts that a user does not see when the source is missing.
 	shows string
+	// also are other kinds that the program records.
+	also []event.Kind
 	// needed sources are those without which no two causes can be distinguished.
 	needed bool
 }
+
+// perfEvents is the system of sources that are software events of perf, one on each watched CPU. They need no signature.
+const perfEvents = "perf"
 
 // kprobes is the system of sources that are functions. Setting a kprobe needs no
 // tracepoint, but its function can change from one kernel to the next.
 const kprobes = "kprobe"
 
-const vectorParams = "int"
-
 // at is a source with the name of its kind.
 func at(kind event.Kind, system, params, shows string, needed bool) source {
-	return source{kind, system, kind.String(), params, shows, needed}
+	return source{kind: kind, system: system, name: kind.String(), params: params, shows: shows, needed: needed}
 }
 
-var sources = []source{
+// sources are what every architecture has, with [entries] and [senders] of this one.
+var sources = slices.Concat([]source{
 	at(event.SyscallEnter, "raw_syscalls", "struct pt_regs *, long int", "system calls", false),
 	at(event.SyscallExit, "raw_syscalls", "struct pt_regs *, long int", "the end of system calls", false),
-	at(event.PageFault, "exceptions", "long unsigned int, struct pt_regs *, long unsigned int", "page faults", false),
 	at(event.Signal, "signal", "int, struct kernel_siginfo *", "signals", false),
 	at(event.UserExit, "context_tracking", "int", "every kernel entry on nohz_full CPUs", false),
 	at(event.UserEnter, "context_tracking", "int", "every return to user mode on nohz_full CPUs", false),
-
-	at(event.LocalTimerEnter, "irq_vectors", vectorParams, "the tick and other timers", false),
-	at(event.LocalTimerExit, "irq_vectors", vectorParams, "the end of timer interrupts", false),
-	at(event.RescheduleEnter, "irq_vectors", vectorParams, "rescheduling interrupts", false),
-	at(event.RescheduleExit, "irq_vectors", vectorParams, "the end of rescheduling interrupts", false),
-	at(event.CallFunctionEnter, "irq_vectors", vectorParams, "function-call interrupts to many CPUs", false),
-	at(event.CallFunctionExit, "irq_vectors", vectorParams, "the end of function-call interrupts to many CPUs", false),
-	at(event.CallFunctionSingleEnter, "irq_vectors", vectorParams, "function-call interrupts to one CPU", false),
-	at(event.CallFunctionSingleExit, "irq_vectors", vectorParams, "the end of function-call interrupts to one CPU", false),
-	at(event.IRQWorkEnter, "irq_vectors", vectorParams, "irq_work interrupts", false),
-	at(event.IRQWorkExit, "irq_vectors", vectorParams, "the end of irq_work interrupts", false),
-	at(event.ThermalEnter, "irq_vectors", vectorParams, "thermal interrupts", false),
-	at(event.ThermalExit, "irq_vectors", vectorParams, "the end of thermal interrupts", false),
-	at(event.ThresholdEnter, "irq_vectors", vectorParams, "machine-check threshold interrupts", false),
-	at(event.ThresholdExit, "irq_vectors", vectorParams, "the end of machine-check threshold interrupts", false),
-	at(event.DeferredErrorEnter, "irq_vectors", vectorParams, "deferred machine-check interrupts", false),
-	at(event.DeferredErrorExit, "irq_vectors", vectorParams, "the end of deferred machine-check interrupts", false),
-	at(event.ErrorAPICEnter, "irq_vectors", vectorParams, "APIC error interrupts", false),
-	at(event.ErrorAPICExit, "irq_vectors", vectorParams, "the end of APIC error interrupts", false),
-	at(event.SpuriousEnter, "irq_vectors", vectorParams, "spurious interrupts", false),
-	at(event.SpuriousExit, "irq_vectors", vectorParams, "the end of spurious interrupts", false),
-	at(event.PlatformIPIEnter, "irq_vectors", vectorParams, "platform interrupts", false),
-	at(event.PlatformIPIExit, "irq_vectors", vectorParams, "the end of platform interrupts", false),
-
-	at(event.IRQEnter, "irq", "int, struct irqaction *", "device interrupts", false),
-	at(event.IRQExit, "irq", "int, struct irqaction *, int", "the end of device interrupts", false),
-	at(event.NMI, "nmi", "void *, s64, int", "non-maskable interrupts", false),
-	at(event.VectorFreed, "irq_vectors", "unsigned int, unsigned int, unsigned int", "the interrupt after a device's interrupt was moved away", false),
-
+}, entries, []source{
 	at(event.SoftirqEnter, "irq", "unsigned int", "softirqs", false),
 	at(event.SoftirqExit, "irq", "unsigned int", "the end of softirqs", false),
 	at(event.CSDEnter, "csd", "smp_call_func_t, call_single_data_t *", "which function another CPU called", false),
@@ -97,29 +72,31 @@ var sources = []source{
 	at(event.SendReschedule, "ipi", "const unsigned int, long unsigned int, void *", "the sender of a rescheduling interrupt", false),
 	at(event.SendWake, "sched", "struct task_struct *", "the waker of a task", false),
 	at(event.SendWork, "workqueue", "int, struct pool_workqueue *, struct work_struct *", "the origin of queued work", false),
-	at(event.SendIRQ, "irq_vectors", "unsigned int, unsigned int, unsigned int", "the task that moved an interrupt", false),
 	at(event.SendHRTimer, "timer", "struct hrtimer *", "the task that armed a high-resolution timer", false),
 	at(event.SendTimer, "timer", "struct timer_list *", "the task that armed a timer", false),
 	at(event.SendCgroup, "cgroup", "struct cgroup *, const char *, struct task_struct *", "the task that moved another to a different cgroup", false),
 	at(event.SendAffinity, kprobes, "struct task_struct *, struct affinity_context * | struct task_struct *, const struct cpumask *, u32", "the task that let another run on the CPU", false),
-}
+}, senders)
 
 // standIns are used where a tracepoint is missing. The compiler may have made one
 // part of another, so the first two overlap.
 var standIns = map[string][]source{
 	"csd_queue_cpu": {
-		{event.SendCall, kprobes, "__smp_call_single_queue", "int, struct llist_node *", "the sender of a function-call interrupt", false},
-		{event.SendSingle, kprobes, "generic_exec_single", "int, struct __call_single_data *", "the sender of a function-call interrupt to one CPU", false},
-		{event.SendCalls, kprobes, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "the sender of function-call interrupts to many CPUs", false},
+		standIn(event.SendCall, "__smp_call_single_queue", "int, struct llist_node *", "the sender of a function-call interrupt"),
+		standIn(event.SendSingle, "generic_exec_single", "int, struct __call_single_data *", "the sender of a function-call interrupt to one CPU"),
+		standIn(event.SendCalls, "smp_call_function_many_cond", "const struct cpumask *, smp_call_func_t, void *, unsigned int, smp_cond_func_t", "the sender of function-call interrupts to many CPUs"),
 	},
-	"ipi_send_cpu": {
-		{event.SendReschedule, kprobes, "native_smp_send_reschedule", "int", "the sender of a rescheduling interrupt", false},
-	},
+	"ipi_send_cpu": rescheduling,
+}
+
+// standIn is a source that is a function.
+func standIn(kind event.Kind, function, params, shows string) source {
+	return source{kind: kind, system: kprobes, name: function, params: params, shows: shows}
 }
 
 // looksForTargets reports whether the program goes through a list of CPUs.
 func (s source) looksForTargets() bool {
-	return s.kind == event.SendCalls || s.kind == event.SendAffinity
+	return s.kind == event.SendCalls || s.kind == event.SendAffinity || s.kind == event.SendIPI
 }
 
 // allSources lists the sources, and then those that stand in for one.
@@ -145,13 +122,20 @@ const errNotThere = unsupported("not in this kernel")
 type Source struct {
 	Name  string // "irq_vectors:local_timer_entry"
 	Kind  event.Kind
-	Shows string // what is not seen without it
-	Err   error  // why it is missing; nil when it is available
+	Also  []event.Kind // other kinds that it shows
+	Shows string       // what is not seen without it
+	Err   error        // why it is missing; nil when it is available
 	// InPlaceOf is the tracepoint for which a kprobe stands in: "csd:csd_queue_cpu".
 	InPlaceOf string
 
 	source source
 }
+
+// Has reports whether the source shows events of kind k, where it is available.
+func (s *Source) Has(k event.Kind) bool { return s.Kind == k || slices.Contains(s.Also, k) }
+
+// ShowsLateFaults reports whether the source shows page faults when they are resolved.
+func (s *Source) ShowsLateFaults() bool { return strings.HasPrefix(s.Name, perfEvents+":") }
 
 // Sources lists every tracepoint the tracer can use, with the reason for those
 // that the kernel described by its BTF does not have in the form we know. Where
@@ -197,11 +181,14 @@ func findAny(kernel *btf.Spec, sources []source, inPlaceOf string) ([]Source, bo
 }
 
 func (s source) find(kernel *btf.Spec) Source {
-	return Source{Name: s.system + ":" + s.name, Kind: s.kind, Shows: s.shows, Err: s.check(kernel), source: s}
+	return Source{Name: s.system + ":" + s.name, Kind: s.kind, Also: s.also, Shows: s.shows, Err: s.check(kernel), source: s}
 }
 
 // check looks for the source in the kernel's BTF.
 func (s source) check(kernel *btf.Spec) error {
+	if s.system == perfEvents {
+		return nil
+	}
 	params, err := s.signature(kernel)
 	if errors.Is(err, btf.ErrNotFound) {
 		return errNotThere

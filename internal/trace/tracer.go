@@ -76,8 +76,10 @@ type Tracer struct {
 	state   *ebpf.Memory
 	tasks   *ebpf.Map
 	cpus    cpulist.Set
-	targets int // number of CPUs that can be watched
 	sources []Source
+
+	watchable []uint32 // CPUs that can be watched
+	faults    []int    // perf events of resolved page faults
 
 	isolation   *Isolation // nil if not asked for
 	taskChanges uint32
@@ -122,7 +124,7 @@ func Open(cfg Config) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's type information: %w", err)
 	}
-	t := &Tracer{cpus: cfg.CPUs, targets: len(targets(cfg)), sources: Attachable(kernel), lost: make(map[int]uint64)}
+	t := &Tracer{cpus: cfg.CPUs, watchable: targets(cfg), sources: Attachable(kernel), lost: make(map[int]uint64)}
 	if err := t.load(types, cfg); err != nil {
 		t.Close()
 		return nil, err
@@ -217,6 +219,8 @@ func (t *Tracer) spec(cfg Config) (*ebpf.CollectionSpec, error) {
 		"csd_events": t.Has(event.CSDEnter),
 		"supervisor": uint32(os.Getpid()),
 
+		"faults_resolved_only": t.faultsAreSources(),
+
 		"hidden_symbols":     cfg.Address == nil,
 		"sched_ttwu_pending": address("sched_ttwu_pending"),
 		"tick_function":      cmp.Or(address("tick_nohz_handler"), address("tick_sched_timer")), // since and before 6.9
@@ -251,14 +255,17 @@ func (t *Tracer) attach() error {
 		}
 	}
 	if t.isolation != nil {
-		t.isolation.watchFaults(t.cpus, t.coll.Programs["page_fault_resolved"], t.coll.Variables["fault_events"])
+		t.isolation.NoFaults = t.watchIsolationFaults()
 	}
 	return nil
 }
 
 func (t *Tracer) attachSource(s source) error {
-	if s.looksForTargets() && t.targets > maxTargets {
-		return unsupported(fmt.Sprintf("it can look for %d CPUs, not for %d", maxTargets, t.targets))
+	if s.looksForTargets() && len(t.watchable) > maxTargets {
+		return unsupported(fmt.Sprintf("it can look for %d CPUs, not for %d", maxTargets, len(t.watchable)))
+	}
+	if s.system == perfEvents {
+		return t.watchFaults(s.name)
 	}
 	var l link.Link
 	var err error
@@ -357,7 +364,7 @@ func (t *Tracer) Sources() []Source { return slices.Clone(t.sources) }
 
 // Has reports whether the source of events of kind k is attached.
 func (t *Tracer) Has(k event.Kind) bool {
-	return slices.ContainsFunc(t.sources, func(s Source) bool { return s.Kind == k && s.Err == nil })
+	return slices.ContainsFunc(t.sources, func(s Source) bool { return s.Has(k) && s.Err == nil })
 }
 
 // Seen returns how many events of kind k happened on a CPU since Start,
@@ -445,6 +452,7 @@ func (t *Tracer) Close() error {
 	if t.isolation != nil {
 		errs = append(errs, t.isolation.close())
 	}
+	t.closeFaults()
 	for _, l := range t.links {
 		errs = append(errs, l.Close())
 	}

@@ -293,23 +293,29 @@ func TestSourcesAreThePrograms(t *testing.T) {
 	seen := make(map[event.Kind]bool)
 	for _, s := range allSources() {
 		fromSources = append(fromSources, s.name)
-		typ, section := ebpf.RawTracepoint, "raw_tp/"
-		if s.system == kprobes {
-			typ, section = ebpf.Kprobe, "kprobe/"
+		typ, section := ebpf.RawTracepoint, "raw_tp/"+s.name
+		switch s.system {
+		case kprobes:
+			typ, section = ebpf.Kprobe, "kprobe/"+s.name
+		case perfEvents:
+			typ, section = ebpf.PerfEvent, "perf_event"
 		}
-		if p := spec.Programs[s.name]; p != nil && (p.Type != typ || p.SectionName != section+s.name) {
+		if p := spec.Programs[s.name]; p != nil && (p.Type != typ || p.SectionName != section) {
 			t.Errorf("program %s is %s in section %s", s.name, p.Type, p.SectionName)
 		}
-		if seen[s.kind] && !slices.Contains([]event.Kind{event.SendCall, event.SendReschedule}, s.kind) {
-			t.Errorf("two sources of kind %d", s.kind)
+		for _, k := range append(s.also, s.kind) {
+			if seen[k] && !slices.Contains([]event.Kind{event.SendCall, event.SendReschedule, event.PageFault}, k) {
+				t.Errorf("two sources of kind %s", k)
+			}
+			seen[k] = true
 		}
-		seen[s.kind] = true
 		if s.system == "" || s.shows == "" || s.params == "" {
 			t.Errorf("%s lacks a word: %+v", s.name, s)
 		}
 	}
-	maps.DeleteFunc(spec.Programs, func(_ string, p *ebpf.ProgramSpec) bool {
-		return p.Type == ebpf.Syscall || p.Type == ebpf.Tracing || p.Type == ebpf.PerfEvent // called, or attached to no tracepoint
+	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
+		_, fault := faultEvents[name]
+		return p.Type == ebpf.Syscall || p.Type == ebpf.Tracing || fault && !slices.Contains(fromSources, name) // called, or of the task side only
 	})
 	fromPrograms := slices.Sorted(maps.Keys(spec.Programs))
 	slices.Sort(fromSources)
@@ -317,7 +323,7 @@ func TestSourcesAreThePrograms(t *testing.T) {
 		t.Errorf("sources %q\nprograms %q", fromSources, fromPrograms)
 	}
 	for k := range event.Kinds() {
-		if seen[k] == k.IsIsolation() {
+		if seen[k] == (k.IsIsolation() || slices.Contains(elsewhere, k)) {
 			t.Errorf("kind %s has a source: %v", k, seen[k])
 		}
 	}

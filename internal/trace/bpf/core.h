@@ -79,7 +79,8 @@ struct cpu_state {
 	__u32 running;      /* programs that run now, interrupted ones included */
 	__u32 preempted;    /* how often the CPU switched while one ran */
 	__u32 shown;        /* any_cpu: the last switch that was recorded here was to a watched task */
-	__u32 pad[8];
+	__u32 ipi;          /* arm64.h: an IPI is handled whose reason has not shown yet */
+	__u32 pad[7];
 	/* isolation.h; answered and granted are user space's */
 	__u32 answered;     /* thread that user space is waking with the answer to its call */
 	__u32 granted;      /* ... which allows it to be isolated on this CPU */

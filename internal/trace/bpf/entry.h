@@ -22,24 +22,32 @@ PROGRAM(sys_exit)
 	isolation_sys_exit(s, regs, ctx->args[1]);
 }
 
-PROGRAM(page_fault_user)
-{
-	struct pt_regs *regs = (void *)ctx->args[1];
+/* Whether no tracepoint shows page faults. */
+volatile const bool faults_resolved_only = false;
 
-	if (watched_task(s))
-		record_at(s, KIND_PAGE_FAULT, READ_USER_IP(regs), ctx->args[0], ctx->args[2], 0);
-	broken(s, BREAK_PAGE_FAULT, ctx->args[0], s->left || fault_events ? FAULTING : SETTLED);
-}
-
-/* perf's software events of faults that were resolved: attached to each watched CPU if threads may be isolated. */
-SEC("perf_event")
-int page_fault_resolved(struct bpf_perf_event_data *ctx)
+static __always_inline int fault_resolved(struct bpf_perf_event_data *ctx, __u64 code)
 {
 	struct cpu_state *s = cpu_state(bpf_get_smp_processor_id());
 
-	if (s)
-		isolation_fault_resolved(s, ctx->addr);
+	if (!s)
+		return 0;
+	if (faults_resolved_only && watched_task(s))
+		record(s, KIND_PAGE_FAULT, ctx->addr, code, 0);
+	isolation_fault_resolved(s, ctx->addr);
 	return 0;
+}
+
+/* perf's software events of faults that were resolved: attached to each watched CPU if something is to be known by them. */
+SEC("perf_event")
+int page_fault_minor(struct bpf_perf_event_data *ctx)
+{
+	return fault_resolved(ctx, FAULT_MINOR);
+}
+
+SEC("perf_event")
+int page_fault_major(struct bpf_perf_event_data *ctx)
+{
+	return fault_resolved(ctx, FAULT_MAJOR);
 }
 
 /*

@@ -97,7 +97,7 @@ struct {
 
 /* How many threads are away so. */
 __u32 away = 0;
-/* Whether page_fault_resolved is attached on the watched CPUs. */
+/* Whether resolved page faults show on the watched CPUs. */
 __u32 fault_events = 0;
 
 struct {

@@ -11,12 +11,12 @@ enum kind {
 	/* the task itself */
 	KIND_SYSCALL_ENTER, /* a: number */
 	KIND_SYSCALL_EXIT,  /* a: number, b: result */
-	KIND_PAGE_FAULT,    /* a: address, b: error code of the architecture */
+	KIND_PAGE_FAULT,    /* a: address, b: error code of the architecture, or one of FAULT_* */
 	KIND_SIGNAL,        /* a: signal, b: si_code, c: si_pid, 0 if it is unknown; it is about to be handled, or has ended the process */
 	KIND_USER_EXIT,     /* context tracking: user mode was left ... */
 	KIND_USER_ENTER,    /* ... and will be entered */
 
-	/* interrupts; a: vector */
+	/* interrupts; a: vector, on arm64 the irq number of a timer and 0 of an IPI */
 	KIND_LOCAL_TIMER_ENTER,
 	KIND_LOCAL_TIMER_EXIT,
 	KIND_RESCHEDULE_ENTER,
@@ -39,6 +39,8 @@ enum kind {
 	KIND_SPURIOUS_EXIT,
 	KIND_PLATFORM_IPI_ENTER,
 	KIND_PLATFORM_IPI_EXIT,
+	KIND_IPI_ENTER, /* of another reason than those above; b, c: the first bytes of its text */
+	KIND_IPI_EXIT,
 
 	KIND_IRQ_ENTER, /* a: irq number, b: handler */
 	KIND_IRQ_EXIT,  /* a: irq number, b: handled */
@@ -80,6 +82,14 @@ enum kind {
 	KIND_SEND_TIMER,      /* b: function, c: timer */
 	KIND_SEND_AFFINITY,   /* b: thread that may run on the target from now on */
 	KIND_SEND_CGROUP,     /* b: thread that is moved to another cgroup; the target is where it ran */
+	KIND_SEND_IPI,        /* b, c: as of KIND_IPI_ENTER */
 
 	KINDS,
 };
+
+/*
+ * b of KIND_PAGE_FAULT where a fault shows only once it is resolved. No architecture has these bits in an error code.
+ * Major: it was waited for what is behind the page.
+ */
+#define FAULT_MINOR (1ULL << 62)
+#define FAULT_MAJOR (1ULL << 63)

@@ -9,15 +9,6 @@
 
 #include "send.h"
 
-/* Whether a struct cpumask contains a CPU. */
-static __always_inline bool has_cpu(void *mask, __u32 cpu)
-{
-	__u64 word = 0;
-
-	bpf_probe_read_kernel(&word, sizeof(word), mask + cpu / 64 * sizeof(word));
-	return word >> (cpu % 64) & 1;
-}
-
 static __always_inline void record_single(struct pt_regs *ctx, struct cpu_state *s, __u8 kind)
 {
 	struct __call_single_data *csd = (void *)ARG2(ctx);
@@ -52,11 +43,6 @@ PROBE(smp_call_function_many_cond)
 		if (cpu != bpf_get_smp_processor_id() && has_cpu(mask, cpu) && watched_target(cpu))
 			send(ctx, s, KIND_SEND_CALLS, cpu, 0, func, now, flags);
 	}
-}
-
-PROBE(native_smp_send_reschedule)
-{
-	record_send(ctx, s, KIND_SEND_RESCHEDULE, ARG1(ctx), 0, 0, 0);
 }
 
 /* SCA_CHECK of kernel/sched/sched.h: what sched_setaffinity() asks for, and nobody else. Its checks are behind us. */

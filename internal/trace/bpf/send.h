@@ -42,6 +42,15 @@ static __always_inline void send(void *ctx, struct cpu_state *s, __u8 kind, __u3
 	submit(e);
 }
 
+/* Whether a struct cpumask contains a CPU. */
+static __always_inline bool has_cpu(void *mask, __u32 cpu)
+{
+	__u64 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), mask + cpu / 64 * sizeof(word));
+	return word >> (cpu % 64) & 1;
+}
+
 /* Changes whenever it is switched away, and so shows whether it has run since. */
 static __always_inline __u64 switches_of(struct task_struct *task)
 {
@@ -90,11 +99,6 @@ PROGRAM(workqueue_queue_work)
 
 	record_send(ctx, s, KIND_SEND_WORK, BPF_CORE_READ(pwq, pool, cpu), 0, (__u64)BPF_CORE_READ(work, func),
 		    (__u64)work);
-}
-
-PROGRAM(vector_config)
-{
-	record_send(ctx, s, KIND_SEND_IRQ, (__u32)ctx->args[2], 0, (__u32)ctx->args[0], 0);
 }
 
 /*

@@ -12,6 +12,11 @@
 #include "send.h"
 #include "probe.h"
 #include "running.h"
+#if defined(__TARGET_ARCH_x86)
+#include "x86.h"
+#elif defined(__TARGET_ARCH_arm64)
+#include "arm64.h"
+#endif
 
 /* The helpers for stacks, tasks and registers are reserved for GPL programs. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
