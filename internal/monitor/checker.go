@@ -44,6 +44,9 @@ type run struct {
 // seen on a CPU; "" if they are.
 type Blind func(cpu int, k event.Kind, named bool) string
 
+// Steps stands for the steps of a patch, which are derived from others and have no kind of their own, where a Blind is asked.
+const Steps event.Kind = 0
+
 // NewChecker returns a checker of all monitors on all cpus.
 func NewChecker(monitors []*Monitor, cpus cpulist.Set, functions Functions, blind Blind) *Checker {
 	c := &Checker{functions: functions}
@@ -78,6 +81,11 @@ func (m *Monitor) blind(cpu int, blind Blind) []string {
 		}
 		named := len(events.functions) > 0 || m.pokes && k == event.SendCall
 		if why := blind(cpu, k, named); why != "" && !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
+		}
+	}
+	if m.pokes {
+		if why := blind(cpu, Steps, false); why != "" {
 			reasons = append(reasons, why)
 		}
 	}

@@ -306,6 +306,21 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// Where nothing patches in steps, a monitor of the steps has seen nothing, which is no verdict; others need no steps.
+func TestUnknownWithoutSteps(t *testing.T) {
+	blind := func(_ int, k event.Kind, _ bool) string {
+		if k == Steps {
+			return "no steps"
+		}
+		return ""
+	}
+	for name, want := range map[string]string{"poke3": report.MonitorUnknown, "quiet_user": report.MonitorSatisfied} {
+		if m := checker(t, name, blind).Results(0, never)[0]; m.Verdict != want || (len(m.Reasons) > 0) != (want == report.MonitorUnknown) {
+			t.Errorf("%s: %+v, want %s", name, m, want)
+		}
+	}
+}
+
 // What happened in the warm-up is not held against anybody, nor is what
 // happened on another CPU.
 func TestWhatCounts(t *testing.T) {

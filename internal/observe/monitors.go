@@ -4,16 +4,22 @@ package observe
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/monitor"
 	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
+	"github.com/taskiso/taskiso/internal/trace"
 )
 
 // blind returns why events of kind k, or the functions that they name, are not seen on a CPU; "" if they are.
 func (s *scene) blind(cpu int, k event.Kind, named bool) string {
 	if named && s.symbolsErr != nil {
 		return "kernel functions have no names: " + s.symbolsErr.Error()
+	}
+	if k == monitor.Steps && s.isARM64() {
+		return "kernel text is patched in steps on x86 only"
 	}
 	if (k == event.UserExit || k == event.UserEnter) && s.has(k) && !s.tracked().Contains(cpu) {
 		return "not nohz_full, so nothing reports when user mode is left and entered"
@@ -28,6 +34,11 @@ func (s *scene) blind(cpu int, k event.Kind, named bool) string {
 		}
 	}
 	return ""
+}
+
+// isARM64 reports whether the sources are those of arm64.
+func (s *scene) isARM64() bool {
+	return slices.ContainsFunc(s.sources, func(s trace.Source) bool { return s.Kind == event.IPIEnter })
 }
 
 // hasVectors reports whether this machine's interrupts have tracepoints by vector.
