@@ -3,7 +3,10 @@
 package ksym
 
 import (
+	"bytes"
 	"errors"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -54,6 +57,28 @@ func TestLoadHidden(t *testing.T) {
 	_, err := Load(strings.NewReader("0000000000000000 T _text\n0000000000000000 t do_sync_core\n"))
 	if !errors.Is(err, ErrRestricted) {
 		t.Errorf("got %v, want ErrRestricted", err)
+	}
+}
+
+func TestMalformedLines(t *testing.T) {
+	for _, line := range []string{"", " T x", "zz T x", "0 T", "0 T ", "0 TT x", "0T x", "0 T \t[veth]", "12345678901234567 T x", "0x1 T x"} {
+		if _, err := Load(strings.NewReader(symbols + line + "\n" + symbols)); err == nil || !strings.Contains(err.Error(), strconv.Quote(line)) {
+			t.Errorf("%q: got error %v, want one that quotes the line", line, err)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	text, err := os.ReadFile("/proc/kallsyms")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(bytes.NewReader(text)); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
