@@ -85,6 +85,18 @@ func unsupported(why string, err error) error {
 
 // openGuard loads and attaches the programs, which interrupts all CPUs.
 func openGuard(cfg Config) (*guard, error) {
+	g, err := loadGuard(cfg.Files)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.begin(cfg); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// loadGuard loads the programs, which is most of what opening takes, and attaches none.
+func loadGuard(files fs.FS) (*guard, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, unsupported("loading BPF programs: run as root", err)
 	}
@@ -93,23 +105,28 @@ func openGuard(cfg Config) (*guard, error) {
 	if err != nil {
 		return nil, unsupported("reading the kernel's type information", err)
 	}
-	if addressesHidden(cfg.Files) {
+	if addressesHidden(files) {
 		return nil, fmt.Errorf("%w: the kernel hides the addresses of its variables, as of its queues of tasks; set kernel.kptr_restrict to 0 or 1", ErrNotSupported)
 	}
 	if err := canStop(); err != nil {
 		return nil, unsupported("stopping a thread as a debugger does", err)
 	}
 	g := &guard{ops: guarded(kernel)}
-	if err := g.load(types, cfg); err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	if err := g.attend(); err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	if err := g.attach(); err != nil {
+	if err := g.load(types); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
+}
+
+// begin gives the programs what they are to do, and attaches them.
+func (g *guard) begin(cfg Config) error {
+	if err := g.set(cfg); err != nil {
+		return err
+	}
+	if err := g.attend(); err != nil {
+		return err
+	}
+	return g.attach()
 }
 
 // addressesHidden reports whether each address that the kernel shows is 0: a file system without any proves nothing.
@@ -153,7 +170,7 @@ func guarded(kernel *btf.Spec) []Operation {
 	return ops
 }
 
-func (g *guard) load(types *btf.Cache, cfg Config) error {
+func (g *guard) load(types *btf.Cache) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the embedded BPF programs: %w", err)
@@ -162,9 +179,6 @@ func (g *guard) load(types *btf.Cache, cfg Config) error {
 		return err
 	}
 	if err := g.fill(spec); err != nil {
-		return err
-	}
-	if err := g.set(spec, cfg); err != nil {
 		return err
 	}
 	if g.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
@@ -221,7 +235,7 @@ func (g *guard) choose(types *btf.Cache, spec *ebpf.CollectionSpec) error {
 }
 
 // set gives the programs what they are to do.
-func (g *guard) set(spec *ebpf.CollectionSpec, cfg Config) error {
+func (g *guard) set(cfg Config) error {
 	var list [maxCPUs]uint32
 	n := 0
 	for cpu := range cfg.CPUs.All() {
@@ -247,7 +261,7 @@ func (g *guard) set(spec *ebpf.CollectionSpec, cfg Config) error {
 		bpfVarSupervisor: uint32(os.Getpid()), bpfVarPatience: uint64(patienceOn(cfg.Files)), bpfVarMaxWait: uint64(cfg.MaxWait),
 		bpfVarFirstProcess: uint32(cmp.Or(cfg.first, 1)),
 	} {
-		if err := spec.Variables[name].Set(value); err != nil {
+		if err := g.coll.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("setting %s to %v: %w", name, value, err)
 		}
 	}

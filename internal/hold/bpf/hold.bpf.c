@@ -213,12 +213,16 @@ __u64 lost_events = 0;
 __u64 seen_operations = 0; /* whose program could see that it was held */
 __u64 max_wait = 0; /* ns; after that much more user space is taken for dead */
 
-volatile const __u32 supervisor = 0;
-volatile const __u64 patience = 0; /* ns: see PATIENCE_BESIDE_OTHERS */
-volatile const __u32 policies[OPERATIONS];
-volatile const __u64 bpf_commands = 0; /* a bit each */
-volatile const __u32 cpus = 0;
-volatile const __u32 cpu[MAX_CPUS];
+/*
+ * What is held, for which CPUs, and who is asked. No constants, so that programs which are loaded can be given
+ * other ones: loading them is most of what opening takes.
+ */
+__u32 supervisor = 0;
+__u64 patience = 0; /* ns: see PATIENCE_BESIDE_OTHERS */
+__u32 policies[OPERATIONS];
+__u64 bpf_commands = 0; /* a bit each */
+__u32 cpus = 0;
+__u32 cpu[MAX_CPUS];
 
 #define SILENCE (2000 * MS) /* beyond max_wait */
 /*
@@ -242,19 +246,25 @@ static __always_inline struct rq *queue_of(__u32 n)
 /* Threads that never run in user mode, such as kernel threads and workers of io_uring and vhost. */
 #define PF_IN_KERNEL (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER)
 
-/* Whether a user task other than the one that asks runs on one of the CPUs. */
-__noinline int busy(void)
+/* Whether a user task other than the one that asks runs on the CPU that is the nth in the list. */
+static long runs_user_task(__u32 n, bool *found)
 {
 	struct task_struct *task, *self = (void *)bpf_get_current_task();
-	__u32 i;
 
-#pragma clang loop unroll(disable)
-	for (i = 0; i < cpus && i < MAX_CPUS; i++) {
-		task = BPF_CORE_READ(queue_of(cpu[i]), curr);
-		if (task && task != self && BPF_CORE_READ(task, pid) && !(BPF_CORE_READ(task, flags) & PF_IN_KERNEL))
-			return true;
-	}
-	return false;
+	if (n >= MAX_CPUS)
+		return 1;
+	task = BPF_CORE_READ(queue_of(cpu[n]), curr);
+	*found = task && task != self && BPF_CORE_READ(task, pid) && !(BPF_CORE_READ(task, flags) & PF_IN_KERNEL);
+	return *found;
+}
+
+/* Whether one runs on any of the CPUs. The verifier goes once through the body of bpf_loop(), not once for each CPU. */
+__noinline int busy(void)
+{
+	bool found = false;
+
+	bpf_loop(cpus, runs_user_task, &found, 0);
+	return found;
 }
 
 static __always_inline bool closed(void)
@@ -386,7 +396,7 @@ __noinline int exempted(__u32 exempt, __u32 operation, __u64 since, __u64 detail
 #define tell(operation, since, d0, d1) exempted(EXEMPT_NOT, operation, since, d0, d1)
 
 /* Not the process 1 of a namespace. Another number only in a test. */
-volatile const __u32 first_process = 1;
+__u32 first_process = 1;
 
 #define ANCESTORS 4096
 
