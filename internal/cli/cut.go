@@ -56,7 +56,7 @@ read, if nothing is recorded of what was asked for, or if PART cannot be written
 	f.Var(&o.before, "before", "with --around: this `TIME` before the break")
 	f.Var(&o.after, "after", "with --around: this `TIME` after the break")
 	f.StringVar(&o.cpus, "cpu", "", "only these `CPUS`: 3, 2-3")
-	f.IntVar(&o.tid, "thread", 0, "only thread `TID`")
+	f.Var((*flags.Number)(&o.tid), "thread", "only thread `TID`")
 	f.StringVarP(&o.output, "output", "o", "", "write the part to `FILE`")
 	return c
 }

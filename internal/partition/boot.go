@@ -287,13 +287,6 @@ func (k *kernelLine) nameOthers(w *BootWord, there cpulist.Set, has, have string
 	}
 }
 
-func orNone(set cpulist.Set) string {
-	if set.IsEmpty() {
-		return "no CPU"
-	}
-	return "CPU " + set.String()
-}
-
 // word returns the word of a parameter that every proposal has.
 func (b *Boot) word(parameter string) *BootWord {
 	i := slices.IndexFunc(b.Words, func(w BootWord) bool { return strings.HasPrefix(w.Word, parameter+"=") })

@@ -340,6 +340,13 @@ func (h *host) machineCheck() (dir string, err error) {
 // isSystemd reports whether systemd is there to be asked.
 func (h *host) isSystemd() bool { return h.exists(systemd.Socket) }
 
+func orNone(set cpulist.Set) string {
+	if set.IsEmpty() {
+		return "no CPU"
+	}
+	return "CPU " + set.String()
+}
+
 // either chooses the word for one CPU or for several.
 func either(cpus cpulist.Set, one, several string) string {
 	if cpus.Len() == 1 {
