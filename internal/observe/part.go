@@ -15,7 +15,7 @@ func (a *analysis) isPart(p *record.Part) {
 	a.part, a.begin = p, p.Began
 	a.collector.BeginPart(p.Began)
 	if !p.CPUs.IsEmpty() {
-		a.builder.Unseen = !a.builder.Everywhere // that a thread goes to a CPU which was left out is not seen
+		a.builder.Unseen = true // that a thread goes to a CPU which was left out is not seen
 	}
 }
 

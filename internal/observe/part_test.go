@@ -323,3 +323,53 @@ func TestPartOfIsolation(t *testing.T) {
 		}
 	}
 }
+
+// A thread that was found in user mode is in a part only if it, and the CPU on which it was, are.
+func TestPartWithoutWhoWasFound(t *testing.T) {
+	cpus := onlyCPU(t, 2, 3)
+	var out bytes.Buffer
+	w, err := record.NewWriter(&out, record.Header{NohzFull: cpus, Sources: []record.Source{{Kind: event.UserExit}, {Kind: event.UserEnter}}}, symbols{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Begin(time.Second)
+	w.Found(record.Found{CPU: 2, TID: 8, From: time.Second, At: time.Second + 1})
+	w.Batch(event.Batch{Events: []event.Event{taskOn(3, 7, 2*time.Second), in(event.UserEnter, 2*time.Second+10)}, Until: 9 * time.Second})
+	if err := w.Close(&record.End{Report: &report.Report{}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []time.Duration{0, 5 * time.Second} {
+		for cpu, s := range map[int]record.Selection{3: {CPUs: onlyCPU(t, 3)}, 2: {TID: 8}} {
+			s.From, s.Until = from, 8*time.Second
+			r, _ := replay(t, cut(t, out.Bytes(), s))
+			if len(r.CPUs) != 1 || r.CPUs[0].CPU != cpu || r.CPUs[0].User == 0 || r.Task.Threads != 1 {
+				t.Errorf("%+v: %d threads, %+v", s, r.Task.Threads, r.CPUs)
+			}
+		}
+	}
+}
+
+// A thread that goes to sleep on a CPU and runs on another one, which was left out, is not known to sleep on.
+func TestPartOfAThreadThatLeft(t *testing.T) {
+	var out bytes.Buffer
+	w, err := record.NewWriter(&out, record.Header{Sources: []record.Source{{Kind: event.Switch}, {Kind: event.Migrate}}}, symbols{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, away, back := in(event.SyscallEnter, 3*time.Second), other(3*time.Second+10, "swapper", 0), taskOn(5, 7, 4*time.Second)
+	call.A, away.B, back.Task.Switches, back.Watched = 1, 1, 1, false
+	w.Begin(time.Second)
+	w.Batch(event.Batch{Events: []event.Event{taskOn(3, 7, 2*time.Second), in(event.SyscallEnter, 2*time.Second+10), call, away, back}, Until: 9 * time.Second})
+	if err := w.Close(&record.End{Report: &report.Report{}}); err != nil {
+		t.Fatal(err)
+	}
+	_, breaks := replay(t, cut(t, out.Bytes(), record.Selection{Until: 8 * time.Second, CPUs: onlyCPU(t, 3)}))
+	for _, b := range breaks {
+		if b.Waited != 0 || b.Open {
+			t.Errorf("%+v", b)
+		}
+	}
+	if len(breaks) == 0 {
+		t.Error("there is no break")
+	}
+}

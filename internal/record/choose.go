@@ -22,6 +22,11 @@ func (s *Selection) chosen(events []event.Event) []event.Event {
 	return kept
 }
 
+// isAbout reports whether a thread that was in user mode is selected.
+func (s *Selection) isAbout(f Found) bool {
+	return (s.CPUs.IsEmpty() || s.CPUs.Contains(f.CPU)) && (s.TID == 0 || s.TID == f.TID)
+}
+
 // onCPU reports whether e happened on a CPU that is selected or can be the reason for what happens there. A timer, a work item and a
 // thread can go to another CPU than they were meant for, and the latest one who sent them is meant.
 func (s *Selection) onCPU(e *event.Event) bool {

@@ -202,10 +202,12 @@ func (c *cutter) take(item Item) {
 	case Batch:
 		c.batch(item.Batch)
 	case Found:
-		if !c.begun {
-			c.known.find(item)
-		} else if item.At <= c.end {
+		switch {
+		case !c.isAbout(item) || item.At > c.end:
+		case c.begun:
 			c.w.found(item)
+		default:
+			c.known.find(item)
 		}
 	case Gap:
 		c.gap(item)
