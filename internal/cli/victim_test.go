@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,17 @@ const (
 	victimCPU       = 3
 	housekeepingCPU = 0
 )
+
+// chosenVariable names the provocations that the victim makes, between commas; all if it is empty.
+const chosenVariable = "TASKISO_TEST_PROVOKE"
+
+func chosenProvocations() []provocation {
+	names := strings.Split(os.Getenv(chosenVariable), ",")
+	if names[0] == "" {
+		return provocations
+	}
+	return slices.DeleteFunc(slices.Clone(provocations), func(p provocation) bool { return !slices.Contains(names, p.name) })
+}
 
 // settle is the time after a provocation in which its effect is looked for.
 const settle = 80 * time.Millisecond
@@ -69,7 +82,7 @@ func beVictim(file string) {
 	}
 	time.Sleep(settle)
 	enc := json.NewEncoder(out)
-	for _, p := range provocations {
+	for _, p := range chosenProvocations() {
 		d := done{Name: p.name, From: clock.Now()}
 		if err := p.do(v); err != nil {
 			d.Error = err.Error()

@@ -72,6 +72,17 @@ func TestVM(t *testing.T) {
 	})
 }
 
+// TestVMExports exports a recording of provocations. On arm64 most of them interrupt nobody: its TLB is flushed without interrupts.
+func TestVMExports(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{
+		Kernels:  debian.Suites(),
+		Cmdline:  vmtest.Isolated,
+		Programs: map[string]vmtest.Program{guestProgram: taskiso},
+		Tests:    "^TestGuestProvokedExports$",
+		Timeout:  20 * time.Minute,
+	})
+}
+
 // TestVMScreen is what the screen of a report promises.
 func TestVMScreen(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
