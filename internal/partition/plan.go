@@ -76,7 +76,7 @@ type Plan struct {
 	refusal error // its text is Refused
 }
 
-// ErrRequired means that a setting that the spec requires is not possible.
+// ErrRequired means that a setting that the spec requires is not possible, or that this is not known.
 var ErrRequired = errors.New("required, but not possible here")
 
 // asks reports whether a spec asks for what a setting does only on request.
@@ -94,17 +94,30 @@ func (s Spec) asks(setting string) bool {
 
 // missing is about settings that are required, by name or by an option that needs them.
 func (p *Plan) missing(spec Spec) error {
-	var names, why []string
-	for _, s := range p.Settings {
-		required := slices.Contains(spec.Require, s.Name) || spec.asks(s.Name)
-		if required && (s.State == Lacking || s.State == Unknown || s.State == Elsewhere || s.State == Refused) {
-			names, why = append(names, s.Name), append(why, s.Reason)
-		}
+	impossible, whyNot := p.required(spec, Lacking, Elsewhere, Refused)
+	unknown, why := p.required(spec, Unknown)
+	var problems []string
+	if impossible != "" {
+		problems = append(problems, fmt.Sprintf("setting %s: %v: %s", impossible, ErrRequired, whyNot))
 	}
-	if len(names) == 0 {
+	if unknown != "" {
+		problems = append(problems, fmt.Sprintf("setting %s: required, but whether it is possible here is not known: %s; find that out, or do without requiring it", unknown, why))
+	}
+	if len(problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("setting %s: %w: %s", strings.Join(names, ", "), ErrRequired, strings.Join(why, "; "))
+	return because(ErrRequired, "%s", strings.Join(problems, "; "))
+}
+
+// required returns the names of the settings in some states that the spec requires, and the reasons.
+func (p *Plan) required(spec Spec, states ...State) (names, reasons string) {
+	var list, why []string
+	for _, s := range p.Settings {
+		if (slices.Contains(spec.Require, s.Name) || spec.asks(s.Name)) && slices.Contains(states, s.State) {
+			list, why = append(list, s.Name), append(why, s.Reason)
+		}
+	}
+	return strings.Join(list, ", "), strings.Join(why, "; ")
 }
 
 // writable refuses a plan with a change that cannot be written from here: half of a plan

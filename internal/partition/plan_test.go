@@ -205,6 +205,24 @@ func TestPlanRequired(t *testing.T) {
 	}
 }
 
+// A required setting of which it is not known whether it is possible is not called impossible, and the error has the next step.
+func TestPlanRequiresWhatIsUnknown(t *testing.T) {
+	files := small()
+	files["proc/irq/default_smp_affinity"] = &fstest.MapFile{Data: []byte("what?\n")}
+	for _, test := range []struct {
+		require []string
+		want    string
+	}{
+		{[]string{"irq-default"}, `setting irq-default: required, but whether it is possible here is not known: reading /proc/irq/default_smp_affinity: parsing CPU list "what?": not a hexadecimal number of at most 8 digits; find that out, or do without requiring it`},
+		{[]string{"irq-default", "cpuset"}, "setting cpuset: required, but not possible here: no /sys/fs/cgroup/cgroup.controllers; setting irq-default: required, but whether it is possible here is not known: "},
+	} {
+		_, err := New(Spec{CPUs: "1", Require: test.require}, files)
+		if !errors.Is(err, ErrRequired) || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+}
+
 func TestPlanWarns(t *testing.T) {
 	files := small()
 	files["sys/devices/system/cpu/cpu0/topology/core_cpus_list"] = &fstest.MapFile{Data: []byte("0,2\n")}

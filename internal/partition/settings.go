@@ -4,7 +4,9 @@ package partition
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -93,6 +95,9 @@ func (k knob) on(h *host) Setting {
 	if err != nil {
 		// All or nothing: half of a setting helps nobody.
 		s.Reason = err.Error()
+		if errors.Is(err, fs.ErrPermission) && !strings.Contains(s.Reason, "root") {
+			s.Reason += ": look as root"
+		}
 		return s
 	}
 	s.Changes, s.Notes, s.Short, s.fixed = f.changes, f.notes, f.short, f.fixed
