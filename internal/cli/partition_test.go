@@ -25,6 +25,7 @@ func capturedMachine(t *testing.T) string {
 		"proc/sys/kernel/random/boot_id":  "boot-1\n",
 		"proc/sys/vm/stat_interval":       "1\n",
 		"proc/irq/24/smp_affinity_list":   "0-1\n",
+		"sys/class/net/lo/type":           "772\n",
 	} {
 		full := filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {

@@ -187,7 +187,7 @@ func (h *host) chooseHousekeeping() error {
 func (h *host) read(path string) (string, error) {
 	content, err := kernfs.ReadValue(h.files, strings.TrimPrefix(path, "/"))
 	if err != nil {
-		return "", readError(path, err)
+		return "", h.readError(path, err)
 	}
 	return strings.TrimSpace(string(content)), nil
 }
@@ -196,14 +196,28 @@ func (h *host) read(path string) (string, error) {
 func (h *host) readWritable(path string) (text string, writable bool, err error) {
 	content, mode, err := kernfs.ReadValueMode(h.files, strings.TrimPrefix(path, "/"))
 	if err != nil {
-		return "", false, readError(path, err)
+		return "", false, h.readError(path, err)
 	}
 	return strings.TrimSpace(string(content)), mode&0o200 != 0, nil
 }
 
-func readError(path string, err error) error {
+// alwaysThere are directories that every kernel has which could have a setting below. Where one of them is missing, as with
+// a procfs of processes only (subset=pid) and in sandboxes, its files are hidden, and that a file is missing proves nothing.
+var alwaysThere = []string{"/proc/irq", "/proc/sys", "/sys/class/net", "/sys/kernel/mm"}
+
+// missing is the error of a path that is not there.
+func (h *host) missing(path string) error {
+	for _, dir := range alwaysThere {
+		if (path == dir || strings.HasPrefix(path, dir+"/")) && !h.exists(dir) {
+			return fmt.Errorf("there is no %s here, so that the files below it cannot be known: look from the host itself, with all of /proc and /sys mounted", dir)
+		}
+	}
+	return because(errLacking, "no %s", path)
+}
+
+func (h *host) readError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return because(errLacking, "no %s", path)
+		return h.missing(path)
 	}
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -224,12 +238,22 @@ func (h *host) glob(pattern string) ([]string, error) {
 		return nil, fmt.Errorf("looking for %s: %w", pattern, err)
 	}
 	if len(paths) == 0 {
-		return nil, because(errLacking, "no %s", pattern)
+		return nil, h.noneOf(pattern)
 	}
 	for i, path := range paths {
 		paths[i] = "/" + path
 	}
 	return paths, nil
+}
+
+// noneOf is the error of a pattern that nothing matches: [fs.Glob] takes a directory that cannot be read for an empty one.
+func (h *host) noneOf(pattern string) error {
+	dir, _, _ := strings.Cut(pattern, "*")
+	dir = dir[:strings.LastIndexByte(dir, '/')]
+	if _, err := fs.ReadDir(h.files, inFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return h.readError(dir, err)
+	}
+	return h.missing(pattern)
 }
 
 // keepOff returns the change that takes isolated CPUs out of the set in a file,
@@ -307,7 +331,7 @@ func (h *host) secondCache(cpu int) string {
 func (h *host) interrupts() ([]int, error) {
 	entries, err := fs.ReadDir(h.files, "proc/irq")
 	if err != nil {
-		return nil, readError("/proc/irq", err)
+		return nil, h.readError("/proc/irq", err)
 	}
 	var numbers []int
 	for _, entry := range entries {
@@ -330,8 +354,11 @@ func (h *host) machineCheck() (dir string, err error) {
 	const top = "/sys/devices/system/machinecheck"
 	for cpu := range h.Online.All() {
 		dir := fmt.Sprintf("%s/machinecheck%d", top, cpu)
-		if h.exists(dir) {
+		switch _, err := fs.Stat(h.files, inFS(dir)); {
+		case err == nil:
 			return dir, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", h.readError(dir, err)
 		}
 	}
 	return "", because(errLacking, "no %s", top)

@@ -43,6 +43,7 @@ func planInterrupts(h *host) (found, error) {
 	if err != nil {
 		return f, err
 	}
+	seen := false
 	theirs := 0 // interrupts that are on housekeeping CPUs then
 	for _, n := range numbers {
 		file := "/proc/irq/" + strconv.Itoa(n) + "/smp_affinity_list"
@@ -53,6 +54,7 @@ func planInterrupts(h *host) (found, error) {
 		if err != nil {
 			return f, err
 		}
+		seen = true
 		changes, err := h.without(file, text, change.List{}, h.housekeeping)
 		if err != nil {
 			return f, err
@@ -66,6 +68,9 @@ func planInterrupts(h *host) (found, error) {
 			c.MayFail = true
 			f.changes = append(f.changes, c)
 		}
+	}
+	if !seen {
+		return f, errors.New("/proc/irq shows no interrupt, and every machine has some: look from the host itself")
 	}
 	f.short = vectorWarning(h, theirs)
 	if len(f.fixed) > 0 {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,9 @@ func pc(cpus int, since release, line, isolated, nohzFull string) tree {
 		"proc/1/comm":                                                     "init",
 	} {
 		m.add(path, text)
+	}
+	for _, dir := range alwaysThere {
+		m[strings.TrimPrefix(dir, "/")+"/"] = treeFile{"", fs.ModeDir | 0o755}
 	}
 	siblings := "core_cpus_list"
 	if since < 5003 {
