@@ -4,6 +4,7 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 var foreign = []string{
 	"strconv", " json:", "(json:", "cobra", "pflag", "unmarshal", "invalid syntax", "parse error on line", "bare \"", "Go struct", "interface {",
 	"%!", "goroutine", "panic", "arg(s)", "looking for beginning of value", "main.", " toml:", "invalid character", "unexpected end of JSON",
+	"detect support", "apply token", "load program:", "load BTF", "map create", "FUNC_PROTO", "readlinkat",
 }
 
 // checkError makes sure that a refusal is one line in taskiso's words, with a status that is documented.
@@ -128,6 +130,35 @@ func TestWholeNumbersAreDecimal(t *testing.T) {
 	})
 	if n < 8 {
 		t.Errorf("only %d flags are whole numbers", n)
+	}
+}
+
+// Without /proc the kernel's answers come through several layers of a library; a user sees what was tried, and the file.
+func TestWithoutProcfs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root for a mount of its own")
+	}
+	program := buildProgram(t)
+	for _, args := range [][]string{
+		{"run", "-d", "1s"}, {"run", "--", "true"}, {"watch", "-c", "0", "-d", "1s"}, {"noise", "-d", "1s"}, {"faults", "--", "true"},
+		{"doctor"}, {"doctor", "-c", "0"}, {"entries"}, {"hold", "-c", "0"}, {"hold", "operations"}, {"partition", "plan", "-c", "0"},
+	} {
+		c := exec.Command("sh", append([]string{"-c", `mount -t tmpfs none /proc && exec "$@"`, "sh", program}, args...)...)
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // with which package os/exec makes all mounts private
+		out, _ := c.CombinedOutput()
+		if len(out) == 0 {
+			t.Errorf("%q: printed nothing", args)
+		}
+		for _, word := range foreign {
+			if strings.Contains(string(out), word) {
+				t.Errorf("%q: %q is no word for a user: %s", args, word, out)
+			}
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.Count(line, ": ") > 4 {
+				t.Errorf("%q: a chain of errors: %s", args, line)
+			}
+		}
 	}
 }
 

@@ -84,6 +84,9 @@ func (p probe) run() Feature {
 	f := Feature{Name: p.name, Gives: p.gives, Needed: p.needed, Answer: Yes}
 	if err := p.try(); err != nil {
 		f.Answer, f.Reason, f.Next = answer(err), reason(err), p.next
+		if errors.Is(err, fs.ErrNotExist) && f.Answer == Unknown {
+			f.Next = "mount /proc, /sys and what is usual below them"
+		}
 		f.Denied = errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 // root is refused for another reason: a lockdown
 	}
 	return f
@@ -99,7 +102,20 @@ func reason(err error) string {
 			return text
 		}
 	}
-	return err.Error()
+	return withoutLayers(err).Error()
+}
+
+// withoutLayers returns the file that an error is about, or the kernel's answer, without what a library went through.
+func withoutLayers(err error) error {
+	var file *fs.PathError
+	var errno unix.Errno
+	switch {
+	case errors.As(err, &file):
+		return &fs.PathError{Op: file.Op, Path: "/" + strings.TrimPrefix(file.Path, "/"), Err: file.Err}
+	case errors.As(err, &errno):
+		return fmt.Errorf("the kernel's answer is: %w", errno)
+	}
+	return err
 }
 
 func answer(err error) Answer {

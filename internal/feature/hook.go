@@ -31,7 +31,7 @@ func SecurityHook(name string) error {
 	case errors.Is(function, ebpf.ErrNotSupported):
 		return fmt.Errorf("this kernel has no hook %s for BPF programs: %w", name, ErrNotSupported)
 	}
-	return fmt.Errorf("loading a program for hook %s: %w", name, function)
+	return fmt.Errorf("loading a program for hook %s: %w", name, withoutLayers(function))
 }
 
 func load(spec *ebpf.ProgramSpec) error {

@@ -3,8 +3,12 @@
 package feature
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Features that lack privileges are one row, with one next step; a single one is as any other.
@@ -27,6 +31,25 @@ func TestRowsOfFeaturesWithoutPrivileges(t *testing.T) {
 	} {
 		if got := Rows(tc.list); fmt.Sprint(got) != fmt.Sprint(tc.want) {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+// What a library went through is no reason: only the file, or the kernel's answer.
+func TestReasons(t *testing.T) {
+	chain := func(err error) error {
+		return fmt.Errorf("detect support for RingBuf: apply token attributes: get token: %w", err)
+	}
+	for want, err := range map[string]error{
+		"open /proc/self/mountinfo: no such file or directory": chain(&fs.PathError{Op: "open", Path: "/proc/self/mountinfo", Err: unix.ENOENT}),
+		"open /proc/kallsyms: no such file or directory":       &fs.PathError{Op: "open", Path: "proc/kallsyms", Err: unix.ENOENT},
+		"the kernel's answer is: invalid argument":             chain(unix.EINVAL),
+		"refused: operation not permitted":                     chain(unix.EPERM),
+		"this kernel has no hook":                              fmt.Errorf("this kernel has no hook: %w", ErrNotSupported),
+		"nobody knows":                                         errors.New("nobody knows"),
+	} {
+		if got := reason(err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
 		}
 	}
 }

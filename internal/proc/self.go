@@ -15,6 +15,9 @@ import (
 // parent no second thread.)
 func CheckNumbers(files fs.FS) error {
 	self, err := fs.ReadLink(files, "proc/self")
+	if errors.Is(err, fs.ErrNotExist) {
+		return noNumbers{}
+	}
 	if err != nil {
 		return fmt.Errorf("reading this process's number in /proc: %w", err)
 	}
@@ -23,6 +26,15 @@ func CheckNumbers(files fs.FS) error {
 	}
 	return nil
 }
+
+// noNumbers is about a /proc that is not there.
+type noNumbers struct{}
+
+func (noNumbers) Error() string {
+	return "reading this process's number: there is no /proc/self: mount it (mount -t proc proc /proc)"
+}
+
+func (noNumbers) Unwrap() error { return fs.ErrNotExist }
 
 // otherNumbers is the number of this process in a /proc that is not its own.
 type otherNumbers string

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -283,8 +284,12 @@ func (t *Tracer) attachSource(s source) error {
 	return nil
 }
 
-// innermost returns the error of the kernel, without the context that a library added for each way it tried.
+// innermost returns the error of the kernel, with the file that it is about, and without the context that a library added
+// for each way it tried.
 func innermost(err error) error {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		return file
+	}
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {
