@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskiso/taskiso/cpulist"
+	"github.com/taskiso/taskiso/internal/partition/thread"
 )
 
 // kernel imitates what a kernel does with writes to the files of a machine: it
@@ -284,6 +285,12 @@ func (k *kernel) thread(tid int, affinity string) {
 	dir := fmt.Sprintf("proc/%d/task/%[1]d/", tid)
 	k.add(dir+"status", "Name:\ttest\nCpus_allowed_list:\t"+affinity)
 	k.add(dir+"stat", fmt.Sprintf("%d (te) st) S 1 1 1 0 -1 0"+strings.Repeat(" 0", 12)+" %d 0 0", tid, 1000+tid))
+}
+
+// kernelThread adds one that the kernel has made.
+func (k *kernel) kernelThread(tid int, affinity string) {
+	k.thread(tid, affinity)
+	k.add(fmt.Sprintf("proc/%d/task/%[1]d/stat", tid), fmt.Sprintf("%d (kt) S 1 1 1 0 -1 %d"+strings.Repeat(" 0", 12)+" %d 0 0", tid, thread.Kthread, 1000+tid))
 }
 
 // store is of the machine as it is now.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -654,4 +655,45 @@ func TestGuestTemporary(t *testing.T) {
 		t.Errorf("after recover it may run on CPU %s, want 0-3", got)
 	}
 	unchanged(t, "after recover", before)
+}
+
+// TestGuestPlainKernelThreads: khugepaged ends and begins again with the setting of huge pages, and has all CPUs after
+// undo, as every kernel thread that began meanwhile has.
+func TestGuestPlainKernelThreads(t *testing.T) {
+	const enabled = "/sys/kernel/mm/transparent_hugepage/enabled"
+	if err := os.WriteFile(enabled, []byte("madvise"), 0); err != nil {
+		t.Fatal(err)
+	}
+	before := kernelThread(t, "khugepaged")
+	s := machineStore(t.TempDir())
+	if _, err := s.Create(t.Context(), Spec{Name: "guest", CPUs: "2-3", Partition: None}); err != nil {
+		t.Fatal(err)
+	}
+	if got := cpusOf(t, 2); got != "0-1" {
+		t.Errorf("kthreadd may run on CPU %s", got)
+	}
+	if err := s.Undo(t.Context(), "guest", false); err != nil {
+		t.Fatal(err)
+	}
+	after := kernelThread(t, "khugepaged")
+	if after == before {
+		t.Error("khugepaged has not begun again, so that nothing was tried")
+	}
+	for name, pid := range map[string]int{"khugepaged": after, "kthreadd": 2} {
+		if got := cpusOf(t, pid); got != "0-3" {
+			t.Errorf("%s may run on CPU %s after undo", name, got)
+		}
+	}
+}
+
+// kernelThread waits for a kernel thread and returns its number.
+func kernelThread(t *testing.T, name string) int {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if pid, runs := processes(machineStore(t.TempDir()).view)[name]; runs {
+			return pid
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
 }

@@ -624,3 +624,26 @@ func TestThreads(t *testing.T) {
 	}
 	k.same(t, "after undo", original)
 }
+
+// Kernel threads that began while a partition was there have the CPUs that it left to kthreadd, and get those back with
+// it. Whatever was there before, has other CPUs, or is a program is left alone.
+func TestKernelThreadsThatBeganSince(t *testing.T) {
+	k, _ := guest(t)
+	k.kernelThread(2, "0-3")
+	k.kernelThread(41, "0-1") // somebody's choice, before
+	k.thread(42, "0-3")
+	dir := t.TempDir()
+	create(t, k, dir, Spec{Name: "dpdk", CPUs: "2-3", Partition: None})
+	k.kernelThread(50, "0-1")
+	k.kernelThread(51, "0")
+	k.thread(52, "0-1")
+	if err := k.store(t, dir).Undo(t.Context(), "dpdk", false); err != nil {
+		t.Fatal(err)
+	}
+	for tid, want := range map[int]string{2: "0-3", 41: "0-1", 42: "0-3", 50: "0-3", 51: "0", 52: "0-1"} {
+		th, err := thread.Read(k.files(t), fmt.Sprintf("proc/%d/task/%[1]d", tid))
+		if err != nil || th.Allowed.String() != want {
+			t.Errorf("thread %d is on CPU %v, %v; want %s", tid, th.Allowed, err, want)
+		}
+	}
+}

@@ -71,6 +71,11 @@ func (s *Store) restoreAll(j *journal, todo []change.Change) error {
 	for _, c := range slices.Concat(todo, wishes) {
 		errs = append(errs, c.Restore(s.files))
 	}
+	late, err := s.inherited(j) // also those that began because of the above
+	errs = append(errs, err)
+	for _, c := range late {
+		errs = append(errs, c.Restore(s.files))
+	}
 	return errors.Join(errs...)
 }
 

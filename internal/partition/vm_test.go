@@ -25,7 +25,7 @@ func TestVM(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{
 		Cmdline: "nohz_full=2,3",
 		Daemons: true,
-		Skip:    underSystemd + "|" + bootIsolated,
+		Skip:    underSystemd + "|" + bootIsolated + "|" + plainBoot,
 		Timeout: 20 * time.Minute,
 	})
 }
@@ -34,6 +34,15 @@ func TestVM(t *testing.T) {
 func TestVMBootIsolated(t *testing.T) {
 	vmtest.Run(t, vmtest.Config{Cmdline: "isolcpus=managed_irq,domain,2-3 nohz_full=2-3", Tests: bootIsolated + "|^TestGuestBootLines"})
 }
+
+// TestVMPlain is on a machine whose kernel has no CPUs that it keeps free of its threads, of the newest kernel only: before
+// 6.14 every kernel thread began with all CPUs.
+func TestVMPlain(t *testing.T) {
+	vmtest.Run(t, vmtest.Config{Cmdline: "quiet", Kernels: []string{"sid"}, Tests: plainBoot})
+}
+
+// plainBoot are the tests that need a boot without isolated CPUs.
+const plainBoot = "^TestGuestPlain"
 
 // bootIsolated are the tests that need CPUs isolated at boot.
 const bootIsolated = "^TestGuestBootIsolated"
