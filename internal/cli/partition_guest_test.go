@@ -89,13 +89,48 @@ func TestGuestPartitionTakesRoot(t *testing.T) {
 		c := exec.Command(guestProgram, append([]string{"partition"}, args...)...)
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		out, _ := c.CombinedOutput()
-		if c.ProcessState.ExitCode() != exitFailed || string(out) != "taskiso: "+errNotRoot.Error()+"\n" {
+		if c.ProcessState.ExitCode() != exitFailed || string(out) != "taskiso: partitions are made, verified and undone by root: run it with sudo\n" {
 			t.Errorf("%v: %v: %s", args, c.ProcessState, out)
 		}
 	}
 }
 
 // TestGuestPartitionOfARun: a partition for a run is gone after it, whatever ends it.
+// The root of a user namespace may be mapped to the machine's, who owns the settings, and whoever works there may take it for
+// a sandbox: nothing is changed from there, however complete the map is, and nothing is undone.
+func TestGuestPartitionInUserNamespace(t *testing.T) {
+	before := touched(t, "3")
+	for _, users := range []int{1, 1<<32 - 1} {
+		for _, args := range [][]string{
+			{"partition", "create", "-c", "3"}, {"partition", "verify", "default"}, {"partition", "undo", "default"}, {"partition", "recover"},
+			{"run", "-c", "3", "--partition", "--", guestProgram, "--version"},
+		} {
+			if args[1] == "verify" { // what there is to be undone was made outside
+				if code, out := partitioned(t, "create", "-c", "2"); code > exitNotAsMade {
+					t.Fatal(out)
+				}
+			}
+			c := exec.Command(guestProgram, args...)
+			c.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{Size: users}}, GidMappings: []syscall.SysProcIDMap{{Size: users}},
+			}
+			out, err := c.CombinedOutput()
+			if code := c.ProcessState.ExitCode(); err == nil || code != exitFailed || !strings.Contains(string(out), "this is one: its root is not the machine's") {
+				t.Errorf("%q, %d users: exit status %d, %v\n%s", args, users, code, err, out)
+			}
+			if args[1] == "undo" {
+				if code, out := partitioned(t, "undo", "default"); code != 0 {
+					t.Errorf("undone from inside: %s", out)
+				}
+			}
+			if args[1] != "verify" {
+				untouched(t, fmt.Sprintf("%q", args), before)
+			}
+		}
+	}
+}
+
 func TestGuestPartitionOfARun(t *testing.T) {
 	// What is observed is of no interest, and to attach takes long in an emulated
 	// machine: so it cannot.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -307,14 +306,13 @@ func (p *program) onPartition(o *machineOptions, changes bool, do func(context.C
 	}
 }
 
-// errNotRoot names what is missing, before anything is tried.
-var errNotRoot = errors.New("partitions are made, verified and undone by root: run it with sudo")
-
 // withStore calls do with the partitions of the machine. A signal ends the
 // context; nothing else of the process is ended by it.
 func (p *program) withStore(o *machineOptions, changes bool, do func(context.Context, *partition.Store) error) (err error) {
-	if changes && o.host == "" && os.Geteuid() != 0 {
-		return errNotRoot
+	if changes && o.host == "" {
+		if err := partition.Privileged(); err != nil {
+			return err
+		}
 	}
 	files, done, err := p.openMachine(o)
 	if err != nil {
