@@ -29,11 +29,6 @@ func exceptions() []exception {
 		{arm, "internal/vmtest", "TestGuestRunsProgramsOfTheHost", "the host's programs are for another architecture"},
 		{arm, "internal/entries", "TestGuestSendersAreKnown", "calls are read as x86 encodes them"},
 
-		{[]string{debian.ARM64Sid}, "internal/cli", "TestGuestBusyLoopAgreesWithTheKernel", "passes on 6.12; not run on 7.2 since IPIs have names"},
-		{[]string{debian.ARM64Sid}, "internal/cli", "TestGuestTickingCPUAgreesWithTheKernel", "passes on 6.12; not run on 7.2 since IPIs have names"},
-		{[]string{debian.ARM64Sid}, "internal/cli", "TestGuestMonitorHolds", "passes on 6.12; not run on 7.2 since IPIs have names"},
-		{[]string{debian.ARM64Sid}, "internal/cli", "TestGuestBreaksAreAllKernelEntries", "passes on 6.12; not run on 7.2 since IPIs have names"},
-		{arm, "internal/cli", "TestGuestMonitorCountsPatches", "looks for calls of do_sync_core, which only x86 has"},
 		{arm, "internal/cli", "TestGuestVectorGivenUp", "arm64 has no vectors of a CPU: an interrupt that was moved away leaves nothing to give up (drivers/irqchip/irq-gic-v3.c:gic_set_affinity)"},
 
 		{arm, "internal/cli", "TestVMIsolation", "testdata/isolation.c has instructions of x86"},
