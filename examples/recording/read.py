@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Prints how many events of each kind a recording of taskiso has, and how many were lost.
+A gap of a loop that measures noise is counted as an event.
 
 Usage: read.py FILE. It is written from docs/recording.md, and needs nothing but Python.
 """
@@ -62,7 +63,7 @@ class Records:
     def __init__(self, content, begin, kinds):
         self.data, self.pos, self.time, self.kinds = content, 0, begin, kinds
         self.last, self.tasks, self.stacks, self.senders, self.names = {}, [], [], [], {}
-        self.events, self.lost = [], 0
+        self.events, self.lost, self.loop, self.held = [], 0, 0, []
 
     def byte(self):
         self.pos += 1
@@ -111,6 +112,11 @@ class Records:
             elif tag in (7, 8):
                 number = self.uint()
                 self.names[tag, number] = self.text()
+            elif tag == 9:
+                cpu, self.loop, length = self.uint(), self.loop + self.int(), self.uint()
+                self.events.append((self.loop, "gap of the loop", cpu))
+            elif tag == 10:
+                self.held.append(json.loads(self.text()))
             else:
                 raise ValueError(f"record of unknown kind {tag}")
         return self
@@ -147,7 +153,7 @@ class Records:
 
 
 def main(name):
-    counts, lost, missing, ended, damaged, kinds = {}, 0, 0, False, 0, []
+    counts, held, lost, missing, ended, damaged, kinds = {}, 0, 0, 0, False, 0, []
     with open(name, "rb") as file:
         data = file.read()
     if not data.startswith(MAGIC):
@@ -163,12 +169,12 @@ def main(name):
             ended = True
         else:
             records = Records(content, begin, kinds).read()
-            lost += records.lost
+            held, lost = held + len(records.held), lost + records.lost
             for _, event, cpu in records.events:
                 counts[event, cpu] = counts.get((event, cpu), 0) + 1
     for (event, cpu), count in sorted(counts.items()):
         print(f"{event} cpu {cpu}: {count}")
-    print(f"lost {lost}, missing {missing}, damaged {damaged}, {'ended' if ended else 'without an end'}")
+    print(f"held {held}, lost {lost}, missing {missing}, damaged {damaged}, {'ended' if ended else 'without an end'}")
 
 
 if __name__ == "__main__":

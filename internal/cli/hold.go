@@ -67,6 +67,7 @@ type holdOptions struct {
 	file         string
 	housekeeping string
 	duration     flags.Duration
+	record       string
 	json, quiet  bool
 	given        func(name string) bool
 }
@@ -86,6 +87,7 @@ func (o *holdOptions) register(c *cobra.Command) {
 	f.StringVarP(&o.file, "file", "f", "", "read the options from a hold.toml `FILE`; those given here come before it")
 	f.StringVarP(&o.housekeeping, "house-keeping", "H", "", "`CPUS` for taskiso itself (default: all others)")
 	f.VarP(&o.duration, "duration", "d", "end after this `TIME`")
+	f.StringVar(&o.record, "record", "", "record each operation to `FILE`, for \"taskiso report\"")
 	f.BoolVar(&o.json, "json", false, "print each operation as a JSON object")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no operations")
 	if err := c.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions([]cobra.Completion{"hold", "deny", "report", "ignore"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -132,6 +134,7 @@ func (p *program) hold(o *holdOptions) error {
 	}
 	return run.HoldCPUs(run.HoldJob{
 		Console: p.console(), Files: p.files.View(), Config: cfg, Duration: time.Duration(o.duration), JSON: o.json, Quiet: o.quiet,
+		Record: o.record, Version: version(),
 		CPUs: place.Request{CPUs: cpus, Given: true, Housekeeping: o.housekeeping},
 	})
 }

@@ -74,6 +74,7 @@ line; 125 if taskiso failed, or if a loop lost its CPU or its clock, or was ende
 	f.VarP(&opts.priority, "priority", "P", "scheduling `PRIORITY` of the loop: f:95 (FIFO), r:10 (round robin), o:-5 (nice)")
 	registerOutput(f, &opts.output)
 	f.StringVar(&opts.report, "report", "", "write the report as JSON to `FILE`")
+	f.StringVar(&opts.record, "record", "", recordUsage)
 	f.StringVar(&opts.histogram, "hist", "", "write the gaps by microsecond, as text, to `FILE`")
 	f.StringVar(&opts.hgrm, "hgrm", "", "write percentiles as HdrHistogram's tools plot them to `FILE`")
 	f.StringVar(&opts.hlog, "hlog", "", "write histograms in HdrHistogram's log format to `FILE`")

@@ -66,7 +66,7 @@ func (o *options) register(c *cobra.Command) {
 	o.screenOptions.register(f)
 	f.StringVar(&o.events, "events", "", "write one JSON object for each break to `FILE`")
 	f.StringVar(&o.profile, "pprof", "", profileUsage)
-	f.StringVar(&o.record, "record", "", "record everything that is seen to `FILE`, for \"taskiso report\"")
+	f.StringVar(&o.record, "record", "", recordUsage)
 	o.flightOptions.register(f)
 	f.Var((*flags.Count)(&o.maxBreaks), "max-breaks", "exit with status 3 if there are more than `N` breaks")
 	f.BoolVar(&o.lowerBound, "accept-lower-bound", false, "let --max-breaks and --budget pass where more may have come than was seen")
@@ -96,6 +96,8 @@ func (o *screenOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.full, "full", false, "print the whole report: every cause, origin and limit")
 	f.Var(&o.sort, "sort", "order causes by `FIGURE`: time, count or longest")
 }
+
+const recordUsage = "record everything that is seen to `FILE`, for \"taskiso report\""
 
 const profileUsage = "write who interrupted, as stacks for \"go tool pprof\", to `FILE`"
 

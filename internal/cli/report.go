@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskiso/taskiso/internal/measure"
 	"github.com/taskiso/taskiso/internal/run"
 )
 
@@ -20,9 +21,10 @@ func (p *program) reportCommand() *cobra.Command {
 --record: the first screen, or with --full all of it.
 
 A recording is observed again: with --report it gives the report, with --events each
-break, and with --pprof the profile, that the run itself would have written. One that has no end, because taskiso was
-killed or still records, is read as far as it goes; how many breaks there were is unknown
-then.
+break, and with --pprof the profile, that the run itself would have written. That of a
+noise gives its report, and that of a hold its lines, or with --json its objects. One
+that has no end, because taskiso was killed or still records, is read as far as it goes;
+how many breaks there were is unknown then.
 
 The exit status is 0; 2 for a wrong command line or no such FILE; 125 if FILE cannot be read.`,
 		Example: `  taskiso report app.json
@@ -32,7 +34,7 @@ The exit status is 0; 2 for a wrong command line or no such FILE; 125 if FILE ca
 		Args: some(1, 1, "one FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg.Full, cfg.Sort = o.full, o.sort.String()
-			return aboutFiles(run.Report(p.console(), args[0], cfg, p.stdout, os.Stdout))
+			return aboutFiles(measure.Report(p.console(), args[0], cfg, p.stdout, os.Stdout))
 		},
 	}
 	f := c.Flags()

@@ -7,10 +7,14 @@ import (
 
 	"github.com/taskiso/taskiso/internal/display"
 	"github.com/taskiso/taskiso/internal/noise"
+	"github.com/taskiso/taskiso/internal/record"
 )
 
 // files are the files that were asked for; others are nil.
-type files struct{ report, histogram, hgrm, hlog, plot *display.File }
+type files struct {
+	report, histogram, hgrm, hlog, plot *display.File
+	record                              *record.File
+}
 
 // createFiles opens them, so that one that cannot be written is found before
 // anything starts.
@@ -29,6 +33,13 @@ func createFiles(cfg *Config) (files, error) {
 			return f, err
 		}
 	}
+	if name := cfg.Observation.Output.Record; name != "" {
+		var err error
+		if f.record, err = record.Create(name); err != nil {
+			f.discard()
+			return f, err
+		}
+	}
 	return f, nil
 }
 
@@ -38,6 +49,9 @@ func (f *files) discard() {
 		if file != nil {
 			file.Discard()
 		}
+	}
+	if f.record != nil {
+		f.record.Discard()
 	}
 }
 

@@ -46,7 +46,7 @@ type measurement struct {
 	observe    *run.Observation
 	smis       *noise.SMIs // nil if they cannot be counted
 	noSMIs     error       // then
-	collectors map[int]*noise.Collector
+	collectors collectors
 	times      map[int]topology.CPUTimes // when it began
 	ended      *os.ProcessState          // how the loops' process ended, nil as long as it has not
 	report     noise.Report
@@ -71,7 +71,7 @@ func Run(cfg Config) (task.Verdict, error) {
 }
 
 func measure(cfg Config, settings noise.Settings) (task.Verdict, error) {
-	m := &measurement{cfg: cfg, settings: settings, collectors: make(map[int]*noise.Collector)}
+	m := &measurement{cfg: cfg, settings: settings, collectors: make(collectors)}
 	cpus, print := cfg.Observation.Target.CPUs, cfg.Observation.Output
 	var err error
 	if m.files, err = createFiles(&cfg); err != nil {
@@ -87,7 +87,7 @@ func measure(cfg Config, settings noise.Settings) (task.Verdict, error) {
 		return task.Verdict{}, err
 	}
 	defer m.shared.Close()
-	m.observe = run.Observe(cfg.Observation, trace.Config{CPUs: cpus, Follow: trace.FollowProcesses}, m.stay)
+	m.observe = run.Observe(cfg.Observation, trace.Config{CPUs: cpus, Follow: trace.FollowProcesses}, func(b report.Break) { m.collectors.stay(b) })
 	defer m.observe.Close()
 	if m.smis, m.noSMIs = noise.OpenSMIs(cfg.Observation.Files, cpus); m.smis != nil {
 		defer m.smis.Close()
@@ -104,6 +104,9 @@ func (m *measurement) begin() {
 		Loop:    m.settings,
 		Tracing: m.observe.Sees(),
 		Limits:  []string{},
+	}
+	if m.files.record != nil {
+		m.observe.RecordNoise(m.files.record, &noise.Start{Report: m.report, Limit: m.cfg.TraceLimit})
 	}
 }
 
@@ -158,6 +161,7 @@ func (m *measurement) follow(exited <-chan *os.ProcessState) error {
 	m.report.Started, m.report.Began = m.observe.Report.Started, began
 	for i, cpu := range cfg.Target.CPUs.Slice() {
 		m.collectors[cpu] = noise.NewCollector(cpu, m.shared.Records[i], began, m.cfg.TraceLimit)
+		m.collectors[cpu].OnGap = func(g noise.Gap) { m.observe.LoopGap(cpu, g) }
 	}
 	w := task.Wait{
 		Exited: exited, Signals: m.observe.Signals, Signal: task.Ends,
@@ -268,77 +272,44 @@ func (m *measurement) limit(format string, args ...any) {
 	m.report.Limits = append(m.report.Limits, fmt.Sprintf(format, args...))
 }
 
-// stay takes in what the tracer saw.
-func (m *measurement) stay(b report.Break) {
-	c := m.collectors[b.CPU]
-	if c == nil {
-		return
-	}
-	s := noise.Stay{At: b.At, Duration: b.Duration, AtLeast: b.AtLeast, ID: b.ID, Title: b.Title, Detail: b.Detail}
-	for _, p := range b.Inside {
-		line := fmt.Sprintf("after %s %s", display.Span(p.At), p.Event)
-		if p.Detail != "" {
-			line += " " + p.Detail
-		}
-		if p.Duration > 0 {
-			line += ", " + display.Span(p.Duration)
-		}
-		s.Story = append(s.Story, line)
-	}
-	for _, o := range b.Origins {
-		s.Who = append(s.Who, o.String())
-	}
-	c.Stay(s)
-}
-
 // publish completes the report and writes it.
 func (m *measurement) publish() error {
-	r := &m.report
-	r.Limits = append(r.Limits, m.observe.Report.Limits...)
-	now, err := topology.Times(m.cfg.Observation.Files)
+	end, err := m.end()
 	if err != nil {
 		return err
 	}
-	for _, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
-		c := m.collectors[cpu].Finish(m.complete(cpu))
-		c.Steal = now[cpu].Sub(m.times[cpu]).Steal
-		c.Interrupts = m.countInterrupts(cpu)
-		if c.SMIs, err = m.countSMIs(cpu); err != nil {
-			return err
-		}
-		r.Duration = max(r.Duration, c.Ran)
-		r.CPUs = append(r.CPUs, c)
-		if e := m.collectors[cpu].Exceeded(); e != nil && r.Exceeded == nil {
-			r.Exceeded = e
-		}
-	}
-	m.addLimits()
-	r.Judge(m.times != nil, m.cfg.Observation.WarmUp)
+	m.report = *m.collectors.conclude(end, &m.observe.Report)
+	r := &m.report
+	end.Report = m.report
 	err = m.files.publish(r, m.shared.Records)
 	if m.cfg.Observation.Output.JSON {
 		err = errors.Join(err, display.Report(m.cfg.Observation.Console.Stdout, r))
 	}
 	text := func(w io.Writer, _ bool) error { return noise.WriteText(w, r) }
-	return m.sheet.Publish(err, text, text)
+	return errors.Join(m.sheet.Publish(err, text, text), m.observe.EndNoise(end))
 }
 
-// countInterrupts compares the tracer's counts with the kernel's.
-func (m *measurement) countInterrupts(cpu int) *noise.Interrupts {
-	for _, c := range m.observe.Report.CPUs {
-		if c.CPU != cpu || c.Interrupts == nil {
-			continue
-		}
-		n := new(noise.Interrupts)
-		for _, row := range c.Interrupts.Rows {
-			if row.Seen != nil {
-				n.Kernel += row.Kernel
-				n.Seen += *row.Seen
-				n.MayDiffer += row.MayDiffer
-			}
-		}
-		return n
+// end returns what is known of the measurement, beside its gaps and what the tracer saw.
+func (m *measurement) end() (*noise.End, error) {
+	now, err := topology.Times(m.cfg.Observation.Files)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	end := &noise.End{Before: m.report.Limits}
+	for _, cpu := range m.cfg.Observation.Target.CPUs.Slice() {
+		loop := m.collectors[cpu].End()
+		loop.Steal = now[cpu].Sub(m.times[cpu]).Steal
+		if loop.SMIs, err = m.countSMIs(cpu); err != nil {
+			return nil, err
+		}
+		end.Loops = append(end.Loops, loop)
+	}
+	m.report.Limits = nil
+	m.addLimits()
+	end.After = m.report.Limits
+	m.report.Judge(m.times != nil, m.cfg.Observation.WarmUp)
+	end.Report = m.report
+	return end, nil
 }
 
 func (m *measurement) countSMIs(cpu int) (*uint64, error) {
@@ -347,17 +318,6 @@ func (m *measurement) countSMIs(cpu int) (*uint64, error) {
 	}
 	n, err := m.smis.Read(cpu)
 	return &n, err
-}
-
-// complete reports whether the tracer can have missed nothing on a CPU.
-func (m *measurement) complete(cpu int) bool {
-	seen := &m.observe.Report
-	for _, c := range seen.CPUs {
-		if c.CPU == cpu {
-			return seen.Tracing && c.Lost == 0 && (c.Preempted == 0 || seen.Lost.Missed == 0)
-		}
-	}
-	return false
 }
 
 func (m *measurement) addLimits() {

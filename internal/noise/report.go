@@ -25,7 +25,7 @@ type Report struct {
 	Started  time.Time     `json:"started"`
 	Began    time.Duration `json:"began_monotonic_ns"` // Started in CLOCK_MONOTONIC
 	Duration time.Duration `json:"duration_ns"`
-	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved", "clock" or "exit"
+	EndedBy  string        `json:"ended_by"` // "duration", "interrupt", "trace-limit", "moved", "clock", "exit", or "unended" if the recording has no end
 	Host     topology.Host `json:"host"`
 	Loop     Settings      `json:"loop"`
 	Tracing  bool          `json:"tracing"` // false: no gap could be given a cause
@@ -44,8 +44,11 @@ type Doubt struct {
 	Text   string `json:"text"`
 }
 
-// DoubtNotBegun means that the measurement ended within the warm-up.
-const DoubtNotBegun = "not-begun"
+// Kinds of doubts.
+const (
+	DoubtNotBegun = "not-begun" // it ended within the warm-up
+	DoubtUnended  = "unended"   // its recording has no end
+)
 
 // Settings are those of the loop.
 type Settings struct {
@@ -169,12 +172,16 @@ type Collector struct {
 	cpu    CPU
 	causes total.ByCause[Share]
 	limit  time.Duration
+	taken  uint64 // gaps
+	sums   State  // of these
+	// OnGap, if set, is called with each gap that is taken in. Its time is of CLOCK_MONOTONIC.
+	OnGap func(Gap)
 	// exceeded is the first gap longer than the limit, as soon as it is seen; its
 	// cause comes later.
 	exceeded *ExplainedGap
 }
 
-// NewCollector returns a collector of what record's loop sees on cpu. Times in the
+// NewCollector returns a collector of what record's loop sees on cpu; record is nil if Gap is given what it saw. Times in the
 // result are since began, a time of CLOCK_MONOTONIC. The first gap of limit or
 // more is kept, if limit is not 0.
 func NewCollector(cpu int, record *Record, began, limit time.Duration) *Collector {
@@ -195,12 +202,22 @@ func (c *Collector) Exceeded() *Exceeded {
 // Poll takes in the gaps since the last call.
 func (c *Collector) Poll() {
 	c.record.Drain(func(g Gap) {
-		g.At -= c.began
-		if c.exceeded == nil && c.limit > 0 && g.Length >= c.limit {
-			c.exceeded = &ExplainedGap{At: g.At, Length: g.Length}
+		if c.OnGap != nil {
+			c.OnGap(g)
 		}
-		c.joiner.Gap(g)
+		c.Gap(g)
 	})
+}
+
+// Gap takes in a gap, at a time of CLOCK_MONOTONIC.
+func (c *Collector) Gap(g Gap) {
+	c.taken++
+	c.sums.Count, c.sums.Total, c.sums.Max = c.taken, c.sums.Total+g.Length, max(c.sums.Max, g.Length)
+	g.At -= c.began
+	if c.exceeded == nil && c.limit > 0 && g.Length >= c.limit {
+		c.exceeded = &ExplainedGap{At: g.At, Length: g.Length}
+	}
+	c.joiner.Gap(g)
 }
 
 // Stay takes in what the tracer saw.
@@ -251,15 +268,9 @@ func (c *Collector) cutOff(s *State) time.Duration {
 	return gap
 }
 
-// Finish returns the result, when the loop is done, or was stopped in vain, and nothing more will come. A
-// gap without a stay is unexplained only if the tracer was complete.
-func (c *Collector) Finish(complete bool) CPU {
-	c.Poll()
-	var cut time.Duration
-	s := c.record.State()
-	if c.ended > 0 && !c.record.Done() {
-		cut = c.cutOff(&s)
-	}
+// Finish returns the result, when nothing more will come. A gap without a stay is unexplained only if the tracer was complete.
+func (c *Collector) Finish(end LoopEnd, complete bool) CPU {
+	s := &end.State
 	c.joiner.Finish(s.Began + s.Ran - c.began)
 	cpu := &c.cpu
 	cpu.Ran, cpu.Gaps, cpu.Total, cpu.Samples = s.Ran, s.Count, s.Total, s.Samples
@@ -270,22 +281,17 @@ func (c *Collector) Finish(complete bool) CPU {
 	if at := int(s.CPU); at != cpu.CPU {
 		cpu.MovedTo = &at
 	}
-	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, c.record.Dropped()
+	cpu.Unseen, cpu.Unlisted = c.joiner.Unseen, end.Dropped+end.Taken-min(end.Taken, c.taken)
+	cpu.Steal, cpu.SMIs = end.Steal, end.SMIs
 	if !complete {
 		cpu.Unknown, cpu.Unexplained = cpu.Unexplained, Share{}
 	}
-	if cut > 0 {
-		cpu.Unknown.add(cut)
+	if end.Cut > 0 {
+		cpu.Unknown.add(end.Cut)
 	}
 	cpu.Unknown.Count += cpu.Unlisted
 	cpu.Unknown.Total = s.Total - cpu.Recorded.Total - cpu.Unexplained.Total
-	cpu.Percentiles = []Percentile{}
-	h := c.record.Histogram()
-	for _, p := range percents {
-		if h.TotalCount() > 0 {
-			cpu.Percentiles = append(cpu.Percentiles, Percentile{p, min(s.Max, time.Duration(h.ValueAtQuantile(p)))})
-		}
-	}
+	cpu.Percentiles = end.Percentiles
 	cpu.Causes = []Cause{}
 	for what, share := range c.causes {
 		cpu.Causes = append(cpu.Causes, Cause{what.ID, what.Title, what.Detail, *share})
@@ -304,4 +310,10 @@ func (r *Report) Judge(begun bool, warmUp time.Duration) {
 		text := fmt.Sprintf("nothing was measured: it ended within the warm-up of %v", warmUp)
 		r.Doubts = append(r.Doubts, Doubt{Reason: DoubtNotBegun, Text: text})
 	}
+}
+
+// Unended notes in r that it comes from a recording without an end.
+func (r *Report) Unended() {
+	text := "the recording has no end: what the loops saw after it is not known, and their own sums are not in it"
+	r.EndedBy, r.Doubts = DoubtUnended, []Doubt{{Reason: DoubtUnended, Text: text}}
 }

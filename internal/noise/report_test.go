@@ -31,7 +31,7 @@ func sample(complete bool) (*Report, *Record) {
 	r.note(Gap{At: time.Second + 100*us, Length: 50 * us})
 	r.state.Began, r.state.Ran, r.state.CPU = time.Second, time.Millisecond, 3
 	report := &Report{Schema: Schema, EndedBy: "trace-limit", Tracing: true, Limits: []string{}, Loop: Settings{Counter: TSC, Threshold: us}}
-	report.CPUs = []CPU{c.Finish(complete)}
+	report.CPUs = []CPU{c.Finish(c.End(), complete)}
 	report.Exceeded = c.Exceeded()
 	return report, r
 }

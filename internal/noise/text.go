@@ -40,6 +40,12 @@ func WriteText(w io.Writer, r *Report) error {
 	return nil
 }
 
+// WriteForeign writes a report that anybody can have written, whose texts it escapes in r: nothing in them can command a terminal.
+func WriteForeign(w io.Writer, r *Report) error {
+	printable.Escape(r)
+	return WriteText(w, r)
+}
+
 func writeHeader(b *bytes.Buffer, r *Report) {
 	b.WriteString("\n" + printable.Line("taskiso noise: %s on %s (%s)", display.Span(r.Duration), r.Host.Kernel, r.Host.Arch))
 	fmt.Fprintf(b, "  gaps of %s or more between readings of %s; a reading takes %s, the shortest gap that could be seen is %s\n",

@@ -8,15 +8,19 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/trace"
 )
 
-// Record records on out all that is seen from now on. r is the report as it is before anything was seen. Call it before Start.
-func (o *Observer) Record(out io.Writer, r *report.Report) error {
+// Record records on out all that is seen from now on. r is the report as it is before anything was seen, and loops the measurement of noise
+// beside which it is seen, or nil. Call it before Start.
+func (o *Observer) Record(out io.Writer, r *report.Report, loops *noise.Start) error {
+	h := o.header(r)
+	h.Noise = loops
 	var err error
-	o.tape, err = record.NewWriter(out, o.header(r), o.names)
+	o.tape, err = record.NewWriter(out, h, o.names)
 	return err
 }
 
@@ -35,13 +39,21 @@ func (o *Observer) header(r *report.Report) record.Header {
 	return h
 }
 
-// EndRecording writes the end of the recording. r is the report with all that came after Finish.
-func (o *Observer) EndRecording(r *report.Report) error {
+// LoopGap records a gap of a busy loop.
+func (o *Observer) LoopGap(cpu int, g noise.Gap) {
+	if o.tape != nil {
+		o.tape.LoopGap(record.LoopGap{CPU: cpu, Gap: g})
+	}
+}
+
+// EndRecording writes the end of the recording. r is the report with all that came after Finish, and loops what became of the measurement
+// of noise, or nil.
+func (o *Observer) EndRecording(r *report.Report, loops *noise.End) error {
 	if o.tape == nil {
 		return nil
 	}
 	tape := o.tape
-	o.tape, o.end.Report = nil, r
+	o.tape, o.end.Report, o.end.Noise = nil, r, loops
 	if err := tape.Close(&o.end); err != nil {
 		return fmt.Errorf("what was recorded until then can be read: %w", err)
 	}

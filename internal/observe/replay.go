@@ -30,6 +30,9 @@ type Listener struct {
 	Stay  func(*stay.Stay, report.Break) // a break as well, with the stay that it is, which is valid until it returns
 	User  func(stay.Stretch)             // a time in user mode
 	Lost  func(Loss)
+	// Begin is called once, when the observation begins, and LoopGap afterwards with what a recording has of busy loops.
+	Begin   func(at time.Duration)
+	LoopGap func(record.LoopGap)
 }
 
 // Loss is a time in which events of a CPU were lost. 0 stands for events that were counted with the loss before.
@@ -60,7 +63,7 @@ func replayWith(catalogue *cause.Catalogue, in *record.Reader, to Listener) (*re
 		return nil, err
 	}
 	a.collector.OnBreak, a.collector.OnStay, a.collector.OnUser, a.onEvent, a.onLost = to.Break, to.Stay, to.User, to.Event, to.Lost
-	p := player{analysis: a, online: in.Header.Host.Online}
+	p := player{analysis: a, to: to, online: in.Header.Host.Online}
 	for {
 		item, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -101,6 +104,7 @@ func analysisOf(in *record.Reader, catalogue *cause.Catalogue) (*analysis, error
 // player gives an analysis what a recording holds.
 type player struct {
 	*analysis
+	to     Listener
 	online cpulist.Set
 	early  record.Gap // before the beginning was known
 	gaps   int
@@ -115,6 +119,9 @@ func (p *player) take(item record.Item) {
 		if p.part != nil {
 			return // that of the whole
 		}
+		if p.to.Begin != nil && p.begin == notYet {
+			p.to.Begin(item.At)
+		}
 		p.beginAt(item.At)
 		if p.early != (record.Gap{}) {
 			p.gap(p.early)
@@ -122,6 +129,10 @@ func (p *player) take(item record.Item) {
 		}
 	case record.Found:
 		p.builder.Found(item.CPU, item.TID, item.From, item.At)
+	case record.LoopGap:
+		if p.to.LoopGap != nil && p.begin != notYet {
+			p.to.LoopGap(item)
+		}
 	case record.Gap:
 		p.gaps++
 		p.gone += item.Until - item.From

@@ -7,6 +7,7 @@ package record
 const (
 	MaxEvents  = 1 << 15                // of a batch
 	maxText    = 512                    // bytes of a name: KSYM_NAME_LEN of include/linux/kallsyms.h
+	maxHeld    = 1 << 16                // bytes of JSON: the kernel's longest path is 4096, and JSON can write six for each
 	maxStack   = 64                     // addresses
 	maxEntries = 1 << 17                // tasks, senders and stacks together
 	maxRoom    = 24 << 20               // bytes of all these in memory

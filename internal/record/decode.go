@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/hold/operation"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/printable"
 )
 
-// Item is a [Batch], [Begin], [Found] or [Gap], in the order in which a recording has them.
+// Item is a [Batch], [Begin], [Found], [Gap], [LoopGap] or [Held], in the order in which a recording has them.
 type Item interface{ item() }
 
 // Batch is a [event.Batch]. Its events are valid until the next item.
@@ -38,10 +40,21 @@ type Gap struct {
 	Events      uint32
 }
 
-func (Batch) item() {}
-func (Begin) item() {}
-func (Found) item() {}
-func (Gap) item()   {}
+// LoopGap is a time in which a busy loop did not run on its CPU.
+type LoopGap struct {
+	CPU int
+	noise.Gap
+}
+
+// Held is an operation that was held.
+type Held struct{ operation.Record }
+
+func (Batch) item()   {}
+func (Begin) item()   {}
+func (Found) item()   {}
+func (Gap) item()     {}
+func (LoopGap) item() {}
+func (Held) item()    {}
 
 // decoder reads the records of one chunk.
 type decoder struct {
@@ -95,6 +108,10 @@ func (d *decoder) record(tag byte) Item {
 		return Begin{time.Duration(d.uint())}
 	case tagFound:
 		return Found{CPU: d.cpu(), TID: uint32(d.uint()), From: time.Duration(d.uint()), At: time.Duration(d.uint())}
+	case tagLoopGap:
+		return d.loopGap()
+	case tagHeld:
+		return d.held()
 	case tagTask, tagStack, tagSender:
 		d.define(tag)
 	case tagFunction:
@@ -105,6 +122,34 @@ func (d *decoder) record(tag byte) Item {
 		d.event(tag)
 	}
 	return nil
+}
+
+func (d *decoder) loopGap() Item {
+	g := LoopGap{CPU: d.cpu()}
+	d.loop += time.Duration(d.int())
+	g.At, g.Length = d.loop, time.Duration(d.uint())
+	if g.At < 0 || g.Length < 0 || g.End() < g.At {
+		d.fail(errNumber)
+	}
+	return g
+}
+
+func (d *decoder) held() Item {
+	n := d.uint()
+	if n > maxHeld {
+		d.fail(errMany)
+		return nil
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(d.in, text); err != nil {
+		d.fail(err)
+		return nil
+	}
+	var h Held
+	if err := unmarshal(text, &h.Record, "operation"); err != nil {
+		d.fail(err)
+	}
+	return h
 }
 
 // define takes in what events name.

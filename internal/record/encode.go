@@ -4,11 +4,13 @@ package record
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // Records of a chunk of events. Each begins with a byte: one of these, or firstKind and the kind of an event.
@@ -21,6 +23,8 @@ const (
 	tagSender   = 6
 	tagFunction = 7 // what kernel functions and system calls are called
 	tagSyscall  = 8
+	tagLoopGap  = 9  // a busy loop did not run
+	tagHeld     = 10 // an operation was held
 	firstKind   = 16
 )
 
@@ -73,6 +77,7 @@ type last struct {
 type tables struct {
 	kinds [256]last
 	time  time.Duration
+	loop  time.Duration // of the last gap of a loop
 	room  room
 }
 
@@ -171,6 +176,26 @@ func (e *encoder) found(f Found) {
 	e.uint(uint64(f.TID))
 	e.uint(uint64(f.From))
 	e.uint(uint64(f.At))
+}
+
+// loopGap writes a gap of a loop. Those of several loops are not in the order of their times.
+func (e *encoder) loopGap(g LoopGap) {
+	e.buf = append(e.buf, tagLoopGap)
+	e.uint(uint64(g.CPU))
+	e.delta(uint64(g.At), uint64(e.loop))
+	e.uint(uint64(g.Length))
+	e.loop = g.At
+}
+
+// held writes an operation as JSON. One that no reader takes is left out.
+func (e *encoder) held(r operation.Record) {
+	text, err := json.Marshal(r)
+	if err != nil || len(text) > maxHeld {
+		return
+	}
+	e.buf = append(e.buf, tagHeld)
+	e.uint(uint64(len(text)))
+	e.buf = append(e.buf, text...)
 }
 
 func (e *encoder) event(v *event.Event) {

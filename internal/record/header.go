@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/topology"
 )
@@ -34,6 +35,10 @@ type Header struct {
 	Task    report.Task `json:"task"`
 	Limits  []string    `json:"limits"`
 	Part    *Part       `json:"part,omitempty"` // nil: the recording is whole
+	// Noise is there if a measurement of noise was recorded.
+	Noise *noise.Start `json:"noise,omitempty"`
+	// Hold tells that a hold was recorded, and nothing observed.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // Source is a tracepoint or kprobe, and whether the recorder could use it.
@@ -65,6 +70,10 @@ type End struct {
 	// What is not observed, such as how the task ended, is known only from it.
 	Report    *report.Report `json:"report"`
 	OwnLimits [2]int         `json:"own_limits"`
+	// Noise is there if a measurement of noise was recorded.
+	Noise *noise.End `json:"noise,omitempty"`
+	// HoldLimits are what a hold could not do.
+	HoldLimits []string `json:"hold_limits,omitempty"`
 }
 
 // Ending is what is known when a recording ends.

@@ -22,6 +22,8 @@ import (
 
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/hold/operation"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/report"
 )
 
@@ -50,6 +52,12 @@ func newScript(seed uint64, batches int) *script {
 	for range batches {
 		if s.rnd.IntN(20) == 0 {
 			s.items = append(s.items, Found{CPU: s.rnd.IntN(300), TID: s.rnd.Uint32(), From: s.now + 1, At: s.now + 2})
+		}
+		if s.rnd.IntN(10) == 0 {
+			s.items = append(s.items, LoopGap{CPU: s.rnd.IntN(4), Gap: noise.Gap{At: s.now - time.Duration(s.rnd.IntN(1e6)), Length: time.Duration(s.rnd.IntN(1e9))}})
+		}
+		if s.rnd.IntN(20) == 0 {
+			s.items = append(s.items, Held{operation.Record{ID: s.rnd.Uint64(), Command: "ip\x1b[1m", Detail: strings.Repeat("x", s.rnd.IntN(5000)), Outcome: operation.Held, Held: 7}})
 		}
 		s.items = append(s.items, s.batch())
 	}
@@ -127,6 +135,10 @@ func record(w *Writer, item Item) {
 		w.Begin(item.At)
 	case Found:
 		w.Found(item)
+	case LoopGap:
+		w.LoopGap(item)
+	case Held:
+		w.Held(item.Record)
 	}
 }
 
@@ -150,7 +162,7 @@ func read(in io.Reader) ([]Item, *Reader, error) {
 			b.Events = slices.Clone(b.Events)
 			item = b
 		}
-		if item != Item(begun) { // each chunk repeats it
+		if _, begins := item.(Begin); !begins || item != Item(begun) { // each chunk repeats it
 			items = append(items, item)
 		}
 		if b, ok := item.(Begin); ok {
@@ -572,10 +584,16 @@ func TestDescription(t *testing.T) {
 // totals are what the reader of the example prints.
 func totals(items []Item) string {
 	counts := make(map[string]int)
-	var lost, missing, damaged uint64
+	var lost, missing, damaged, held uint64
 	for _, item := range items {
 		if gap, ok := item.(Gap); ok {
 			damaged, missing = damaged+1, missing+uint64(gap.Events)
+		}
+		switch item := item.(type) {
+		case LoopGap:
+			counts[fmt.Sprintf("gap of the loop cpu %d", item.CPU)]++
+		case Held:
+			held++
 		}
 		b, _ := item.(Batch)
 		for _, e := range b.Events {
@@ -589,7 +607,7 @@ func totals(items []Item) string {
 	for _, key := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Fprintf(&text, "%s: %d\n", key, counts[key])
 	}
-	fmt.Fprintf(&text, "lost %d, missing %d, damaged %d, ended\n", lost, missing, damaged)
+	fmt.Fprintf(&text, "held %d, lost %d, missing %d, damaged %d, ended\n", held, lost, missing, damaged)
 	return text.String()
 }
 

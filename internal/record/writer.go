@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskiso/taskiso/internal/event"
+	"github.com/taskiso/taskiso/internal/hold/operation"
 )
 
 // When a chunk ends: what comes after it is lost if the recorder is killed. One of a CPU of which nothing happens is
@@ -72,6 +73,12 @@ func (w *Writer) Begin(at time.Duration) { w.enc.begin(at) }
 
 // Found notes a thread that was in user mode.
 func (w *Writer) Found(f Found) { w.enc.found(f) }
+
+// LoopGap notes a gap of a loop.
+func (w *Writer) LoopGap(g LoopGap) { w.enc.loopGap(g) }
+
+// Held notes an operation that was held.
+func (w *Writer) Held(r operation.Record) { w.enc.held(r) }
 
 // Batch adds what happened. A batch of more than [MaxEvents] events is not valid. It is not kept.
 func (w *Writer) Batch(b event.Batch) { w.piece(&b, math.MaxInt, math.MaxInt) }

@@ -43,7 +43,7 @@ type Job struct {
 func Run(cfg Config, job Job, out *Output) (task.Verdict, error) {
 	o := Observe(cfg, trace.Config{CPUs: cfg.Target.CPUs, Follow: trace.FollowProcesses, Isolation: true}, out.onBreak())
 	defer o.Close()
-	o.out = out
+	o.out, o.tape = out, out.record
 	if job.Hold != nil {
 		if err := o.holdForRun(*job.Hold); err != nil {
 			return task.Verdict{}, err

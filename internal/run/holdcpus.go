@@ -3,7 +3,6 @@
 package run
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +23,8 @@ type HoldJob struct {
 	CPUs        place.Request
 	Duration    time.Duration // 0 for no end
 	JSON, Quiet bool
+	Record      string // file for the recording, "" for none
+	Version     string // of taskiso
 }
 
 // HoldCPUs holds operations until the duration is over or a signal comes, and prints them.
@@ -37,10 +38,19 @@ func HoldCPUs(job HoldJob) error {
 	}
 	cfg := job.Config
 	cfg.CPUs, cfg.Files = t.CPUs, job.Files
-	printer := PrintHolds(job.print())
-	if !job.Quiet {
-		cfg.Record = printer.Add
+	out := job.Console.Stdout
+	if !job.JSON {
+		out = job.Console.Text(out)
 	}
+	print := printHold(out, job.JSON)
+	printer := PrintHolds(func(r operation.Record) { _ = print(r) }) // what is not printed is counted
+	var tape *holdTape
+	if job.Record != "" {
+		if tape, err = recordHolds(job.Record, job.Version); err != nil {
+			return err
+		}
+	}
+	cfg.Record = job.keep(printer, tape)
 	h, err := OpenHold(cfg)
 	if err != nil {
 		return err
@@ -51,6 +61,9 @@ func HoldCPUs(job HoldJob) error {
 	}
 	h.Wait(job.Duration)
 	limits, err := h.End()
+	if tape != nil {
+		err = errors.Join(err, tape.close(limits))
+	}
 	if n := printer.Close(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("printing what was held: %d records are missing, because nobody reads standard output", n))
 	}
@@ -60,14 +73,18 @@ func HoldCPUs(job HoldJob) error {
 	return err
 }
 
-// print returns a function that prints a record.
-func (job HoldJob) print() func(operation.Record) {
-	enc := json.NewEncoder(job.Console.Stdout)
+// keep returns what is to be done with each record, or nil.
+func (job HoldJob) keep(printer *HoldPrinter, tape *holdTape) func(operation.Record) {
+	switch {
+	case tape == nil && job.Quiet:
+		return nil
+	case tape == nil:
+		return printer.Add
+	}
 	return func(r operation.Record) {
-		if job.JSON {
-			enc.Encode(r)
-		} else {
-			fmt.Fprintln(job.Console.Text(job.Console.Stdout), r)
+		tape.add(r)
+		if !job.Quiet {
+			printer.Add(r)
 		}
 	}
 }

@@ -14,9 +14,11 @@ import (
 	"github.com/taskiso/taskiso/cpulist"
 	"github.com/taskiso/taskiso/internal/budget"
 	"github.com/taskiso/taskiso/internal/monitor"
+	"github.com/taskiso/taskiso/internal/noise"
 	"github.com/taskiso/taskiso/internal/observe"
 	"github.com/taskiso/taskiso/internal/output"
 	"github.com/taskiso/taskiso/internal/place"
+	"github.com/taskiso/taskiso/internal/record"
 	"github.com/taskiso/taskiso/internal/report"
 	"github.com/taskiso/taskiso/internal/seccomp"
 	"github.com/taskiso/taskiso/internal/session"
@@ -57,6 +59,8 @@ type Observation struct {
 
 	cfg      Config
 	out      *Output           // nil if the report is not published
+	tape     *record.File      // nil if nothing is recorded
+	loops    *noise.Start      // a measurement of noise that is recorded with it, or nil
 	observer *observe.Observer // nil if this kernel or these privileges allow none
 	why      error             // the reason then
 	counters *observe.Counters // instead of the observer, for a task of ours

@@ -20,7 +20,7 @@ import (
 func Watch(cfg Config, s *Subject, arm Arm, out *Output) (task.Verdict, error) {
 	o := Observe(cfg, s.tracing(cfg.Target, arm), out.onBreak())
 	defer o.Close()
-	o.out = out
+	o.out, o.tape = out, out.record
 	if s.describe.Kind != kindCPUs && o.observer != nil {
 		var err error
 		if o.aside, err = stepAside(s, cfg.Target.Machine, o.observer.Activity); err != nil {
