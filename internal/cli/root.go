@@ -58,7 +58,7 @@ interrupted it: what it was, how long it took, and who caused it.`,
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(flagProblem)
 	root.Flags().BoolP("version", "V", false, "print the version")
-	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.reportCommand(), p.cutCommand(), p.snapshotCommand(), p.budgetCommand(), p.diffCommand(), p.entriesCommand(), p.partitionCommand(), p.holdCommand(), p.completionCommand())
+	root.AddCommand(p.runCommand(), p.watchCommand(), p.noiseCommand(), p.faultsCommand(), p.doctorCommand(), p.explainCommand(), p.reportCommand(), p.cutCommand(), p.snapshotCommand(), p.redactCommand(), p.budgetCommand(), p.diffCommand(), p.entriesCommand(), p.partitionCommand(), p.holdCommand(), p.completionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(p.exportCommand())
 	suggest(root)

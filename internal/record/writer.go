@@ -36,6 +36,7 @@ type Writer struct {
 	written chan error
 	spare   chan []byte // buffers to be used again
 	missing Gap         // chunks that were left out since the last one
+	patient bool        // wait for the disk rather than leave out anything
 }
 
 // content is a chunk before it is compressed.
@@ -150,6 +151,10 @@ func (g Gap) content() content {
 }
 
 func (w *Writer) hand(c content) bool {
+	if w.patient {
+		w.queue <- c
+		return true
+	}
 	select {
 	case w.queue <- c:
 		return true
@@ -221,6 +226,17 @@ func (w *Writer) Close(end *End) error {
 func (w *Writer) Abort() error {
 	w.finish()
 	return w.end()
+}
+
+// gap notes a time of which nothing is known.
+func (w *Writer) gap(g Gap) {
+	if w.until != 0 {
+		w.endChunk()
+	}
+	w.until = max(w.until, g.Until)
+	if w.hand(g.content()) {
+		w.enc.reset(w.until)
+	}
 }
 
 // finish hands on what is left, and waits until there is room for it.
