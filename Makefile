@@ -93,9 +93,9 @@ bench: ## benchmarks of packages
 BENCH_FLAGS ?=
 BENCH        = $(GO) build -o bin/bench ./bench && $(SUDO) bin/bench
 
-bench-all: bench-noise bench-observers bench-load bench-open bench-isolation bench-deferral bench-pagefault silence ## all comparisons with other tools: docs/benchmarks.md
+bench-all: bench-noise bench-observers bench-load bench-record bench-open bench-isolation bench-deferral bench-pagefault silence ## all comparisons with other tools: docs/benchmarks.md
 
-bench-%: build setup-peers ## one comparison: observers, load, open, isolation, deferral or pagefault
+bench-%: build setup-peers ## one comparison: observers, load, record, open, isolation, deferral or pagefault
 	$(BENCH) $* $(BENCH_FLAGS)
 	$(MAKE) benchmarks
 

@@ -27,6 +27,7 @@ import (
 	"github.com/taskiso/taskiso/bench/load"
 	"github.com/taskiso/taskiso/bench/page"
 	"github.com/taskiso/taskiso/bench/posting"
+	"github.com/taskiso/taskiso/bench/recording"
 	"github.com/taskiso/taskiso/bench/slowdown"
 )
 
@@ -44,6 +45,7 @@ func commands() []command {
 		{name: "noise", short: "gaps on a CPU, beside oslat, rtla, hwlatdetect and cyclictest", define: gaps.Define, traced: true},
 		{name: "observers", short: "slowdown by observing, beside bpftrace, perf and trace-cmd", define: slowdown.Define, traced: true},
 		{name: "load", short: "events at a high rate, losses and memory, beside the same", define: load.Define, traced: true},
+		{name: "record", short: "bytes and processor time of recordings, beside trace-cmd and perf; time to read them", define: recording.Define, traced: true},
 		{name: "open", short: "time until events are recorded, beside the same", define: attach.Define, traced: true},
 		{name: "isolation", short: "cost of isolation for its task; on a CPU that is otherwise idle", define: enter.Define},
 		{name: "deferral", short: "package deferral, beside liburcu; on two CPUs that are otherwise idle", define: posting.Define},

@@ -110,7 +110,7 @@ func measure(o peers.Observer, each time.Duration) (made int, r peers.Recording,
 	}
 	defer os.RemoveAll(dir)
 	var failed error
-	if r, err = o.During(dir, attach, peers.Getppid, func() { made, failed = startLoad(each) }); err == nil {
+	if r, err = o.During(dir, attach, peers.Getppid, func() { made, failed = Start(each) }); err == nil {
 		err = failed
 	}
 	return made, r, err
@@ -149,8 +149,8 @@ func lostEntries(file string) (lost uint64, err error) {
 	return lost, nil
 }
 
-// startLoad has calls made in a process of its own and returns how many it made.
-func startLoad(d time.Duration) (int, error) {
+// Start has calls made in a process of its own and returns how many it made.
+func Start(d time.Duration) (int, error) {
 	c := exec.Command("/proc/self/exe", Calls, "-d", d.String())
 	c.Stderr = os.Stderr
 	out, err := c.Output()

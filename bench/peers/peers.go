@@ -32,6 +32,8 @@ type Observer struct {
 	CPU     int // that it observes
 	// Recorded returns how many of an event it recorded, from its directory.
 	Recorded func(dir string, e Event) (int, error)
+	File     string   // in which it records
+	List     []string // prints a line for each event in it
 }
 
 // Event is something that observers record, as they write it.
@@ -196,7 +198,8 @@ func (e Event) in(text []byte) int {
 // Recording is what an observer has done.
 type Recording struct {
 	Events int
-	Memory int64 // the most it had while it recorded, in bytes
+	Memory int64         // the most it had while it recorded, in bytes
+	Time   time.Duration // of processors, until it had ended
 }
 
 // Start starts the command on other CPUs than the observed one: there bpftrace would record each write by which it tells
@@ -252,7 +255,7 @@ func (o Observer) During(dir string, attach time.Duration, e Event, f func()) (R
 	if err != nil {
 		return Recording{}, fmt.Errorf("%w; %s printed: %q", err, o.Name, bytes.TrimSpace(complaints.Bytes()))
 	}
-	return Recording{n, memory}, nil
+	return Recording{n, memory, c.ProcessState.UserTime() + c.ProcessState.SystemTime()}, nil
 }
 
 // end sends SIGINT and waits. Some take SIGINT for a failure.
