@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // pseudonyms stand for names. They are keyed hashes, and nobody keeps the key: who guesses a name cannot verify that.
@@ -135,17 +136,14 @@ func replaceWord(s, word, by string) string {
 	}
 }
 
+// isPartOfWord reports whether what stands around a text makes it part of a longer word.
 func isPartOfWord(before, after string) bool {
-	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-	last := []rune(before[max(0, len(before)-4):])
-	for _, r := range after {
-		if letter(r) {
-			return true
-		}
-		break
-	}
-	return len(last) > 0 && letter(last[len(last)-1])
+	last, _ := utf8.DecodeLastRuneInString(before)
+	first, _ := utf8.DecodeRuneInString(after)
+	return isOfWord(last) || isOfWord(first)
 }
+
+func isOfWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // firstAddress is where the kernel is in a redacted recording. Each address follows the one that occurred before it.
 const (
