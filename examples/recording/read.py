@@ -11,7 +11,7 @@ import struct
 import sys
 import zlib
 
-MAGIC = b"taskiso recording 1\n"
+MAGIC = b"taskiso recording 2\n"
 HEADER = struct.Struct("<4sIqqIII")  # type, length, from, until, events, checksum of the content, checksum of all that
 TYPES = re.compile(rb"head|data|gap |end ")
 

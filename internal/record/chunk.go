@@ -11,7 +11,10 @@ import (
 )
 
 // magic begins each recording. Its number is that of the format: a file of another number is refused.
-const magic = "taskiso recording 1\n"
+const magic = "taskiso recording 2\n"
+
+// firstMagic is that of the form before headers had a checksum of their own, which no release wrote.
+const firstMagic = "taskiso recording 1\n"
 
 // MagicBytes is how much of a file shows whether it is a recording.
 const MagicBytes = len(magic)

@@ -16,6 +16,8 @@ import (
 var (
 	// ErrNotRecording means that a file is something else than a recording.
 	ErrNotRecording = errors.New("not a recording of taskiso; \"taskiso run --record FILE\" writes one")
+	// ErrOlder means that a recording is of a form that this program no longer knows.
+	ErrOlder = errors.New("the recording is from a taskiso of before the first release; report it with that one")
 	// ErrNewer means that a recording is of a later form than this program knows.
 	ErrNewer = errors.New("the recording is from a newer taskiso")
 	// ErrFormat means that a recording is damaged where that cannot be passed over.
@@ -47,7 +49,7 @@ func IsRecording(text []byte) bool {
 	return bytes.HasPrefix(text, []byte(magic[:len("taskiso recording ")]))
 }
 
-// NewReader begins to read a recording. Its errors match [ErrNotRecording], [ErrNewer] or [ErrFormat], or are those of in.
+// NewReader begins to read a recording. Its errors match [ErrNotRecording], [ErrOlder], [ErrNewer] or [ErrFormat], or are those of in.
 func NewReader(in io.Reader) (*Reader, error) {
 	r := &Reader{in: newSource(in)}
 	begin := make([]byte, len(magic))
@@ -56,6 +58,8 @@ func NewReader(in io.Reader) (*Reader, error) {
 		return nil, ErrNotRecording
 	case err != nil:
 		return nil, fmt.Errorf("%w: it ends after %d bytes", ErrFormat, n)
+	case string(begin) == firstMagic:
+		return nil, ErrOlder
 	case string(begin) != magic:
 		return nil, fmt.Errorf("%w: it begins with %q, and this program knows %q", ErrNewer, begin, magic)
 	}

@@ -456,8 +456,9 @@ func TestForeignFiles(t *testing.T) {
 	}{
 		"empty":        {nil, ErrNotRecording},
 		"a report":     {[]byte(`{"schema": 2}`), ErrNotRecording},
-		"only a start": {[]byte("taskiso recording 1"), ErrFormat},
-		"newer":        {bytes.Replace(whole, []byte("recording 1"), []byte("recording 2"), 1), ErrNewer},
+		"only a start": {[]byte("taskiso recording 2"), ErrFormat},
+		"older":        {bytes.Replace(whole, []byte("recording 2"), []byte("recording 1"), 1), ErrOlder},
+		"newer":        {bytes.Replace(whole, []byte("recording 2"), []byte("recording 3"), 1), ErrNewer},
 		"no header":    {[]byte(magic), ErrFormat},
 		"other chunk":  {append([]byte(magic), bytes.Repeat([]byte("x"), 100)...), ErrFormat},
 	} {
