@@ -67,7 +67,10 @@ func (d *Directory) check() error {
 		return fmt.Errorf("snapshots cannot be kept in %s: %w", d.name, clean(err))
 	}
 	defer probe.Close()
-	return os.Remove(probe.Name())
+	if err := os.Remove(probe.Name()); err != nil {
+		return fmt.Errorf("snapshots cannot be kept in %s: %w", d.name, clean(err))
+	}
+	return clean(record.RemoveAbandoned(d.path()))
 }
 
 // path leads to the directory that was opened.

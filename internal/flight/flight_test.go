@@ -4,9 +4,12 @@ package flight
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -201,5 +204,34 @@ func TestConditions(t *testing.T) {
 	}
 	if _, err := ParseConditions(make([]string, 65)); err == nil {
 		t.Error("65 conditions are taken")
+	}
+}
+
+// A recorder that was killed leaves its socket, which the next one removes.
+func TestSocketsOfTheKilled(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), Sockets)
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left, living := filepath.Join(dir, fmt.Sprint(ended.Process.Pid, socketSuffix)), filepath.Join(dir, fmt.Sprint(os.Getppid(), socketSuffix))
+	for _, name := range []string{left, living} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket of a process that ended: %v", err)
+	}
+	if _, err := os.Lstat(living); err != nil {
+		t.Errorf("the socket of another: %v", err)
 	}
 }

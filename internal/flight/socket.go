@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,6 +54,7 @@ func Listen(dir string) (*Socket, error) {
 	if err := claim.Prepare(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("letting \"taskiso snapshot\" ask: %w", err)
 	}
+	sweep(dir)
 	name := filepath.Join(dir, strconv.Itoa(os.Getpid())+socketSuffix)
 	os.Remove(name) // that of a process which had this number, and was killed
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
@@ -62,6 +64,32 @@ func Listen(dir string) (*Socket, error) {
 	s := &Socket{listener: l, asked: make(chan Asked)}
 	go s.serve()
 	return s, nil
+}
+
+// sweep removes the sockets of recorders that were killed. One that cannot be removed harms nobody.
+func sweep(dir string) {
+	for pid, name := range sockets(dir) {
+		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			os.Remove(name)
+		}
+	}
+}
+
+// sockets goes through those in a directory, each with the process that it is named after.
+func sockets(dir string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			name, found := strings.CutSuffix(e.Name(), socketSuffix)
+			pid, err := strconv.Atoi(name)
+			if found && err == nil && pid > 0 && !yield(pid, filepath.Join(dir, e.Name())) {
+				return
+			}
+		}
+	}
 }
 
 // Asked has everybody who asks, one at a time.
@@ -153,14 +181,9 @@ func find(dir string, pid int) (net.Conn, error) {
 		}
 		return c, nil
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, ErrNone
-	}
 	var running []int
-	for _, e := range entries {
-		name, found := strings.CutSuffix(e.Name(), socketSuffix)
-		if pid, err := strconv.Atoi(name); err == nil && found && unix.Kill(pid, 0) == nil {
+	for pid := range sockets(dir) {
+		if unix.Kill(pid, 0) == nil {
 			running = append(running, pid)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +28,7 @@ func Create(target string) (*File, error) {
 	if err := checkTarget(target); err != nil {
 		return nil, fmt.Errorf("recording to %s: %w", target, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".taskiso-*") // with mode 0600
+	f, err := os.CreateTemp(filepath.Dir(target), temporary+"*") // with mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("recording to %s: %w", target, err)
 	}
@@ -36,6 +38,45 @@ func Create(target string) (*File, error) {
 		return nil, fmt.Errorf("recording to %s: locking it: %w", target, err)
 	}
 	return file, nil
+}
+
+// temporary begins the name of a file before Begin, and abandonedAfter is when one that nobody has locked was left by a
+// recorder that was killed: one that is alive locks it as soon as it is made.
+const (
+	temporary      = ".taskiso-rec-"
+	abandonedAfter = time.Minute
+)
+
+// RemoveAbandoned removes from a directory what recorders left that were killed before Begin.
+func RemoveAbandoned(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("looking for abandoned recordings: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), temporary) || !e.Type().IsRegular() {
+			continue
+		}
+		errs = append(errs, removeAbandoned(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+func removeAbandoned(name string) error {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil // it has its own name meanwhile, or is not ours
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || time.Since(info.ModTime()) < abandonedAfter || unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing an abandoned recording: %w", err)
+	}
+	return nil
 }
 
 // checkTarget looks at what has the name already. A symbolic link is replaced, not followed.

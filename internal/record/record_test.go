@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -675,4 +676,40 @@ func BenchmarkReader(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(batches*2000), "ns/event")
+}
+
+// What a recorder that was killed before Begin has left is removed; what others write now is not.
+func TestAbandonedFiles(t *testing.T) {
+	dir := t.TempDir()
+	create := func(age time.Duration) *File {
+		f, err := Create(filepath.Join(dir, "a.rec"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(f.Name(), then, then); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	writing, young, abandoned := create(time.Hour), create(0), create(time.Hour)
+	defer writing.Discard()
+	for _, f := range []*File{young, abandoned} {
+		f.Close() // as its end does
+	}
+	other := filepath.Join(dir, ".taskiso-report")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(other, time.Time{}, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveAbandoned(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{writing.Name(): true, young.Name(): true, abandoned.Name(): false, other: true} {
+		if _, err := os.Lstat(name); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+		}
+	}
 }
