@@ -9,7 +9,7 @@ model: ## the proof of the deferral protocol; part of make test
 	go run ./model/cmd/model -install
 	go test -count=1 -run 'TestProtocols|TestDropped' -v ./model/explore
 	go test -count=1 -run 'TestExplore|TestSeededBugs' ./deferral
-	go test -count=1 -run '$(EXPLORATIONS)' ./internal/hold # not part of test-unit
+	go test -count=1 -run '$(EXPLORATIONS)' ./internal/hold ./internal/record ./internal/observe # not part of test-unit
 	DEFERRAL_SOAK=10000000 go test -count=1 -run TestSoak -v ./deferral # a tenth of deferral-soak
 
 model-traces: ## docs/model-traces anew

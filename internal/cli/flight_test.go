@@ -60,7 +60,7 @@ func replayed(t *testing.T, program, recording string) *report.Report {
 // checkRare checks that a snapshot has a rare cause, with its sender and stack, and so much before it.
 func checkRare(t *testing.T, r *report.Report, before time.Duration) {
 	t.Helper()
-	if r.Part == nil || r.Part.Snapshot == nil || r.Part.Snapshot.Trigger != "cause=ipi-membarrier" || r.Part.Snapshot.At != before || r.Duration < before+time.Second {
+	if r.Part == nil || r.Part.Snapshot == nil || r.Part.Snapshot.Trigger != "cause=ipi-membarrier" || r.Part.Snapshot.At != before || r.Duration <= before {
 		t.Fatalf("the part is %+v of %v", r.Part, r.Duration)
 	}
 	for _, c := range r.CPUs {
@@ -144,7 +144,8 @@ func TestFlightIsAsked(t *testing.T) {
 	if len(files) != 1 || !strings.Contains(replayed(t, program, files[0]).Part.Snapshot.Reason, "with number 4712") {
 		t.Errorf("in Go %d snapshots: %s", len(files), out)
 	}
-	script := fmt.Sprintf("sleep 1; kill -USR1 $PPID; sleep 1; %s snapshot $PPID; sleep 1", program)
+	// The one for the signal may still be written when the other is asked for: then it is to be asked for again.
+	script := fmt.Sprintf("sleep 1; kill -USR1 $PPID; sleep 1; for try in $(seq 50); do %s snapshot $PPID && exit; sleep 0.2; done", program)
 	r, files, out = flown(t, program, filepath.Join(dir, "2"), short, "sh", "-c", script)
 	var triggers []string
 	for _, f := range files {

@@ -380,10 +380,15 @@ func TestReadingsOnASlowCPU(t *testing.T) {
 		if p.lost() || l.isDisturbed(reading{uncertain: 10 * l.certain}) {
 			t.Errorf("%s: readings that are 80 times slower are disturbed, on a CPU that is 20 times slower", c)
 		}
-		for range 10 * patience {
-			p.take(100_000 * p.slow)
+		// The arithmetic that they are compared with is as slow if another task runs in it, which does not happen each time.
+		slow := false
+		for try := 0; !slow && try < 4; try++ {
+			for range 10 * patience {
+				p.take(100_000 * p.slow)
+			}
+			slow = p.lost() && l.isDisturbed(reading{uncertain: 100_000 * l.certain})
 		}
-		if !p.lost() || !l.isDisturbed(reading{uncertain: 100_000 * l.certain}) {
+		if !slow {
 			t.Errorf("%s: those that are 800,000 times slower are not", c)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // Whatever byte of a recording is wrong, and wherever it ends: nothing that depends on it is claimed. Only without its header there is no report.
-func TestNoClaimFromADamagedRecording(t *testing.T) {
+func TestExploreNoClaimFromADamagedRecording(t *testing.T) {
 	whole := observeAll(t, []event.Batch{
 		{Until: 2000, Events: []event.Event{app(1000), in(event.UserEnter, 1010)}},
 		{Until: 5e9, Events: kernelStay(3e9, 3e9+10, in(event.SyscallEnter, 3e9+5))},

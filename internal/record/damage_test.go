@@ -56,7 +56,7 @@ func borders(t *testing.T, whole []byte) []int {
 }
 
 // A small recording that is cut off at any byte is read up to its last whole chunk.
-func TestTruncationAtEachByte(t *testing.T) {
+func TestExploreTruncationAtEachByte(t *testing.T) {
 	whole := small(t)
 	all, _, err := read(bytes.NewReader(whole))
 	if err != nil {
@@ -80,7 +80,7 @@ func TestTruncationAtEachByte(t *testing.T) {
 }
 
 // Whatever bit of a recording is wrong: it is noticed, and all other chunks are read.
-func TestEachBitDamaged(t *testing.T) {
+func TestExploreEachBitDamaged(t *testing.T) {
 	whole := small(t)
 	all, _, err := read(bytes.NewReader(whole))
 	if err != nil {
@@ -189,7 +189,7 @@ func (f *forever) Read(p []byte) (int, error) {
 }
 
 // A file without an end is given up where nothing of it can be read any more.
-func TestEndlessFiles(t *testing.T) {
+func TestExploreEndlessFiles(t *testing.T) {
 	whole := small(t)
 	b := borders(t, whole)
 	claims := appendChunk(nil, chunk{kind: dataChunk, until: math.MaxInt64, content: make([]byte, 0)})
@@ -287,7 +287,7 @@ func TestChunkTooLargeToBeRead(t *testing.T) {
 }
 
 // What a reader keeps is bounded, whatever a file holds: its chunks, its names, what one text of JSON stands for.
-func TestMemoryOfAReader(t *testing.T) {
+func TestExploreMemoryOfAReader(t *testing.T) {
 	const bound = 64 << 20
 	for name, text := range map[string][]byte{
 		"what cannot be compressed": hostileChunks(func(e *encoder, i uint64) { e.named(tagFunction, i, incompressible(i)) }),

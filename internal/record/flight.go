@@ -31,7 +31,7 @@ type FlightConfig struct {
 // compressed, and the tables of encoder, decoder and compressor.
 const (
 	MinFlight = 16 << 20
-	flightOwn = 10 << 20
+	flightOwn = 11 << 20
 )
 
 // flightTime is when a chunk of a flight recorder ends, and flightQueue how many chunks can wait. A batch is cut into pieces of so many

@@ -95,7 +95,7 @@ func TestFlightKeepsToItsBounds(t *testing.T) {
 		f, saved := newFlight(t, FlightConfig{Bytes: MinFlight, Span: span, Before: time.Second, After: 100 * time.Millisecond})
 		s := newScript(seed, 0)
 		f.Begin(s.now)
-		for i := range 300 {
+		for i := range 150 {
 			b := wild(s, rnd)
 			f.Batch(b)
 			if rnd.IntN(10) == 0 {

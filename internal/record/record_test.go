@@ -260,7 +260,7 @@ func (s *script) cuts(whole []byte) []int {
 }
 
 // A recording that is cut off anywhere is read up to its last whole chunk.
-func TestEveryTruncation(t *testing.T) {
+func TestExploreEveryTruncation(t *testing.T) {
 	s := newScript(1, 600)
 	whole := s.recording(t)
 	all, _, err := read(bytes.NewReader(whole))
