@@ -95,7 +95,6 @@ func TestGuestPartitionTakesRoot(t *testing.T) {
 	}
 }
 
-// TestGuestPartitionOfARun: a partition for a run is gone after it, whatever ends it.
 // The root of a user namespace may be mapped to the machine's, who owns the settings, and whoever works there may take it for
 // a sandbox: nothing is changed from there, however complete the map is, and nothing is undone.
 func TestGuestPartitionInUserNamespace(t *testing.T) {
@@ -131,6 +130,7 @@ func TestGuestPartitionInUserNamespace(t *testing.T) {
 	}
 }
 
+// TestGuestPartitionOfARun: a partition for a run is gone after it, whatever ends it.
 func TestGuestPartitionOfARun(t *testing.T) {
 	// What is observed is of no interest, and to attach takes long in an emulated
 	// machine: so it cannot.
