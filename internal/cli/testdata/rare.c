@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// rare SECONDS CPU: makes up to 50,000 calls of getppid a second for SECONDS and 3 more. After SECONDS a thread of it on CPU calls membarrier,
+// rare SECONDS CPU [RATE]: makes up to RATE calls of getppid a second, 50,000 if it is left out, for SECONDS and 3 more. After SECONDS a thread of it on CPU calls membarrier,
 // which interrupts the other one where it is. rare ask NUMBER: asks for a snapshot.
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,7 +12,6 @@
 
 #define REGISTER_PRIVATE_EXPEDITED (1 << 4) /* of include/uapi/linux/membarrier.h */
 #define PRIVATE_EXPEDITED (1 << 3)
-#define RATE 50000
 
 static double now(void)
 {
@@ -71,17 +70,18 @@ int main(int argc, char **argv)
 	pthread_t t;
 	double begin = now();
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
 	if (!strcmp(argv[1], "ask"))
 		return ask(atoi(argv[2]));
 	seconds = atof(argv[1]);
 	cpu = atoi(argv[2]);
+	int rate = argc == 4 ? atoi(argv[3]) : 50000;
 	/* before there is a thread that this would interrupt */
 	if (syscall(SYS_membarrier, REGISTER_PRIVATE_EXPEDITED, 0, 0) || pthread_create(&t, 0, rare, 0))
 		return 1;
 	for (double due = begin; due < begin + seconds + 3; due = now() + 0.001) {
-		for (int i = 0; i < RATE / 1000; i++)
+		for (int i = 0; i < rate / 1000; i++)
 			syscall(SYS_getppid);
 		while (now() < due)
 			yield();
