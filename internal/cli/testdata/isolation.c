@@ -452,7 +452,7 @@ static void broken_task(const void *arg)
 /* Reads the page of a task that was killed, which could not do so itself. */
 static void read_page(void)
 {
-	struct taskiso_status *page = taskiso_map_file(TASKISO_PAGES, shared->slot);
+	struct taskiso_status *page = taskiso_map_file(TASKISO_PAGES, shared->slot, PROT_READ);
 
 	if (page == MAP_FAILED)
 		return;
