@@ -592,6 +592,10 @@ func (k *Keeper) end() error {
 
 func (k *Keeper) letAllGo() {
 	for e, err := k.hooks.next(0); err == nil; e, err = k.hooks.next(0) {
+		if e.exempt != exemptNot { // it went on by itself, and is recorded as any other
+			k.arrive(e)
+			continue
+		}
 		k.reply(&e, pass)
 	}
 	k.removeOver()
