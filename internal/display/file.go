@@ -77,16 +77,27 @@ func (f *File) Write(p []byte) (int, error) {
 // WriteString is Write for text.
 func (f *File) WriteString(text string) (int, error) { return f.Write([]byte(text)) }
 
+// Restrict lets only the owner read the file. A file whose addresses Write cannot see, because they are compressed, needs it.
+func (f *File) Restrict() error {
+	if f.direct || f.restricted {
+		return nil
+	}
+	if err := f.Chmod(0o600); err != nil {
+		return fmt.Errorf("restricting who reads %s: %w", f.target, err)
+	}
+	f.restricted = true
+	return nil
+}
+
 func (f *File) restrict(p []byte) error {
 	if f.direct || f.restricted {
 		return nil
 	}
 	f.tail = append(f.tail, p...)
 	if bytes.Contains(f.tail, []byte("0xffff")) && kernelAddress.Match(f.tail) {
-		if err := f.Chmod(0o600); err != nil {
-			return fmt.Errorf("restricting who reads %s: %w", f.target, err)
+		if err := f.Restrict(); err != nil {
+			return err
 		}
-		f.restricted = true
 	}
 	f.tail = append(f.tail[:0], f.tail[max(0, len(f.tail)-addressLength+1):]...)
 	return nil

@@ -367,3 +367,19 @@ func TestHideAddresses(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A compressed file is its owner's only, whatever stands in it.
+func TestRestrict(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "profile")
+	f, err := Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Discard()
+	if err := errors.Join(f.Restrict(), f.Publish()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}

@@ -46,6 +46,9 @@ func Export(console output.Console, format, name, target string) error {
 		return err
 	}
 	defer out.Discard()
+	if err := out.Restrict(); err != nil { // as the recording itself is
+		return err
+	}
 	buffered := bufio.NewWriterSize(out, 1<<16)
 	r, omitted, err := exporters[format](f, buffered)
 	if err != nil {

@@ -41,7 +41,7 @@ func (o *Observation) saved(k report.Kept) {
 	fmt.Fprintf(o.cfg.Warnings(), "taskiso: %s\n", &k)
 }
 
-// onBreak returns what is to be done with each break, with next if that is not nil.
+// triggers returns what is to be done with each break, with next if that is not nil.
 func (o *Observation) triggers(next func(report.Break)) func(report.Break) {
 	if o.cfg.Flight == nil {
 		return next

@@ -26,6 +26,7 @@ type holdTape struct {
 	file *record.File
 	out  *record.Writer
 	stop chan struct{}
+	done bool // the recording has its end
 }
 
 // flushing is how often a holdTape lets the writer see that time has passed.
@@ -59,7 +60,9 @@ func (t *holdTape) flush() {
 			return
 		case <-tick.C:
 			t.mu.Lock()
-			t.out.Batch(event.Batch{Until: clock.Now()})
+			if !t.done {
+				t.out.Batch(event.Batch{Until: clock.Now()})
+			}
 			t.mu.Unlock()
 		}
 	}
@@ -78,6 +81,7 @@ func (t *holdTape) close(limits []string) error {
 	close(t.stop)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.done = true
 	return errors.Join(t.out.Close(&record.End{HoldLimits: limits}), t.file.Close())
 }
 

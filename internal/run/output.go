@@ -171,6 +171,9 @@ func (o *Output) publishProfile(r *report.Report) error {
 	if o.profile == nil {
 		return nil
 	}
+	if err := o.profile.Restrict(); err != nil { // it is compressed: Write sees no address in it
+		return err
+	}
 	if err := o.senders.Write(o.profile, r); err != nil {
 		return err
 	}
